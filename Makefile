@@ -1,0 +1,43 @@
+# The commands people type are the ones CI runs.
+
+PYTHON ?= python3
+# Where torch comes from. The default is PyTorch's own index of CPU builds (200 MB instead of several GB); for a GPU
+# choose another one, for example `make setup TORCH_INDEX=https://download.pytorch.org/whl/cu130`.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+CONFIG ?= config/quickstart.toml
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+
+.PHONY: setup serve test test-slow lint bench clean
+
+setup: .venv/ready
+
+.venv/ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Pinyon needs Python 3.11 or newer; name one with: make setup PYTHON=python3.12"; exit 1; }
+	@echo "Setting up .venv (the first time this takes a minute or two and about 1.5 GB of disk) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "  torch"
+	@$(PIP) install --retries 1 --extra-index-url $(TORCH_INDEX) torch==2.13.0
+	@echo "  everything else"
+	@$(PIP) install -e '.[dev]'
+	@touch $@
+	@echo "Set up."
+
+serve: setup
+	@exec $(BIN)/pinyon serve --config $(CONFIG)
+
+test: setup
+	$(BIN)/pytest -m "not slow"
+
+test-slow: setup
+	$(BIN)/pytest -m slow
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv build *.egg-info

@@ -1,0 +1,1 @@
+"""Pinyon: a self-hosted search service that speaks Pinecone's API."""

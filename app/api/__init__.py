@@ -1,0 +1,1 @@
+"""The protocols Pinyon speaks; each decodes a request, calls a service, encodes the answer."""

@@ -1,0 +1,1 @@
+"""The REST protocol: routes, wire shapes, error bodies."""

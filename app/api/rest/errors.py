@@ -1,0 +1,109 @@
+"""Errors on the wire: one table of codes, two bodies (data plane and control plane), one place for surprises."""
+
+import logging
+from typing import Any
+
+from litestar import MediaType, Request, Response
+from litestar.exceptions import HTTPException
+
+from app.api.rest.schemas import ErrorDetail, ErrorResponse, RpcStatus
+from app.errors import (
+    AlreadyExists,
+    DataLoss,
+    FailedPrecondition,
+    Internal,
+    InvalidArgument,
+    MethodNotAllowed,
+    NotFound,
+    PinyonError,
+    Unavailable,
+    Unimplemented,
+)
+
+log = logging.getLogger("pinyon.rest")
+
+STATUS: dict[type[PinyonError], tuple[int, int]] = {
+    InvalidArgument: (400, 3),
+    NotFound: (404, 5),
+    MethodNotAllowed: (405, 12),
+    AlreadyExists: (409, 6),
+    # 400 and not 5xx, which clients retry: waiting does not bring weights.
+    FailedPrecondition: (400, 9),
+    Unimplemented: (501, 12),
+    Internal: (500, 13),
+    Unavailable: (503, 14),
+    DataLoss: (500, 15),
+}
+"""HTTP status and rpcStatus code of each class; a subclass has its parent's."""
+
+CONTROL_PLANE = ("/indexes", "/collections", "/backups", "/restore-jobs", "/embed", "/rerank", "/models")
+"""First path segments whose errors have the control plane's body."""
+
+
+def codes(error: PinyonError) -> tuple[int, int]:
+    """HTTP status and rpcStatus code of an error."""
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def response(path: str, error: PinyonError, headers: dict[str, str] | None = None) -> Response[Any]:
+    """The answer for an error on this path."""
+    status, code = codes(error)
+    headers = dict(headers or {})
+    if isinstance(error, Unavailable):
+        headers["retry-after"] = str(error.retry_after_s)
+    body: Any = RpcStatus(code, error.message, [])
+    if "/" + path.lstrip("/").split("/", 1)[0] in CONTROL_PLANE:
+        body = ErrorResponse(ErrorDetail(error.code, error.message), status)
+    return Response(body, status_code=status, headers=headers, media_type=MediaType.JSON)
+
+
+def on_pinyon_error(request: Request[Any, Any, Any], error: PinyonError) -> Response[Any]:
+    """Answer an error of our own family."""
+    return response(request.scope["path"], error)
+
+
+def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+    """Answer what the framework refuses: no such route, wrong method, a body that does not fit."""
+    return response(request.scope["path"], _own(request, error), error.headers)
+
+
+def _own(request: Request[Any, Any, Any], error: HTTPException) -> PinyonError:
+    method, path = request.scope["method"], request.scope["path"]
+    match error.status_code:
+        case 404:
+            return NotFound(f"There is no route {path}")
+        case 405:
+            allowed = (error.headers or {}).get("Allow") or (error.headers or {}).get("allow", "another one")
+            return MethodNotAllowed(f"{method} is not allowed on {path}; allowed: {allowed}")
+        case 413:
+            return InvalidArgument("The request body exceeds the maximum supported size")
+        case status if status < 500:
+            if request.headers.get("content-length", "0") == "0" and method != "GET":
+                return InvalidArgument("The request body is empty; send a JSON object")
+            if isinstance(error.extra, list) and error.extra:
+                return InvalidArgument("; ".join(map(_problem, error.extra)))
+            return InvalidArgument(f"The request body is not valid JSON: {error.detail}")
+    log.error("framework error on %s %s: %s", method, path, error.detail)
+    return Internal("Internal error; the log has the details")
+
+
+def _problem(item: Any) -> str:
+    if not isinstance(item, dict):
+        return str(item)
+    key = item.get("key")
+    return f"{key}: {item.get('message')}" if key else str(item.get("message"))
+
+
+def on_surprise(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """Answer a defect of ours: everything to the log, nothing to the caller."""
+    if isinstance(error, RecursionError):  # only an absurdly nested body gets here
+        return response(request.scope["path"], InvalidArgument("The request body is nested too deeply"))
+    log.error("unexpected error on %s %s", request.scope["method"], request.scope["path"], exc_info=error)
+    return response(request.scope["path"], Internal("Internal error; the log has the details"))
+
+
+EXCEPTION_HANDLERS: dict[Any, Any] = {
+    PinyonError: on_pinyon_error,
+    HTTPException: on_http_error,
+    Exception: on_surprise,
+}

@@ -1,0 +1,22 @@
+"""Is it alive, can it answer."""
+
+from litestar import Router, get
+from litestar.di import NamedDependency
+
+from app.services.readiness import Readiness
+
+
+@get("/health", operation_id="health")
+async def health() -> dict[str, str]:
+    """200 as long as the process answers at all."""
+    return {"status": "alive"}
+
+
+@get("/ready", operation_id="ready")
+async def ready(readiness: NamedDependency[Readiness]) -> dict[str, str]:
+    """200 once storage is open and the models are loaded; until then 503 with the reason."""
+    readiness.check()
+    return {"status": "ready"}
+
+
+router = Router("/", route_handlers=[health, ready])

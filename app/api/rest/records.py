@@ -1,0 +1,80 @@
+"""The records routes: decode, call, encode."""
+
+from litestar import Response, Router, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody, RawBody
+
+from app.api.rest import schemas
+from app.api.rest.headers import computed_by, saw, wrote
+from app.api.rest.ndjson import decode_records
+from app.api.rest.paths import name_in_path
+from app.errors import InvalidArgument
+from app.services.records import Records, Rerank, Search
+from app.settings import LimitSettings
+
+
+@post("/{namespace:str}/upsert", status_code=201, operation_id="upsertRecordsNamespace")
+async def upsert_records(
+    namespace: FromPath[str],
+    body: RawBody,
+    index: NamedDependency[str],
+    records: NamedDependency[Records],
+    limits: NamedDependency[LimitSettings],
+) -> Response[bytes]:
+    """Embed and store records, NDJSON, all or none."""
+    if len(body) > limits.upsert_bytes:
+        raise InvalidArgument(
+            f"The request body has {len(body)} bytes, which exceeds the maximum supported size of "
+            f"{limits.upsert_bytes} bytes"
+        )
+    done = await records.upsert(index, name_in_path(namespace), decode_records(body))
+    headers = {**wrote(done.lsn), **computed_by(done.models, done.truncated)}
+    return Response(b"", status_code=201, headers=headers)
+
+
+@post("/{namespace:str}/search", status_code=200, operation_id="searchRecordsNamespace")
+async def search_records(
+    namespace: FromPath[str],
+    data: JSONBody[schemas.SearchRecordsRequest],
+    index: NamedDependency[str],
+    records: NamedDependency[Records],
+) -> Response[schemas.SearchRecordsResponse]:
+    """Search a namespace by text, vector or id, and rerank the hits."""
+    found = await records.search(index, name_in_path(namespace), _search(data))
+    usage = schemas.SearchUsage(found.usage.read_units, found.usage.embed_tokens, found.usage.rerank_units)
+    hits = [schemas.Hit(id=hit.id, score=hit.score, fields=hit.metadata) for hit in found.hits]
+    return Response(
+        schemas.SearchRecordsResponse(schemas.SearchResult(hits), usage),
+        headers={**saw(found.lsn), **computed_by(found.models)},
+    )
+
+
+def _search(data: schemas.SearchRecordsRequest) -> Search:
+    query, rerank = data.query, data.rerank
+    if query.match_terms is not None:
+        raise InvalidArgument(
+            "match_terms is only supported for sparse indexes with integrated embedding (pinecone-sparse-english-v0)"
+        )
+    return Search(
+        top_k=query.top_k,
+        text=query.inputs.text if query.inputs else None,
+        vector=_vector(query.vector) if query.vector else None,
+        id=query.id,
+        filter=query.filter,
+        fields=data.fields,
+        rerank=Rerank(rerank.model, rerank.rank_fields, rerank.top_n, rerank.query, rerank.parameters)
+        if rerank
+        else None,
+    )
+
+
+def _vector(vector: schemas.SearchRecordsVector) -> list[float]:
+    if vector.sparse_values or vector.sparse_indices:
+        raise InvalidArgument(
+            "Index configuration does not support sparse values - only indexes that are sparse or using "
+            "dotproduct are supported"
+        )
+    return vector.values or []
+
+
+router = Router("/records/namespaces", route_handlers=[upsert_records, search_records])

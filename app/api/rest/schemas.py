@@ -1,0 +1,135 @@
+"""The shapes on the wire, named as in Pinecone's OpenAPI. snake_case, as records and inference have it."""
+
+from typing import Any
+
+import msgspec
+
+
+class EmbedInputs(msgspec.Struct, forbid_unknown_fields=True):
+    """What is embedded for a search."""
+
+    text: str
+
+
+class SearchRecordsVector(msgspec.Struct):
+    """A query vector."""
+
+    values: list[float] | None = None
+    sparse_values: list[float] | None = None
+    sparse_indices: list[int] | None = None
+
+
+class SearchRecordsQuery(msgspec.Struct):
+    """What to search for."""
+
+    top_k: int
+    filter: dict[str, Any] | None = None
+    inputs: EmbedInputs | None = None
+    vector: SearchRecordsVector | None = None
+    id: str | None = None
+    match_terms: dict[str, Any] | None = None
+
+
+class SearchRecordsRerank(msgspec.Struct):
+    """How to rerank the hits."""
+
+    model: str
+    rank_fields: list[str] | None = None
+    top_n: int | None = None
+    parameters: dict[str, Any] | None = None
+    query: str | None = None
+
+
+class SearchRecordsRequest(msgspec.Struct):
+    """POST /records/namespaces/{namespace}/search."""
+
+    query: SearchRecordsQuery
+    fields: list[str] | None = None
+    rerank: SearchRecordsRerank | None = None
+
+
+class Hit(msgspec.Struct):
+    """One record found."""
+
+    id: str = msgspec.field(name="_id")
+    score: float = msgspec.field(name="_score")
+    fields: dict[str, Any]
+
+
+class SearchResult(msgspec.Struct):
+    """The hits, best first."""
+
+    hits: list[Hit]
+
+
+class SearchUsage(msgspec.Struct, omit_defaults=True):
+    """What the search cost."""
+
+    read_units: int
+    embed_total_tokens: int | None = None
+    rerank_units: int | None = None
+
+
+class SearchRecordsResponse(msgspec.Struct):
+    """The answer to a search."""
+
+    result: SearchResult
+    usage: SearchUsage
+
+
+class RpcStatus(msgspec.Struct):
+    """The data plane's error body."""
+
+    code: int
+    message: str
+    details: list[Any]
+
+
+class ErrorDetail(msgspec.Struct):
+    """Inside the control plane's error body."""
+
+    code: str
+    message: str
+
+
+class ErrorResponse(msgspec.Struct):
+    """The control plane's error body."""
+
+    error: ErrorDetail
+    status: int
+
+
+class SupportedParameter(msgspec.Struct, omit_defaults=True):
+    """A parameter of a model."""
+
+    parameter: str
+    type: str
+    value_type: str
+    required: bool
+    allowed_values: list[str | int] | None = None
+    default: str | int | bool | None = None
+
+
+class ModelInfo(msgspec.Struct, omit_defaults=True):
+    """A model, as /models lists it. served_by and unavailable are Pinyon's own: who answers here, or why nobody."""
+
+    model: str
+    short_description: str
+    type: str
+    supported_parameters: list[SupportedParameter]
+    modality: str
+    max_sequence_length: int
+    max_batch_size: int
+    provider_name: str
+    vector_type: str | None = None
+    default_dimension: int | None = None
+    supported_dimensions: list[int] | None = None
+    supported_metrics: list[str] | None = None
+    served_by: str | None = None
+    unavailable: str | None = None
+
+
+class ModelInfoList(msgspec.Struct):
+    """Every model."""
+
+    models: list[ModelInfo]

@@ -1,0 +1,116 @@
+"""The `pinyon` command: settings in, server up. Imports what a subcommand needs only when it runs."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from app.errors import PinyonError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the exit status. Errors of our own family are one sentence on stderr, and status 1."""
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.run(options)
+    except PinyonError as error:
+        print(f"pinyon: {error.message}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pinyon", description="A self-hosted search service that speaks Pinecone's API."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    serve = commands.add_parser("serve", help="run the server")
+    serve.set_defaults(run=_serve)
+    _add_settings(serve)
+    doctor = commands.add_parser("doctor", help="what this installation has, what is missing, how to get it")
+    doctor.set_defaults(run=_doctor)
+    _add_settings(doctor)
+    models = commands.add_parser("models", help="the machine-learning models").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    listing = models.add_parser("list", help="every model, and who answers to it here")
+    listing.set_defaults(run=_models_list)
+    _add_settings(listing)
+    pull = models.add_parser("pull", help="fetch a model's weights from the Hugging Face hub")
+    pull.add_argument("name", metavar="NAME")
+    pull.set_defaults(run=_models_pull)
+    _add_settings(pull)
+    return parser
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    from app.settings import table
+
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings file (TOML)")
+    for row in table():
+        if not row.simple:
+            continue
+        if row.type is bool:
+            parser.add_argument(
+                row.flag, dest=row.key, action=argparse.BooleanOptionalAction, default=None, help=row.sentence
+            )
+        else:
+            help_text = f"{row.sentence} (default: {row.default})".replace("%", "%%")
+            parser.add_argument(row.flag, dest=row.key, metavar=row.key.rsplit("_", 1)[-1].upper(), help=help_text)
+
+
+def _settings(options: argparse.Namespace) -> Any:
+    import os
+
+    from app.settings import load, table
+
+    flags = {row.key: value for row in table() if row.simple and (value := getattr(options, row.key)) is not None}
+    # Only `pinyon models pull` may use the network: said before any hub library is imported, which reads it then.
+    os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1")
+    return load(options.config, os.environ, flags)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from app.serving import serve
+
+    return asyncio.run(serve(_settings(options)))
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from app.doctor import examine
+
+    findings = examine(_settings(options))
+    for finding in findings:
+        print(finding)
+    return 1 if any(finding.level == "FAIL" for finding in findings) else 0
+
+
+def _models_list(options: argparse.Namespace) -> int:
+    from app.errors import FailedPrecondition
+    from app.inference.catalog import Catalog
+
+    settings = _settings(options)
+    catalog = Catalog(settings.models_dir, settings.models.paths, settings.models.stand_ins)
+    for name, entry in catalog.entries.items():
+        try:
+            answer = catalog.answer(name).label
+        except FailedPrecondition as error:
+            answer = error.message
+        print(f"{name}  ({entry.kind}, {entry.licence})\n    {answer}")
+    return 0
+
+
+def _models_pull(options: argparse.Namespace) -> int:
+    import os
+
+    settings = _settings(options)
+    if not settings.models.offline:
+        os.environ.update(HF_HUB_OFFLINE="0", TRANSFORMERS_OFFLINE="0")
+    from app.inference.pull import pull
+
+    print(pull(options.name, settings.models_dir, settings.models.offline))
+    return 0

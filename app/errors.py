@@ -1,0 +1,99 @@
+"""The one family of errors that callers of Pinyon can see; knows no protocol.
+
+PinyonError
+├── InvalidArgument       the request itself is wrong; sending it again will not help
+├── NotFound              the named index, namespace, model or route does not exist
+├── AlreadyExists         the name is taken
+├── FailedPrecondition    the request is fine, the installation is not ready for it (weights absent, folder in use)
+├── Unimplemented         a part of the API that this version does not have
+├── MethodNotAllowed      the route exists, the HTTP method does not
+├── Unavailable           not now (starting, stopping, overloaded); trying again later will help
+├── DataLoss              the file on disk is damaged
+└── Internal              a defect of Pinyon's own; details go to the log, never to the caller
+
+Each protocol has one table from these classes to its own codes.
+"""
+
+from typing import ClassVar
+
+
+class PinyonError(Exception):
+    """Base class. `message` says what was wrong, where, and what is allowed."""
+
+    code: ClassVar[str] = "UNKNOWN"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class InvalidArgument(PinyonError):
+    """The request itself is wrong; sending it again will not help."""
+
+    code = "INVALID_ARGUMENT"
+
+
+class TextTooLong(InvalidArgument):
+    """One text of a batch is over the model's limit and must not be cut.
+
+    position: which text of the batch, from 0, so that the caller can name the record it came from.
+    """
+
+    def __init__(self, position: int, tokens: int, limit: int, model: str) -> None:
+        super().__init__(
+            f"Input at position {position} has {tokens} tokens, which exceeds the maximum of {limit} tokens for "
+            f"model '{model}'; shorten it or set truncate to END"
+        )
+        self.position, self.tokens, self.limit, self.model = position, tokens, limit, model
+
+
+class NotFound(PinyonError):
+    """The named thing does not exist."""
+
+    code = "NOT_FOUND"
+
+
+class AlreadyExists(PinyonError):
+    """The name is taken."""
+
+    code = "ALREADY_EXISTS"
+
+
+class FailedPrecondition(PinyonError):
+    """The request is fine, the installation is not ready for it."""
+
+    code = "FAILED_PRECONDITION"
+
+
+class Unimplemented(PinyonError):
+    """A part of the API that this version does not have."""
+
+    code = "UNIMPLEMENTED"
+
+
+class MethodNotAllowed(PinyonError):
+    """The route exists, the HTTP method does not."""
+
+    code = "UNIMPLEMENTED"
+
+
+class Unavailable(PinyonError):
+    """Not now; trying again after `retry_after_s` seconds will help."""
+
+    code = "UNAVAILABLE"
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class DataLoss(PinyonError):
+    """The file on disk is damaged."""
+
+    code = "DATA_LOSS"
+
+
+class Internal(PinyonError):
+    """A defect of Pinyon's own."""
+
+    code = "INTERNAL"

@@ -1,0 +1,1 @@
+"""Machine-learning models: the catalogue of names, and the backends that compute."""

@@ -1,0 +1,68 @@
+"""The model seam: synchronous, blocking, batch in and numpy out.
+
+No asyncio, no queues, no tensors, no prompts (they belong to the catalogue), no downloads.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from app.domain import Fingerprint, InputType, Truncate
+
+
+class Embeddings(msgspec.Struct, frozen=True):
+    """vectors: float32 [n, dimension]. tokens: tokens computed per text. truncated: which texts were cut."""
+
+    vectors: NDArray[np.float32]
+    tokens: list[int]
+    truncated: list[bool]
+
+
+class TextEncoder(Protocol):
+    """Bare weights: text to vectors, without prefixes and without knowing whose name they answer to.
+
+    max_tokens is what the weights themselves can read, special tokens included; longer texts are cut there.
+    """
+
+    dimension: int
+    max_tokens: int
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each whole text, special tokens included, before any cut."""
+        ...
+
+    def encode(self, texts: Sequence[str]) -> Embeddings:
+        """One vector per text."""
+        ...
+
+    def token_vectors(self, texts: Sequence[str], max_tokens: int) -> list[NDArray[np.float32]]:
+        """For each text the unit vectors of its first max_tokens tokens, float32 [tokens, dimension].
+
+        Special tokens are left out. Texts beyond the weights' own limit are read in windows.
+        """
+        ...
+
+
+class Embedder(Protocol):
+    """A named embedding model as the catalogue describes it: prefixes, dimension and limits applied."""
+
+    fingerprint: Fingerprint
+    encoder: TextEncoder
+
+    def embed(self, texts: Sequence[str], input_type: InputType, truncate: Truncate) -> Embeddings:
+        """One vector per text. Raises TextTooLong for a text over the limit when truncate is NONE."""
+        ...
+
+
+class Reranker(Protocol):
+    """Scores documents against a query. A score depends on the query and that one document only."""
+
+    def score(self, query: str, documents: Sequence[str], truncate: Truncate) -> NDArray[np.float32]:
+        """float32 [n] in 0..1, higher is better.
+
+        Raises TextTooLong, with the document's position, for a pair over the limit when truncate is NONE.
+        """
+        ...

@@ -1,0 +1,70 @@
+"""Model calls from many requests, one after another on one thread; queries go before passages.
+
+One call at a time already uses every core. The queue is bounded: when it is full the answer is "later", at once.
+"""
+
+import asyncio
+import itertools
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from app.errors import Unavailable
+
+T = TypeVar("T")
+QUERY, PASSAGE, STOP = 0, 1, 2
+"""Lanes, in the order they are served."""
+
+
+class Batcher:
+    """The thread that computes. Must be closed."""
+
+    def __init__(self, longest_queue: int) -> None:
+        self._longest = longest_queue
+        self._order = itertools.count()
+        self._jobs: queue.PriorityQueue[tuple[int, int, Callable[[], None]]] = queue.PriorityQueue()
+        self._thread = threading.Thread(target=self._work, name="models", daemon=True)
+        self._thread.start()
+
+    async def run(self, function: Callable[..., T], *arguments: Any, lane: int = QUERY) -> T:
+        """function(*arguments) on the model thread. Raises Unavailable when too many calls wait already.
+
+        A call whose caller has gone away before it began is not computed.
+        """
+        if self._jobs.qsize() >= self._longest:
+            raise Unavailable(f"{self._longest} model calls are waiting already; try again shortly")
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
+
+        def settle(result: T | None, error: BaseException | None) -> None:
+            if answer.cancelled():
+                return
+            if error is None:
+                answer.set_result(result)  # type: ignore[arg-type]
+            else:
+                answer.set_exception(error)
+
+        def job() -> None:
+            if answer.cancelled():
+                return
+            try:
+                result, error = function(*arguments), None
+            except BaseException as raised:
+                result, error = None, raised
+            loop.call_soon_threadsafe(settle, result, error)
+
+        self._jobs.put((lane, next(self._order), job))
+        return await answer
+
+    def _work(self) -> None:
+        while True:
+            lane, _, job = self._jobs.get()
+            if lane == STOP:
+                return
+            job()
+
+    def close(self) -> None:
+        """Finish what is queued, then end the thread."""
+        self._jobs.put((STOP, next(self._order), lambda: None))
+        self._thread.join()

@@ -1,0 +1,149 @@
+"""Weights read by sentence-transformers and computed by torch, on the CPU or the GPU torch finds.
+
+Importing this module takes seconds; the catalogue does it on a thread, when the first weights are loaded. Weights
+come from folders on disk only, and code that lies beside them is never run.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from numpy.typing import NDArray
+from sentence_transformers import CrossEncoder, SentenceTransformer
+
+from app.domain import Truncate
+from app.errors import TextTooLong
+from app.inference.backend import Embeddings
+
+BATCH_TOKENS = 8_192
+"""Padded tokens computed at once: enough to fill two cores, little enough to stay in cache."""
+PAIR_BATCH = 8
+
+Rows = list[dict[str, list[int]]]
+
+transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def use_threads(threads: int) -> None:
+    """How many threads one call computes with; 0 leaves torch's own choice, every core."""
+    if threads:
+        torch.set_num_threads(threads)
+
+
+class TorchEncoder:
+    """A TextEncoder over a sentence-transformers folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._model = SentenceTransformer(str(folder), local_files_only=True, trust_remote_code=False)
+        self._model.eval()
+        self._tokenizer: Any = self._model.tokenizer
+        self.dimension = int(self._model.get_embedding_dimension() or 0)
+        self.max_tokens = int(self._model.max_seq_length or self._tokenizer.model_max_length)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return _token_counts(self._tokenizer, list(texts))
+
+    def encode(self, texts: Sequence[str]) -> Embeddings:
+        batch = self._tokenizer(list(texts), truncation=True, max_length=self.max_tokens)
+        rows = _rows(batch, len(texts))
+        vectors = np.empty((len(texts), self.dimension), np.float32)
+        for places, output in self._forward(rows):
+            vectors[places] = output["sentence_embedding"].float().cpu().numpy()
+        truncated = [bool(encoding.overflowing) for encoding in batch.encodings]
+        return Embeddings(vectors, [len(row["input_ids"]) for row in rows], truncated)
+
+    def token_vectors(self, texts: Sequence[str], max_tokens: int) -> list[NDArray[np.float32]]:
+        batch = self._tokenizer(
+            list(texts),
+            truncation=True,
+            max_length=self.max_tokens,
+            return_overflowing_tokens=True,
+            return_special_tokens_mask=True,
+        )
+        owners, specials = batch.pop("overflow_to_sample_mapping"), batch.pop("special_tokens_mask")
+        rows = _rows(batch, len(owners))
+        read = [0] * len(texts)  # tokens of each text that are taken so far
+        wanted: list[int] = []
+        for place, (owner, row) in enumerate(zip(owners, rows, strict=True)):
+            if read[owner] < max_tokens:
+                wanted.append(place)
+            read[owner] += len(row["input_ids"])
+        windows: dict[int, NDArray[np.float32]] = {}
+        for places, output in self._forward([rows[place] for place in wanted]):
+            vectors = torch.nn.functional.normalize(output["token_embeddings"].float(), dim=-1).cpu().numpy()
+            for vector, place in zip(vectors, (wanted[i] for i in places), strict=True):
+                ordinary = np.array(specials[place]) == 0
+                windows[place] = vector[: len(ordinary)][ordinary]
+        found: list[list[NDArray[np.float32]]] = [[] for _ in texts]
+        for place in wanted:
+            found[owners[place]].append(windows[place])
+        return [np.concatenate(parts)[:max_tokens] for parts in found]
+
+    def _forward(self, rows: Rows) -> Iterator[tuple[list[int], dict[str, torch.Tensor]]]:
+        """Outputs by batch, with the places of the batch's rows; longest first, so that padding is little."""
+        order = sorted(range(len(rows)), key=lambda place: -len(rows[place]["input_ids"]))
+        start = 0
+        while start < len(order):
+            longest = len(rows[order[start]]["input_ids"])
+            places = order[start : start + max(1, BATCH_TOKENS // longest)]
+            features = self._tokenizer.pad([rows[place] for place in places], return_tensors="pt")
+            with torch.inference_mode():
+                output = self._model({name: t.to(self._model.device) for name, t in features.items()})
+            yield places, output
+            start += len(places)
+
+
+class CrossEncoderModel:
+    """A cross-encoder folder, as bge-reranker-v2-m3 is published: one logit per pair, sigmoid to 0..1."""
+
+    def __init__(self, folder: Path) -> None:
+        self._model = CrossEncoder(
+            str(folder), local_files_only=True, trust_remote_code=False, activation_fn=torch.nn.Sigmoid()
+        )
+        self._tokenizer: Any = self._model.tokenizer
+        self.own_limit = int(self._model.max_length)
+
+    def pair_tokens(self, query: str, documents: Sequence[str]) -> list[int]:
+        """Tokens of each whole pair, special tokens included."""
+        return _token_counts(self._tokenizer, [query] * len(documents), list(documents))
+
+    def predict(self, query: str, documents: Sequence[str], max_tokens: int) -> NDArray[np.float32]:
+        """Scores float32 [n] in 0..1; pairs are cut to max_tokens."""
+        pairs: Any = [(query, document) for document in documents]
+        return np.asarray(
+            self._model.predict(
+                pairs,
+                batch_size=PAIR_BATCH,
+                show_progress_bar=False,
+                processing_kwargs={"text": {"max_length": max_tokens, "truncation": True}},
+            ),
+            dtype=np.float32,
+        )
+
+
+class CrossEncoderReranker:
+    """A Reranker over a cross-encoder, with the token limit of the name it answers to."""
+
+    def __init__(self, model: CrossEncoderModel, name: str, max_tokens: int) -> None:
+        self._model, self._name = model, name
+        self._max_tokens = min(max_tokens, model.own_limit)
+
+    def score(self, query: str, documents: Sequence[str], truncate: Truncate) -> NDArray[np.float32]:
+        if truncate == "NONE":
+            for position, tokens in enumerate(self._model.pair_tokens(query, documents)):
+                if tokens > self._max_tokens:
+                    raise TextTooLong(position, tokens, self._max_tokens, self._name)
+        return self._model.predict(query, documents, self._max_tokens)
+
+
+def _token_counts(tokenizer: Callable[..., Any], *columns: list[str]) -> list[int]:
+    batch = tokenizer(*columns, truncation=False, verbose=False, return_attention_mask=False)
+    return [len(ids) for ids in batch["input_ids"]]
+
+
+def _rows(batch: Any, count: int) -> Rows:
+    names = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in batch]
+    return [{name: batch[name][place] for name in names} for place in range(count)]

@@ -1,0 +1,86 @@
+"""Where a model's weights are on this machine, and whether they are the right ones. Never touches the network."""
+
+import hashlib
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import msgspec
+
+from app.errors import FailedPrecondition
+from app.inference.manifest import ModelEntry
+
+WEIGHTS_FILE = "model.safetensors"
+
+
+class Weights(msgspec.Struct, frozen=True):
+    """A folder of weights. version: sha256 of the weights file. catalogued: whether the catalogue names that hash."""
+
+    folder: Path
+    version: str
+    catalogued: bool
+
+
+def locate(name: str, entry: ModelEntry, models_dir: Path, paths: Mapping[str, str]) -> Path | None:
+    """The folder of the weights, or None if they are not here.
+
+    Looked for, in this order: the folder the settings name, models/weights/NAME, the package, the hub's local cache.
+    """
+    if name in paths:
+        chosen = Path(paths[name])
+        if not chosen.is_absolute() or not (chosen / "config.json").is_file():
+            raise FailedPrecondition(
+                f'The setting [models.paths] "{name}" must be the absolute path of a folder with config.json and '
+                f"{WEIGHTS_FILE}; {chosen} is not"
+            )
+        return chosen
+    local = models_dir / "weights" / name
+    if (local / "config.json").is_file():
+        return local
+    place, _, rest = entry.source.partition(":")
+    if place == "package":
+        return _in_package(rest)
+    if place == "hub":
+        return _in_hub_cache(rest, entry.revision)
+    return None
+
+
+def _in_package(source: str) -> Path | None:
+    """A folder inside an installed package, found through its file list; the package is never imported."""
+    package, _, inside = source.partition("/")
+    try:
+        folder = Path(str(distribution(package).locate_file(inside)))
+    except PackageNotFoundError:
+        return None
+    return folder if (folder / "config.json").is_file() else None
+
+
+def _in_hub_cache(repository: str, pinned: str | None) -> Path | None:
+    """The snapshot of the pinned revision, or else of the branch main as it was when it was fetched."""
+    from huggingface_hub import try_to_load_from_cache
+
+    for revision in (pinned, "main"):
+        found = try_to_load_from_cache(repository, "config.json", revision=revision)
+        if isinstance(found, str) and (Path(found).parent / WEIGHTS_FILE).exists():
+            return Path(found).parent
+    return None
+
+
+def verify(name: str, entry: ModelEntry, folder: Path) -> Weights:
+    """The weights with their hash.
+
+    Packaged weights must be the catalogued ones. Any other folder was filled by the user and may hold other weights
+    of the same kind (a fine-tuned model): those answer as they are, and their own hash is their version. Raises
+    FailedPrecondition if the file is missing, or packaged and not the catalogued one.
+    """
+    file = folder / WEIGHTS_FILE
+    if not file.is_file():
+        raise FailedPrecondition(f"The weights of {name} are incomplete: {file} is missing")
+    with file.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    catalogued = found == entry.sha256
+    if not catalogued and entry.source.startswith("package:"):
+        raise FailedPrecondition(
+            f"The weights of {name} in {folder} are damaged: sha256 is {found}, the catalogue says {entry.sha256}"
+        )
+    return Weights(folder, found, catalogued)

@@ -1,0 +1,67 @@
+"""Pure mathematics of ranking: from vectors to scores, from scores to an order. No I/O, no models."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.domain import Metric
+
+
+def scores(
+    metric: Metric, matrix: NDArray[np.floating[Any]], query: NDArray[np.floating[Any]]
+) -> NDArray[np.floating[Any]]:
+    """Pinecone's score of each row against the query, in the precision of the inputs.
+
+    matrix: [n, dimension]; query: [dimension]; returns [n].
+    cosine: -1..1, higher is better; dotproduct: higher is better; euclidean: the squared distance, lower is better.
+    """
+    if metric == "euclidean":
+        difference = matrix - query
+        return np.asarray(np.einsum("ij,ij->i", difference, difference))
+    dots = np.asarray(matrix @ query)
+    if metric == "dotproduct":
+        return dots
+    norms = np.sqrt(np.einsum("ij,ij->i", matrix, matrix)) * np.sqrt(query @ query)
+    return np.asarray(np.divide(dots, norms, out=np.zeros_like(dots), where=norms > 0))
+
+
+def goodness(metric: Metric, values: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """The scores turned so that higher is better in every metric."""
+    return -values if metric == "euclidean" else values
+
+
+def exact_scores(metric: Metric, matrix: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float32]:
+    """scores() with each row computed alone in float64, then rounded to float32.
+
+    A row's score then depends on the row and the query only, not on where the row lies in a matrix: equal vectors
+    get equal scores, so that ties can be broken by id, the same way every time.
+    """
+    rows, target = matrix.astype(np.float64), query.astype(np.float64)
+    with np.errstate(over="ignore"):
+        if metric == "euclidean":
+            exact = np.square(rows - target).sum(axis=1)
+        else:
+            exact = (rows * target).sum(axis=1)
+            if metric == "cosine":
+                norms = np.sqrt(np.square(rows).sum(axis=1)) * np.sqrt(np.square(target).sum())
+                exact = np.clip(np.divide(exact, norms, out=np.zeros_like(exact), where=norms > 0), -1.0, 1.0)
+        limit = np.finfo(np.float32).max
+        return np.asarray(np.clip(exact, -limit, limit), dtype=np.float32)
+
+
+def max_sim(query: NDArray[np.float32], document: NDArray[np.float32]) -> float:
+    """Late interaction (ColBERT, Khattab and Zaharia 2020), as a mean so that long queries are comparable.
+
+    query: float32 [q, dimension], document: float32 [d, dimension], rows of unit length. For every query token the
+    best cosine over the document's tokens, averaged, moved from -1..1 to 0..1; higher is better; 0 without tokens.
+    """
+    if not len(query) or not len(document):
+        return 0.0
+    best = (query @ document.T).max(axis=1)
+    return float(np.clip((1.0 + best.mean(dtype=np.float64)) / 2.0, 0.0, 1.0))
+
+
+def shortest(value: float | np.float32) -> float:
+    """The float whose text is the shortest that reads back as this float32: 0.4, not 0.4000000059604645."""
+    return float(str(np.float32(value)))

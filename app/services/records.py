@@ -1,0 +1,244 @@
+"""The records service: text in, ranked text out."""
+
+from collections.abc import Sequence
+from math import ceil
+from typing import Any
+
+import msgspec
+
+from app import filters
+from app.domain import IndexSpec, Match, Metadata, QueryPlan, Record, Usage
+from app.errors import InvalidArgument, TextTooLong
+from app.ranking import shortest
+from app.services import validation
+from app.services.indexes import Indexes
+from app.services.inference import Inference, RerankCall
+from app.settings import LimitSettings
+from app.storage.engine import Engine
+
+GIGABYTE = 1_000_000_000
+
+
+class Upserted(msgspec.Struct, frozen=True):
+    """models: labels of what computed. truncated: records whose text was cut before it was embedded."""
+
+    count: int
+    lsn: int
+    models: list[str]
+    truncated: int
+
+
+class Rerank(msgspec.Struct, frozen=True):
+    """How hits are to be reranked. rank_fields None: the field the index embeds. top_n None: all of them."""
+
+    model: str
+    rank_fields: list[str] | None = None
+    top_n: int | None = None
+    query: str | None = None
+    parameters: dict[str, Any] | None = None
+
+
+class Search(msgspec.Struct, frozen=True):
+    """What to search for: by text, vector or id. fields None: every field."""
+
+    top_k: int
+    text: str | None = None
+    vector: list[float] | None = None
+    id: str | None = None
+    filter: dict[str, Any] | None = None
+    fields: list[str] | None = None
+    rerank: Rerank | None = None
+
+
+class Found(msgspec.Struct, frozen=True):
+    """hits: best first. models: labels of what computed."""
+
+    hits: list[Match]
+    usage: Usage
+    lsn: int
+    models: list[str]
+
+
+class Records:
+    """Records with integrated embedding, on every index of an installation."""
+
+    def __init__(self, engine: Engine, indexes: Indexes, inference: Inference, limits: LimitSettings) -> None:
+        self._engine, self._indexes, self._inference, self._limits = engine, indexes, inference, limits
+
+    async def upsert(self, index: str, namespace: str, rows: Sequence[Any]) -> Upserted:
+        """Embed and store the rows (decoded JSON), all or none. Raises InvalidArgument before anything is stored."""
+        spec = self._indexes.spec(index)
+        name = validation.namespace_name(namespace)
+        embedder = self._indexes.embedder(spec)
+        assert spec.embed is not None
+        if not rows:
+            raise InvalidArgument("The request holds no records; send one JSON object per line")
+        limit = self._limits.records_per_upsert
+        if len(rows) > limit:
+            raise InvalidArgument(f"Batch size exceeds {limit}: the request holds {len(rows)} records")
+        checked = [self._checked(place, row, spec.embed.text_field) for place, row in enumerate(rows, start=1)]
+        texts = [fields[spec.embed.text_field] for _, fields in checked]
+        try:
+            embedded = await self._inference.embed(embedder, texts, "passage", spec.embed.write_truncate)
+        except TextTooLong as error:
+            raise InvalidArgument(
+                f"Field '{spec.embed.text_field}' in record '{checked[error.position][0]}' has {error.tokens} tokens, "
+                f"which exceeds the maximum of {error.limit} tokens for model '{error.model}'"
+            ) from error
+        records = [Record(id, vector, fields) for (id, fields), vector in zip(checked, embedded.vectors, strict=True)]
+        lsn = await self._engine.upsert(index, name, records, embedder.fingerprint)
+        return Upserted(len(records), lsn, [embedder.fingerprint.label], sum(embedded.truncated))
+
+    def _checked(self, place: int, row: Any, text_field: str) -> tuple[str, Metadata]:
+        """Id and fields of the place-th row, from 1."""
+        if not isinstance(row, dict):
+            raise InvalidArgument(f"Record {place} must be a JSON object, got {type(row).__name__}")
+        fields = dict(row)
+        alias = fields.pop("id", None) if text_field != "id" else None
+        raw_id = fields.pop("_id", alias)
+        if raw_id is None:
+            raise InvalidArgument(f"Record {place} has no '_id'")
+        id = validation.record_id(raw_id, f"Record {place}")
+        where = f"Record '{id}'"
+        text = fields.get(text_field)
+        if not isinstance(text, str):
+            problem = "is missing" if text is None else f"must be a string, got {type(text).__name__}"
+            raise InvalidArgument(f"Missing or invalid field '{text_field}' in record '{id}': it {problem}")
+        if not text.strip():
+            raise InvalidArgument(
+                f"Missing or invalid field '{text_field}' in record '{id}': it must be non-empty text"
+            )
+        return id, validation.metadata(fields, where, self._limits.metadata_bytes)
+
+    async def search(self, index: str, namespace: str, search: Search) -> Found:
+        """The records of a namespace nearest to a text, a vector or a record; reranked if asked.
+
+        An unknown namespace or id gives no hits. Raises InvalidArgument, NotFound or FailedPrecondition.
+        """
+        spec = self._indexes.spec(index)
+        name = validation.namespace_name(namespace)
+        self._check(search)
+        condition = filters.parse(search.filter) if search.filter is not None else None
+        reranking = self._reranking(spec, search)
+
+        models, tokens = [], None
+        vector = None
+        if search.vector is not None:
+            vector = validation.dense_vector(search.vector, spec)
+        elif search.text is not None:
+            embedder = self._indexes.embedder(spec)
+            assert spec.embed is not None
+            embedded = await self._inference.embed(embedder, [search.text], "query", spec.embed.read_truncate)
+            vector, tokens = embedded.vectors[0], sum(embedded.tokens)
+            models.append(embedder.fingerprint.label)
+        answer = await self._engine.query(
+            index, name, QueryPlan(top_k=search.top_k, vector=vector, id=search.id, filter=condition)
+        )
+        hits, rerank_units = answer.matches, None
+        if search.rerank is not None and reranking is not None:
+            hits, rerank_units = await self._reranked(spec, search, *reranking, hits)
+            models.append(reranking[0].answer.label)
+        usage = Usage(max(1, ceil(answer.namespace_bytes / GIGABYTE)), tokens, rerank_units)
+        shown = [msgspec.structs.replace(hit, metadata=_chosen(hit.metadata, search.fields)) for hit in hits]
+        return Found(shown, usage, answer.lsn, models)
+
+    def _check(self, search: Search) -> None:
+        if not 1 <= search.top_k <= self._limits.top_k:
+            raise InvalidArgument(f"top_k must be between 1 and {self._limits.top_k}, got {search.top_k}")
+        if search.id is not None and (search.vector is not None or search.text is not None):
+            other = "vector" if search.vector is not None else "inputs"
+            raise InvalidArgument(f"Cannot provide both 'id' and '{other}' at the same time")
+        if search.id is None and search.vector is None and search.text is None:
+            raise InvalidArgument("The query needs one of 'inputs', 'vector' and 'id'")
+        if search.id is not None:
+            validation.record_id(search.id, "The query")
+        if search.text is not None and not search.text.strip():
+            raise InvalidArgument("The query text in 'inputs' must be non-empty")
+        if search.fields is not None and len(search.fields) > self._limits.fields:
+            raise InvalidArgument(
+                f"'fields' lists {len(search.fields)} names; at most {self._limits.fields} are allowed"
+            )
+
+    def _reranking(self, spec: IndexSpec, search: Search) -> tuple[RerankCall, str, list[str]] | None:
+        """Who reranks, by which query, on which fields; everything about a rerank that can be checked beforehand."""
+        rerank = search.rerank
+        if rerank is None:
+            return None
+        call = self._inference.rerank_call(rerank.model, rerank.parameters)
+        query = rerank.query if rerank.query is not None else search.text
+        if query is None:
+            raise InvalidArgument("Reranking needs a query text: give 'rerank.query', or search by 'inputs.text'")
+        if not query.strip():
+            raise InvalidArgument("The query text to rerank by must be non-empty")
+        if rerank.top_n is not None and rerank.top_n < 1:
+            raise InvalidArgument(f"rerank.top_n must be at least 1, got {rerank.top_n}")
+        mapped = spec.embed.text_field if spec.embed else "text"
+        fields = rerank.rank_fields if rerank.rank_fields is not None else [mapped]
+        if not fields:
+            raise InvalidArgument("rerank.rank_fields must name a field")
+        if len(fields) > call.max_rank_fields:
+            raise InvalidArgument(
+                f"Only {_number(call.max_rank_fields)} supported for model '{rerank.model}', got {len(fields)}: "
+                f"{', '.join(fields)}"
+            )
+        return call, query, fields
+
+    async def _reranked(
+        self,
+        spec: IndexSpec,
+        search: Search,
+        call: RerankCall,
+        query: str,
+        fields: list[str],
+        hits: list[Match],
+    ) -> tuple[list[Match], int]:
+        """The hits in the reranker's order with its scores, ties by id, cut to top_n; and the rerank units."""
+        assert search.rerank is not None
+        if len(hits) > call.max_documents:
+            raise InvalidArgument(
+                f"There are {len(hits)} hits to rerank; model '{search.rerank.model}' takes at most "
+                f"{call.max_documents}. Lower top_k"
+            )
+        if not hits:
+            return [], 0
+        documents = [_document(hit, fields, place) for place, hit in enumerate(hits)]
+        embedder = self._indexes.available_embedder(spec)
+        try:
+            scores = await self._inference.rerank(
+                call, query, documents, embedder.encoder if embedder is not None else None
+            )
+        except TextTooLong as error:
+            raise InvalidArgument(
+                f"The query with field '{', '.join(fields)}' of record '{hits[error.position].id}' has "
+                f"{error.tokens} tokens, which exceeds the maximum of {error.limit} tokens for model '{error.model}'; set "
+                "rerank.parameters.truncate to END to cut it"
+            ) from error
+        scored = [msgspec.structs.replace(hit, score=shortest(score)) for hit, score in zip(hits, scores, strict=True)]
+        scored.sort(key=lambda hit: (-hit.score, hit.id))
+        return scored[: search.rerank.top_n], 1
+
+
+def _document(hit: Match, fields: list[str], place: int) -> str:
+    """The text a reranker reads: the rank fields, a line each."""
+    texts = []
+    for field in fields:
+        if field not in hit.metadata:
+            raise InvalidArgument(f"field '{field}' not found in document at index {place} (record '{hit.id}')")
+        text = hit.metadata[field]
+        if not isinstance(text, str):
+            raise InvalidArgument(
+                f"field '{field}' in document at index {place} (record '{hit.id}') is not a string and cannot be ranked"
+            )
+        texts.append(text)
+    return "\n".join(texts)
+
+
+def _number(rank_fields: int) -> str:
+    return "one rank field is" if rank_fields == 1 else f"{rank_fields} rank fields are"
+
+
+def _chosen(metadata: Metadata, fields: list[str] | None) -> Metadata:
+    """The fields asked for that the record has; all of them by default, or for the name "*"."""
+    if fields is None or "*" in fields:
+        return metadata
+    return {name: metadata[name] for name in fields if name in metadata}

@@ -1,0 +1,108 @@
+"""What Pinecone allows in ids, namespaces, metadata and vectors, checked before anything is stored.
+
+Every function raises InvalidArgument with what was wrong, where, and what is allowed.
+"""
+
+import math
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from app.domain import DEFAULT_NAMESPACE, IndexSpec, Metadata
+from app.errors import InvalidArgument
+
+MAX_ID = 512
+MAX_NAMESPACE = 512
+EXACT_INTEGER = 2**53
+"""Numbers are float64; integers up to here survive that unchanged."""
+
+
+def record_id(value: object, where: str) -> str:
+    """A record id: 1 to 512 ASCII characters without NUL."""
+    if not isinstance(value, str):
+        raise InvalidArgument(f"{where}: '_id' must be a string, got {type(value).__name__}")
+    if not value:
+        raise InvalidArgument(f"{where}: '_id' must not be empty; 1 to {MAX_ID} ASCII characters are allowed")
+    if not value.isascii():
+        raise InvalidArgument(f"{where}: Vector ID must be ASCII, but got '{value[:80]}'")
+    if len(value) > MAX_ID:
+        raise InvalidArgument(f"{where}: '_id' is {len(value)} characters long; at most {MAX_ID} are allowed")
+    if "\0" in value:
+        raise InvalidArgument(f"{where}: Vector ID must not contain null characters")
+    return value
+
+
+def namespace_name(value: str) -> str:
+    """The canonical name of a namespace: at most 512 ASCII characters without NUL; "" is the default one."""
+    if not value.isascii() or "\0" in value:
+        raise InvalidArgument(f"Namespace names must be ASCII without null characters, got '{value[:80]}'")
+    if len(value) > MAX_NAMESPACE:
+        raise InvalidArgument(
+            f"The namespace name is {len(value)} characters long; at most {MAX_NAMESPACE} are allowed"
+        )
+    return value or DEFAULT_NAMESPACE
+
+
+def metadata(raw: dict[str, Any], where: str, max_bytes: int) -> Metadata:
+    """The fields of a record as they are stored: null fields dropped, numbers as float64 can hold them."""
+    fields: Metadata = {}
+    for name, value in raw.items():
+        if name.startswith("$"):
+            raise InvalidArgument(f"{where}: Metadata field '{name}' cannot start with '$'")
+        if name == "_score":
+            raise InvalidArgument(f"{where}: Metadata field '_score' is reserved")
+        if value is not None:
+            fields[name] = _metadata_value(name, value, where)
+    size = len(msgspec.json.encode(fields))
+    if size > max_bytes:
+        raise InvalidArgument(
+            f"{where}: Metadata size is {size} bytes, which exceeds the limit of {max_bytes} bytes per vector"
+        )
+    return fields
+
+
+def _metadata_value(name: str, value: Any, where: str) -> Any:
+    if isinstance(value, str | bool):
+        return value
+    if isinstance(value, int):
+        if abs(value) <= EXACT_INTEGER:
+            return value
+        try:
+            value = float(value)
+        except OverflowError:
+            value = math.inf
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise InvalidArgument(f"{where}: the number in metadata field '{name}' is out of range")
+        return value
+    if isinstance(value, list) and all(isinstance(element, str) for element in value):
+        return value
+    raise InvalidArgument(
+        f"{where}: Metadata value must be a string, number, boolean or list of strings, "
+        f"got '{_shown(value)}' for field '{name}'"
+    )
+
+
+def _shown(value: object) -> str:
+    try:
+        text = msgspec.json.encode(value).decode()
+    except (RecursionError, OverflowError):
+        return type(value).__name__
+    return text if len(text) <= 15 else text[:15] + "..."
+
+
+def dense_vector(values: list[float], spec: IndexSpec) -> NDArray[np.float32]:
+    """The values as float32 [dimension] of this index; finite, and not all zero where cosine needs a direction."""
+    if len(values) != spec.dimension:
+        raise InvalidArgument(
+            f"Vector dimension {len(values)} does not match the dimension of the index {spec.dimension}"
+        )
+    with np.errstate(over="ignore"):
+        vector = np.asarray(values, dtype=np.float64).astype(np.float32)
+    if not np.isfinite(vector).all():
+        raise InvalidArgument("Vector values must be finite and within the range of a 32-bit float")
+    if spec.metric == "cosine" and not vector.any():
+        raise InvalidArgument("Dense vectors must contain at least one non-zero value")
+    return vector

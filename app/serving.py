@@ -1,0 +1,143 @@
+"""Listening: Hypercorn with our application, the banner, and a clean end on SIGTERM."""
+
+import asyncio
+import ipaddress
+import logging
+import signal
+import socket
+import sys
+from http import HTTPStatus
+from typing import Any
+
+import h11
+from hypercorn.asyncio import serve as hypercorn_serve
+from hypercorn.config import Config
+from hypercorn.protocol.h11 import H11Protocol
+
+from app.errors import FailedPrecondition
+from app.server import Service, application
+from app.settings import Settings
+
+
+async def serve(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; the exit status.
+
+    Requests in flight finish, within the grace period; nothing new is taken. Raises FailedPrecondition if the
+    address cannot be had or must not be, or storage does not open.
+    """
+    _configure_logging(settings)
+    send_reason_phrases()
+    listener = listen(settings)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    address = f"{_shown(settings.server.host)}:{listener.getsockname()[1]}"
+    service = Service(settings)
+    async with service.running(on_ready=lambda: print(banner(service, address), flush=True)):
+        print(f"Pinyon is starting on http://{address} (loading models takes some seconds) ...", flush=True)
+        await hypercorn_serve(application(service), config_for(settings, listener), shutdown_trigger=stop.wait)
+    print("Pinyon has stopped; all data is on disk.", flush=True)
+    return 0
+
+
+def listen(settings: Settings) -> socket.socket:
+    """The bound socket. Raises FailedPrecondition for an address that is busy, unknown or open to others."""
+    host, port = settings.server.host, settings.server.port
+    if not settings.server.insecure and not _is_loopback(host):
+        raise FailedPrecondition(
+            f"Listening on {host} would let anybody on the network read and change the data: this version has no "
+            "API keys. Use --host 127.0.0.1, or say --insecure if something else keeps strangers out"
+        )
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise FailedPrecondition(f"Cannot listen on {host}:{port}: {error.strerror or error}") from error
+    listener.setblocking(False)
+    return listener
+
+
+def config_for(settings: Settings, listener: socket.socket) -> Config:
+    """Hypercorn's settings; it takes the socket over."""
+    config = Config()
+    config.bind = [f"fd://{listener.detach()}"]
+    config.graceful_timeout = settings.server.shutdown_grace_s
+    config.shutdown_timeout = 60
+    # The default of 1000 closes a connection under the calls in flight on it.
+    config.keep_alive_max_requests = 10**9
+    config.keep_alive_timeout = 75
+    config.h11_max_incomplete_size = 1024 * 1024
+    config.include_server_header = False
+    config.loglevel = "WARNING"
+    config.accesslog = None
+    return config
+
+
+def send_reason_phrases() -> None:
+    """Make Hypercorn's HTTP/1.1 status lines say "400 Bad Request" and not just "400": clients show the phrase.
+
+    Hypercorn has no setting for it; its version is pinned and a test watches the status line.
+    """
+    send = H11Protocol._send_h11_event
+
+    async def send_with_reason(self: H11Protocol, event: Any) -> None:
+        if isinstance(event, h11.Response) and not event.reason:
+            phrase = HTTPStatus(event.status_code).phrase.encode()
+            event = h11.Response(status_code=event.status_code, headers=list(event.headers), reason=phrase)
+        await send(self, event)
+
+    if not hasattr(send, "with_reason"):
+        send_with_reason.with_reason = True  # type: ignore[attr-defined]
+        H11Protocol._send_h11_event = send_with_reason  # type: ignore[method-assign]
+
+
+def banner(service: Service, address: str) -> str:
+    """What is served, who answers, where the data lies, and one line to try."""
+    settings, lines = service.settings, [f"Pinyon is ready on http://{address}"]
+    trouble = service.indexes.trouble()
+    for spec in service.indexes.all():
+        lines.append(f"  index    {spec.name}: {spec.dimension} dimensions, {spec.metric}")
+        if spec.embed is not None:
+            embedder = service.indexes.available_embedder(spec)
+            answer = embedder.fingerprint.label if embedder else f"nobody: {trouble.get(spec.name)}"
+            lines.append(f"           field '{spec.embed.text_field}' embedded by {answer}")
+    if not service.indexes.all():
+        lines.append("  index    none; describe one in the [index] table of the settings file")
+    for model in service.inference.known_models():
+        if model.served_by is not None:
+            by = model.served_by.partition(";")[0]
+            lines.append(f"  model    {model.name}" + (f": STAND-IN, answered by {by}" if by != model.name else ""))
+    lines.append(f"  data     {settings.storage.data_dir}")
+    if not _is_loopback(settings.server.host):
+        lines.append("  WARNING  open to the network without API keys (--insecure)")
+    if service.indexes.default is not None:
+        field = next(s.embed.text_field for s in service.indexes.all() if s.embed and s.name == service.indexes.default)
+        lines.append("Try it:")
+        lines.append(
+            f"  curl -s http://{address}/records/namespaces/demo/upsert "
+            f'-d \'{{"_id": "a", "{field}": "Apples are rich in fibre"}}\''
+            f" && curl -s http://{address}/records/namespaces/demo/search "
+            '-d \'{"query": {"inputs": {"text": "healthy fruit"}, "top_k": 3}}\''
+        )
+    return "\n".join(lines)
+
+
+def _configure_logging(settings: Settings) -> None:
+    logging.basicConfig(stream=sys.stderr, level="WARNING", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("pinyon").setLevel(settings.server.log_level.upper())
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _shown(host: str) -> str:
+    return "localhost" if host in ("127.0.0.1", "::1") else f"[{host}]" if ":" in host else host

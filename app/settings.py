@@ -1,0 +1,213 @@
+"""Every setting of Pinyon: its name, its default, one sentence; and where its value comes from.
+
+One name, three spellings: `[server] port` in TOML, PINYON_SERVER_PORT in the environment, --port on the command
+line; later ones win. Nobody else reads the environment.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from app.domain import Metric
+from app.errors import FailedPrecondition
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where Pinyon listens."""
+
+    host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")] = 5080
+    insecure: Annotated[
+        bool,
+        Meta(description="Allow listening on other addresses than loopback, although there are no API keys."),
+    ] = False
+    shutdown_grace_s: Annotated[
+        float, Meta(ge=0, description="Seconds that requests in flight get to finish after SIGTERM.")
+    ] = 30.0
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="Least severe message that is logged.")
+    ] = "info"
+
+
+class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where records live."""
+
+    data_dir: Annotated[str, Meta(description="Folder of the data, relative to the working directory.")] = "data"
+    readers: Annotated[int, Meta(ge=1, le=64, description="Searches that read the disk at the same time.")] = 4
+    mmap_bytes: Annotated[int, Meta(ge=0, description="How much of each index file SQLite may map into memory.")] = (
+        2_147_418_112
+    )
+
+
+class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which machine-learning models answer."""
+
+    models_dir: Annotated[
+        str, Meta(description="Folder of manifest.toml and weights/, relative to the project folder.")
+    ] = "models"
+    stand_ins: Annotated[
+        bool,
+        Meta(description="Let a local model answer for a hosted one whose weights are absent, and say so."),
+    ] = False
+    offline: Annotated[bool, Meta(description="Never touch the network, not even in `pinyon models pull`.")] = False
+    preload: Annotated[
+        tuple[str, ...], Meta(description="Rerankers to load before /ready, if their weights are here.")
+    ] = ("bge-reranker-v2-m3",)
+    threads: Annotated[int, Meta(ge=0, description="Threads one model call computes with; 0 takes every core.")] = 0
+    queue: Annotated[
+        int, Meta(ge=1, description="Model calls that may wait; one more is answered with 503 at once.")
+    ] = 256
+    paths: Annotated[dict[str, str], Meta(description="Absolute folder of a model's weights, by model name.")] = (
+        msgspec.field(default_factory=dict)
+    )
+
+
+class LimitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Pinecone's limits."""
+
+    records_per_upsert: Annotated[int, Meta(ge=1, description="Records one upsert may carry.")] = 96
+    upsert_bytes: Annotated[int, Meta(ge=1, description="Bytes one upsert's body may have.")] = 2 * 1024 * 1024
+    metadata_bytes: Annotated[int, Meta(ge=1, description="Bytes the fields of one record may have, as JSON.")] = 40_960
+    top_k: Annotated[int, Meta(ge=1, description="Largest top_k of a search.")] = 10_000
+    fields: Annotated[int, Meta(ge=1, description="Names `fields` may list in a search.")] = 100
+
+
+class IndexSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The index that answers on the main port; made at the first start. No [index] table, no index."""
+
+    name: Annotated[
+        str,
+        Meta(
+            pattern="^[a-z0-9]([a-z0-9-]{0,43}[a-z0-9])?$",
+            description="1 to 45 lower-case letters, digits and hyphens, no hyphen at either end.",
+        ),
+    ]
+    model: Annotated[str, Meta(description="Embedding model, by its name in models/manifest.toml.")]
+    metric: Annotated[Metric, Meta(description="cosine, dotproduct or euclidean.")] = "cosine"
+    dimension: Annotated[
+        int, Meta(ge=0, le=8192, description="Length of the vectors; 0 takes the model's default.")
+    ] = 0
+    field_map: Annotated[
+        dict[Literal["text"], str], Meta(min_length=1, description="The field of a record that is embedded.")
+    ] = msgspec.field(default_factory=lambda: {"text": "text"})
+    read_parameters: Annotated[
+        dict[Literal["truncate"], Literal["END", "NONE"]], Meta(description="How a long query is treated.")
+    ] = msgspec.field(default_factory=lambda: {"truncate": "END"})
+    write_parameters: Annotated[
+        dict[Literal["truncate"], Literal["END", "NONE"]], Meta(description="How a long text is treated.")
+    ] = msgspec.field(default_factory=lambda: {"truncate": "END"})
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All of it."""
+
+    server: ServerSettings = ServerSettings()
+    storage: StorageSettings = StorageSettings()
+    models: ModelSettings = ModelSettings()
+    limits: LimitSettings = LimitSettings()
+    index: IndexSettings | None = None
+
+    @property
+    def models_dir(self) -> Path:
+        """Absolute path of the models folder."""
+        return PROJECT / self.models.models_dir
+
+
+SECTIONS: dict[str, type[msgspec.Struct]] = {
+    "server": ServerSettings,
+    "storage": StorageSettings,
+    "models": ModelSettings,
+    "limits": LimitSettings,
+    "index": IndexSettings,
+}
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """One row of the settings table."""
+
+    section: str
+    key: str
+    type: Any
+    default: Any
+    sentence: str
+
+    @property
+    def variable(self) -> str:
+        """Its spelling in the environment."""
+        return f"PINYON_{self.section}_{self.key}".upper()
+
+    @property
+    def flag(self) -> str:
+        """Its spelling on the command line."""
+        return "--" + self.key.replace("_", "-")
+
+    @property
+    def simple(self) -> bool:
+        """Whether it fits in one word, and so in a flag or a variable; tables belong in the TOML file."""
+        return self.section != "index" and self.type in (str, int, float, bool)
+
+
+def table() -> list[Setting]:
+    """Every setting, in the order of this file."""
+    rows = []
+    for section, struct in SECTIONS.items():
+        hints = get_type_hints(struct, include_extras=True)
+        for field in msgspec.structs.fields(struct):
+            default = field.default
+            if default is msgspec.NODEFAULT and field.default_factory is not msgspec.NODEFAULT:
+                default = field.default_factory()
+            hint = hints[field.name]
+            sentence = " ".join(m.description for m in hint.__metadata__ if m.description)
+            rows.append(Setting(section, field.name, hint.__origin__, default, sentence))
+    return rows
+
+
+def load(
+    config: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    flags: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Settings from a TOML file, then the environment, then flags ({"port": 5080}).
+
+    Raises FailedPrecondition with one sentence about what is wrong and where.
+    """
+    raw: dict[str, Any] = {}
+    if config is not None:
+        try:
+            raw = tomllib.loads(config.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise FailedPrecondition(f"Cannot read the settings file {config}: {error.strerror}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise FailedPrecondition(f"The settings file {config} is not valid TOML: {error}") from error
+    settings = _convert(raw, f"the settings file {config}", strict=True)
+    by_variable = {row.variable: row for row in table() if row.simple}
+    for name, text in (environ or {}).items():
+        if not name.startswith("PINYON_"):
+            continue
+        if name not in by_variable:
+            raise FailedPrecondition(f"Unknown variable {name}; known are {', '.join(sorted(by_variable))}")
+        row = by_variable[name]
+        _set(raw, row, text)
+        settings = _convert(raw, f"the variable {name}", strict=False)
+    by_flag = {row.key: row for row in table() if row.simple}
+    for key, value in (flags or {}).items():
+        _set(raw, by_flag[key], value)
+        settings = _convert(raw, f"the option {by_flag[key].flag}", strict=False)
+    return settings
+
+
+def _set(raw: dict[str, Any], row: Setting, value: Any) -> None:
+    raw.setdefault(row.section, {})[row.key] = value
+
+
+def _convert(raw: dict[str, Any], where: str, strict: bool) -> Settings:
+    try:
+        return msgspec.convert(raw, Settings, strict=strict)
+    except msgspec.ValidationError as error:
+        raise FailedPrecondition(f"Wrong setting in {where}: {error}") from error

@@ -1,0 +1,61 @@
+"""The data folder: one process at a time holds it, and says who it is.
+
+DATA/pinyon.lock          held as long as the process lives; the operating system lets go of it at any kind of end
+DATA/holder.json          who holds it, for the message a second process prints
+DATA/indexes/NAME.sqlite  one file per index, with SQLite's -wal and -shm beside it
+"""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+from filelock import FileLock, Timeout
+
+from app.errors import FailedPrecondition
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """The process that has the folder open."""
+
+    pid: int
+    since: str
+
+
+class DataDir:
+    """An open data folder. Raises FailedPrecondition if it cannot be made, written or locked."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()
+        self.indexes = self.path / "indexes"
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)  # the data is nobody else's business
+            self.indexes.mkdir(exist_ok=True)
+            self._lock = FileLock(self.path / "pinyon.lock", timeout=0)
+            self._lock.acquire()
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            (self.path / "holder.json").write_bytes(msgspec.json.encode(Holder(os.getpid(), now)))
+        except Timeout:
+            raise FailedPrecondition(
+                f"The data folder {self.path} is in use by {self._holder()}; stop that process or choose another "
+                "folder with --data-dir"
+            ) from None
+        except OSError as error:
+            raise FailedPrecondition(
+                f"The data folder {self.path} cannot be opened for writing: {error.strerror or error}"
+            ) from error
+
+    def _holder(self) -> str:
+        try:
+            holder = msgspec.json.decode((self.path / "holder.json").read_bytes(), type=Holder)
+        except (OSError, msgspec.MsgspecError):
+            return "another process"
+        return f"another Pinyon (process {holder.pid}, since {holder.since})"
+
+    def index_file(self, name: str) -> Path:
+        """Where the index of this name lives."""
+        return self.indexes / f"{name}.sqlite"
+
+    def close(self) -> None:
+        """Let the folder go."""
+        self._lock.release()

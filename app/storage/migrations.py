@@ -1,0 +1,89 @@
+"""The schema of an index file, as numbered steps; each runs once, in one transaction with its number.
+
+A step is never edited once released. PRAGMA user_version holds the number of the last one that ran.
+"""
+
+from collections.abc import Callable
+
+import apsw
+
+from app.domain import Metric
+from app.errors import FailedPrecondition
+
+CHUNK_ROWS = 64
+"""Vectors per chunk of the vec0 table; its default of 1024 reserves 1.5 MB for a namespace with one record."""
+
+
+def _first(connection: apsw.Connection) -> None:
+    connection.execute(
+        """
+        -- One row: what this index is (JSON), what embedded it (JSON), the number of the last write.
+        CREATE TABLE state (
+            only INTEGER PRIMARY KEY CHECK (only = 1),
+            spec TEXT NOT NULL,
+            fingerprint TEXT,
+            lsn INTEGER NOT NULL DEFAULT 0
+        ) STRICT;
+
+        CREATE TABLE namespaces (
+            ns INTEGER PRIMARY KEY,
+            name TEXT NOT NULL UNIQUE,
+            record_count INTEGER NOT NULL DEFAULT 0,
+            bytes INTEGER NOT NULL DEFAULT 0
+        ) STRICT;
+
+        -- `record` is also the row id in the vec0 table. It counts up from 1 and is never a hash: sqlite-vec
+        -- compares row ids as 32-bit integers in places.
+        CREATE TABLE records (
+            record INTEGER PRIMARY KEY,
+            ns INTEGER NOT NULL,
+            id TEXT NOT NULL,
+            metadata TEXT NOT NULL,
+            UNIQUE (ns, id)
+        ) STRICT;
+
+        CREATE TABLE fields (field INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+
+        -- One row for every value of every metadata field: what filters look in. See postings.py for kind and value.
+        CREATE TABLE postings (
+            ns INTEGER NOT NULL,
+            field INTEGER NOT NULL,
+            kind INTEGER NOT NULL,
+            value ANY NOT NULL,
+            record INTEGER NOT NULL,
+            PRIMARY KEY (ns, field, kind, value, record)
+        ) STRICT, WITHOUT ROWID;
+        """
+    )
+
+
+STEPS: list[Callable[[apsw.Connection], None]] = [_first]
+
+
+def create_vectors(connection: apsw.Connection, dimension: int, metric: Metric) -> None:
+    """The vec0 table, whose shape depends on the index. Vectors are kept here and nowhere else."""
+    distance = "cosine" if metric == "cosine" else "l2"  # vec0 has no dot product; vector_scan.py does the ranking
+    connection.execute(
+        f"CREATE VIRTUAL TABLE vectors USING vec0("
+        f"ns INTEGER PARTITION KEY, embedding float[{dimension}] distance_metric={distance}, chunk_size={CHUNK_ROWS})"
+    )
+    # vec0 looks chunks up by namespace, on every insert and every query, and has no index for it.
+    connection.execute("CREATE INDEX vectors_chunks_by_ns ON vectors_chunks (partition00)")
+
+
+def migrate(connection: apsw.Connection) -> None:
+    """Bring the file to the newest schema. Raises FailedPrecondition for a file of a later version."""
+    found = connection.pragma("user_version")
+    if found > len(STEPS):
+        raise FailedPrecondition(
+            f"The index file has schema {found}, this Pinyon knows up to {len(STEPS)}; use the newer Pinyon"
+        )
+    for number, step in enumerate(STEPS[found:], start=found + 1):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            step(connection)
+            connection.execute(f"PRAGMA user_version = {number}")
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
