@@ -8,6 +8,10 @@ from numpy.typing import NDArray
 from app.domain import Metric
 
 
+SMALLEST_SQUARE = 1e-30
+"""Squared lengths below this lose their precision in float32, and end as 0."""
+
+
 def scores(
     metric: Metric, matrix: NDArray[np.floating[Any]], query: NDArray[np.floating[Any]]
 ) -> NDArray[np.floating[Any]]:
@@ -19,11 +23,14 @@ def scores(
     if metric == "euclidean":
         difference = matrix - query
         return np.asarray(np.einsum("ij,ij->i", difference, difference))
-    dots = np.asarray(matrix @ query)
     if metric == "dotproduct":
-        return dots
-    norms = np.sqrt(np.einsum("ij,ij->i", matrix, matrix)) * np.sqrt(query @ query)
-    return np.asarray(np.divide(dots, norms, out=np.zeros_like(dots), where=norms > 0))
+        return np.asarray(matrix @ query)
+    length = float(np.sqrt(np.square(query.astype(np.float64)).sum()))
+    unit = (query / length).astype(query.dtype) if length > 0 else query
+    squares = np.einsum("ij,ij->i", matrix, matrix)
+    if len(squares) and squares.min() < SMALLEST_SQUARE:
+        return exact_scores("cosine", matrix, query)
+    return np.asarray((matrix @ unit) / np.sqrt(squares))
 
 
 def goodness(metric: Metric, values: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:

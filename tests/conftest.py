@@ -1,0 +1,62 @@
+"""Fixtures named as nouns. Servers are real processes, shared by a whole run; each test takes a namespace of its own."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1")  # before any hub library is imported
+
+import httpx
+import pytest
+
+from tests.running import RunningServer, config
+
+SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def hash_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server with the hashing stand-alone model: quick, for everything that is not about meaning."""
+    folder = tmp_path_factory.mktemp("hash")
+    server = RunningServer(config(folder), folder / "data")
+    yield server
+    assert server.stop() == 0, server.text
+
+
+@pytest.fixture(scope="session")
+def minilm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """The quick start's server: the real MiniLM, stand-ins on."""
+    folder = tmp_path_factory.mktemp("minilm")
+    server = RunningServer(config(folder, "all-MiniLM-L6-v2"), folder / "data")
+    yield server
+    assert server.stop() == 0, server.text
+
+
+@pytest.fixture
+def client(hash_server: RunningServer) -> Iterator[httpx.Client]:
+    with hash_server.client() as client:
+        yield client
+
+
+@pytest.fixture
+def namespace() -> str:
+    return f"ns-{uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def shared_data() -> Callable[[str], Path]:
+    """Folders of the real collections; a test that asks for one is skipped where they are not."""
+
+    def folder(name: str) -> Path:
+        path = SHARED / name
+        if not path.is_dir():
+            pytest.skip(f"{name} is not on this machine")
+        return path
+
+    return folder
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"

@@ -1,0 +1,94 @@
+"""A real Pinyon in a process of its own, as users run it."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from queue import Empty, Queue
+from threading import Thread
+
+import httpx
+
+PROJECT = Path(__file__).parent.parent
+
+QUICKSTART = """
+[models]
+stand_ins = true
+
+[index]
+name = "quickstart"
+model = "{model}"
+metric = "{metric}"
+field_map = {{ text = "chunk_text" }}
+"""
+
+
+def config(folder: Path, model: str = "pinyon-hash-embed", metric: str = "cosine", more: str = "") -> Path:
+    """A settings file like the quick start's, with another model."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "pinyon.toml"
+    path.write_text(QUICKSTART.format(model=model, metric=metric) + more)
+    return path
+
+
+class RunningServer:
+    """`pinyon serve` on a free port; `url` once it is ready."""
+
+    def __init__(self, config: Path, data_dir: Path, *options: str, wait: bool = True) -> None:
+        self.output: list[str] = []
+        self._lines: Queue[str | None] = Queue()
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PINYON_")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "app", "serve", "--config", config, "--data-dir", data_dir, "--port", "0", *options],
+            cwd=PROJECT,
+            env={**environment, "PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        Thread(target=self._read, daemon=True).start()
+        self.url = re.findall(r"http://\S+", self.wait_for("is starting on"))[0]
+        if wait:
+            self.wait_for("is ready on")
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.output.append(line)
+            self._lines.put(line)
+        self._lines.put(None)
+
+    def wait_for(self, words: str, timeout_s: float = 120) -> str:
+        """The next line of output with these words. Fails if the process ends, or takes too long."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                line = self._lines.get(timeout=max(0.0, deadline - time.monotonic()))
+            except Empty:
+                raise AssertionError(f"no {words!r} within {timeout_s} s in:\n{self.text}") from None
+            if line is None:
+                raise AssertionError(f"the server ended without {words!r}:\n{self.text}")
+            if words in line:
+                return line
+
+    @property
+    def text(self) -> str:
+        """Everything printed so far."""
+        return "".join(self.output)
+
+    def client(self) -> httpx.Client:
+        """An HTTP client for this server."""
+        return httpx.Client(base_url=self.url, timeout=60)
+
+    def stop(self) -> int:
+        """SIGTERM; the exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.process.kill()
+        self.process.wait(60)

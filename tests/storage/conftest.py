@@ -1,0 +1,28 @@
+"""Every implementation of the storage seam, as fixtures."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from app.storage.engine import Engine
+from app.storage.sqlite_engine import SqliteEngine
+
+Open = Callable[[], Awaitable[Engine]]
+
+
+@pytest.fixture(params=["sqlite"])
+def open_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+    """Opens the test's one folder; call again after close() for a restart."""
+
+    async def sqlite() -> Engine:
+        return await SqliteEngine.open_folder(tmp_path / "data", readers=2, mmap_bytes=2**28)
+
+    return {"sqlite": sqlite}[request.param]
+
+
+@pytest.fixture
+async def engine(open_engine: Open) -> AsyncIterator[Engine]:
+    engine = await open_engine()
+    yield engine
+    await engine.close()
