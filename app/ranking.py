@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from app.domain import Metric
 
-
 SMALLEST_SQUARE = 1e-30
 """Squared lengths below this lose their precision in float32, and end as 0."""
 

@@ -49,16 +49,18 @@ class RunningServer:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        Thread(target=self._read, daemon=True).start()
+        self._reader = Thread(target=self._read, daemon=True)
+        self._reader.start()
         self.url = re.findall(r"http://\S+", self.wait_for("is starting on"))[0]
         if wait:
             self.wait_for("is ready on")
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.output.append(line)
-            self._lines.put(line)
+        with self.process.stdout as lines:
+            for line in lines:
+                self.output.append(line)
+                self._lines.put(line)
         self._lines.put(None)
 
     def wait_for(self, words: str, timeout_s: float = 120) -> str:
@@ -86,9 +88,15 @@ class RunningServer:
     def stop(self) -> int:
         """SIGTERM; the exit status."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
+        return self.ended()
 
     def kill(self) -> None:
         """SIGKILL."""
         self.process.kill()
-        self.process.wait(60)
+        self.ended()
+
+    def ended(self) -> int:
+        """Wait for the end; the exit status."""
+        status = self.process.wait(60)
+        self._reader.join(60)
+        return status

@@ -6,7 +6,7 @@ silently: every answer carries the label of what computed it. The only place tha
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -194,7 +194,7 @@ class Catalog:
         entry = self.entries[name]
         if entry.source == "builtin":
             return HashEncoder(int(entry.dimension or 0), entry.max_tokens)
-        encoder: TextEncoder = self._weights(name, "TorchEncoder")
+        encoder: TextEncoder = self._weights(name, lambda torch, folder: torch.TorchEncoder(folder))
         if encoder.dimension != entry.dimension:
             raise FailedPrecondition(
                 f"The weights of {name} have {encoder.dimension} dimensions, the catalogue says {entry.dimension}"
@@ -202,16 +202,17 @@ class Catalog:
         return encoder
 
     def _cross_encoder(self, name: str) -> Any:
-        return self._weights(name, "CrossEncoderModel")
+        return self._weights(name, lambda torch, folder: torch.CrossEncoderModel(folder))
 
-    def _weights(self, name: str, backend: str) -> Any:
+    def _weights(self, name: str, read: Callable[[Any, Path], Any]) -> Any:
+        """The loaded weights of this name; read gets the torch backend, which is imported only now, and the folder."""
         with self._loading:
             if name not in self._loaded:
                 found = self._verified(name)
                 from app.inference import torch_backend
 
                 torch_backend.use_threads(self._threads)
-                self._loaded[name] = getattr(torch_backend, backend)(found.folder), found.version
+                self._loaded[name] = read(torch_backend, found.folder), found.version
             return self._loaded[name][0]
 
     def _version(self, name: str) -> str:

@@ -104,7 +104,7 @@ class CrossEncoderModel:
             str(folder), local_files_only=True, trust_remote_code=False, activation_fn=torch.nn.Sigmoid()
         )
         self._tokenizer: Any = self._model.tokenizer
-        self.own_limit = int(self._model.max_length)
+        self.own_limit = int(self._model.max_seq_length or self._tokenizer.model_max_length)
 
     def pair_tokens(self, query: str, documents: Sequence[str]) -> list[int]:
         """Tokens of each whole pair, special tokens included."""

@@ -210,8 +210,8 @@ class Records:
         except TextTooLong as error:
             raise InvalidArgument(
                 f"The query with field '{', '.join(fields)}' of record '{hits[error.position].id}' has "
-                f"{error.tokens} tokens, which exceeds the maximum of {error.limit} tokens for model '{error.model}'; set "
-                "rerank.parameters.truncate to END to cut it"
+                f"{error.tokens} tokens, which exceeds the maximum of {error.limit} tokens for model "
+                f"'{error.model}'; set rerank.parameters.truncate to END to cut it"
             ) from error
         scored = [msgspec.structs.replace(hit, score=shortest(score)) for hit, score in zip(hits, scores, strict=True)]
         scored.sort(key=lambda hit: (-hit.score, hit.id))

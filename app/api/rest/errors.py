@@ -78,26 +78,13 @@ def _own(request: Request[Any, Any, Any], error: HTTPException) -> PinyonError:
         case 413:
             return InvalidArgument("The request body exceeds the maximum supported size")
         case status if status < 500:
-            if request.headers.get("content-length", "0") == "0" and method != "GET":
-                return InvalidArgument("The request body is empty; send a JSON object")
-            if isinstance(error.extra, list) and error.extra:
-                return InvalidArgument("; ".join(map(_problem, error.extra)))
-            return InvalidArgument(f"The request body is not valid JSON: {error.detail}")
+            return InvalidArgument(error.detail)
     log.error("framework error on %s %s: %s", method, path, error.detail)
     return Internal("Internal error; the log has the details")
 
 
-def _problem(item: Any) -> str:
-    if not isinstance(item, dict):
-        return str(item)
-    key = item.get("key")
-    return f"{key}: {item.get('message')}" if key else str(item.get("message"))
-
-
 def on_surprise(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """Answer a defect of ours: everything to the log, nothing to the caller."""
-    if isinstance(error, RecursionError):  # only an absurdly nested body gets here
-        return response(request.scope["path"], InvalidArgument("The request body is nested too deeply"))
     log.error("unexpected error on %s %s", request.scope["method"], request.scope["path"], exc_info=error)
     return response(request.scope["path"], Internal("Internal error; the log has the details"))
 

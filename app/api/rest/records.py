@@ -2,11 +2,11 @@
 
 from litestar import Response, Router, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody, RawBody
+from litestar.params import FromPath, RawBody
 
 from app.api.rest import schemas
+from app.api.rest.bodies import decode_body, decode_records
 from app.api.rest.headers import computed_by, saw, wrote
-from app.api.rest.ndjson import decode_records
 from app.api.rest.paths import name_in_path
 from app.errors import InvalidArgument
 from app.services.records import Records, Rerank, Search
@@ -35,12 +35,14 @@ async def upsert_records(
 @post("/{namespace:str}/search", status_code=200, operation_id="searchRecordsNamespace")
 async def search_records(
     namespace: FromPath[str],
-    data: JSONBody[schemas.SearchRecordsRequest],
+    body: RawBody,
     index: NamedDependency[str],
     records: NamedDependency[Records],
 ) -> Response[schemas.SearchRecordsResponse]:
     """Search a namespace by text, vector or id, and rerank the hits."""
-    found = await records.search(index, name_in_path(namespace), _search(data))
+    found = await records.search(
+        index, name_in_path(namespace), _search(decode_body(body, schemas.SearchRecordsRequest))
+    )
     usage = schemas.SearchUsage(found.usage.read_units, found.usage.embed_tokens, found.usage.rerank_units)
     hits = [schemas.Hit(id=hit.id, score=hit.score, fields=hit.metadata) for hit in found.hits]
     return Response(

@@ -1,0 +1,89 @@
+"""What is the same on every route: error bodies, status lines, health, the model list."""
+
+import socket
+from typing import Any
+
+import httpx
+import pytest
+
+from app.api.rest.errors import STATUS, codes
+from app.errors import PinyonError
+from tests.running import RunningServer
+
+DATA = {"code", "message", "details"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/nope", 404, 5),
+        ("POST", "/records/namespaces/x", 404, 5),
+        ("GET", "/records/namespaces/x/upsert", 405, 12),
+        ("DELETE", "/records/namespaces/x/search", 405, 12),
+        ("POST", "/health", 405, 12),
+    ],
+)
+def test_unknown_routes_and_methods_have_the_data_planes_body(
+    client: httpx.Client, method: str, path: str, status: int, code: int
+) -> None:
+    answer = client.request(method, path)
+    assert answer.status_code == status
+    assert set(answer.json()) == DATA
+    assert answer.json()["code"] == code
+    assert path in answer.json()["message"]
+    if status == 405:
+        assert "allow" in answer.headers
+
+
+@pytest.mark.parametrize("path", ["/indexes/x", "/embed/x", "/models/nope"])
+def test_control_plane_paths_have_the_control_planes_body(client: httpx.Client, path: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 404
+    body = answer.json()
+    assert body["status"] == 404
+    assert body["error"]["code"] == "NOT_FOUND"
+    assert body["error"]["message"]
+
+
+def test_every_error_class_has_codes() -> None:
+    def family(kind: type[PinyonError]) -> list[type[PinyonError]]:
+        return [kind, *(k for child in kind.__subclasses__() for k in family(child))]
+
+    for kind in family(PinyonError)[1:]:
+        assert any(parent in STATUS for parent in kind.__mro__), kind
+    assert codes(next(iter(STATUS))("x")) == (400, 3)
+
+
+def test_the_status_line_has_a_reason(hash_server: RunningServer) -> None:
+    host, _, port = hash_server.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(b"GET /nope HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 404 Not Found\r\n")
+
+
+def test_health_and_ready(client: httpx.Client) -> None:
+    assert client.get("/health").json() == {"status": "alive"}
+    assert client.get("/ready").json() == {"status": "ready"}
+
+
+def models(client: httpx.Client, **filters: str) -> dict[str, Any]:
+    return {m["model"]: m for m in client.get("/models", params=filters).json()["models"]}
+
+
+def test_the_model_list_says_who_answers(client: httpx.Client) -> None:
+    found = models(client)
+    assert found["all-MiniLM-L6-v2"]["served_by"] == "all-MiniLM-L6-v2"
+    assert found["multilingual-e5-large"]["served_by"] == "all-MiniLM-L6-v2; stand-in-for=multilingual-e5-large"
+    assert found["multilingual-e5-large"]["default_dimension"] == 1024
+    assert "served_by" not in found["pinecone-sparse-english-v0"]
+    assert "not published" in found["pinecone-sparse-english-v0"]["unavailable"]
+    assert "vector_type" not in found["bge-reranker-v2-m3"]
+    assert client.get("/models/bge-reranker-v2-m3").json() == found["bge-reranker-v2-m3"]
+
+
+def test_the_model_list_can_be_filtered(client: httpx.Client) -> None:
+    assert {m["type"] for m in models(client, type="rerank").values()} == {"rerank"}
+    assert set(models(client, type="embed", vector_type="sparse")) == {"pinecone-sparse-english-v0"}
+    for wrong in ({"type": "x"}, {"vector_type": "x"}, {"type": "rerank", "vector_type": "dense"}):
+        answer = client.get("/models", params=wrong)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "INVALID_ARGUMENT")

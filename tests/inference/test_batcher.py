@@ -1,0 +1,77 @@
+"""The queue before the model thread."""
+
+import asyncio
+import threading
+
+import pytest
+
+from app.errors import InvalidArgument, Unavailable
+from app.inference.batcher import PASSAGE, QUERY, Batcher
+
+pytestmark = pytest.mark.anyio
+
+
+class Gate:
+    """A job that waits to be let through."""
+
+    def __init__(self) -> None:
+        self.begun, self.go = threading.Event(), threading.Event()
+
+    def __call__(self) -> str:
+        self.begun.set()
+        self.go.wait(10)
+        return "through"
+
+
+async def test_answers_and_errors_come_back() -> None:
+    def refuse() -> None:
+        raise InvalidArgument("no")
+
+    batcher = Batcher(8)
+    assert await batcher.run(lambda a, b: a + b, 1, 2) == 3
+    with pytest.raises(InvalidArgument, match="no"):
+        await batcher.run(refuse)
+    batcher.close()
+
+
+async def test_queries_go_before_passages_that_wait() -> None:
+    batcher, gate, order = Batcher(8), Gate(), []
+    running = asyncio.create_task(batcher.run(gate, lane=PASSAGE))
+    await asyncio.to_thread(gate.begun.wait)
+    waiting = [asyncio.create_task(batcher.run(order.append, n, lane=PASSAGE)) for n in ("p1", "p2")]
+    await asyncio.sleep(0)
+    waiting.append(asyncio.create_task(batcher.run(order.append, "q", lane=QUERY)))
+    await asyncio.sleep(0)
+    gate.go.set()
+    await asyncio.gather(running, *waiting)
+    assert order == ["q", "p1", "p2"]
+    batcher.close()
+
+
+async def test_a_full_queue_answers_later_at_once() -> None:
+    batcher, gate = Batcher(1), Gate()
+    running = asyncio.create_task(batcher.run(gate))
+    await asyncio.to_thread(gate.begun.wait)
+    waiting = asyncio.create_task(batcher.run(lambda: None))
+    await asyncio.sleep(0)
+    with pytest.raises(Unavailable, match="1 model calls are waiting"):
+        await batcher.run(lambda: None)
+    gate.go.set()
+    assert await running == "through"
+    await waiting
+    batcher.close()
+
+
+async def test_a_caller_that_went_away_is_not_computed_for() -> None:
+    batcher, gate, computed = Batcher(8), Gate(), []
+    running = asyncio.create_task(batcher.run(gate))
+    await asyncio.to_thread(gate.begun.wait)
+    gone = asyncio.create_task(batcher.run(computed.append, "gone"))
+    await asyncio.sleep(0)
+    gone.cancel()
+    await asyncio.gather(gone, return_exceptions=True)
+    gate.go.set()
+    await running
+    await batcher.run(computed.append, "here")
+    assert computed == ["here"]
+    batcher.close()

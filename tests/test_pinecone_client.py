@@ -1,0 +1,109 @@
+"""The official Pinecone client, unmodified, against the quick start's server."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pinecone import AsyncPinecone, Pinecone
+from pinecone.errors import ApiError, NotFoundError
+
+from tests.running import RunningServer
+
+APPLES = [
+    {
+        "_id": "rec1",
+        "chunk_text": "Apples are a great source of dietary fiber, which supports digestion and helps maintain a healthy gut.",
+        "category": "digestive system",
+    },
+    {
+        "_id": "rec2",
+        "chunk_text": "Apples originated in Central Asia and have been cultivated for thousands of years, with over 7,500 varieties available today.",
+        "category": "cultivation",
+    },
+    {
+        "_id": "rec3",
+        "chunk_text": "Rich in vitamin C and other antioxidants, apples contribute to immune health and may reduce the risk of chronic diseases.",
+        "category": "immune system",
+    },
+    {
+        "_id": "rec4",
+        "chunk_text": "The high fiber content in apples can also help regulate blood sugar levels, making them a favorable snack for people with diabetes.",
+        "category": "endocrine system",
+    },
+]
+FIELDS = ["category", "chunk_text"]
+RERANK = {"model": "bge-reranker-v2-m3", "top_n": 2, "rank_fields": ["chunk_text"]}
+
+
+@pytest.fixture(scope="module")
+def index(minilm_server: RunningServer) -> Iterator[Any]:
+    with Pinecone(api_key="anything").Index(host=minilm_server.url) as index:
+        index.upsert_records(namespace="example-namespace", records=APPLES)
+        yield index
+
+
+def ids(response: Any) -> list[str]:
+    return [hit.id for hit in response.result.hits]
+
+
+def test_text_is_searched_and_reranked(index: Any) -> None:
+    inputs = {"text": "Disease prevention"}
+    found = index.search(namespace="example-namespace", top_k=4, inputs=inputs, fields=FIELDS, rerank=RERANK)
+    assert ids(found) == ["rec3", "rec4"]
+    assert found.result.hits[0].fields == {name: APPLES[2][name] for name in FIELDS}
+    assert 0 < found.result.hits[1].score < found.result.hits[0].score < 1
+    assert found.usage.embed_total_tokens == 4
+    assert found.usage.rerank_units == 1
+    assert found.usage.read_units > 0
+
+
+@pytest.mark.parametrize("query", [{"vector": [0.3] * 384}, {"id": "rec1"}], ids=["vector", "id"])
+def test_a_vector_or_a_record_is_searched_and_reranked(index: Any, query: dict[str, Any]) -> None:
+    rerank = {**RERANK, "query": "Disease prevention"}
+    found = index.search(namespace="example-namespace", top_k=4, fields=FIELDS, rerank=rerank, **query)
+    assert ids(found) == ["rec3", "rec4"]
+
+
+def test_meaning_and_not_words_is_found(index: Any) -> None:
+    found = index.search(namespace="example-namespace", top_k=1, inputs={"text": "history of farming"})
+    assert ids(found) == ["rec2"]
+    assert set(found.result.hits[0].fields) == {"chunk_text", "category"}
+
+
+def test_a_filter_keeps_what_it_says(index: Any) -> None:
+    kept = {"category": {"$in": ["cultivation", "immune system"]}}
+    found = index.search(namespace="example-namespace", top_k=4, inputs={"text": "healthy"}, filter=kept)
+    assert set(ids(found)) == {"rec2", "rec3"}
+
+
+def test_batches_one_after_another_arrive(index: Any, namespace: str) -> None:
+    rows = [{"id": f"r{n}", "chunk_text": f"number {n}", "n": n} for n in range(200)]
+    for start in range(0, 200, 96):
+        index.upsert_records(namespace=namespace, records=rows[start : start + 96])
+    found = index.search(namespace=namespace, top_k=1000, inputs={"text": "number 7"}, fields=["n"])
+    assert sorted(int(hit.fields["n"]) for hit in found.result.hits) == list(range(200))
+
+
+def test_write_numbers_reach_the_client(index: Any, namespace: str) -> None:
+    written = index.upsert_records(namespace=namespace, records=[{"_id": "a", "chunk_text": "x"}])
+    seen = index.search(namespace=namespace, top_k=1, id="a")
+    assert seen.response_info.is_reconciled(written.response_info.lsn_committed)
+
+
+def test_errors_are_the_clients_own(index: Any) -> None:
+    with pytest.raises(ApiError) as caught:
+        index.search(namespace="x", top_k=1, inputs={"text": "x"}, filter={"a": {"$x": 1}})
+    error = caught.value
+    assert (error.status_code, error.reason) == (400, "Bad Request")
+    assert "unknown operator $x" in str(error)
+    with pytest.raises(NotFoundError, match="available for rerank"):
+        rerank = {"model": "nope", "rank_fields": ["chunk_text"]}
+        index.search(namespace="x", top_k=1, inputs={"text": "x"}, rerank=rerank)
+
+
+@pytest.mark.anyio
+async def test_the_asynchronous_client_works_too(minilm_server: RunningServer, namespace: str) -> None:
+    async with AsyncPinecone(api_key="anything") as client, client.IndexAsyncio(host=minilm_server.url) as index:
+        await index.upsert_records(namespace=namespace, records=APPLES)
+        found = await index.search(namespace=namespace, top_k=4, inputs={"text": "Disease prevention"}, rerank=RERANK)
+        assert ids(found) == ["rec3", "rec4"]

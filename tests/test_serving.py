@@ -1,0 +1,149 @@
+"""The life of a server: start, banner, restart, stop."""
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.running import PROJECT, RunningServer, config
+
+UPSERT, SEARCH = "/records/namespaces/demo/upsert", "/records/namespaces/demo/search"
+
+
+def test_the_banner_says_what_is_served_and_the_curl_line_works(minilm_server: RunningServer) -> None:
+    text = minilm_server.text
+    assert "index    quickstart: 384 dimensions, cosine" in text
+    assert "field 'chunk_text' embedded by all-MiniLM-L6-v2" in text
+    assert "bge-reranker-v2-m3: STAND-IN, answered by pinyon-late-interaction" in text
+    assert re.search(r"data     /\S+/data", text)
+    done = subprocess.run(text[text.index("curl ") :].splitlines()[0], shell=True, capture_output=True, text=True)
+    assert '"_id":"a"' in done.stdout, done
+
+
+def test_before_the_models_are_loaded_it_is_alive_but_not_ready(tmp_path: Path) -> None:
+    server = RunningServer(config(tmp_path, "all-MiniLM-L6-v2"), tmp_path / "data", wait=False)
+    with server.client() as client:
+        while True:  # the port answers within a second, the models take several
+            try:
+                alive = client.get("/health")
+                break
+            except httpx.ConnectError:
+                assert server.process.poll() is None, server.text
+        waiting = client.get("/ready")
+        assert alive.status_code == 200
+        assert waiting.status_code == 503
+        assert waiting.headers["retry-after"] == "2"
+        assert waiting.json() == {"code": 14, "message": "Not ready: models are being loaded", "details": []}
+        asked = client.post(SEARCH, json={"query": {"id": "a", "top_k": 1}})
+        assert (asked.status_code, asked.json()["code"]) == (503, 14)
+        server.wait_for("is ready on")
+        assert client.get("/ready").status_code == 200
+    assert server.stop() == 0
+
+
+def test_the_data_is_still_there_after_a_restart(tmp_path: Path) -> None:
+    path = config(tmp_path)
+    server = RunningServer(path, tmp_path / "data")
+    with server.client() as client:
+        client.post(UPSERT, json={"_id": "a", "chunk_text": "kept", "n": 1})
+    assert server.stop() == 0
+    assert "all data is on disk" in server.text
+    assert not list((tmp_path / "data" / "indexes").glob("*-wal")), "the log was folded into the file"
+    server = RunningServer(path, tmp_path / "data")
+    with server.client() as client:
+        hits = client.post(SEARCH, json={"query": {"id": "a", "top_k": 1}}).json()["result"]["hits"]
+    assert hits[0]["fields"] == {"chunk_text": "kept", "n": 1}
+    assert server.stop() == 0
+
+
+def test_requests_in_flight_finish_and_nothing_new_is_taken(tmp_path: Path) -> None:
+    server = RunningServer(config(tmp_path, "all-MiniLM-L6-v2"), tmp_path / "data")
+    rows = [{"_id": f"r{n}", "chunk_text": "word " * 250} for n in range(96)]  # some seconds of work
+    answers: list[httpx.Response] = []
+
+    def send() -> None:
+        with server.client() as client:
+            answers.append(client.post(UPSERT, json=rows))
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    with server.client() as client:  # the upsert has arrived once a search has to wait behind it
+        client.post(SEARCH, json={"query": {"inputs": {"text": "x"}, "top_k": 1}})
+    server.process.send_signal(signal.SIGTERM)
+    sender.join(60)
+    assert [answer.status_code for answer in answers] == [201]
+    assert server.ended() == 0
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((host, int(port)))
+
+
+def test_a_second_server_on_the_same_data_says_who_holds_it(hash_server: RunningServer, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    server = RunningServer(config(tmp_path), folder)
+    command = [sys.executable, "-m", "app", "serve", "--port", "0", "--data-dir", str(folder)]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert f"in use by another Pinyon (process {server.process.pid}, since " in done.stderr
+    assert server.stop() == 0
+
+
+def test_a_busy_port_is_named(hash_server: RunningServer, tmp_path: Path) -> None:
+    port = hash_server.url.rpartition(":")[2]
+    command = [sys.executable, "-m", "app", "serve", "--port", port, "--data-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert f"Cannot listen on 127.0.0.1:{port}: Address already in use" in done.stderr
+
+
+def test_settings_that_differ_from_the_index_on_disk_are_refused(tmp_path: Path) -> None:
+    assert RunningServer(config(tmp_path), tmp_path / "data").stop() == 0
+    path = config(tmp_path, metric="dotproduct")
+    command = [sys.executable, "-m", "app", "serve", "--config", str(path), "--port", "0"]
+    done = subprocess.run(
+        [*command, "--data-dir", str(tmp_path / "data")], cwd=PROJECT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert "metric is cosine on disk and dotproduct in the settings" in done.stderr
+
+
+def test_an_absent_model_is_a_400_that_names_the_command(tmp_path: Path) -> None:
+    server = RunningServer(config(tmp_path, "multilingual-e5-large"), tmp_path / "data", "--no-stand-ins")
+    assert "embedded by nobody" in server.text
+    with server.client() as client:
+        for answer in (
+            client.post(UPSERT, json={"_id": "a", "chunk_text": "x"}),
+            client.post(SEARCH, json={"query": {"inputs": {"text": "x"}, "top_k": 1}}),
+        ):
+            assert (answer.status_code, answer.json()["code"]) == (400, 9)
+            assert "`pinyon models pull multilingual-e5-large`" in answer.json()["message"]
+        rerank = {"query": {"id": "a", "top_k": 1}, "rerank": {"model": "bge-reranker-v2-m3", "query": "x"}}
+        answer = client.post(SEARCH, json=rerank)
+        assert (answer.status_code, answer.json()["code"]) == (400, 9)
+        assert "`pinyon models pull bge-reranker-v2-m3`" in answer.json()["message"]
+        by_vector = {"query": {"vector": {"values": [0.5] * 1024}, "top_k": 1}}
+        assert client.post(SEARCH, json=by_vector).status_code == 200
+    assert server.stop() == 0
+
+
+def test_an_index_is_not_embedded_by_two_models(tmp_path: Path) -> None:
+    path = config(tmp_path, "multilingual-e5-large")
+    server = RunningServer(path, tmp_path / "data")
+    with server.client() as client:
+        answer = client.post(UPSERT, json={"_id": "a", "chunk_text": "x"})
+        assert answer.headers["x-pinyon-model"] == "all-MiniLM-L6-v2; stand-in-for=multilingual-e5-large"
+    server.stop()
+    server = RunningServer(path, tmp_path / "data", "--no-stand-ins")
+    with server.client() as client:
+        answer = client.post(UPSERT, json={"_id": "b", "chunk_text": "x"})
+        assert (answer.status_code, answer.json()["code"]) == (400, 9)
+        assert "embedded by the stand-in" in answer.json()["message"]
+        hits = client.post(SEARCH, json={"query": {"id": "a", "top_k": 5}}).json()["result"]["hits"]
+        assert [hit["_id"] for hit in hits] == ["a"]
+    assert server.stop() == 0

@@ -1,0 +1,90 @@
+"""Settings: one table, three spellings, clear refusals."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from app.errors import FailedPrecondition
+from app.settings import PROJECT, Settings, load, table
+
+DOCUMENT = (PROJECT / "config" / "pinyon.toml").read_text()
+
+
+def test_the_document_lists_every_setting_with_its_default_and_its_sentence() -> None:
+    # The [index] section is commented out there, because without it there is no index.
+    uncommented = "".join(
+        line.removeprefix("# ") if line.startswith("# [index]") or " = " in line else line
+        for line in DOCUMENT.splitlines(keepends=True)
+    )
+    documented = tomllib.loads(uncommented)
+    for row in table():
+        value = documented[row.section].pop(row.key)
+        if row.default is not msgspec.NODEFAULT:
+            assert value == (list(row.default) if isinstance(row.default, tuple) else row.default), row.key
+        assert f"# {row.sentence}\n" in DOCUMENT, row.key
+    assert not any(documented.values()), "settings that do not exist"
+
+
+def test_the_document_itself_loads_as_the_defaults() -> None:
+    assert load(PROJECT / "config" / "pinyon.toml") == Settings()
+
+
+def test_the_quick_start_serves_one_index_with_stand_ins() -> None:
+    settings = load(PROJECT / "config" / "quickstart.toml")
+    assert settings.models.stand_ins
+    assert settings.index is not None
+    assert (settings.index.name, settings.index.model, settings.index.metric) == (
+        "quickstart",
+        "all-MiniLM-L6-v2",
+        "cosine",
+    )
+    assert settings.index.field_map == {"text": "chunk_text"}
+    assert settings.server.port == 5080
+
+
+def test_environment_beats_file_and_option_beats_environment(tmp_path: Path) -> None:
+    file = tmp_path / "x.toml"
+    file.write_text("[server]\nport = 1\nhost = 'localhost'\n[models]\nstand_ins = true\n")
+    environment = {"PINYON_SERVER_PORT": "2", "PINYON_MODELS_STAND_INS": "false", "HOME": "/root"}
+    assert load(file).server.port == 1
+    settings = load(file, environment)
+    assert (settings.server.port, settings.server.host, settings.models.stand_ins) == (2, "localhost", False)
+    assert load(file, environment, {"port": "3"}).server.port == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "environment", "flags", "message"),
+    [
+        ("[server]\nprot = 1", {}, {}, "Wrong setting in the settings file .*unknown field `prot`"),
+        ("[server]\nport = '1'", {}, {}, r"Expected `int`, got `str` - at `\$.server.port`"),
+        ("[server]\nport = 70000", {}, {}, "Expected `int` <= 65535"),
+        ("x = [", {}, {}, "is not valid TOML"),
+        ("[index]\nname = 'a'", {}, {}, "missing required field `model`"),
+        ("[index]\nname = 'A_b'\nmodel = 'm'", {}, {}, "regex"),
+        ("[index]\nname = 'a'\nmodel = 'm'\nmetric = 'l2'", {}, {}, "Invalid enum value 'l2'"),
+        ("[index]\nname = 'a'\nmodel = 'm'\nfield_map = { image = 'x' }", {}, {}, "image"),
+        ("", {"PINYON_SERVER_PROT": "1"}, {}, "Unknown variable PINYON_SERVER_PROT; known are .*PINYON_SERVER_PORT"),
+        ("", {"PINYON_SERVER_PORT": "x"}, {}, "Wrong setting in the variable PINYON_SERVER_PORT"),
+        ("", {}, {"port": "x"}, "Wrong setting in the option --port"),
+    ],
+)
+def test_a_wrong_setting_is_refused_and_named(
+    tmp_path: Path, text: str, environment: dict[str, str], flags: dict[str, Any], message: str
+) -> None:
+    file = tmp_path / "x.toml"
+    file.write_text(text)
+    with pytest.raises(FailedPrecondition, match=message):
+        load(file, environment, flags)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FailedPrecondition, match=r"Cannot read the settings file .*nothing\.toml"):
+        load(tmp_path / "nothing.toml")
+
+
+def test_names_of_options_are_unique() -> None:
+    keys = [row.key for row in table() if row.simple]
+    assert len(keys) == len(set(keys))
