@@ -38,7 +38,9 @@ class Service:
         models = settings.models
         self.settings = settings
         self.readiness = Readiness()
-        self.catalog = Catalog(settings.models_dir, models.paths, models.stand_ins, models.threads)
+        self.catalog = Catalog(
+            settings.models_dir, models.paths, models.stand_ins, models.threads, models.token_cache_bytes
+        )
         self.engine: Engine
         self.indexes: Indexes
         self.inference: Inference

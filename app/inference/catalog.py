@@ -20,6 +20,7 @@ from app.inference.backend import Embedder, Embeddings, Reranker, TextEncoder
 from app.inference.hash_backend import HashEncoder
 from app.inference.late_interaction import LateInteractionReranker
 from app.inference.manifest import ModelEntry, load_manifest
+from app.inference.token_cache import CachingEncoder
 
 log = logging.getLogger("pinyon.models")
 
@@ -73,9 +74,11 @@ class Catalog:
         paths: Mapping[str, str] | None = None,
         stand_ins: bool = False,
         threads: int = 0,
+        token_cache_bytes: int = 0,
     ) -> None:
         self.entries = load_manifest(models_dir / "manifest.toml")
         self._paths, self._stand_ins, self._threads = paths or {}, stand_ins, threads
+        self._token_cache_bytes = token_cache_bytes
         for name in self._paths:
             if name not in self.entries:
                 raise FailedPrecondition(f"The setting [models.paths] names an unknown model '{name}'")
@@ -194,12 +197,15 @@ class Catalog:
         entry = self.entries[name]
         if entry.source == "builtin":
             return HashEncoder(int(entry.dimension or 0), entry.max_tokens)
-        encoder: TextEncoder = self._weights(name, lambda torch, folder: torch.TorchEncoder(folder))
+        encoder: TextEncoder = self._weights(name, self._cached_encoder)
         if encoder.dimension != entry.dimension:
             raise FailedPrecondition(
                 f"The weights of {name} have {encoder.dimension} dimensions, the catalogue says {entry.dimension}"
             )
         return encoder
+
+    def _cached_encoder(self, torch_backend: Any, folder: Path) -> TextEncoder:
+        return CachingEncoder(torch_backend.TorchEncoder(folder), self._token_cache_bytes)
 
     def _cross_encoder(self, name: str) -> Any:
         return self._weights(name, lambda torch, folder: torch.CrossEncoderModel(folder))

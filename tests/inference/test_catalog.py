@@ -151,3 +151,16 @@ def test_every_model_of_the_catalogue_says_what_it_must() -> None:
             assert entry.second_source, name
         if entry.kind == "embed":
             assert entry.metrics and entry.pooling, name
+
+
+def test_an_index_filled_by_a_stand_in_keeps_it_when_the_real_weights_arrive(catalog: Catalog, tmp_path: Path) -> None:
+    printed = catalog.fingerprint("multilingual-e5-large")
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"the real weights")
+    arrived = Catalog(MODELS, paths={"multilingual-e5-large": str(tmp_path)}, stand_ins=True)
+    assert not arrived.answer("multilingual-e5-large").stand_in
+    embedder = arrived.embedder(printed)
+    assert embedder.fingerprint.label == "all-MiniLM-L6-v2; stand-in-for=multilingual-e5-large"
+    np.testing.assert_allclose(
+        embedder.embed(["x"], "query", "END").vectors, catalog.embedder(printed).embed(["x"], "query", "END").vectors
+    )

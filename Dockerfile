@@ -1,0 +1,32 @@
+# docker build -t pinyon .
+# docker run --rm -p 127.0.0.1:5080:5080 -v pinyon-data:/data -e PINYON_SERVER_INSECURE=true pinyon
+#
+# Inside the container Pinyon listens on every address, and there are no API keys yet: it refuses to start until you say
+# PINYON_SERVER_INSECURE=true. Publish the port on 127.0.0.1 only, as above, or put something before it that keeps
+# strangers out.
+
+FROM python:3.11-slim AS build
+# PyTorch's index of CPU builds; for a GPU: --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+WORKDIR /pinyon
+RUN python -m venv .venv
+RUN .venv/bin/pip install --no-cache-dir --retries 1 --extra-index-url ${TORCH_INDEX} torch==2.13.0
+COPY pyproject.toml README.md LICENSE ./
+COPY app app
+RUN .venv/bin/pip install --no-cache-dir -e .
+
+FROM python:3.11-slim
+RUN useradd --system --uid 10001 --home-dir /pinyon pinyon && install -d -o pinyon -m 700 /data
+WORKDIR /pinyon
+COPY --from=build /pinyon /pinyon
+COPY models/manifest.toml models/manifest.toml
+COPY config config
+RUN install -d -o pinyon models/weights
+USER pinyon
+ENV PINYON_SERVER_HOST=0.0.0.0 PINYON_STORAGE_DATA_DIR=/data
+VOLUME ["/data", "/pinyon/models/weights"]
+EXPOSE 5080
+HEALTHCHECK --interval=10s --timeout=3s --start-period=60s \
+    CMD ["/pinyon/.venv/bin/python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:5080/ready', timeout=2)"]
+ENTRYPOINT ["/pinyon/.venv/bin/pinyon"]
+CMD ["serve", "--config", "config/quickstart.toml"]

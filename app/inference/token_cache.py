@@ -1,0 +1,51 @@
+"""Token vectors kept in memory, because late interaction reads the same documents again and again.
+
+Computing the token vectors of a document takes tens of milliseconds, comparing them with a query takes microseconds.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.inference.backend import Embeddings, TextEncoder
+
+
+class CachingEncoder:
+    """A TextEncoder that remembers the token vectors it computed last, up to a number of bytes.
+
+    They are kept in half precision, and an answer is the same whether it was kept or just computed. Not for use by
+    several threads at once.
+    """
+
+    def __init__(self, encoder: TextEncoder, most_bytes: int) -> None:
+        self._encoder, self._most_bytes, self._bytes = encoder, most_bytes, 0
+        self._kept: OrderedDict[tuple[str, int], NDArray[np.float16]] = OrderedDict()
+        self.dimension, self.max_tokens = encoder.dimension, encoder.max_tokens
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return self._encoder.count_tokens(texts)
+
+    def encode(self, texts: Sequence[str]) -> Embeddings:
+        return self._encoder.encode(texts)
+
+    def token_vectors(self, texts: Sequence[str], max_tokens: int) -> list[NDArray[np.float32]]:
+        missing = list(dict.fromkeys(text for text in texts if (text, max_tokens) not in self._kept))
+        computed = {
+            text: vectors.astype(np.float16)
+            for text, vectors in zip(missing, self._encoder.token_vectors(missing, max_tokens), strict=True)
+        }
+        found = [computed[text] if text in computed else self._kept[text, max_tokens] for text in texts]
+        for text, vectors in zip(texts, found, strict=True):
+            self._keep((text, max_tokens), vectors)
+        return [vectors.astype(np.float32) for vectors in found]
+
+    def _keep(self, key: tuple[str, int], vectors: NDArray[np.float16]) -> None:
+        if key not in self._kept:
+            self._bytes += vectors.nbytes
+        self._kept[key] = vectors
+        self._kept.move_to_end(key)
+        while self._bytes > self._most_bytes:
+            _, oldest = self._kept.popitem(last=False)
+            self._bytes -= oldest.nbytes

@@ -1,0 +1,111 @@
+"""Relevance and latency over HTTP, as a client sees them, on collections in BEIR layout.
+
+    pinyon serve --config config/quickstart.toml &
+    python benchmarks/beir_http.py PATH/TO/COLLECTION [...] --url http://localhost:5080
+
+A collection is a folder with corpus.jsonl (_id, title, text), queries.jsonl (_id, text) and qrels.tsv (query-id,
+corpus-id, score; with a header). Documents are title, newline, text, upserted in batches of 96; every judged query is
+searched twice, dense, and dense with the best hits reranked. Prints nDCG@10 (exponential gains: Burges et al. 2005),
+recall@100 of the dense search, and the times of a request in milliseconds.
+"""
+
+import argparse
+import json
+import math
+import statistics
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+from tqdm import tqdm
+
+BATCH = 96
+Judgements = dict[str, dict[str, int]]
+
+
+def ndcg_at_10(ranked: list[str], grades: dict[str, int]) -> float:
+    """nDCG@10 with gains 2^grade - 1 and discounts log2(rank + 1)."""
+
+    def gain(held: Iterable[int]) -> float:
+        return sum((2**grade - 1) / math.log2(rank + 1) for rank, grade in enumerate(held, start=1))
+
+    ideal = gain(sorted(grades.values(), reverse=True)[:10])
+    return gain(grades.get(id, 0) for id in ranked[:10]) / ideal if ideal else 0.0
+
+
+def read(folder: Path) -> tuple[list[dict[str, str]], dict[str, str], Judgements]:
+    """Documents as records, queries by id, grades by query and document."""
+    documents = [json.loads(line) for line in (folder / "corpus.jsonl").open(encoding="utf-8")]
+    texts = [(d["_id"], f"{d.get('title', '')}\n{d.get('text', '')}".strip()) for d in documents]
+    records = [{"_id": id, "chunk_text": text} for id, text in texts if text]
+    queries = {q["_id"]: q["text"] for q in map(json.loads, (folder / "queries.jsonl").open(encoding="utf-8"))}
+    grades: Judgements = {}
+    for line in list((folder / "qrels.tsv").open(encoding="utf-8"))[1:]:
+        query, document, grade = line.split("\t")
+        grades.setdefault(query, {})[document] = int(grade)
+    return records, {id: text for id, text in queries.items() if id in grades}, grades
+
+
+def measure(client: httpx.Client, folder: Path, model: str, depth: int) -> dict[str, Any]:
+    """Load one collection into a namespace of its own and search all of its queries."""
+    records, queries, grades = read(folder)
+    path = f"/records/namespaces/{folder.name}-{uuid4().hex[:6]}"
+    begun = time.perf_counter()
+    for start in tqdm(range(0, len(records), BATCH), desc=f"{folder.name}: upsert", unit="batch"):
+        lines = "\n".join(json.dumps(record) for record in records[start : start + BATCH])
+        client.post(f"{path}/upsert", content=lines.encode()).raise_for_status()
+    loaded = time.perf_counter() - begun
+
+    def search(text: str, top_k: int, **more: Any) -> tuple[list[str], float]:
+        body = {"query": {"inputs": {"text": text}, "top_k": top_k}, "fields": [], **more}
+        begun = time.perf_counter()
+        answer = client.post(f"{path}/search", json=body)
+        elapsed = (time.perf_counter() - begun) * 1000
+        answer.raise_for_status()
+        return [hit["_id"] for hit in answer.json()["result"]["hits"]], elapsed
+
+    rerank = {"model": model, "rank_fields": ["chunk_text"], "parameters": {"truncate": "END"}}
+    dense, reranked, recall, times = [], [], [], {"dense": [], "rerank": []}
+    for id, text in tqdm(queries.items(), desc=f"{folder.name}: search", unit="query"):
+        hits, elapsed = search(text, 100)
+        times["dense"].append(elapsed)
+        dense.append(ndcg_at_10(hits, grades[id]))
+        relevant = {document for document, grade in grades[id].items() if grade > 0}
+        recall.append(len(relevant & set(hits)) / max(1, len(relevant)))
+        hits, elapsed = search(text, depth, rerank=rerank)
+        times["rerank"].append(elapsed)
+        reranked.append(ndcg_at_10(hits, grades[id]))
+    return {
+        "collection": folder.name,
+        "documents": len(records),
+        "queries": len(queries),
+        "records_per_s": round(len(records) / loaded, 1),
+        "recall@100": round(statistics.mean(recall), 4),
+        "dense": {"nDCG@10": round(statistics.mean(dense), 4), **quantiles(times["dense"])},
+        f"{model}, depth {depth}": {"nDCG@10": round(statistics.mean(reranked), 4), **quantiles(times["rerank"])},
+    }
+
+
+def quantiles(milliseconds: list[float]) -> dict[str, float]:
+    """p50 and p95."""
+    ordered = sorted(milliseconds)
+    return {f"p{q}_ms": round(ordered[min(len(ordered) - 1, len(ordered) * q // 100)], 1) for q in (50, 95)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("--url", default="http://localhost:5080")
+    parser.add_argument("--rerank", default="bge-reranker-v2-m3", help="rerank model")
+    parser.add_argument("--depth", type=int, default=50, help="hits to rerank")
+    options = parser.parse_args()
+    with httpx.Client(base_url=options.url, timeout=600) as client:
+        for folder in options.folders:
+            print(json.dumps(measure(client, folder, options.rerank, options.depth), indent=2))
+
+
+if __name__ == "__main__":
+    main()

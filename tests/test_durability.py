@@ -1,0 +1,100 @@
+"""kill -9 at any moment: what was acknowledged is there, what was not is there as a whole or not at all."""
+
+import random
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from app.domain import IndexSpec, Record
+from app.storage.database import connect
+from app.storage.sqlite_engine import SqliteEngine
+from tests.running import RunningServer, config
+from tests.storage.consistency import problems
+
+KILLS = 20
+BATCH = 5
+
+
+def write_until_it_dies(url: str, namespace: str, worker: int, acknowledged: set[str]) -> None:
+    """Upsert batches, some over earlier ones; note each batch that was answered with 201."""
+    with httpx.Client(base_url=url, timeout=30) as client:
+        for n in range(100_000):
+            batch = f"{worker}-{n}"
+            rows = [{"_id": f"{batch}-{i}", "chunk_text": f"text {n}", "batch": batch} for i in range(BATCH)]
+            rows.append({"_id": f"{worker}-latest", "chunk_text": "overwritten each time", "batch": batch, "n": n})
+            try:
+                answer = client.post(f"/records/namespaces/{namespace}/upsert", json=rows)
+            except httpx.HTTPError:
+                return
+            assert answer.status_code == 201, answer.text
+            acknowledged.add(batch)
+
+
+@pytest.mark.slow
+def test_no_acknowledged_record_is_lost_by_kill_9(tmp_path: Path) -> None:
+    path, data, dice = config(tmp_path), tmp_path / "data", random.Random(9)
+    acknowledged_in_all = 0
+    server = RunningServer(path, data)
+    for kill in range(KILLS):
+        namespace, acknowledged = f"kill-{kill}", [set[str]() for _ in range(3)]
+        writers = [
+            threading.Thread(target=write_until_it_dies, args=(server.url, namespace, worker, acknowledged[worker]))
+            for worker in range(3)
+        ]
+        for writer in writers:
+            writer.start()
+        time.sleep(dice.uniform(0.05, 1.0))  # the moment of the kill is what is tested, not waited for
+        server.kill()
+        for writer in writers:
+            writer.join()
+
+        assert problems(data / "indexes" / "quickstart.sqlite") == []
+        server = RunningServer(path, data)
+        with server.client() as client:
+            query = {"query": {"inputs": {"text": "text"}, "top_k": 10_000}, "fields": ["batch", "n"]}
+            answer = client.post(f"/records/namespaces/{namespace}/search", json=query)
+        check(answer.json()["result"]["hits"], acknowledged)
+        acknowledged_in_all += sum(map(len, acknowledged))
+    assert server.stop() == 0
+    assert acknowledged_in_all > 10 * KILLS, "too little was written for the kills to mean anything"
+
+
+def check(hits: list[dict[str, Any]], acknowledged: list[set[str]]) -> None:
+    batches: dict[str, int] = {}
+    latest = {hit["_id"]: hit["fields"]["n"] for hit in hits if hit["_id"].endswith("latest")}
+    for hit in hits:
+        if not hit["_id"].endswith("latest"):
+            batches[hit["fields"]["batch"]] = batches.get(hit["fields"]["batch"], 0) + 1
+    assert set(batches.values()) <= {BATCH}, "half a batch"
+    for worker, done in enumerate(acknowledged):
+        assert done <= set(batches), "an acknowledged batch is lost"
+        # At most the one request in flight at the kill may have been stored without an answer.
+        assert len([b for b in batches if b.startswith(f"{worker}-")]) - len(done) in (0, 1)
+        if done:
+            newest = max(int(batch.split("-")[1]) for batch in done)
+            assert latest[f"{worker}-latest"] in (newest, newest + 1), "an acknowledged overwrite is lost"
+
+
+@pytest.mark.anyio
+async def test_the_check_after_a_kill_sees_what_does_not_fit(tmp_path: Path) -> None:
+    engine = await SqliteEngine.open_folder(tmp_path, 1, 0)
+    await engine.create_index(IndexSpec("docs", 2, "cosine"))
+    await engine.upsert("docs", "a", [Record(f"r{n}", np.ones(2, np.float32), {"n": n}) for n in range(3)])
+    await engine.close()
+    file = tmp_path / "indexes" / "docs.sqlite"
+    assert problems(file) == []
+    damages = {
+        "DELETE FROM vectors WHERE rowid = 1": "2 vectors for 3 records",
+        "DELETE FROM postings WHERE record = 2": "1 postings missing, 0 too many",
+        "UPDATE namespaces SET record_count = 4": "namespace a counts 4 records and has 3",
+    }
+    for damage in damages:
+        connection = connect(file, 0, "write")
+        connection.execute(damage)
+        connection.close()
+    assert problems(file) == list(damages.values())
