@@ -24,6 +24,8 @@ class Embeddings(msgspec.Struct, frozen=True):
 class TextEncoder(Protocol):
     """Bare weights: text to vectors, without prefixes and without knowing whose name they answer to.
 
+    Every method takes one text or more.
+
     max_tokens is what the weights themselves can read, special tokens included; longer texts are cut there.
     """
 

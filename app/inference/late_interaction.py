@@ -33,5 +33,7 @@ class LateInteractionReranker:
         # As in a cross-encoder's pair, the query takes its share of the limit first; half is always the document's.
         of_query = min(asked, self._max_tokens // 2)
         (query_vectors,) = self._encoder.token_vectors([query], of_query)
-        document_vectors = self._encoder.token_vectors(documents, self._max_tokens - of_query)
-        return np.array([max_sim(query_vectors, vectors) for vectors in document_vectors], dtype=np.float32)
+        room = self._max_tokens - of_query
+        # Asked for without regard to the query, so that the encoder can remember them for the next one.
+        document_vectors = self._encoder.token_vectors(documents, self._max_tokens)
+        return np.array([max_sim(query_vectors, vectors[:room]) for vectors in document_vectors], dtype=np.float32)

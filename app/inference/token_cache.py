@@ -32,14 +32,12 @@ class CachingEncoder:
 
     def token_vectors(self, texts: Sequence[str], max_tokens: int) -> list[NDArray[np.float32]]:
         missing = list(dict.fromkeys(text for text in texts if (text, max_tokens) not in self._kept))
-        computed = {
-            text: vectors.astype(np.float16)
-            for text, vectors in zip(missing, self._encoder.token_vectors(missing, max_tokens), strict=True)
-        }
+        vectors = self._encoder.token_vectors(missing, max_tokens) if missing else []
+        computed = {text: rows.astype(np.float16) for text, rows in zip(missing, vectors, strict=True)}
         found = [computed[text] if text in computed else self._kept[text, max_tokens] for text in texts]
-        for text, vectors in zip(texts, found, strict=True):
-            self._keep((text, max_tokens), vectors)
-        return [vectors.astype(np.float32) for vectors in found]
+        for text, rows in zip(texts, found, strict=True):
+            self._keep((text, max_tokens), rows)
+        return [rows.astype(np.float32) for rows in found]
 
     def _keep(self, key: tuple[str, int], vectors: NDArray[np.float16]) -> None:
         if key not in self._kept:
