@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from app.domain import Fingerprint, InputType, Truncate
 
+Windows = list[NDArray[np.float32]]
+"""Token vectors of one text, float32 [tokens, dimension] per window."""
+
 
 class Embeddings(msgspec.Struct, frozen=True):
     """vectors: float32 [n, dimension]. tokens: tokens computed per text. truncated: which texts were cut."""
@@ -40,10 +43,10 @@ class TextEncoder(Protocol):
         """One vector per text."""
         ...
 
-    def token_vectors(self, texts: Sequence[str], max_tokens: int) -> list[NDArray[np.float32]]:
-        """For each text the unit vectors of its first max_tokens tokens, float32 [tokens, dimension].
+    def token_windows(self, texts: Sequence[str], max_tokens: int) -> list[Windows]:
+        """For each text the unit vectors of its first max_tokens tokens, special tokens left out.
 
-        Special tokens are left out. Texts beyond the weights' own limit are read in windows.
+        A text beyond what the weights can read at once is read in windows, one after another.
         """
         ...
 

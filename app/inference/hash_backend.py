@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from app.inference.backend import Embeddings
+from app.inference.backend import Embeddings, Windows
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 
@@ -41,8 +41,14 @@ class HashEncoder:
         counts = [len(held) for held in words]
         return Embeddings(vectors, [min(n, self.max_tokens) for n in counts], [n > self.max_tokens for n in counts])
 
-    def token_vectors(self, texts: Sequence[str], max_tokens: int) -> list[NDArray[np.float32]]:
-        return [np.stack([_word_vector(word, self.dimension) for word in _words(text)[:max_tokens]]) for text in texts]
+    def token_windows(self, texts: Sequence[str], max_tokens: int) -> list[Windows]:
+        found = []
+        for text in texts:
+            vectors = np.stack([_word_vector(word, self.dimension) for word in _words(text)[:max_tokens]])
+            found.append(
+                [vectors[start : start + self.max_tokens] for start in range(0, len(vectors), self.max_tokens)]
+            )
+        return found
 
 
 def _words(text: str) -> list[str]:

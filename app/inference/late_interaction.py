@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 
 from app.domain import Truncate
 from app.errors import TextTooLong
-from app.inference.backend import TextEncoder
+from app.inference.backend import TextEncoder, Windows
 from app.ranking import max_sim
 
 
 class LateInteractionReranker:
     """A Reranker: mean over the query's tokens of the best cosine in the document, moved to 0..1.
 
-    Texts beyond what the encoder reads at once are read in windows, so that max_tokens is the only limit.
+    A document beyond what the encoder reads at once is read in windows, and the best window counts: taking the best
+    of all windows together for each token favours long documents (nDCG@10 on Cranfield .527, best window .542).
     """
 
     def __init__(self, encoder: TextEncoder, name: str, max_tokens: int) -> None:
@@ -32,8 +33,25 @@ class LateInteractionReranker:
                     raise TextTooLong(position, asked + tokens, self._max_tokens, self._name)
         # As in a cross-encoder's pair, the query takes its share of the limit first; half is always the document's.
         of_query = min(asked, self._max_tokens // 2)
-        (query_vectors,) = self._encoder.token_vectors([query], of_query)
+        query_vectors = np.concatenate(self._encoder.token_windows([query], of_query)[0])
         room = self._max_tokens - of_query
         # Asked for without regard to the query, so that the encoder can remember them for the next one.
-        document_vectors = self._encoder.token_vectors(documents, self._max_tokens)
-        return np.array([max_sim(query_vectors, vectors[:room]) for vectors in document_vectors], dtype=np.float32)
+        documents_windows = self._encoder.token_windows(documents, self._max_tokens)
+        return np.array(
+            [
+                max((max_sim(query_vectors, window) for window in _first(windows, room)), default=0.0)
+                for windows in documents_windows
+            ],
+            dtype=np.float32,
+        )
+
+
+def _first(windows: Windows, tokens: int) -> Windows:
+    """The first tokens of a text, still in its windows."""
+    taken = []
+    for window in windows:
+        if tokens <= 0:
+            break
+        taken.append(window[:tokens])
+        tokens -= len(window)
+    return taken

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from app.inference.backend import Embeddings, TextEncoder
+from app.inference.backend import Embeddings, TextEncoder, Windows
 
 
 class CachingEncoder:
@@ -21,7 +21,7 @@ class CachingEncoder:
 
     def __init__(self, encoder: TextEncoder, most_bytes: int) -> None:
         self._encoder, self._most_bytes, self._bytes = encoder, most_bytes, 0
-        self._kept: OrderedDict[tuple[str, int], NDArray[np.float16]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, int], list[NDArray[np.float16]]] = OrderedDict()
         self.dimension, self.max_tokens = encoder.dimension, encoder.max_tokens
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
@@ -30,20 +30,23 @@ class CachingEncoder:
     def encode(self, texts: Sequence[str]) -> Embeddings:
         return self._encoder.encode(texts)
 
-    def token_vectors(self, texts: Sequence[str], max_tokens: int) -> list[NDArray[np.float32]]:
+    def token_windows(self, texts: Sequence[str], max_tokens: int) -> list[Windows]:
         missing = list(dict.fromkeys(text for text in texts if (text, max_tokens) not in self._kept))
-        vectors = self._encoder.token_vectors(missing, max_tokens) if missing else []
-        computed = {text: rows.astype(np.float16) for text, rows in zip(missing, vectors, strict=True)}
-        found = [computed[text] if text in computed else self._kept[text, max_tokens] for text in texts]
-        for text, rows in zip(texts, found, strict=True):
-            self._keep((text, max_tokens), rows)
-        return [rows.astype(np.float32) for rows in found]
+        computed = self._encoder.token_windows(missing, max_tokens) if missing else []
+        half = {
+            text: [window.astype(np.float16) for window in windows]
+            for text, windows in zip(missing, computed, strict=True)
+        }
+        found = [half[text] if text in half else self._kept[text, max_tokens] for text in texts]
+        for text, windows in zip(texts, found, strict=True):
+            self._keep((text, max_tokens), windows)
+        return [[window.astype(np.float32) for window in windows] for windows in found]
 
-    def _keep(self, key: tuple[str, int], vectors: NDArray[np.float16]) -> None:
+    def _keep(self, key: tuple[str, int], windows: list[NDArray[np.float16]]) -> None:
         if key not in self._kept:
-            self._bytes += vectors.nbytes
-        self._kept[key] = vectors
+            self._bytes += sum(window.nbytes for window in windows)
+        self._kept[key] = windows
         self._kept.move_to_end(key)
         while self._bytes > self._most_bytes:
             _, oldest = self._kept.popitem(last=False)
-            self._bytes -= oldest.nbytes
+            self._bytes -= sum(window.nbytes for window in oldest)

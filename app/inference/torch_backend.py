@@ -16,7 +16,7 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from app.domain import Truncate
 from app.errors import TextTooLong
-from app.inference.backend import Embeddings
+from app.inference.backend import Embeddings, Windows
 
 BATCH_TOKENS = 2_048
 """Padded tokens computed at once: enough to fill two cores, little enough to stay in cache (8,192 took 1.2 times as
@@ -56,7 +56,7 @@ class TorchEncoder:
         truncated = [bool(encoding.overflowing) for encoding in batch.encodings]
         return Embeddings(vectors, [len(row["input_ids"]) for row in rows], truncated)
 
-    def token_vectors(self, texts: Sequence[str], max_tokens: int) -> list[NDArray[np.float32]]:
+    def token_windows(self, texts: Sequence[str], max_tokens: int) -> list[Windows]:
         batch = self._tokenizer(
             list(texts),
             truncation=True,
@@ -65,23 +65,25 @@ class TorchEncoder:
             return_special_tokens_mask=True,
         )
         owners, specials = batch.pop("overflow_to_sample_mapping"), batch.pop("special_tokens_mask")
+        left = [max_tokens] * len(texts)
+        taken: list[tuple[int, int, int]] = []  # row, whose text, ordinary tokens of it that are wanted
+        for row, (owner, special) in enumerate(zip(owners, specials, strict=True)):
+            wanted = min(left[owner], special.count(0))
+            if wanted:
+                taken.append((row, owner, wanted))
+                left[owner] -= wanted
         rows = _rows(batch, len(owners))
-        read = [0] * len(texts)  # tokens of each text that are taken so far
-        wanted: list[int] = []
-        for place, (owner, row) in enumerate(zip(owners, rows, strict=True)):
-            if read[owner] < max_tokens:
-                wanted.append(place)
-            read[owner] += len(row["input_ids"])
-        windows: dict[int, NDArray[np.float32]] = {}
-        for places, output in self._forward([rows[place] for place in wanted]):
+        windows: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(taken)
+        for places, output in self._forward([rows[row] for row, _, _ in taken]):
             vectors = torch.nn.functional.normalize(output["token_embeddings"].float(), dim=-1).cpu().numpy()
-            for vector, place in zip(vectors, (wanted[i] for i in places), strict=True):
-                ordinary = np.array(specials[place]) == 0
-                windows[place] = vector[: len(ordinary)][ordinary]
-        found: list[list[NDArray[np.float32]]] = [[] for _ in texts]
-        for place in wanted:
-            found[owners[place]].append(windows[place])
-        return [np.concatenate(parts)[:max_tokens] for parts in found]
+            for place, vector in zip(places, vectors, strict=True):
+                row, _, wanted = taken[place]
+                ordinary = np.flatnonzero(np.array(specials[row]) == 0)
+                windows[place] = vector[ordinary[:wanted]]
+        found: list[Windows] = [[] for _ in texts]
+        for (_, owner, _), window in zip(taken, windows, strict=True):
+            found[owner].append(window)
+        return found
 
     def _forward(self, rows: Rows) -> Iterator[tuple[list[int], dict[str, torch.Tensor]]]:
         """Outputs by batch, with the places of the batch's rows; longest first, so that padding is little."""

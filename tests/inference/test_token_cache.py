@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from app.inference.backend import Windows
 from app.inference.hash_backend import HashEncoder
 from app.inference.token_cache import CachingEncoder
 
@@ -16,38 +16,38 @@ class Counting(HashEncoder):
         super().__init__(dimension=64, max_tokens=256)
         self.computed: list[str] = []
 
-    def token_vectors(self, texts: Sequence[str], max_tokens: int) -> list[NDArray[np.float32]]:
+    def token_windows(self, texts: Sequence[str], max_tokens: int) -> list[Windows]:
         self.computed += texts
-        return super().token_vectors(texts, max_tokens)
+        return super().token_windows(texts, max_tokens)
 
 
 def test_a_text_is_computed_once_and_its_vectors_stay_the_same() -> None:
     encoder = Counting()
     cache = CachingEncoder(encoder, 1_000_000)
-    first = cache.token_vectors(["a b", "c", "a b"], 10)
-    again = cache.token_vectors(["c", "a b"], 10)
+    first = cache.token_windows(["a b", "c", "a b"], 10)
+    again = cache.token_windows(["c", "a b"], 10)
     assert encoder.computed == ["a b", "c"]
-    np.testing.assert_array_equal(again[0], first[1])
-    np.testing.assert_array_equal(again[1], first[0])
-    np.testing.assert_allclose(first[0], encoder.token_vectors(["a b"], 10)[0], atol=1e-3)
+    np.testing.assert_array_equal(again[0][0], first[1][0])
+    np.testing.assert_array_equal(again[1][0], first[0][0])
+    np.testing.assert_allclose(first[0][0], encoder.token_windows(["a b"], 10)[0][0], atol=1e-3)
 
 
 def test_another_limit_is_another_answer() -> None:
     cache = CachingEncoder(Counting(), 1_000_000)
-    assert [len(cache.token_vectors(["a b c"], limit)[0]) for limit in (3, 2, 3)] == [3, 2, 3]
+    assert [len(cache.token_windows(["a b c"], limit)[0][0]) for limit in (3, 2, 3)] == [3, 2, 3]
 
 
 def test_the_oldest_texts_go_when_the_memory_is_full() -> None:
     encoder = Counting()
     cache = CachingEncoder(encoder, 2 * 64 * 2)  # two tokens in half precision
     for text in ("a", "b", "a", "c", "a", "b"):
-        cache.token_vectors([text], 10)
+        cache.token_windows([text], 10)
     assert encoder.computed == ["a", "b", "c", "b"]
 
 
 def test_without_memory_everything_is_computed() -> None:
     encoder = Counting()
     cache = CachingEncoder(encoder, 0)
-    assert len(cache.token_vectors(["a", "a"], 10)) == 2
-    cache.token_vectors(["a"], 10)
+    assert len(cache.token_windows(["a", "a"], 10)) == 2
+    cache.token_windows(["a"], 10)
     assert encoder.computed == ["a", "a"]

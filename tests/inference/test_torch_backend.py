@@ -63,13 +63,15 @@ def test_none_refuses_what_end_cuts(minilm: Embedder) -> None:
     assert minilm.embed(["short", "a " * 400], "passage", "END").truncated == [False, True]
 
 
-def test_token_vectors_cover_texts_beyond_the_window(encoder: TextEncoder) -> None:
-    short, long = encoder.token_vectors(["Disease prevention", "a " * 600], 1000)
-    assert short.shape == (2, 384)
-    assert long.shape == (600, 384)
-    np.testing.assert_allclose(np.linalg.norm(long, axis=1), 1, atol=1e-3)  # kept in half precision
-    (cut,) = encoder.token_vectors(["a " * 600], 300)
-    np.testing.assert_allclose(cut, long[:300], atol=1e-3)
+def test_token_windows_cover_texts_beyond_what_is_read_at_once(encoder: TextEncoder) -> None:
+    short, long = encoder.token_windows(["Disease prevention", "a " * 600], 1000)
+    assert [window.shape for window in short] == [(2, 384)]
+    assert [len(window) for window in long] == [254, 254, 92]
+    for window in long:
+        np.testing.assert_allclose(np.linalg.norm(window, axis=1), 1, atol=1e-3)  # kept in half precision
+    (cut,) = encoder.token_windows(["a " * 600], 300)
+    assert [len(window) for window in cut] == [254, 46]
+    np.testing.assert_allclose(cut[1], long[1][:46], atol=1e-3)
 
 
 def test_the_tiny_cross_encoder_has_the_layout_of_the_published_one(cross_encoder_folder: Path) -> None:
