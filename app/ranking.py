@@ -7,29 +7,33 @@ from numpy.typing import NDArray
 
 from app.domain import Metric
 
-SMALLEST_SQUARE = 1e-30
-"""Squared lengths below this lose their precision in float32, and end as 0."""
+ROUNDING = 1e-5
+"""How far a float32 dot product of thousands of terms may be off, as a share of the product of the lengths."""
+SMALLEST_SQUARE, LARGEST_SQUARE = 1e-30, 1e30
+"""Squared lengths outside lose their precision in float32, or leave its range."""
 
 
-def scores(
-    metric: Metric, matrix: NDArray[np.floating[Any]], query: NDArray[np.floating[Any]]
-) -> NDArray[np.floating[Any]]:
-    """Pinecone's score of each row against the query, in the precision of the inputs.
+def bounded_scores(
+    metric: Metric, matrix: NDArray[np.float32], query: NDArray[np.float32]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Quick scores of each row against the query, and how far each may be from the exact one.
 
-    matrix: [n, dimension]; query: [dimension]; returns [n].
-    cosine: -1..1, higher is better; dotproduct: higher is better; euclidean: the squared distance, lower is better.
+    matrix: float32 [n, dimension]; query: float32 [dimension]; returns float64 [n] twice. Computed in float32 where
+    that is safe, else exactly. What the scores mean: exact_scores().
     """
-    if metric == "euclidean":
-        difference = matrix - query
-        return np.asarray(np.einsum("ij,ij->i", difference, difference))
-    if metric == "dotproduct":
-        return np.asarray(matrix @ query)
-    length = float(np.sqrt(np.square(query.astype(np.float64)).sum()))
-    unit = (query / length).astype(query.dtype) if length > 0 else query
     squares = np.einsum("ij,ij->i", matrix, matrix)
-    if len(squares) and squares.min() < SMALLEST_SQUARE:
-        return exact_scores("cosine", matrix, query)
-    return np.asarray((matrix @ unit) / np.sqrt(squares))
+    own = np.square(query.astype(np.float64)).sum()
+    smallest, largest = min(squares.min(), own), max(squares.max(), own)
+    if not (smallest >= SMALLEST_SQUARE and largest <= LARGEST_SQUARE):
+        exact = exact_scores(metric, matrix, query).astype(np.float64)
+        return exact, np.zeros_like(exact)
+    dots = (matrix @ query).astype(np.float64)
+    lengths = np.sqrt(squares.astype(np.float64)) * np.sqrt(own)
+    if metric == "dotproduct":
+        return dots, ROUNDING * lengths
+    if metric == "cosine":
+        return dots / lengths, np.full(len(dots), ROUNDING)
+    return squares - 2 * dots + own, ROUNDING * (squares + 2 * lengths + own)
 
 
 def goodness(metric: Metric, values: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
@@ -38,7 +42,11 @@ def goodness(metric: Metric, values: NDArray[np.floating[Any]]) -> NDArray[np.fl
 
 
 def exact_scores(metric: Metric, matrix: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float32]:
-    """scores() with each row computed alone in float64, then rounded to float32.
+    """Pinecone's score of each row against the query, each computed alone in float64, then rounded to float32.
+
+    matrix: float32 [n, dimension]; query: float32 [dimension]; returns float32 [n]. cosine: -1..1, higher is better;
+    dotproduct: higher is better; euclidean: the squared distance, lower is better. A cosine with a zero vector is 0,
+    and what float32 cannot hold is its largest number.
 
     A row's score then depends on the row and the query only, not on where the row lies in a matrix: equal vectors
     get equal scores, so that ties can be broken by id, the same way every time.

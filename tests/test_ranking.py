@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from app.domain import Metric
-from app.ranking import exact_scores, max_sim, scores, shortest
+from app.ranking import bounded_scores, exact_scores, max_sim, shortest
 
 
 def test_euclidean_is_the_squared_distance() -> None:
@@ -33,10 +33,17 @@ def test_equal_rows_get_equal_scores_wherever_they_lie(metric: Metric) -> None:
 
 
 @pytest.mark.parametrize("metric", ["cosine", "dotproduct", "euclidean"])
-def test_quick_scores_are_close_to_exact_ones(metric: Metric) -> None:
+@pytest.mark.parametrize("scale", [1e-30, 1e-6, 1, 1e6, 1e18, 1e30])
+def test_quick_scores_are_as_close_as_they_say(metric: Metric, scale: float) -> None:
     rng = np.random.default_rng(2)
-    rows, query = rng.standard_normal((500, 384)).astype(np.float32), rng.standard_normal(384).astype(np.float32)
-    np.testing.assert_allclose(scores(metric, rows, query), exact_scores(metric, rows, query), atol=2e-3, rtol=1e-4)
+    rows = (rng.standard_normal((500, 384)) * scale * rng.uniform(0.01, 1, (500, 1))).astype(np.float32)
+    rows[0] = 0
+    query = rows[7]
+    quick, error = bounded_scores(metric, rows, query)
+    limit = float(np.finfo(np.float32).max)
+    assert (
+        np.abs(np.clip(quick, -limit, limit) - exact_scores(metric, rows, query)) <= error + 1e-7 * np.abs(quick)
+    ).all()
 
 
 @pytest.mark.parametrize("metric", ["dotproduct", "euclidean"])

@@ -38,7 +38,6 @@ def connect(path: Path, mmap_bytes: int, mode: Literal["read", "write"]) -> apsw
     connection.execute(f"PRAGMA mmap_size = {mmap_bytes}")
     if mode == "write":
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-        connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
     else:
         connection.execute("PRAGMA query_only = ON")
@@ -52,41 +51,44 @@ def translated(error: apsw.Error, path: Path) -> PinyonError:
             return Unavailable(f"The index file {path.name} is busy")
         case apsw.FullError():
             return Unavailable("The disk is full; nothing was written", retry_after_s=30)
-        case apsw.ReadOnlyError() | apsw.CantOpenError() | apsw.PermissionsError():
-            return FailedPrecondition(f"The index file {path.name} cannot be opened for writing")
+        case apsw.CantOpenError():
+            return Unavailable(f"The index file {path.name} cannot be opened now", retry_after_s=5)
+        case apsw.ReadOnlyError() | apsw.PermissionsError():
+            return FailedPrecondition(f"The index file {path.name} cannot be written")
         case apsw.CorruptError() | apsw.NotADBError():
             return DataLoss(f"The index file {path.name} is damaged; restore it from a backup")
         case apsw.IOError():
             return Unavailable("The disk did not take or give the data", retry_after_s=5)
-    return Internal("Storage failed in a way it should not; the log has the details")
+    return Internal(f"The index file {path.name} could not be used in a way it should; the log has the details")
 
 
 class Database:
     """One open file. Opening brings it to the newest schema."""
 
     def __init__(self, path: Path, readers: int, mmap_bytes: int) -> None:
+        """Raises FailedPrecondition for a file that is not ours or of a later version, DataLoss for a damaged one."""
         self.path, self._mmap_bytes = path, mmap_bytes
         self._local = threading.local()
-        self._open: list[apsw.Connection] = []
+        self._readers: list[apsw.Connection] = []
         try:
             self._writer = connect(path, mmap_bytes, "write")
-            migrations.migrate(self._writer)
+            try:
+                migrations.check(self._writer, path.name)
+                self._writer.execute("PRAGMA journal_mode = WAL")
+                migrations.migrate(self._writer)
+            except BaseException:
+                self._writer.close()
+                raise
         except apsw.Error as error:
-            raise translated(error, path) from error
+            raise self._translated(error) from error
         self._write_thread = ThreadPoolExecutor(1, thread_name_prefix=f"write-{path.stem}")
-        self._read_threads = ThreadPoolExecutor(
-            readers, thread_name_prefix=f"read-{path.stem}", initializer=self._open_reader
-        )
-
-    def _open_reader(self) -> None:
-        self._local.connection = connect(self.path, self._mmap_bytes, "read")
-        self._open.append(self._local.connection)
+        self._read_threads = ThreadPoolExecutor(readers, thread_name_prefix=f"read-{path.stem}")
 
     async def write(self, function: Callable[[apsw.Connection], T]) -> T:
         """Run the function in one transaction on the writer; when this returns the result is on disk."""
 
         def run() -> T:
-            with self._transaction(self._writer, "IMMEDIATE"):
+            with _Transaction(self._writer, "IMMEDIATE"):
                 return function(self._writer)
 
         return await self._on(self._write_thread, run)
@@ -95,22 +97,29 @@ class Database:
         """Run the function on one snapshot of the file."""
 
         def run() -> T:
-            connection: apsw.Connection = self._local.connection
-            with self._transaction(connection, "DEFERRED"):
+            connection = self._reader()
+            with _Transaction(connection, "DEFERRED"):
                 return function(connection)
 
         return await self._on(self._read_threads, run)
+
+    def _reader(self) -> apsw.Connection:
+        """This thread's own connection, opened when it is first needed; if that fails, the next read tries again."""
+        connection: apsw.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = connect(self.path, self._mmap_bytes, "read")
+            self._readers.append(connection)
+        return connection
 
     async def _on(self, threads: ThreadPoolExecutor, run: Callable[[], T]) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(threads, run)
         except apsw.Error as error:
-            own = translated(error, self.path)
-            log.error("storage error on %s: %s: %s", self.path.name, type(error).__name__, error)
-            raise own from error
+            raise self._translated(error) from error
 
-    def _transaction(self, connection: apsw.Connection, kind: str) -> "_Transaction":
-        return _Transaction(connection, kind)
+    def _translated(self, error: apsw.Error) -> PinyonError:
+        log.error("storage error on %s: %s: %s", self.path, type(error).__name__, error)
+        return translated(error, self.path)
 
     async def close(self) -> None:
         """Wait for what runs, fold the log into the file, close every connection."""
@@ -119,12 +128,12 @@ class Database:
     def _close(self) -> None:
         self._read_threads.shutdown()
         self._write_thread.shutdown()
-        for connection in self._open:
+        for connection in self._readers:
             connection.close()
         try:
             self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except apsw.Error as error:  # nothing is lost: the next start replays the log
-            log.warning("could not fold the log of %s at the end: %s", self.path.name, error)
+            log.warning("could not fold the log of %s at the end: %s", self.path, error)
         self._writer.close()
 
 

@@ -10,6 +10,9 @@ import apsw
 from app.domain import Metric
 from app.errors import FailedPrecondition
 
+APPLICATION_ID = int.from_bytes(b"Piny")
+"""Marks a SQLite file as ours, in its header."""
+
 CHUNK_ROWS = 64
 """Vectors per chunk of the vec0 table; its default of 1024 reserves 1.5 MB for a namespace with one record."""
 
@@ -71,18 +74,29 @@ def create_vectors(connection: apsw.Connection, dimension: int, metric: Metric) 
     connection.execute("CREATE INDEX vectors_chunks_by_ns ON vectors_chunks (partition00)")
 
 
-def migrate(connection: apsw.Connection) -> None:
-    """Bring the file to the newest schema. Raises FailedPrecondition for a file of a later version."""
+def check(connection: apsw.Connection, name: str) -> None:
+    """Raises FailedPrecondition, with the file's name, for a file of a later version or one that is not Pinyon's."""
+    empty = not connection.execute("SELECT 1 FROM sqlite_schema").fetchall()
+    if not empty and connection.pragma("application_id") != APPLICATION_ID:
+        raise FailedPrecondition(
+            f"The file {name} in the folder of indexes is not an index of Pinyon; move it elsewhere"
+        )
     found = connection.pragma("user_version")
     if found > len(STEPS):
         raise FailedPrecondition(
-            f"The index file has schema {found}, this Pinyon knows up to {len(STEPS)}; use the newer Pinyon"
+            f"The index file {name} has schema {found}, this Pinyon knows up to {len(STEPS)}; use the newer Pinyon"
         )
+
+
+def migrate(connection: apsw.Connection) -> None:
+    """Bring a checked file to the newest schema."""
+    found = connection.pragma("user_version")
     for number, step in enumerate(STEPS[found:], start=found + 1):
         connection.execute("BEGIN IMMEDIATE")
         try:
             step(connection)
             connection.execute(f"PRAGMA user_version = {number}")
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute("COMMIT")
         except BaseException:
             connection.execute("ROLLBACK")

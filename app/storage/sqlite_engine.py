@@ -1,10 +1,11 @@
 """The Engine on SQLite: one file per index, opened when the engine is, through apsw with sqlite-vec."""
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
 from app.domain import Fingerprint, IndexSpec, QueryAnswer, QueryPlan, Record
-from app.errors import AlreadyExists, NotFound
+from app.errors import AlreadyExists, FailedPrecondition, NotFound
 from app.storage import tables
 from app.storage.data_dir import DataDir
 from app.storage.database import Database
@@ -31,18 +32,29 @@ class SqliteEngine:
         return engine
 
     async def _open_index(self, name: str) -> None:
-        database = Database(self._folder.index_file(name), self._readers, self._mmap_bytes)
+        file = self._folder.index_file(name)
+        database = await asyncio.to_thread(Database, file, self._readers, self._mmap_bytes)
         spec = await database.read(tables.index_spec)
-        if spec is None:  # a crash between making the file and saying what it is: nothing was ever stored
+        if spec is None or spec.name != name:
             await database.close()
+        if spec is None:  # a crash between making the file and saying what it is: nothing was ever stored
             return
+        if spec.name != name:
+            raise FailedPrecondition(
+                f"The file {file.name} holds the index {spec.name}; give it its name back, or move it elsewhere"
+            )
         self._databases[name], self._specs[name] = database, spec
 
     async def create_index(self, spec: IndexSpec) -> None:
         if spec.name in self._specs:
             raise AlreadyExists(f"Index {spec.name} already exists")
-        database = Database(self._folder.index_file(spec.name), self._readers, self._mmap_bytes)
-        await database.write(lambda connection: tables.create_index(connection, spec))
+        file = self._folder.index_file(spec.name)
+        database = await asyncio.to_thread(Database, file, self._readers, self._mmap_bytes)
+        try:
+            await database.write(lambda connection: tables.create_index(connection, spec))
+        except BaseException:
+            await database.close()
+            raise
         self._databases[spec.name], self._specs[spec.name] = database, spec
 
     async def indexes(self) -> list[IndexSpec]:

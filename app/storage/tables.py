@@ -113,20 +113,19 @@ def _matches(
     """Hits with ids and fields, best first and ties by id, cut to top_k."""
     if not len(records):
         return []
-    score_of = dict(zip(records.tolist(), scores, strict=True))
+    good = goodness(spec.metric, scores).tolist()
+    place = {record: place for place, record in enumerate(records.tolist())}
     ids = connection.execute(
-        "SELECT record, id FROM records WHERE record IN (SELECT value FROM carray(?))",
-        (apsw.carray(records),),
+        "SELECT record, id FROM records WHERE record IN (SELECT value FROM carray(?))", (apsw.carray(records),)
     )
-    good = dict(zip(records.tolist(), goodness(spec.metric, scores).tolist(), strict=True))
-    order = sorted(ids, key=lambda row: (-good[row[0]], row[1]))[:top_k]
+    order = sorted(ids, key=lambda row: (-good[place[row[0]]], row[1]))[:top_k]
     texts = dict(
         connection.execute(
             "SELECT record, metadata FROM records WHERE record IN (SELECT value FROM carray(?))",
             (apsw.carray(np.array([row for row, _ in order], dtype=np.int64)),),
         )
     )
-    return [Match(id, shortest(score_of[row]), msgspec.json.decode(texts[row])) for row, id in order]
+    return [Match(id, shortest(scores[place[row]]), msgspec.json.decode(texts[row])) for row, id in order]
 
 
 def _claim(connection: apsw.Connection, embedded_by: Fingerprint) -> None:

@@ -9,13 +9,14 @@ is about as fast. Tests compare the two. Layout of sqlite-vec 0.1.9 that this fi
 
 from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
 import apsw
 import numpy as np
 from numpy.typing import NDArray
 
 from app.domain import Metric
-from app.ranking import exact_scores, goodness, scores
+from app.ranking import bounded_scores, exact_scores, goodness
 
 CHUNKS_AT_ONCE = 32
 """Chunks per numpy call: enough that the cost of the call does not show."""
@@ -36,11 +37,42 @@ def nearest(
 
     query: float32 [dimension]. kept: sorted row numbers that a filter left; None: all of the namespace. Returns
     int64 [n] and float32 [n], n >= min(top_k, rows), in no particular order.
+
+    Two passes: quick float32 scores of every row, each with a bound on its rounding error; then exact scores of the
+    rows that may be among the best by that bound, which are few unless many are alike.
     """
-    best = _Best(metric, query, top_k)
+    finalists = _finalists(connection, ns, metric, query, top_k, kept)
+    if not len(finalists):
+        return finalists, np.empty(0, np.float32)
+    found = [
+        (records, exact_scores(metric, vectors, query))
+        for records, vectors in _chunks(connection, ns, len(query), finalists)
+    ]
+    records = np.concatenate([rows for rows, _ in found])
+    exact = np.concatenate([values for _, values in found])
+    good = goodness(metric, exact)
+    enough = good >= _kth_largest(good, top_k)
+    return records[enough], exact[enough]
+
+
+def _finalists(
+    connection: apsw.Connection, ns: int, metric: Metric, query: Vectors, top_k: int, kept: Records | None
+) -> Records:
+    """Sorted numbers of the rows that may be among the top_k best."""
+    all_records, lows, highs = [np.empty(0, np.int64)], [np.empty(0, np.float64)], [np.empty(0, np.float64)]
     for records, vectors in _chunks(connection, ns, len(query), kept):
-        best.add(records, vectors)
-    return best.result()
+        quick, error = bounded_scores(metric, vectors, query)
+        good = goodness(metric, quick)
+        all_records.append(records)
+        lows.append(good - error)
+        highs.append(good + error)
+    may = np.concatenate(highs) >= _kth_largest(np.concatenate(lows), top_k)
+    return np.sort(np.concatenate(all_records)[may])
+
+
+def _kth_largest(values: NDArray[np.floating[Any]], k: int) -> float:
+    """The k-th largest value, or minus infinity if there are fewer."""
+    return float(np.partition(values, -k)[-k]) if len(values) >= k else -np.inf
 
 
 def vector_of(connection: apsw.Connection, record: int) -> Vectors:
@@ -78,63 +110,3 @@ def _contains(ordered: Records, wanted: Records) -> NDArray[np.bool_]:
     places = np.searchsorted(ordered, wanted)
     places[places == len(ordered)] = 0
     return np.asarray(ordered[places] == wanted)
-
-
-class _Best:
-    """Keeps every row that may still be among the best, judged by quick float32 scores with a margin for their
-    rounding; result() scores those few exactly."""
-
-    def __init__(self, metric: Metric, query: Vectors, top_k: int) -> None:
-        self._metric, self._query, self._top_k = metric, query, top_k
-        self._scale = float(np.sqrt(np.square(query.astype(np.float64)).sum()))
-        self._margin, self._floor, self._size = 0.0, -np.inf, 0
-        self._records: list[Records] = []
-        self._vectors: list[Vectors] = []
-        self._good: list[NDArray[np.float32]] = []
-
-    def add(self, records: Records, vectors: Vectors) -> None:
-        if not len(records):
-            return
-        with np.errstate(over="ignore", invalid="ignore"):
-            good = goodness(self._metric, scores(self._metric, vectors, self._query)).astype(np.float32)
-        if not np.isfinite(good).all():  # beyond float32: squares of values above 1e19
-            good = goodness(self._metric, exact_scores(self._metric, vectors, self._query))
-        self._margin = max(self._margin, self._rounding(good, vectors))
-        may = good >= self._floor - self._margin
-        if may.any():
-            self._records.append(records[may])
-            self._vectors.append(vectors[may])
-            self._good.append(good[may])
-            self._size += int(may.sum())
-            if self._size > 2 * self._top_k + 4096:
-                self._prune()
-
-    def _rounding(self, good: NDArray[np.float32], vectors: Vectors) -> float:
-        """How far a float32 score may be from the exact one: 1e-5 of the largest term that went into it."""
-        if self._metric == "cosine":
-            return 1e-5
-        longest = float(np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64).max()))
-        if self._metric == "dotproduct":
-            return 1e-5 * self._scale * longest
-        return 1e-5 * (self._scale + longest) ** 2
-
-    def _prune(self) -> None:
-        good = np.concatenate(self._good)
-        if len(good) > self._top_k:
-            self._floor = float(np.partition(good, -self._top_k)[-self._top_k])
-        may = good >= self._floor - self._margin
-        self._records = [np.concatenate(self._records)[may]]
-        self._vectors = [np.concatenate(self._vectors)[may]]
-        self._good = [good[may]]
-        self._size = int(may.sum())
-
-    def result(self) -> tuple[Records, NDArray[np.float32]]:
-        if not self._records:
-            return np.empty(0, np.int64), np.empty(0, np.float32)
-        self._prune()
-        records, exact = self._records[0], exact_scores(self._metric, self._vectors[0], self._query)
-        if len(records) > self._top_k:
-            good = goodness(self._metric, exact)
-            enough = good >= np.partition(good, -self._top_k)[-self._top_k]
-            records, exact = records[enough], exact[enough]
-        return records, exact

@@ -1,11 +1,14 @@
 """Opening files of other versions, and files that are not ours."""
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
 
-from app.errors import DataLoss, FailedPrecondition
+from app.domain import IndexSpec
+from app.errors import DataLoss, FailedPrecondition, Unavailable
 from app.storage import migrations
 from app.storage.database import Database, connect
 from app.storage.sqlite_engine import SqliteEngine
@@ -20,10 +23,11 @@ async def test_a_new_file_has_the_newest_schema(tmp_path: Path) -> None:
 
 
 async def test_a_file_of_a_later_version_is_refused(tmp_path: Path) -> None:
+    await Database(tmp_path / "x.sqlite", 1, 0).close()
     connection = connect(tmp_path / "x.sqlite", 0, "write")
     connection.pragma("user_version", len(migrations.STEPS) + 1)
     connection.close()
-    with pytest.raises(FailedPrecondition, match="use the newer Pinyon"):
+    with pytest.raises(FailedPrecondition, match=r"x\.sqlite has schema .* use the newer Pinyon"):
         Database(tmp_path / "x.sqlite", 1, 0)
 
 
@@ -49,6 +53,46 @@ async def test_a_damaged_file_is_named(tmp_path: Path) -> None:
         await SqliteEngine.open_folder(tmp_path, 1, 0)
     (tmp_path / "indexes" / "docs.sqlite").unlink()
     await (await SqliteEngine.open_folder(tmp_path, 1, 0)).close()  # the lock was let go
+
+
+async def test_a_file_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "indexes").mkdir()
+    file = tmp_path / "indexes" / "notes.sqlite"
+    connection = apsw.Connection(str(file))
+    connection.execute("CREATE TABLE notes (text)")
+    connection.close()
+    before = file.read_bytes()
+    with pytest.raises(FailedPrecondition, match=r"notes\.sqlite .* is not an index of Pinyon"):
+        await SqliteEngine.open_folder(tmp_path, 1, 0)
+    assert file.read_bytes() == before
+
+
+async def test_a_copied_or_renamed_index_is_refused(tmp_path: Path) -> None:
+    engine = await SqliteEngine.open_folder(tmp_path, 1, 0)
+    await engine.create_index(IndexSpec("docs", 2, "cosine"))
+    await engine.close()
+    shutil.copy(tmp_path / "indexes" / "docs.sqlite", tmp_path / "indexes" / "docs-backup.sqlite")
+    with pytest.raises(FailedPrecondition, match=r"docs-backup\.sqlite holds the index docs"):
+        await SqliteEngine.open_folder(tmp_path, 1, 0)
+
+
+async def test_a_reader_that_could_not_open_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from app.storage import database as module
+
+    database = Database(tmp_path / "x.sqlite", 1, 0)
+    real, failures = module.connect, iter([True, True])
+
+    def sometimes(*arguments: Any) -> apsw.Connection:
+        if next(failures, False):
+            raise apsw.CantOpenError("too many open files")
+        return real(*arguments)
+
+    monkeypatch.setattr(module, "connect", sometimes)
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="cannot be opened now"):
+            await database.read(lambda connection: None)
+    assert await database.read(lambda connection: connection.pragma("query_only")) == 1
+    await database.close()
 
 
 async def test_a_file_whose_creation_never_finished_is_no_index(tmp_path: Path) -> None:

@@ -108,10 +108,12 @@ def test_large_values_do_not_break_the_order(tmp_path: Path) -> None:
         for metric in METRICS:
             await engine.create_index(IndexSpec(metric, 2, metric))
             await engine.upsert(metric, "a", [Record(id, np.array([v, 0], np.float32), {}) for id, v in rows.items()])
-            answer = await engine.query(metric, "a", QueryPlan(3, vector=np.array([1, 0], np.float32)))
             order = {"cosine": sorted(rows), "dotproduct": list(rows), "euclidean": list(rows)[::-1]}[metric]
-            assert [m.id for m in answer.matches] == order
-            assert all(np.isfinite(m.score) for m in answer.matches)
+            for top_k in (1, 2, 3):
+                plan = QueryPlan(top_k, vector=np.array([1, 0], np.float32))
+                matches = (await engine.query(metric, "a", plan)).matches
+                assert [m.id for m in matches] == order[:top_k]
+                assert all(np.isfinite(m.score) for m in matches)
         await engine.close()
 
     asyncio.run(ask())
@@ -130,6 +132,32 @@ def test_tiny_vectors_are_found_by_their_direction(tmp_path: Path) -> None:
             plan = QueryPlan(1, vector=(rows[300].astype(np.float64) * 1e30 * scale).astype(np.float32))
             (match,) = (await engine.query("docs", "a", plan)).matches
             assert (match.id, match.score) == ("r300", 1.0)
+        await engine.close()
+
+    asyncio.run(ask())
+
+
+def test_one_huge_vector_does_not_hide_a_better_direction(tmp_path: Path) -> None:
+    async def ask() -> None:
+        engine = await SqliteEngine.open_folder(tmp_path, 1, 0)
+        await engine.create_index(IndexSpec("docs", 2, "cosine"))
+        rows = {"huge": [1e25, 0], "other": [0.9, 0.1]}
+        await engine.upsert("docs", "a", [Record(id, np.array(v, np.float32), {}) for id, v in rows.items()])
+        answer = await engine.query("docs", "a", QueryPlan(1, vector=np.array([1, 0], np.float32)))
+        assert [m.id for m in answer.matches] == ["huge"]
+        await engine.close()
+
+    asyncio.run(ask())
+
+
+def test_many_equal_vectors_are_ranked_by_id(tmp_path: Path) -> None:
+    async def ask() -> None:
+        engine = await SqliteEngine.open_folder(tmp_path, 1, 2**28)
+        await engine.create_index(IndexSpec("docs", 8, "cosine"))
+        row = np.arange(1, 9, dtype=np.float32)
+        await engine.upsert("docs", "a", [Record(f"r{n:05}", row, {}) for n in range(20_000)])
+        answer = await engine.query("docs", "a", QueryPlan(3, vector=row))
+        assert [m.id for m in answer.matches] == ["r00000", "r00001", "r00002"]
         await engine.close()
 
     asyncio.run(ask())
