@@ -7,9 +7,11 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 CONFIG ?= config/quickstart.toml
 
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+# Quiet, unless something goes wrong.
+LOGGED := > .venv/setup.log 2>&1 || { cat .venv/setup.log; exit 1; }
 
-.PHONY: setup serve test test-slow lint bench clean
+.PHONY: setup serve test test-slow lint clean
 
 setup: .venv/ready
 
@@ -19,9 +21,9 @@ setup: .venv/ready
 	@echo "Setting up .venv (the first time this takes a minute or two and about 1.5 GB of disk) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "  torch"
-	@$(PIP) install --retries 1 --extra-index-url $(TORCH_INDEX) torch==2.13.0
+	@$(PIP) install --no-deps --retries 1 --extra-index-url $(TORCH_INDEX) torch==2.13.0 $(LOGGED)
 	@echo "  everything else"
-	@$(PIP) install -e '.[dev]'
+	@$(PIP) install -e '.[dev]' $(LOGGED)
 	@touch $@
 	@echo "Set up."
 

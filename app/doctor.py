@@ -1,27 +1,31 @@
-"""`pinyon doctor`: what this installation has, what is missing, and how to get it."""
+"""`pinyon doctor`: what this installation has, what is missing, and how to get it. Changes nothing."""
 
 import os
 import platform
 import shutil
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
 import apsw
 import msgspec
 
+from app.domain import IndexSpec
 from app.errors import FailedPrecondition, PinyonError
 from app.inference.catalog import Catalog
+from app.services.indexes import check_same, spec_of
 from app.settings import Settings
-from app.storage.data_dir import DataDir
-from app.storage.database import connect
+from app.storage import migrations, tables
+from app.storage.data_dir import in_use_by
+from app.storage.database import connect, connect_frozen, translated
 
 ENOUGH_MEMORY = 2_000_000_000
 ENOUGH_DISK = 1_000_000_000
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One line of the report."""
+    """One line of the report. FAIL: the server cannot start, or its index cannot embed."""
 
     level: Literal["ok", "note", "FAIL"]
     what: str
@@ -33,14 +37,11 @@ class Finding(msgspec.Struct, frozen=True):
 
 def examine(settings: Settings) -> list[Finding]:
     """Every finding, in the order of a start."""
-    return [_python(), *_storage(settings), _memory(), *_models(settings)]
+    return [*_software(), *_memory(), *_data(settings), *_models(settings)]
 
 
-def _python() -> Finding:
-    return Finding("ok", "Python", f"{platform.python_version()} on {platform.machine()}, {os.cpu_count()} cores")
-
-
-def _storage(settings: Settings) -> Iterator[Finding]:
+def _software() -> Iterator[Finding]:
+    yield Finding("ok", "Python", f"{platform.python_version()} on {platform.machine()}, {os.cpu_count()} cores")
     try:
         connection = connect(Path(":memory:"), 0, "write")
         vec = connection.execute("SELECT vec_version()").get
@@ -48,53 +49,91 @@ def _storage(settings: Settings) -> Iterator[Finding]:
         connection.close()
     except (apsw.Error, OSError) as error:
         yield Finding("FAIL", "SQLite", f"sqlite-vec does not load: {error}; `make setup` reinstalls it")
-    folder = Path(settings.storage.data_dir).resolve()
-    if not folder.exists():
-        yield Finding("note", "data", f"{folder} does not exist yet; the first start makes it")
-        folder = next(parent for parent in folder.parents if parent.exists())
-    else:
+    for package in ("torch", "sentence-transformers"):
         try:
-            DataDir(folder).close()
-            yield Finding("ok", "data", f"{folder} can be opened")
-        except FailedPrecondition as error:
-            yield Finding("note", "data", error.message)
-    free = shutil.disk_usage(folder).free
-    yield Finding("ok" if free > ENOUGH_DISK else "note", "disk", f"{free / 1e9:.1f} GB free")
+            yield Finding("ok", package, version(package))
+        except PackageNotFoundError:
+            yield Finding("FAIL", package, "is not installed; `make setup` installs it")
 
 
-def _memory() -> Finding:
+def _memory() -> Iterator[Finding]:
     try:
-        pages = os.sysconf("SC_AVPHYS_PAGES")
-        meminfo = Path("/proc/meminfo")
-        free = pages * os.sysconf("SC_PAGE_SIZE")
-        if meminfo.exists():  # counts what the page cache would give back
-            lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
-            free = int(lines["MemAvailable"].split()[0]) * 1024
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        held = dict(line.split(":", 1) for line in lines)
+        free = int(held["MemAvailable"].split()[0]) * 1024
     except (ValueError, OSError, KeyError):
-        return Finding("note", "memory", "this system does not say how much is free")
-    if free < ENOUGH_MEMORY:
-        return Finding("note", "memory", f"{free / 1e9:.1f} GB free; the built-in models want about 1 GB")
-    return Finding("ok", "memory", f"{free / 1e9:.1f} GB free")
+        yield Finding("note", "memory", "this system does not say how much is free")
+        return
+    few = free < ENOUGH_MEMORY
+    wanted = "; the built-in models want about 1 GB" if few else ""
+    yield Finding("note" if few else "ok", "memory", f"{free / 1e9:.1f} GB free{wanted}")
+
+
+def _data(settings: Settings) -> Iterator[Finding]:
+    folder = Path(settings.storage.data_dir).resolve()
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    yield Finding("ok" if free > ENOUGH_DISK else "note", "disk", f"{free / 1e9:.1f} GB free")
+    if not existing.is_dir():
+        yield Finding("FAIL", "data", f"{existing} is not a folder")
+    elif not os.access(existing, os.W_OK):
+        yield Finding("FAIL", "data", f"{existing} cannot be written")
+    elif existing != folder:
+        yield Finding("note", "data", f"{folder} does not exist yet; the first start makes it")
+    elif holder := in_use_by(folder):
+        yield Finding("note", "data", f"{folder} is in use by {holder}, its indexes were not looked at")
+    else:
+        yield Finding("ok", "data", f"{folder} can be opened")
+        for file in sorted((folder / "indexes").glob("*.sqlite")):
+            yield _index(file, settings)
+
+
+def _index(file: Path, settings: Settings) -> Finding:
+    if file.with_name(file.name + "-wal").exists():
+        return Finding("note", "index", f"{file.stem} was not closed; the next start replays its log")
+    try:
+        connection = connect_frozen(file)
+        try:
+            migrations.check(connection, file.name)
+            spec = tables.index_spec(connection)
+        finally:
+            connection.close()
+    except apsw.Error as error:
+        return Finding("FAIL", "index", translated(error, file).message)
+    except FailedPrecondition as error:
+        return Finding("FAIL", "index", error.message)
+    if spec is None:
+        return Finding("note", "index", f"{file.stem} was never finished; the next start makes it")
+    return _compared(spec, settings)
+
+
+def _compared(spec: IndexSpec, settings: Settings) -> Finding:
+    if settings.index is not None and settings.index.name == spec.name:
+        try:
+            catalog = Catalog(settings.models_dir, settings.models.paths, settings.models.stand_ins)
+            check_same(spec, spec_of(settings.index, catalog))
+        except PinyonError as error:
+            return Finding("FAIL", "index", error.message)
+    return Finding("ok", "index", f"{spec.name}: {spec.dimension} dimensions, {spec.metric}")
 
 
 def _models(settings: Settings) -> Iterator[Finding]:
     models = settings.models
     try:
         catalog = Catalog(settings.models_dir, models.paths, models.stand_ins)
+        for name in models.preload:
+            catalog.entry(name, "rerank")
+        if settings.index is not None:
+            catalog.entry(settings.index.model, "embed")
     except PinyonError as error:
         yield Finding("FAIL", "models", error.message)
         return
     for name in catalog.entries:
         try:
             answer = catalog.answer(name)
-            catalog.verify(answer.by)
         except FailedPrecondition as error:
             wanted = settings.index is not None and settings.index.model == name
             yield Finding("FAIL" if wanted else "note", "model", error.message)
         else:
-            if answer.stand_in:
-                yield Finding("note", "model", f"{answer.label} ({catalog.how_to_get(name)})")
-            else:
-                yield Finding("ok", "model", answer.label)
-    if settings.index is not None and settings.index.model not in catalog.entries:
-        yield Finding("FAIL", "index", f"the settings name an unknown model '{settings.index.model}'")
+            missing = f" ({catalog.how_to_get(name)})" if answer.stand_in else ""
+            yield Finding("note" if missing else "ok", "model", answer.label + missing)

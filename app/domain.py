@@ -37,11 +37,6 @@ class Fingerprint(msgspec.Struct, frozen=True):
         """Whether other weights than the named ones answered."""
         return self.model != self.weights
 
-    @property
-    def label(self) -> str:
-        """How this answers in a banner or a header: never silent about a stand-in."""
-        return f"{self.weights}; stand-in-for={self.model}" if self.stand_in else self.weights
-
 
 class EmbedSpec(msgspec.Struct, frozen=True):
     """Integrated embedding of an index: which model, which field, how over-long text is treated."""

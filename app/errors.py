@@ -5,7 +5,7 @@ PinyonError
 ├── NotFound              the named index, namespace, model or route does not exist
 ├── AlreadyExists         the name is taken
 ├── FailedPrecondition    the request is fine, the installation is not ready for it (weights absent, folder in use)
-├── Unimplemented         a part of the API that this version does not have
+├── PermissionDenied      this caller may not do this
 ├── MethodNotAllowed      the route exists, the HTTP method does not
 ├── Unavailable           not now (starting, stopping, overloaded); trying again later will help
 ├── DataLoss              the file on disk is damaged
@@ -14,6 +14,7 @@ PinyonError
 Each protocol has one table from these classes to its own codes.
 """
 
+import json
 from typing import ClassVar
 
 
@@ -65,10 +66,10 @@ class FailedPrecondition(PinyonError):
     code = "FAILED_PRECONDITION"
 
 
-class Unimplemented(PinyonError):
-    """A part of the API that this version does not have."""
+class PermissionDenied(PinyonError):
+    """This caller may not do this."""
 
-    code = "UNIMPLEMENTED"
+    code = "PERMISSION_DENIED"
 
 
 class MethodNotAllowed(PinyonError):
@@ -97,3 +98,12 @@ class Internal(PinyonError):
     """A defect of Pinyon's own."""
 
     code = "INTERNAL"
+
+
+def shown(value: object, longest: int) -> str:
+    """A JSON value for a message, cut to `longest` characters and "..."."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=repr)
+    except RecursionError:
+        text = f"a deeply nested {type(value).__name__}"
+    return text if len(text) <= longest else text[:longest] + "..."

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from app.errors import InvalidArgument
+from app.errors import InvalidArgument, shown
 
 Scalar = str | float | bool
 Comparison = Literal["$gt", "$gte", "$lt", "$lte"]
@@ -19,7 +19,9 @@ Comparison = Literal["$gt", "$gte", "$lt", "$lte"]
 MAX_DEPTH = 32
 MAX_CONDITIONS = 1_000
 MAX_LIST_VALUES = 10_000
-OPERATORS = "$eq, $ne, $gt, $gte, $lt, $lte, $in, $nin, $exists, $not, $and, $or"
+FIELD_OPERATORS = "$eq, $ne, $gt, $gte, $lt, $lte, $in, $nin, $exists, $not"
+SHOWN = 40
+"""Characters of a wrong value that a message repeats."""
 
 
 class In(msgspec.Struct, frozen=True):
@@ -109,7 +111,7 @@ def parse(raw: object) -> Condition | None:
     Raises InvalidArgument for anything that is not a filter; nothing is ever ignored.
     """
     if not isinstance(raw, dict):
-        raise InvalidArgument(f"A filter must be a JSON object, got {_show(raw)}")
+        raise InvalidArgument(f"A filter must be a JSON object, got {shown(raw, SHOWN)}")
     if not raw:
         return None
     parser = _Parser()
@@ -126,7 +128,7 @@ class _Parser:
         if depth > MAX_DEPTH:
             raise InvalidArgument(f"The filter is nested deeper than {MAX_DEPTH} levels")
         if not isinstance(raw, dict):
-            raise InvalidArgument(f"A filter must be a JSON object, got {_show(raw)}")
+            raise InvalidArgument(f"A filter must be a JSON object, got {shown(raw, SHOWN)}")
         if not raw:
             raise InvalidArgument("A filter nested in another one must not be empty")
         return _all_of([self.entry(key, operand, depth) for key, operand in raw.items()])
@@ -135,7 +137,8 @@ class _Parser:
         if key in ("$and", "$or"):
             if not isinstance(operand, list) or not operand:
                 raise InvalidArgument(
-                    f"the {key} operator must be followed by a non-empty list of filters, got {_show(operand)} instead"
+                    f"the {key} operator must be followed by a non-empty list of filters, got "
+                    f"{shown(operand, SHOWN)} instead"
                 )
             conditions = tuple(self.filter_object(inner, depth + 1) for inner in operand)
             return And(conditions) if key == "$and" else Or(conditions)
@@ -170,25 +173,25 @@ class _Parser:
             case "$gt" | "$gte" | "$lt" | "$lte":
                 if not _is_number(operand):
                     raise InvalidArgument(
-                        f"the {name} operator must be followed by a number, got {_show(operand)} instead "
+                        f"the {name} operator must be followed by a number, got {shown(operand, SHOWN)} instead "
                         f"for field {field}"
                     )
                 return Compare(field, name, _float(field, operand))
             case "$exists":
                 if not isinstance(operand, bool):
                     raise InvalidArgument(
-                        f"the $exists operator must be followed by a boolean, got {_show(operand)} instead "
+                        f"the $exists operator must be followed by a boolean, got {shown(operand, SHOWN)} instead "
                         f"for field {field}"
                     )
                 return Exists(field) if operand else Not(Exists(field))
             case "$not":
                 if not isinstance(operand, dict):
                     raise InvalidArgument(
-                        f"the $not operator must be followed by an object of operators, got {_show(operand)} "
+                        f"the $not operator must be followed by an object of operators, got {shown(operand, SHOWN)} "
                         f"instead for field {field}"
                     )
                 return Not(self.field(field, operand, depth + 1))
-        raise InvalidArgument(f"unknown operator {name} for field {field}; allowed: {OPERATORS}")
+        raise InvalidArgument(f"unknown operator {name} for field {field}; allowed: {FIELD_OPERATORS}")
 
 
 def _all_of(conditions: list[Condition]) -> Condition:
@@ -199,7 +202,7 @@ def _scalars(field: str, operator: str, operand: object) -> tuple[Scalar, ...]:
     if not isinstance(operand, list):
         raise InvalidArgument(
             f"the {operator} operator must be followed by a list of strings or a list of numbers, "
-            f"got {_show(operand)} instead for field {field}"
+            f"got {shown(operand, SHOWN)} instead for field {field}"
         )
     if len(operand) > MAX_LIST_VALUES:
         raise InvalidArgument(
@@ -215,7 +218,7 @@ def _scalar(field: str, operator: str, operand: object) -> Scalar:
         return _float(field, operand)
     raise InvalidArgument(
         f"illegal condition for field {field}: {operator} compares with a string, a number or a boolean, "
-        f"got {_show(operand)}"
+        f"got {shown(operand, SHOWN)}"
     )
 
 
@@ -224,11 +227,3 @@ def _float(field: str, operand: Any) -> float:
         return float(operand)
     except OverflowError:
         raise InvalidArgument(f"illegal condition for field {field}: number out of range") from None
-
-
-def _show(value: object) -> str:
-    try:
-        text = msgspec.json.encode(value).decode()
-    except (RecursionError, OverflowError):  # too deep, or an integer beyond 64 bits
-        text = f"a {type(value).__name__}"
-    return text if len(text) <= 40 else text[:40] + "..."

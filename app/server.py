@@ -1,8 +1,8 @@
-"""create_app(settings): the one place that picks classes and joins them, and the life of the service."""
+"""The one place that picks classes and joins them, and the life of the service."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,11 @@ from litestar.di import Provide
 
 from app.api.rest import health, inference, records
 from app.api.rest.errors import EXCEPTION_HANDLERS
+from app.api.rest.guard import LocalOnly
+from app.api.rest.hangup import DropOnHangUp
 from app.api.rest.headers import RequestHeaders
 from app.api.rest.paths import RawPaths
-from app.errors import NotFound
+from app.errors import NotFound, PinyonError
 from app.inference.batcher import Batcher
 from app.inference.catalog import Catalog
 from app.services.indexes import Indexes
@@ -29,10 +31,12 @@ log = logging.getLogger("pinyon")
 
 LARGEST_BODY = 4 * 1024 * 1024
 """Bytes after which any request is refused unread; routes have lower limits of their own."""
+LAST_CALL_S = 5.0
+"""How long the end waits for the model call that is being computed."""
 
 
 class Service:
-    """The running parts of one installation, joined."""
+    """The running parts of one installation, joined. Raises PinyonError if the catalogue or the settings are wrong."""
 
     def __init__(self, settings: Settings) -> None:
         models = settings.models
@@ -41,61 +45,63 @@ class Service:
         self.catalog = Catalog(
             settings.models_dir, models.paths, models.stand_ins, models.threads, models.token_cache_bytes
         )
-        self.engine: Engine
+        for name in models.preload:
+            self.catalog.entry(name, "rerank")
+        self.batcher = Batcher(models.queue)
+        self.inference = Inference(self.catalog, self.batcher)
+        self.engine: Engine | None = None
         self.indexes: Indexes
-        self.inference: Inference
         self.records: Records
-        self._batcher: Batcher
-
-    async def open(self) -> None:
-        """Open storage. Raises FailedPrecondition or DataLoss with what is in the way."""
-        storage = self.settings.storage
-        self.engine = await SqliteEngine.open_folder(Path(storage.data_dir), storage.readers, storage.mmap_bytes)
-        self._batcher = Batcher(self.settings.models.queue)
-        self.indexes = Indexes(self.engine, self.catalog, self._batcher)
-        self.inference = Inference(self.catalog, self._batcher)
-        self.records = Records(self.engine, self.indexes, self.inference, self.settings.limits)
-        try:
-            await self.indexes.open(self.settings.index)
-        except BaseException:
-            await self.close()
-            raise
-        self.readiness.waiting_for = "models are being loaded"
 
     @asynccontextmanager
-    async def running(self, on_ready: Callable[[], None] = lambda: None) -> AsyncIterator[None]:
-        """Open; load the models behind the caller's back, then call on_ready; close at the end."""
-        await self.open()
-        loading = asyncio.create_task(self._load(on_ready))
+    async def running(
+        self, on_ready: Callable[[], None], on_failure: Callable[[Exception], None]
+    ) -> AsyncIterator[None]:
+        """Open storage and load models beside the caller, then call one of the two; let go of everything at the end."""
+
+        async def begin() -> None:
+            try:
+                await self._open()
+                await self._load()
+            except Exception as error:
+                self.readiness.waiting_for = "the start failed"
+                on_failure(error)
+            else:
+                self.readiness.waiting_for = None
+                on_ready()
+
+        beginning = asyncio.create_task(begin())
         try:
             yield
         finally:
-            loading.cancel()
-            await asyncio.gather(loading, return_exceptions=True)
-            await self.close()
+            self.stopping()
+            beginning.cancel()
+            await asyncio.gather(beginning, return_exceptions=True)
+            await asyncio.to_thread(self.batcher.close, LAST_CALL_S)
+            if self.engine is not None:
+                await self.engine.close()
 
-    async def _load(self, on_ready: Callable[[], None]) -> None:
-        try:
-            await self.load()
-        except Exception as error:  # without its models the service has nothing to offer; /ready says why
-            log.exception("loading the models failed")
-            self.readiness.waiting_for = f"loading the models failed ({type(error).__name__}); the log has the details"
-        else:
-            on_ready()
+    def stopping(self) -> None:
+        """Take nothing new."""
+        self.readiness.waiting_for = "the server is stopping"
 
-    async def load(self) -> None:
-        """Load every model that is to answer at once; ready afterwards."""
+    async def _open(self) -> None:
+        storage = self.settings.storage
+        self.engine = await SqliteEngine.open_folder(Path(storage.data_dir), storage.readers, storage.mmap_bytes)
+        self.indexes = Indexes(self.engine, self.catalog, self.batcher)
+        self.records = Records(self.engine, self.indexes, self.inference, self.settings.limits)
+        await self.indexes.open(self.settings.index)
+
+    async def _load(self) -> None:
+        self.readiness.waiting_for = "models are being loaded"
+        await self.batcher.run(self.catalog.verify)
         await self.indexes.load_embedders()
         for name in self.settings.models.preload:
             if self.catalog.present(name):
-                await self._batcher.run(self.catalog.load, name)
-        self.readiness.waiting_for = None
-
-    async def close(self) -> None:
-        """Finish what was begun and let go of everything."""
-        self.readiness.waiting_for = "the server is stopping"
-        await asyncio.to_thread(self._batcher.close)
-        await self.engine.close()
+                try:
+                    await self.batcher.run(self.catalog.load, name)
+                except PinyonError as error:  # it is this model's trouble alone
+                    log.error("%s", error.message)
 
     def default_index(self) -> str:
         """The index that answers here. Raises Unavailable before the service is ready, NotFound without an index."""
@@ -105,21 +111,14 @@ class Service:
         return self.indexes.default
 
 
-def create_app(settings: Settings) -> Any:
-    """The ASGI application with a life of its own: the service opens and closes with the server's lifespan."""
-    service = Service(settings)
-    return application(service, lifespan=[lambda app: service.running()])
-
-
-def application(service: Service, lifespan: Sequence[Any] = ()) -> Any:
-    """The ASGI application of a service that somebody else opens and closes."""
+def create_app(service: Service) -> Any:
+    """The ASGI application of a service; whoever serves it also keeps the service running."""
 
     def provide(value: Callable[[], Any]) -> Provide:
         return Provide(value, sync_to_thread=False)
 
-    app = Litestar(
+    app: Any = Litestar(
         route_handlers=[health.router, records.router, inference.router],
-        lifespan=lifespan,
         dependencies={
             "index": provide(service.default_index),
             "records": provide(lambda: service.records),
@@ -132,4 +131,7 @@ def application(service: Service, lifespan: Sequence[Any] = ()) -> Any:
         logging_config=None,
         openapi_config=None,
     )
-    return RequestHeaders(RawPaths(app))
+    app = DropOnHangUp(RawPaths(app))
+    if not service.settings.server.insecure:
+        app = LocalOnly(app, service.settings.server.host)
+    return RequestHeaders(app)

@@ -1,8 +1,8 @@
 """Listening: Hypercorn with our application, the banner, and a clean end on SIGTERM."""
 
 import asyncio
-import ipaddress
 import logging
+import resource
 import signal
 import socket
 import sys
@@ -14,37 +14,68 @@ from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 from hypercorn.protocol.h11 import H11Protocol
 
+from app.api.rest.guard import is_loopback
 from app.errors import FailedPrecondition
-from app.server import Service, application
+from app.server import Service, create_app
 from app.settings import Settings
 
 
 async def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; the exit status.
 
-    Requests in flight finish, within the grace period; nothing new is taken. Raises FailedPrecondition if the
-    address cannot be had or must not be, or storage does not open.
+    Requests in flight finish, within the grace period; nothing new is taken. A second signal ends the process at once.
+    Raises PinyonError if the address cannot be had or must not be, storage does not open, or the settings are wrong.
     """
     _configure_logging(settings)
+    _allow_many_connections()
     send_reason_phrases()
-    listener = listen(settings)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    address = f"{_shown(settings.server.host)}:{listener.getsockname()[1]}"
     service = Service(settings)
-    async with service.running(on_ready=lambda: print(banner(service, address), flush=True)):
+    listener = listen(settings)
+    address = f"{_shown(settings.server.host)}:{listener.getsockname()[1]}"
+    stop, failures = asyncio.Event(), list[Exception]()
+
+    def fail(error: Exception) -> None:
+        failures.append(error)
+        stop.set()
+
+    async with service.running(lambda: print(banner(service, address), flush=True), fail):
         print(f"Pinyon is starting on http://{address} (loading models takes some seconds) ...", flush=True)
-        await hypercorn_serve(application(service), config_for(settings, listener), shutdown_trigger=stop.wait)
+        _on_signals(stop)
+        ending = asyncio.create_task(_end(service, stop, settings.server.shutdown_grace_s))
+        await hypercorn_serve(create_app(service), config_for(settings, listener), shutdown_trigger=stop.wait)
+        ending.cancel()
+    if failures:
+        raise failures[0]
     print("Pinyon has stopped; all data is on disk.", flush=True)
     return 0
+
+
+def _on_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+
+    def begin_to_stop() -> None:
+        stop.set()
+        for number in numbers:  # whoever asks twice does not want to wait
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+
+    for number in numbers:
+        loop.add_signal_handler(number, begin_to_stop)
+
+
+async def _end(service: Service, stop: asyncio.Event, grace_s: float) -> None:
+    """Once stop is set: take nothing new, and answer what still waits for a model shortly before the grace ends."""
+    await stop.wait()
+    service.stopping()
+    await asyncio.sleep(grace_s * 0.9)
+    service.batcher.refuse_waiting()
 
 
 def listen(settings: Settings) -> socket.socket:
     """The bound socket. Raises FailedPrecondition for an address that is busy, unknown or open to others."""
     host, port = settings.server.host, settings.server.port
-    if not settings.server.insecure and not _is_loopback(host):
+    if not settings.server.insecure and not is_loopback(host):
         raise FailedPrecondition(
             f"Listening on {host} would let anybody on the network read and change the data: this version has no "
             "API keys. Use --host 127.0.0.1, or say --insecure if something else keeps strangers out"
@@ -65,7 +96,6 @@ def config_for(settings: Settings, listener: socket.socket) -> Config:
     config = Config()
     config.bind = [f"fd://{listener.detach()}"]
     config.graceful_timeout = settings.server.shutdown_grace_s
-    config.shutdown_timeout = 60
     # The default of 1000 closes a connection under the calls in flight on it.
     config.keep_alive_max_requests = 10**9
     config.keep_alive_timeout = 75
@@ -102,16 +132,16 @@ def banner(service: Service, address: str) -> str:
         lines.append(f"  index    {spec.name}: {spec.dimension} dimensions, {spec.metric}")
         if spec.embed is not None:
             embedder = service.indexes.available_embedder(spec)
-            answer = embedder.fingerprint.label if embedder else f"nobody: {trouble.get(spec.name)}"
+            answer = embedder.label if embedder else f"nobody: {trouble.get(spec.name)}"
             lines.append(f"           field '{spec.embed.text_field}' embedded by {answer}")
     if not service.indexes.all():
         lines.append("  index    none; describe one in the [index] table of the settings file")
     for model in service.inference.known_models():
-        if model.served_by is not None:
-            by = model.served_by.partition(";")[0]
-            lines.append(f"  model    {model.name}" + (f": STAND-IN, answered by {by}" if by != model.name else ""))
+        if model.answer is not None:
+            stand_in = f": STAND-IN, answered by {model.answer.label}" if model.answer.stand_in else ""
+            lines.append(f"  model    {model.name if stand_in else model.answer.label}{stand_in}")
     lines.append(f"  data     {settings.storage.data_dir}")
-    if not _is_loopback(settings.server.host):
+    if not is_loopback(settings.server.host):
         lines.append("  WARNING  open to the network without API keys (--insecure)")
     if service.indexes.default is not None:
         field = next(s.embed.text_field for s in service.indexes.all() if s.embed and s.name == service.indexes.default)
@@ -130,13 +160,10 @@ def _configure_logging(settings: Settings) -> None:
     logging.getLogger("pinyon").setLevel(settings.server.log_level.upper())
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _allow_many_connections() -> None:
+    """Lift the limit on open files to the most this user may have: running out of them is hard to recover from."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _shown(host: str) -> str:

@@ -81,13 +81,17 @@ class LimitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fields: Annotated[int, Meta(ge=1, description="Names `fields` may list in a search.")] = 100
 
 
+TextField = Annotated[str, Meta(pattern=r"\A(?!\$|(_id|id|_score)\Z).")]
+"""A metadata field that a record can have: not empty, no $ in front, none of the names a record uses itself."""
+
+
 class IndexSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The index that answers on the main port; made at the first start. No [index] table, no index."""
 
     name: Annotated[
         str,
         Meta(
-            pattern="^[a-z0-9]([a-z0-9-]{0,43}[a-z0-9])?$",
+            pattern=r"\A[a-z0-9]([a-z0-9-]{0,43}[a-z0-9])?\Z",
             description="1 to 45 lower-case letters, digits and hyphens, no hyphen at either end.",
         ),
     ]
@@ -97,7 +101,7 @@ class IndexSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int, Meta(ge=0, le=8192, description="Length of the vectors; 0 takes the model's default.")
     ] = 0
     field_map: Annotated[
-        dict[Literal["text"], str], Meta(min_length=1, description="The field of a record that is embedded.")
+        dict[Literal["text"], TextField], Meta(min_length=1, description="The field of a record that is embedded.")
     ] = msgspec.field(default_factory=lambda: {"text": "text"})
     read_parameters: Annotated[
         dict[Literal["truncate"], Literal["END", "NONE"]], Meta(description="How a long query is treated.")

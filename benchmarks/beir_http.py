@@ -36,14 +36,19 @@ def ndcg_at_10(ranked: list[str], grades: dict[str, int]) -> float:
     return gain(grades.get(id, 0) for id in ranked[:10]) / ideal if ideal else 0.0
 
 
+def lines(path: Path) -> list[str]:
+    """The lines of a file; only \\n ends one."""
+    return [line for line in path.read_text(encoding="utf-8").split("\n") if line]
+
+
 def read(folder: Path) -> tuple[list[dict[str, str]], dict[str, str], Judgements]:
     """Documents as records, queries by id, grades by query and document."""
-    documents = [json.loads(line) for line in (folder / "corpus.jsonl").open(encoding="utf-8")]
+    documents = [json.loads(line) for line in lines(folder / "corpus.jsonl")]
     texts = [(d["_id"], f"{d.get('title', '')}\n{d.get('text', '')}".strip()) for d in documents]
     records = [{"_id": id, "chunk_text": text} for id, text in texts if text]
-    queries = {q["_id"]: q["text"] for q in map(json.loads, (folder / "queries.jsonl").open(encoding="utf-8"))}
+    queries = {q["_id"]: q["text"] for q in map(json.loads, lines(folder / "queries.jsonl"))}
     grades: Judgements = {}
-    for line in list((folder / "qrels.tsv").open(encoding="utf-8"))[1:]:
+    for line in lines(folder / "qrels.tsv")[1:]:
         query, document, grade = line.split("\t")
         grades.setdefault(query, {})[document] = int(grade)
     return records, {id: text for id, text in queries.items() if id in grades}, grades

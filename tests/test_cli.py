@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import PROJECT, config
+from tests.running import PROJECT, RunningServer, config
 
 
 def pinyon(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -78,9 +78,32 @@ def test_doctor_fails_when_the_index_cannot_embed(tmp_path: Path) -> None:
     assert "FAIL  model        Model 'multilingual-e5-large' cannot answer here" in done.stdout
 
 
-def test_doctor_says_who_holds_the_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
-    from tests.running import RunningServer
+def test_doctor_fails_where_the_server_would_and_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = pinyon("doctor", "--data-dir", tmp_path / "file")
+    assert done.returncode == 1
+    assert "is not a folder" in done.stdout
 
+    folder = tmp_path / "some"
+    folder.mkdir()
+    assert pinyon("doctor", "--data-dir", folder).returncode == 0
+    assert list(folder.iterdir()) == []
+
+    server = RunningServer(config(tmp_path), tmp_path / "data")
+    assert server.stop() == 0
+    arguments = ("doctor", "--config", tmp_path / "pinyon.toml", "--data-dir", tmp_path / "data")
+    done = pinyon(*arguments)
+    assert done.returncode == 0
+    assert "index        quickstart: 64 dimensions, cosine" in done.stdout
+    config(tmp_path, metric="dotproduct")
+    assert "metric is cosine on disk and dotproduct in the settings" in pinyon(*arguments).stdout
+    (tmp_path / "data" / "indexes" / "quickstart.sqlite").write_bytes(b"damaged" * 10_000)
+    done = pinyon(*arguments)
+    assert done.returncode == 1
+    assert "quickstart.sqlite is damaged" in done.stdout
+
+
+def test_doctor_says_who_holds_the_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("held")
     server = RunningServer(config(folder), folder / "data")
     assert f"process {server.process.pid}" in pinyon("doctor", "--data-dir", folder / "data").stdout

@@ -1,11 +1,14 @@
 """The life of a server: start, banner, restart, stop."""
 
+import json
 import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -39,7 +42,8 @@ def test_before_the_models_are_loaded_it_is_alive_but_not_ready(tmp_path: Path) 
         assert alive.status_code == 200
         assert waiting.status_code == 503
         assert waiting.headers["retry-after"] == "2"
-        assert waiting.json() == {"code": 14, "message": "Not ready: models are being loaded", "details": []}
+        assert waiting.json()["code"] == 14
+        assert re.fullmatch("Not ready: (storage is being opened|models are being loaded)", waiting.json()["message"])
         asked = client.post(SEARCH, json={"query": {"id": "a", "top_k": 1}})
         assert (asked.status_code, asked.json()["code"]) == (503, 14)
         server.wait_for("is ready on")
@@ -143,7 +147,73 @@ def test_an_index_is_not_embedded_by_two_models(tmp_path: Path) -> None:
     with server.client() as client:
         answer = client.post(UPSERT, json={"_id": "b", "chunk_text": "x"})
         assert (answer.status_code, answer.json()["code"]) == (400, 9)
-        assert "embedded by the stand-in" in answer.json()["message"]
+        assert "standing in for" in answer.json()["message"]
+        rerank = {"query": {"id": "a", "top_k": 5}, "rerank": {"model": "pinyon-late-interaction", "query": "x"}}
+        assert client.post(SEARCH, json=rerank).status_code == 400, "reranked by another model than the index's own"
         hits = client.post(SEARCH, json={"query": {"id": "a", "top_k": 5}}).json()["result"]["hits"]
         assert [hit["_id"] for hit in hits] == ["a"]
     assert server.stop() == 0
+
+
+def test_a_start_that_fails_ends_the_process_with_one_sentence(tmp_path: Path) -> None:
+    path = config(tmp_path, more="")
+    path.write_text(path.read_text().replace("stand_ins = true", 'stand_ins = true\npreload = ["nope"]'))
+    command = [sys.executable, "-m", "app", "serve", "--config", str(path), "--port", "0"]
+    done = subprocess.run(
+        [*command, "--data-dir", str(tmp_path / "data")], cwd=PROJECT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("pinyon: Model 'nope' not found")
+
+
+@pytest.mark.parametrize("field", ["_id", "id", "_score", "$text", ""])
+def test_a_field_no_record_can_have_is_refused_before_the_index_is_made(tmp_path: Path, field: str) -> None:
+    path = config(tmp_path)
+    path.write_text(path.read_text().replace('"chunk_text"', f'"{field}"'))
+    command = [sys.executable, "-m", "app", "serve", "--config", str(path), "--port", "0"]
+    done = subprocess.run(
+        [*command, "--data-dir", str(tmp_path / "data")], cwd=PROJECT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert "field_map" in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_callers_that_hang_up_are_not_computed_for(tmp_path: Path) -> None:
+    server = RunningServer(config(tmp_path, "all-MiniLM-L6-v2"), tmp_path / "data")
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    rows = [{"_id": f"r{n}", "chunk_text": f"{n} " + "word " * 250} for n in range(96)]  # some seconds of work each
+    body = json.dumps(rows).encode()
+    head = f"POST /records/namespaces/gone/upsert HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    for _ in range(8):
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(head.encode() + body)
+    with server.client() as client:
+        begun = time.monotonic()
+        alone = client.post(UPSERT, json=rows)
+        elapsed = time.monotonic() - begun
+        assert alone.status_code == 201
+        begun = time.monotonic()
+        client.post(UPSERT, json=rows)
+        quiet = time.monotonic() - begun
+    assert elapsed < 4 * quiet, "eight abandoned upserts were computed before this one"
+    assert server.stop() == 0
+
+
+def test_a_second_signal_ends_the_process_at_once(tmp_path: Path) -> None:
+    server = RunningServer(config(tmp_path, "all-MiniLM-L6-v2"), tmp_path / "data")
+    rows = [{"_id": f"r{n}", "chunk_text": f"{n} " + "word " * 250} for n in range(96)]
+
+    def send() -> None:
+        with suppress(httpx.HTTPError), server.client() as client:
+            client.post(UPSERT, json=rows)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    with server.client() as client:
+        client.post(SEARCH, json={"query": {"inputs": {"text": "x"}, "top_k": 1}})
+    server.process.send_signal(signal.SIGINT)
+    while server.process.poll() is None:
+        server.process.send_signal(signal.SIGINT)
+    assert server.ended() == -signal.SIGINT
+    sender.join(60)

@@ -29,7 +29,8 @@ class TextEncoder(Protocol):
 
     Every method takes one text or more.
 
-    max_tokens is what the weights themselves can read, special tokens included; longer texts are cut there.
+    max_tokens is what the weights can read at once, special tokens included. A text's numbers depend on its batch by
+    the rounding of float32, about 1e-7 of a vector's length, because the arithmetic is ordered by the batch's shape.
     """
 
     dimension: int
@@ -39,8 +40,8 @@ class TextEncoder(Protocol):
         """Tokens of each whole text, special tokens included, before any cut."""
         ...
 
-    def encode(self, texts: Sequence[str]) -> Embeddings:
-        """One vector per text."""
+    def encode(self, texts: Sequence[str], max_tokens: int) -> Embeddings:
+        """One vector per text; texts are cut to max_tokens, special tokens included, or to the weights' own limit."""
         ...
 
     def token_windows(self, texts: Sequence[str], max_tokens: int) -> list[Windows]:
@@ -52,9 +53,13 @@ class TextEncoder(Protocol):
 
 
 class Embedder(Protocol):
-    """A named embedding model as the catalogue describes it: prefixes, dimension and limits applied."""
+    """A named embedding model as the catalogue describes it: prefixes, dimension and limits applied.
+
+    label: who computes, for banners and headers; a stand-in says so.
+    """
 
     fingerprint: Fingerprint
+    label: str
     encoder: TextEncoder
 
     def embed(self, texts: Sequence[str], input_type: InputType, truncate: Truncate) -> Embeddings:

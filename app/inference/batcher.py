@@ -4,6 +4,7 @@ One call at a time already uses every core. The queue is bounded: when it is ful
 """
 
 import asyncio
+import contextlib
 import itertools
 import queue
 import threading
@@ -24,13 +25,15 @@ class Batcher:
         self._longest = longest_queue
         self._order = itertools.count()
         self._jobs: queue.PriorityQueue[tuple[int, int, Callable[[], None]]] = queue.PriorityQueue()
+        self._stopping = False
         self._thread = threading.Thread(target=self._work, name="models", daemon=True)
         self._thread.start()
 
     async def run(self, function: Callable[..., T], *arguments: Any, lane: int = QUERY) -> T:
-        """function(*arguments) on the model thread. Raises Unavailable when too many calls wait already.
+        """function(*arguments) on the model thread.
 
-        A call whose caller has gone away before it began is not computed.
+        Raises Unavailable when too many calls wait already, or the server is stopping. A call that was cancelled
+        before it began is not computed.
         """
         if self._jobs.qsize() >= self._longest:
             raise Unavailable(f"{self._longest} model calls are waiting already; try again shortly")
@@ -49,10 +52,13 @@ class Batcher:
             if answer.cancelled():
                 return
             try:
+                if self._stopping:
+                    raise Unavailable("The server is stopping")
                 result, error = function(*arguments), None
             except BaseException as raised:
                 result, error = None, raised
-            loop.call_soon_threadsafe(settle, result, error)
+            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits for the answer
+                loop.call_soon_threadsafe(settle, result, error)
 
         self._jobs.put((lane, next(self._order), job))
         return await answer
@@ -64,7 +70,12 @@ class Batcher:
                 return
             job()
 
-    def close(self) -> None:
-        """Finish what is queued, then end the thread."""
+    def refuse_waiting(self) -> None:
+        """Answer every call that waits, now or later, with Unavailable; the one being computed goes on."""
+        self._stopping = True
+
+    def close(self, grace_s: float) -> None:
+        """Refuse what waits, and end the thread; a call that is not done in time is left behind."""
+        self.refuse_waiting()
         self._jobs.put((STOP, next(self._order), lambda: None))
-        self._thread.join()
+        self._thread.join(grace_s)

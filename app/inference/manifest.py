@@ -28,6 +28,7 @@ class ModelEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dimensions: tuple[int, ...] = ()
     max_documents: int = 100
     max_rank_fields: int = 1
+    max_chunks_per_doc: int | None = None
     query_prefix: str = ""
     passage_prefix: str = ""
     pooling: str = ""

@@ -1,5 +1,6 @@
 """`pinyon models pull`: a model's weights from the Hugging Face hub into models/weights/, at the pinned revision."""
 
+import shutil
 from pathlib import Path
 
 from app.errors import FailedPrecondition, NotFound, Unavailable
@@ -28,17 +29,21 @@ def pull(name: str, models_dir: Path, offline: bool) -> str:
     from huggingface_hub import snapshot_download
 
     folder = models_dir / "weights" / name
+    arriving = models_dir / "weights" / f"{name}.partial"
     try:
         snapshot_download(
-            entry.source.removeprefix("hub:"), revision=entry.revision, local_dir=folder, allow_patterns=WANTED
+            entry.source.removeprefix("hub:"), revision=entry.revision, local_dir=arriving, allow_patterns=WANTED
         )
     except (OSError, ValueError) as error:  # what the hub library raises for every trouble of net, hub or disk
         raise Unavailable(f"Model '{name}' could not be fetched from {entry.source}: {error}") from error
-    found = weights.verify(name, entry, folder)
+    found = weights.verify(name, entry, arriving)
     if not found.catalogued:
-        (folder / weights.WEIGHTS_FILE).unlink()
+        shutil.rmtree(arriving)
         raise FailedPrecondition(
             f"What arrived for '{name}' is not what the catalogue says (sha256 {found.version}, expected "
             f"{entry.sha256}); it was removed again"
         )
+    if folder.exists():
+        shutil.rmtree(folder)
+    arriving.rename(folder)
     return f"{name} is in {folder}, sha256 {found.version}. Restart the server to use it."

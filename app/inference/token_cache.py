@@ -15,8 +15,7 @@ from app.inference.backend import Embeddings, TextEncoder, Windows
 class CachingEncoder:
     """A TextEncoder that remembers the token vectors it computed last, up to a number of bytes.
 
-    They are kept in half precision, and an answer is the same whether it was kept or just computed. Not for use by
-    several threads at once.
+    They are kept, and always answered, in half precision. Not for use by several threads at once.
     """
 
     def __init__(self, encoder: TextEncoder, most_bytes: int) -> None:
@@ -27,8 +26,8 @@ class CachingEncoder:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return self._encoder.count_tokens(texts)
 
-    def encode(self, texts: Sequence[str]) -> Embeddings:
-        return self._encoder.encode(texts)
+    def encode(self, texts: Sequence[str], max_tokens: int) -> Embeddings:
+        return self._encoder.encode(texts, max_tokens)
 
     def token_windows(self, texts: Sequence[str], max_tokens: int) -> list[Windows]:
         missing = list(dict.fromkeys(text for text in texts if (text, max_tokens) not in self._kept))

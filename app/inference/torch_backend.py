@@ -47,8 +47,8 @@ class TorchEncoder:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return _token_counts(self._tokenizer, list(texts))
 
-    def encode(self, texts: Sequence[str]) -> Embeddings:
-        batch = self._tokenizer(list(texts), truncation=True, max_length=self.max_tokens)
+    def encode(self, texts: Sequence[str], max_tokens: int) -> Embeddings:
+        batch = self._tokenizer(list(texts), truncation=True, max_length=min(max_tokens, self.max_tokens))
         rows = _rows(batch, len(texts))
         vectors = np.empty((len(texts), self.dimension), np.float32)
         for places, output in self._forward(rows):

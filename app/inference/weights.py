@@ -22,20 +22,21 @@ class Weights(msgspec.Struct, frozen=True):
 
 
 def locate(name: str, entry: ModelEntry, models_dir: Path, paths: Mapping[str, str]) -> Path | None:
-    """The folder of the weights, or None if they are not here.
+    """The folder of the weights, or None if they are not here, or not whole.
 
     Looked for, in this order: the folder the settings name, models/weights/NAME, the package, the hub's local cache.
+    Raises FailedPrecondition if the folder the settings name is not one of weights.
     """
     if name in paths:
         chosen = Path(paths[name])
-        if not chosen.is_absolute() or not (chosen / "config.json").is_file():
+        if not chosen.is_absolute() or not _whole(chosen):
             raise FailedPrecondition(
                 f'The setting [models.paths] "{name}" must be the absolute path of a folder with config.json and '
                 f"{WEIGHTS_FILE}; {chosen} is not"
             )
         return chosen
     local = models_dir / "weights" / name
-    if (local / "config.json").is_file():
+    if _whole(local):
         return local
     place, _, rest = entry.source.partition(":")
     if place == "package":
@@ -45,6 +46,10 @@ def locate(name: str, entry: ModelEntry, models_dir: Path, paths: Mapping[str, s
     return None
 
 
+def _whole(folder: Path) -> bool:
+    return (folder / "config.json").is_file() and (folder / WEIGHTS_FILE).is_file()
+
+
 def _in_package(source: str) -> Path | None:
     """A folder inside an installed package, found through its file list; the package is never imported."""
     package, _, inside = source.partition("/")
@@ -52,7 +57,7 @@ def _in_package(source: str) -> Path | None:
         folder = Path(str(distribution(package).locate_file(inside)))
     except PackageNotFoundError:
         return None
-    return folder if (folder / "config.json").is_file() else None
+    return folder if _whole(folder) else None
 
 
 def _in_hub_cache(repository: str, pinned: str | None) -> Path | None:
@@ -61,7 +66,7 @@ def _in_hub_cache(repository: str, pinned: str | None) -> Path | None:
 
     for revision in (pinned, "main"):
         found = try_to_load_from_cache(repository, "config.json", revision=revision)
-        if isinstance(found, str) and (Path(found).parent / WEIGHTS_FILE).exists():
+        if isinstance(found, str) and _whole(Path(found).parent):
             return Path(found).parent
     return None
 
@@ -70,14 +75,14 @@ def verify(name: str, entry: ModelEntry, folder: Path) -> Weights:
     """The weights with their hash.
 
     Packaged weights must be the catalogued ones. Any other folder was filled by the user and may hold other weights
-    of the same kind (a fine-tuned model): those answer as they are, and their own hash is their version. Raises
-    FailedPrecondition if the file is missing, or packaged and not the catalogued one.
+    of the same kind (a fine-tuned model): those answer as they are, and say so. Raises FailedPrecondition if the file
+    cannot be read, or is packaged and not the catalogued one.
     """
-    file = folder / WEIGHTS_FILE
-    if not file.is_file():
-        raise FailedPrecondition(f"The weights of {name} are incomplete: {file} is missing")
-    with file.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    try:
+        with (folder / WEIGHTS_FILE).open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise FailedPrecondition(f"The weights of {name} in {folder} cannot be read: {error.strerror}") from error
     catalogued = found == entry.sha256
     if not catalogued and entry.source.startswith("package:"):
         raise FailedPrecondition(

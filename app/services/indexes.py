@@ -48,11 +48,8 @@ class Indexes:
             there = {spec.name: spec for spec in await self._engine.indexes()}.get(wanted.name)
             if there is None:
                 await self._engine.create_index(wanted)
-            elif there != wanted:
-                raise FailedPrecondition(
-                    f"Index {wanted.name} on disk differs from the settings: {_difference(there, wanted)}. "
-                    "Change the settings back, or give the new index another name"
-                )
+            else:
+                check_same(there, wanted)
             self.default = wanted.name
         self._specs = {spec.name: spec for spec in await self._engine.indexes()}
 
@@ -101,12 +98,19 @@ class Indexes:
         return dict(self._without)
 
 
-def _difference(there: IndexSpec, wanted: IndexSpec) -> str:
+def check_same(there: IndexSpec, wanted: IndexSpec) -> None:
+    """Raises FailedPrecondition if the index on disk is something else than the settings describe."""
+    if there == wanted:
+        return
     flat_there, flat_wanted = _flat(there), _flat(wanted)
-    return ", ".join(
+    differences = ", ".join(
         f"{name} is {flat_there[name]} on disk and {flat_wanted[name]} in the settings"
         for name in flat_wanted
         if flat_there[name] != flat_wanted[name]
+    )
+    raise FailedPrecondition(
+        f"Index {wanted.name} on disk differs from the settings: {differences}. Change the settings back, or give the "
+        "new index another name"
     )
 
 

@@ -17,6 +17,7 @@ from app.settings import LimitSettings
 from app.storage.engine import Engine
 
 GIGABYTE = 1_000_000_000
+DOCUMENTS_PER_UNIT = 100
 
 
 class Upserted(msgspec.Struct, frozen=True):
@@ -51,12 +52,13 @@ class Search(msgspec.Struct, frozen=True):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """hits: best first. models: labels of what computed."""
+    """hits: best first. models: labels of what computed. truncated: whether the query text was cut (1) or not (0)."""
 
     hits: list[Match]
     usage: Usage
     lsn: int
     models: list[str]
+    truncated: int
 
 
 class Records:
@@ -87,15 +89,15 @@ class Records:
             ) from error
         records = [Record(id, vector, fields) for (id, fields), vector in zip(checked, embedded.vectors, strict=True)]
         lsn = await self._engine.upsert(index, name, records, embedder.fingerprint)
-        return Upserted(len(records), lsn, [embedder.fingerprint.label], sum(embedded.truncated))
+        return Upserted(len(records), lsn, [embedder.label], sum(embedded.truncated))
 
     def _checked(self, place: int, row: Any, text_field: str) -> tuple[str, Metadata]:
         """Id and fields of the place-th row, from 1."""
         if not isinstance(row, dict):
             raise InvalidArgument(f"Record {place} must be a JSON object, got {type(row).__name__}")
         fields = dict(row)
-        alias = fields.pop("id", None) if text_field != "id" else None
-        raw_id = fields.pop("_id", alias)
+        alias, raw_id = fields.pop("id", None), fields.pop("_id", None)
+        raw_id = alias if raw_id is None else raw_id
         if raw_id is None:
             raise InvalidArgument(f"Record {place} has no '_id'")
         id = validation.record_id(raw_id, f"Record {place}")
@@ -121,16 +123,16 @@ class Records:
         condition = filters.parse(search.filter) if search.filter is not None else None
         reranking = self._reranking(spec, search)
 
-        models, tokens = [], None
-        vector = None
+        models: list[str] = []
+        tokens, truncated, vector = None, 0, None
         if search.vector is not None:
             vector = validation.dense_vector(search.vector, spec)
         elif search.text is not None:
             embedder = self._indexes.embedder(spec)
             assert spec.embed is not None
             embedded = await self._inference.embed(embedder, [search.text], "query", spec.embed.read_truncate)
-            vector, tokens = embedded.vectors[0], sum(embedded.tokens)
-            models.append(embedder.fingerprint.label)
+            vector, tokens, truncated = embedded.vectors[0], sum(embedded.tokens), sum(embedded.truncated)
+            models.append(embedder.label)
         answer = await self._engine.query(
             index, name, QueryPlan(top_k=search.top_k, vector=vector, id=search.id, filter=condition)
         )
@@ -140,7 +142,7 @@ class Records:
             models.append(reranking[0].answer.label)
         usage = Usage(max(1, ceil(answer.namespace_bytes / GIGABYTE)), tokens, rerank_units)
         shown = [msgspec.structs.replace(hit, metadata=_chosen(hit.metadata, search.fields)) for hit in hits]
-        return Found(shown, usage, answer.lsn, models)
+        return Found(shown, usage, answer.lsn, models, truncated)
 
     def _check(self, search: Search) -> None:
         if not 1 <= search.top_k <= self._limits.top_k:
@@ -165,6 +167,8 @@ class Records:
         if rerank is None:
             return None
         call = self._inference.rerank_call(rerank.model, rerank.parameters)
+        if call.answer.needs_encoder and spec.embed is not None:
+            self._indexes.embedder(spec)  # raises: another model than the index's own would be a silent change
         query = rerank.query if rerank.query is not None else search.text
         if query is None:
             raise InvalidArgument("Reranking needs a query text: give 'rerank.query', or search by 'inputs.text'")
@@ -215,7 +219,7 @@ class Records:
             ) from error
         scored = [msgspec.structs.replace(hit, score=shortest(score)) for hit, score in zip(hits, scores, strict=True)]
         scored.sort(key=lambda hit: (-hit.score, hit.id))
-        return scored[: search.rerank.top_n], 1
+        return scored[: search.rerank.top_n], ceil(len(hits) / DOCUMENTS_PER_UNIT)
 
 
 def _document(hit: Match, fields: list[str], place: int) -> str:

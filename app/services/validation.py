@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.domain import DEFAULT_NAMESPACE, IndexSpec, Metadata
-from app.errors import InvalidArgument
+from app.errors import InvalidArgument, shown
 
 MAX_ID = 512
 MAX_NAMESPACE = 512
+SHOWN = 15
+"""Characters of a wrong metadata value that a message repeats."""
 EXACT_INTEGER = 2**53
 """Numbers are float64; integers up to here survive that unchanged."""
 
@@ -81,16 +83,8 @@ def _metadata_value(name: str, value: Any, where: str) -> Any:
         return value
     raise InvalidArgument(
         f"{where}: Metadata value must be a string, number, boolean or list of strings, "
-        f"got '{_shown(value)}' for field '{name}'"
+        f"got '{shown(value, SHOWN)}' for field '{name}'"
     )
-
-
-def _shown(value: object) -> str:
-    try:
-        text = msgspec.json.encode(value).decode()
-    except (RecursionError, OverflowError):
-        return type(value).__name__
-    return text if len(text) <= 15 else text[:15] + "..."
 
 
 def dense_vector(values: list[float], spec: IndexSpec) -> NDArray[np.float32]:

@@ -37,20 +37,13 @@ class DataDir:
             (self.path / "holder.json").write_bytes(msgspec.json.encode(Holder(os.getpid(), now)))
         except Timeout:
             raise FailedPrecondition(
-                f"The data folder {self.path} is in use by {self._holder()}; stop that process or choose another "
+                f"The data folder {self.path} is in use by {_holder(self.path)}; stop that process or choose another "
                 "folder with --data-dir"
             ) from None
         except OSError as error:
             raise FailedPrecondition(
                 f"The data folder {self.path} cannot be opened for writing: {error.strerror or error}"
             ) from error
-
-    def _holder(self) -> str:
-        try:
-            holder = msgspec.json.decode((self.path / "holder.json").read_bytes(), type=Holder)
-        except (OSError, msgspec.MsgspecError):
-            return "another process"
-        return f"another Pinyon (process {holder.pid}, since {holder.since})"
 
     def index_file(self, name: str) -> Path:
         """Where the index of this name lives."""
@@ -59,3 +52,23 @@ class DataDir:
     def close(self) -> None:
         """Let the folder go."""
         self._lock.release()
+
+
+def in_use_by(path: Path) -> str | None:
+    """Who holds the folder, or None; makes nothing there."""
+    lock = path / "pinyon.lock"
+    if not lock.exists():
+        return None
+    try:
+        with FileLock(lock, timeout=0):
+            return None
+    except Timeout:
+        return _holder(path)
+
+
+def _holder(path: Path) -> str:
+    try:
+        holder = msgspec.json.decode((path / "holder.json").read_bytes(), type=Holder)
+    except (OSError, msgspec.MsgspecError):
+        return "another process"
+    return f"another Pinyon (process {holder.pid}, since {holder.since})"

@@ -44,6 +44,12 @@ def connect(path: Path, mmap_bytes: int, mode: Literal["read", "write"]) -> apsw
     return connection
 
 
+def connect_frozen(path: Path) -> apsw.Connection:
+    """A connection to a file that nobody has open, which changes nothing, not even the files beside it."""
+    flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+    return apsw.Connection(f"{path.resolve().as_uri()}?immutable=1", flags=flags)
+
+
 def translated(error: apsw.Error, path: Path) -> PinyonError:
     """The error of our own family for one of SQLite's; the only place that knows both."""
     match error:

@@ -135,8 +135,8 @@ def _claim(connection: apsw.Connection, embedded_by: Fingerprint) -> None:
         connection.execute("UPDATE state SET fingerprint = ?", (_json(embedded_by),))
     elif held != embedded_by:
         raise FailedPrecondition(
-            f"This index was embedded by '{held.label}' ({held.version[:12]}) and cannot take vectors of "
-            f"'{embedded_by.label}' ({embedded_by.version[:12]}) until it is re-embedded"
+            f"This index was embedded by '{held.weights}' ({held.version[:12]}) and cannot take vectors of "
+            f"'{embedded_by.weights}' ({embedded_by.version[:12]}) until it is re-embedded"
         )
 
 

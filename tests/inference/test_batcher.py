@@ -31,7 +31,7 @@ async def test_answers_and_errors_come_back() -> None:
     assert await batcher.run(lambda a, b: a + b, 1, 2) == 3
     with pytest.raises(InvalidArgument, match="no"):
         await batcher.run(refuse)
-    batcher.close()
+    batcher.close(10)
 
 
 async def test_queries_go_before_passages_that_wait() -> None:
@@ -45,7 +45,7 @@ async def test_queries_go_before_passages_that_wait() -> None:
     gate.go.set()
     await asyncio.gather(running, *waiting)
     assert order == ["q", "p1", "p2"]
-    batcher.close()
+    batcher.close(10)
 
 
 async def test_a_full_queue_answers_later_at_once() -> None:
@@ -59,7 +59,7 @@ async def test_a_full_queue_answers_later_at_once() -> None:
     gate.go.set()
     assert await running == "through"
     await waiting
-    batcher.close()
+    batcher.close(10)
 
 
 async def test_a_caller_that_went_away_is_not_computed_for() -> None:
@@ -74,4 +74,27 @@ async def test_a_caller_that_went_away_is_not_computed_for() -> None:
     await running
     await batcher.run(computed.append, "here")
     assert computed == ["here"]
-    batcher.close()
+    batcher.close(10)
+
+
+async def test_at_the_end_what_waits_is_refused_and_what_runs_goes_on() -> None:
+    batcher, gate = Batcher(8), Gate()
+    running = asyncio.create_task(batcher.run(gate))
+    await asyncio.to_thread(gate.begun.wait)
+    waiting = asyncio.create_task(batcher.run(lambda: None))
+    await asyncio.sleep(0)
+    batcher.refuse_waiting()
+    gate.go.set()
+    assert await running == "through"
+    with pytest.raises(Unavailable, match="stopping"):
+        await waiting
+    batcher.close(10)
+
+
+async def test_the_end_does_not_wait_longer_than_it_was_told() -> None:
+    batcher, gate = Batcher(8), Gate()
+    running = asyncio.create_task(batcher.run(gate))
+    await asyncio.to_thread(gate.begun.wait)
+    batcher.close(0.01)
+    gate.go.set()
+    assert await running == "through"

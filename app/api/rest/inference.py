@@ -54,7 +54,7 @@ def _info(model: KnownModel) -> schemas.ModelInfo:
         default_dimension=entry.dimension,
         supported_dimensions=sorted({entry.dimension, *entry.dimensions}) if entry.dimension else None,
         supported_metrics=list(entry.metrics) or None,
-        served_by=model.served_by,
+        served_by=model.answer.label if model.answer else None,
         unavailable=model.unavailable,
     )
 

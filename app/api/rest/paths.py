@@ -10,17 +10,16 @@ from urllib.parse import quote, unquote_to_bytes
 
 from app.errors import InvalidArgument
 
-_RECORDS = re.compile(rb"^(/records/namespaces/)(.+)(/(?:upsert|search))$", re.DOTALL)
+_RECORDS = re.compile(rb"\A(?:https?://[^/]+)?(/records/namespaces/)(.+)(/(?:upsert|search))\Z", re.DOTALL)
 
 
-def routable(raw_path: bytes) -> str:
-    """The path to route on: raw, each name one segment."""
-    raw_path = raw_path.partition(b"?")[0]
-    found = _RECORDS.match(raw_path)
-    if found:
-        prefix, name, suffix = found.groups()
-        return prefix.decode() + quote(unquote_to_bytes(name), safe="") + suffix.decode()
-    return raw_path.decode("latin-1")
+def routable(raw_path: bytes, path: str) -> str:
+    """The path to route on: as the server decoded it, but with a namespace as one encoded segment."""
+    found = _RECORDS.match(raw_path.partition(b"?")[0])
+    if not found:
+        return path
+    prefix, name, suffix = found.groups()
+    return f"{prefix.decode()}{quote(unquote_to_bytes(name), safe='')}{suffix.decode()}"
 
 
 def name_in_path(segment: str) -> str:
@@ -39,5 +38,5 @@ class RawPaths:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http" and scope.get("raw_path"):
-            scope = {**scope, "path": routable(scope["raw_path"])}
+            scope = {**scope, "path": routable(scope["raw_path"], scope["path"])}
         await self._app(scope, receive, send)

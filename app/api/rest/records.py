@@ -47,7 +47,7 @@ async def search_records(
     hits = [schemas.Hit(id=hit.id, score=hit.score, fields=hit.metadata) for hit in found.hits]
     return Response(
         schemas.SearchRecordsResponse(schemas.SearchResult(hits), usage),
-        headers={**saw(found.lsn), **computed_by(found.models)},
+        headers={**saw(found.lsn), **computed_by(found.models, found.truncated)},
     )
 
 

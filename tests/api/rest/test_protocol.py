@@ -57,8 +57,40 @@ def test_every_error_class_has_codes() -> None:
 def test_the_status_line_has_a_reason(hash_server: RunningServer) -> None:
     host, _, port = hash_server.url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port))) as connection:
-        connection.sendall(b"GET /nope HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        connection.sendall(b"GET /nope HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         assert connection.recv(100).startswith(b"HTTP/1.1 404 Not Found\r\n")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Host": "127.0.0.1:80"}, 200),
+        ({"Host": "[::1]:5080"}, 200),
+        ({"Host": "index-1.localhost"}, 200),
+        ({"Host": "attacker.example"}, 403),
+        ({"Host": "localhost.attacker.example"}, 403),
+        ({"Host": ""}, 403),
+        ({"Host": "["}, 403),
+        ({"Origin": "http://attacker.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Host": "localhost:5080", "Origin": "http://localhost:5080"}, 200),
+    ],
+)
+def test_without_keys_only_programs_on_this_machine_are_served(
+    client: httpx.Client, headers: dict[str, str], status: int
+) -> None:
+    answer = client.get("/health", headers=headers)
+    assert answer.status_code == status
+    if status == 403:
+        assert answer.json()["code"] == 7
+        assert "--insecure" in answer.json()["message"]
+        assert "x-pinecone-request-id" in answer.headers
+
+
+@pytest.mark.parametrize("path", ["/%72eady", "/models/all%2DMiniLM-L6-v2"])
+def test_any_spelling_of_a_path_is_that_path(client: httpx.Client, path: str) -> None:
+    assert client.get(path).status_code == 200
 
 
 def test_health_and_ready(client: httpx.Client) -> None:

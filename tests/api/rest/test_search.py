@@ -38,7 +38,7 @@ def hits(answer: httpx.Response) -> Hits:
 def vector_of(text: str) -> list[float]:
     from app.inference.hash_backend import HashEncoder
 
-    values: list[float] = HashEncoder(64, 256).encode([text]).vectors[0].tolist()
+    values: list[float] = HashEncoder(64, 256).encode([text], 256).vectors[0].tolist()
     return values
 
 
@@ -167,7 +167,12 @@ def test_another_field_can_be_ranked_by(client: httpx.Client, apples: str) -> No
 
 
 def test_several_fields_can_be_ranked_by_where_the_model_has_them(client: httpx.Client, apples: str) -> None:
-    rerank = {"model": "cohere-rerank-3.5", "rank_fields": ["category", "chunk_text"], "query": "cultivation Asia"}
+    rerank: dict[str, Any] = {
+        "model": "cohere-rerank-3.5",
+        "rank_fields": ["category", "chunk_text"],
+        "query": "cultivation Asia",
+    }
+    rerank["parameters"] = {"max_chunks_per_doc": 10}
     assert hits(search(client, apples, TEXT, rerank=rerank))[0]["_id"] == "rec2"
 
 
@@ -195,6 +200,31 @@ def test_more_than_100_hits_are_not_reranked(client: httpx.Client, namespace: st
     assert answer.status_code == 400
     assert "There are 101 hits to rerank" in answer.json()["message"]
     assert "at most 100" in answer.json()["message"]
+
+
+def test_a_rerank_unit_is_a_hundred_documents(client: httpx.Client, namespace: str) -> None:
+    path = f"/records/namespaces/{namespace}"
+    for start in range(0, 150, 75):
+        rows = [{"_id": f"r{n}", "chunk_text": f"text {n}"} for n in range(start, start + 75)]
+        client.post(f"{path}/upsert", json=rows)
+    for top_k, units in ((100, 1), (101, 2), (150, 2)):
+        answer = search(client, f"{path}/search", {**TEXT, "top_k": top_k}, rerank={"model": "cohere-rerank-3.5"})
+        assert answer.json()["usage"]["rerank_units"] == units
+
+
+def test_a_query_that_was_cut_says_so(client: httpx.Client, apples: str) -> None:
+    answer = search(client, apples, {"inputs": {"text": "apples " * 300}})
+    assert answer.headers["x-pinyon-truncated"] == "1"
+    assert answer.json()["usage"]["embed_total_tokens"] == 256
+    assert "x-pinyon-truncated" not in search(client, apples, TEXT).headers
+
+
+def test_equal_texts_are_equal_hits_ordered_by_id(client: httpx.Client, namespace: str) -> None:
+    path = f"/records/namespaces/{namespace}"
+    client.post(f"{path}/upsert", json=[{"_id": f"r{n:02}", "chunk_text": "the same"} for n in range(90, 9, -1)])
+    found = hits(search(client, f"{path}/search", {**TEXT, "top_k": 5}, fields=[]))
+    assert [hit["_id"] for hit in found] == ["r10", "r11", "r12", "r13", "r14"]
+    assert len({hit["_score"] for hit in found}) == 1
 
 
 def test_an_over_long_pair_is_refused_by_default_and_cut_on_request(client: httpx.Client, namespace: str) -> None:
@@ -242,6 +272,7 @@ REFUSED: list[tuple[str, Any, int, str]] = [
     ("rank field number", {"query": {"top_k": 1, **TEXT}, "rerank": {**RERANK, "rank_fields": ["n"]}}, 400, "is not a string"),
     ("top_n 0", {"query": {"top_k": 1, **TEXT}, "rerank": {**RERANK, "top_n": 0}}, 400, "top_n must be at least 1"),
     ("truncate", {"query": {"top_k": 1, **TEXT}, "rerank": {**RERANK, "parameters": {"truncate": "START"}}}, 400, "must be END or NONE"),
+    ("cohere chunks", {"query": {"top_k": 1, **TEXT}, "rerank": {**RERANK, "model": "cohere-rerank-3.5", "parameters": {"max_chunks_per_doc": 3073}}}, 400, "must be between 1 and 3072"),
     ("parameter", {"query": {"top_k": 1, **TEXT}, "rerank": {**RERANK, "parameters": {"x": 1}}}, 400, "Unknown rerank parameter 'x'"),
 ]  # fmt: skip
 

@@ -58,6 +58,8 @@ def test_the_content_type_does_not_matter(client: httpx.Client, namespace: str, 
 
 def test_id_is_an_alias_and_the_underscored_one_wins(client: httpx.Client, namespace: str) -> None:
     upsert(client, namespace, {"id": "alias", "chunk_text": "x"}, {"_id": "real", "id": "other", "chunk_text": "y"})
+    upsert(client, namespace, {"_id": None, "id": "third", "chunk_text": "z"})
+    assert stored(client, namespace, "third") == {"chunk_text": "z"}
     assert stored(client, namespace, "alias") == {"chunk_text": "x"}
     assert stored(client, namespace, "real") == {"chunk_text": "y"}
     assert stored(client, namespace, "other") is None
