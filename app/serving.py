@@ -78,7 +78,8 @@ def listen(settings: Settings) -> socket.socket:
     if not settings.server.insecure and not is_loopback(host):
         raise FailedPrecondition(
             f"Listening on {host} would let anybody on the network read and change the data: this version has no "
-            "API keys. Use --host 127.0.0.1, or say --insecure if something else keeps strangers out"
+            "API keys. Use --host 127.0.0.1, or say --insecure (PINYON_SERVER_INSECURE=true) if "
+            "something else keeps strangers out"
         )
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -167,4 +168,4 @@ def _allow_many_connections() -> None:
 
 
 def _shown(host: str) -> str:
-    return "localhost" if host in ("127.0.0.1", "::1") else f"[{host}]" if ":" in host else host
+    return "localhost" if host in ("127.0.0.1", "::1", "0.0.0.0", "::") else f"[{host}]" if ":" in host else host
