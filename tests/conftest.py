@@ -6,6 +6,8 @@ from pathlib import Path
 from uuid import uuid4
 
 os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1")  # before any hub library is imported
+for name in [name for name in os.environ if name.startswith("PINYON_")]:
+    del os.environ[name]  # the tests say themselves what they set
 
 import httpx
 import pytest
