@@ -6,13 +6,17 @@ from pathlib import Path
 from uuid import uuid4
 
 os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1")  # before any hub library is imported
-for name in [name for name in os.environ if name.startswith("PINYON_")]:
-    del os.environ[name]  # the tests say themselves what they set
 
 import httpx
 import pytest
 
 from tests.running import RunningServer, config
+
+
+def pytest_configure() -> None:
+    for name in [name for name in os.environ if name.startswith("PINYON_")]:
+        del os.environ[name]  # the tests say themselves what they set
+
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 
