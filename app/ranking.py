@@ -41,12 +41,14 @@ def goodness(metric: Metric, values: NDArray[np.floating[Any]]) -> NDArray[np.fl
     return -values if metric == "euclidean" else values
 
 
-def exact_scores(metric: Metric, matrix: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float32]:
+def exact_scores(
+    metric: Metric, matrix: NDArray[np.float32], query: NDArray[np.float32], more: NDArray[np.float64] | float = 0.0
+) -> NDArray[np.float32]:
     """Pinecone's score of each row against the query, each computed alone in float64, then rounded to float32.
 
     matrix: float32 [n, dimension]; query: float32 [dimension]; returns float32 [n]. cosine: -1..1, higher is better;
     dotproduct: higher is better; euclidean: the squared distance, lower is better. A cosine with a zero vector is 0,
-    and what float32 cannot hold is its largest number.
+    and what float32 cannot hold is its largest number. more: added to a dot product, float64 [n].
 
     A row's score then depends on the row and the query only, not on where the row lies in a matrix: equal vectors
     get equal scores, so that ties can be broken by id, the same way every time.
@@ -56,7 +58,7 @@ def exact_scores(metric: Metric, matrix: NDArray[np.float32], query: NDArray[np.
         if metric == "euclidean":
             exact = np.square(rows - target).sum(axis=1)
         else:
-            exact = (rows * target).sum(axis=1)
+            exact = (rows * target).sum(axis=1) + more
             if metric == "cosine":
                 norms = np.sqrt(np.square(rows).sum(axis=1)) * np.sqrt(np.square(target).sum())
                 exact = np.clip(np.divide(exact, norms, out=np.zeros_like(exact), where=norms > 0), -1.0, 1.0)

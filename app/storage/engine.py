@@ -2,13 +2,24 @@
 
 Plain domain values in batches, each call addressed by index and namespace. No SQL, no row ids, no engine limits.
 A write that returned is on disk; it returns a sequence number (the LSN), and every later read sees it. All methods
-raise only errors of app.errors.
+raise only errors of app.errors; each raises NotFound for an unknown index.
 """
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
-from app.domain import Fingerprint, IndexSpec, QueryAnswer, QueryPlan, Record
+from app.domain import (
+    Change,
+    Fingerprint,
+    IndexSpec,
+    Metadata,
+    NamespaceInfo,
+    Page,
+    QueryAnswer,
+    QueryPlan,
+    Record,
+    Selection,
+)
 
 
 class Engine(Protocol):
@@ -31,13 +42,75 @@ class Engine(Protocol):
     ) -> int:
         """Store the records, all or none, replacing those with the same id; the last of equal ids wins.
 
-        fingerprint: what embedded the vectors; kept with the first batch, and a batch embedded by anything else
-        than the index's own raises FailedPrecondition. Returns the LSN of the write.
+        The namespace is made if need be. fingerprint: what embedded the vectors; kept with the first batch, and a
+        batch embedded by anything else than the index's own raises FailedPrecondition. Returns the LSN.
         """
         ...
 
     async def query(self, index: str, namespace: str, plan: QueryPlan) -> QueryAnswer:
         """The records nearest to a vector or to a stored record; an unknown namespace or id gives no matches."""
+        ...
+
+    async def page(
+        self,
+        index: str,
+        namespace: str,
+        selection: Selection,
+        limit: int,
+        after: str = "",
+        prefix: str = "",
+        whole: bool = True,
+    ) -> Page:
+        """The selected records with ids that begin with the prefix and come after `after`, in byte order of the ids.
+
+        whole: with vectors and fields. An unknown namespace has none.
+        """
+        ...
+
+    async def update(
+        self,
+        index: str,
+        namespace: str,
+        selection: Selection,
+        change: Change,
+        check: Callable[[str, Metadata], None],
+        most: int,
+    ) -> tuple[int, int]:
+        """Change the selected records, all or none; how many, and the LSN. No namespace, no records.
+
+        check(id, merged fields) is called for each, and what it raises stops everything. More than `most` records
+        raise InvalidArgument.
+        """
+        ...
+
+    async def count(self, index: str, namespace: str, selection: Selection) -> int:
+        """How many records are selected."""
+        ...
+
+    async def delete(self, index: str, namespace: str, selection: Selection) -> int:
+        """Delete the selected records; the namespace stays. Returns the LSN. Raises NotFound without the namespace."""
+        ...
+
+    async def counts(self, index: str) -> dict[str, int]:
+        """Records by namespace, every namespace, exact."""
+        ...
+
+    async def namespaces(
+        self, index: str, limit: int, after: str = "", prefix: str = ""
+    ) -> tuple[list[NamespaceInfo], bool, int]:
+        """Namespaces in byte order of their names, whether more follow, and how many have the prefix in all."""
+        ...
+
+    async def namespace(self, index: str, name: str) -> NamespaceInfo:
+        """One namespace. Raises NotFound."""
+        ...
+
+    async def create_namespace(self, index: str, name: str, schema: dict[str, Any] | None) -> int:
+        """Make an empty namespace. Returns the LSN. Raises AlreadyExists."""
+        ...
+
+    async def delete_namespace(self, index: str, name: str) -> int:
+        """Delete a namespace with its records. Returns the LSN. Raises NotFound."""
         ...
 
     async def close(self) -> None:

@@ -60,7 +60,28 @@ def _first(connection: apsw.Connection) -> None:
     )
 
 
-STEPS: list[Callable[[apsw.Connection], None]] = [_first]
+def _second(connection: apsw.Connection) -> None:
+    connection.execute(
+        """
+        -- Sparse vectors as given: uint32 terms, then float32 weights.
+        ALTER TABLE records ADD COLUMN sparse BLOB;
+
+        -- The inverted index of sparse vectors.
+        CREATE TABLE sparse_postings (
+            ns INTEGER NOT NULL,
+            term INTEGER NOT NULL,
+            record INTEGER NOT NULL,
+            weight REAL NOT NULL,
+            PRIMARY KEY (ns, term, record)
+        ) STRICT, WITHOUT ROWID;
+
+        -- What the user declared of a namespace's fields (JSON).
+        ALTER TABLE namespaces ADD COLUMN schema TEXT;
+        """
+    )
+
+
+STEPS: list[Callable[[apsw.Connection], None]] = [_first, _second]
 
 
 def create_vectors(connection: apsw.Connection, dimension: int, metric: Metric) -> None:

@@ -1,12 +1,26 @@
 """The Engine on SQLite: one file per index, opened when the engine is, through apsw with sqlite-vec."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from app.domain import Fingerprint, IndexSpec, QueryAnswer, QueryPlan, Record
+import apsw
+
+from app.domain import (
+    Change,
+    Fingerprint,
+    IndexSpec,
+    Metadata,
+    NamespaceInfo,
+    Page,
+    QueryAnswer,
+    QueryPlan,
+    Record,
+    Selection,
+)
 from app.errors import AlreadyExists, FailedPrecondition, NotFound
-from app.storage import tables
+from app.storage import namespaces, reading, tables, writing
 from app.storage.data_dir import DataDir
 from app.storage.database import Database
 
@@ -66,13 +80,70 @@ class SqliteEngine:
     async def upsert(
         self, index: str, namespace: str, records: Sequence[Record], fingerprint: Fingerprint | None = None
     ) -> int:
-        return await self._database(index).write(
-            lambda connection: tables.upsert(connection, namespace, records, fingerprint)
-        )
+        def run(connection: apsw.Connection) -> int:
+            if fingerprint is not None:
+                tables.claim(connection, fingerprint)
+            return writing.upsert(connection, self._specs[index], namespace, records)
+
+        return await self._database(index).write(run)
 
     async def query(self, index: str, namespace: str, plan: QueryPlan) -> QueryAnswer:
         database, spec = self._database(index), self._specs[index]
-        return await database.read(lambda connection: tables.query(connection, spec, namespace, plan))
+        return await database.read(lambda connection: reading.query(connection, spec, namespace, plan))
+
+    async def page(
+        self,
+        index: str,
+        namespace: str,
+        selection: Selection,
+        limit: int,
+        after: str = "",
+        prefix: str = "",
+        whole: bool = True,
+    ) -> Page:
+        database, spec = self._database(index), self._specs[index]
+        return await database.read(
+            lambda connection: reading.page(connection, spec, namespace, selection, limit, after, prefix, whole)
+        )
+
+    async def update(
+        self,
+        index: str,
+        namespace: str,
+        selection: Selection,
+        change: Change,
+        check: Callable[[str, Metadata], None],
+        most: int,
+    ) -> tuple[int, int]:
+        database, spec = self._database(index), self._specs[index]
+        return await database.write(
+            lambda connection: writing.update(connection, spec, namespace, selection, change, check, most)
+        )
+
+    async def count(self, index: str, namespace: str, selection: Selection) -> int:
+        return await self._database(index).read(lambda connection: writing.count(connection, namespace, selection))
+
+    async def delete(self, index: str, namespace: str, selection: Selection) -> int:
+        database, spec = self._database(index), self._specs[index]
+        return await database.write(lambda connection: writing.delete(connection, spec, namespace, selection))
+
+    async def counts(self, index: str) -> dict[str, int]:
+        return await self._database(index).read(namespaces.counts)
+
+    async def namespaces(
+        self, index: str, limit: int, after: str = "", prefix: str = ""
+    ) -> tuple[list[NamespaceInfo], bool, int]:
+        return await self._database(index).read(lambda connection: namespaces.page(connection, limit, after, prefix))
+
+    async def namespace(self, index: str, name: str) -> NamespaceInfo:
+        return await self._database(index).read(lambda connection: namespaces.describe(connection, name))
+
+    async def create_namespace(self, index: str, name: str, schema: dict[str, Any] | None) -> int:
+        return await self._database(index).write(lambda connection: namespaces.create(connection, name, schema))
+
+    async def delete_namespace(self, index: str, name: str) -> int:
+        database, spec = self._database(index), self._specs[index]
+        return await database.write(lambda connection: writing.delete_namespace(connection, spec, name))
 
     async def close(self) -> None:
         for database in self._databases.values():

@@ -23,6 +23,8 @@ CHUNKS_AT_ONCE = 32
 
 Records = NDArray[np.int64]
 Vectors = NDArray[np.float32]
+Additions = tuple[Records, NDArray[np.float64]]
+"""Sorted row numbers, and a number for each."""
 
 
 def nearest(
@@ -32,42 +34,66 @@ def nearest(
     query: Vectors,
     top_k: int,
     kept: Records | None = None,
+    more: Additions | None = None,
 ) -> tuple[Records, NDArray[np.float32]]:
     """Row numbers and exact scores of the top_k best, and of every further one that ties with the last of them.
 
-    query: float32 [dimension]. kept: sorted row numbers that a filter left; None: all of the namespace. Returns
-    int64 [n] and float32 [n], n >= min(top_k, rows), in no particular order.
+    query: float32 [dimension]. kept: sorted row numbers that a filter left; None: all of the namespace. more: what to
+    add to the dot products of some rows (their sparse part). Returns int64 [n] and float32 [n],
+    n >= min(top_k, rows), in no particular order.
 
     Two passes: quick float32 scores of every row, each with a bound on its rounding error; then exact scores of the
     rows that may be among the best by that bound, which are few unless many are alike.
     """
-    finalists = _finalists(connection, ns, metric, query, top_k, kept)
+    finalists = _finalists(connection, ns, metric, query, top_k, kept, more)
     if not len(finalists):
         return finalists, np.empty(0, np.float32)
     found = [
-        (records, exact_scores(metric, vectors, query))
+        (records, exact_scores(metric, vectors, query, _added(records, more)))
         for records, vectors in _chunks(connection, ns, len(query), finalists)
     ]
     records = np.concatenate([rows for rows, _ in found])
     exact = np.concatenate([values for _, values in found])
-    good = goodness(metric, exact)
+    return best(records, exact, top_k, metric)
+
+
+def best(
+    records: Records, scores: NDArray[np.float32], top_k: int, metric: Metric = "dotproduct"
+) -> tuple[Records, NDArray[np.float32]]:
+    """The top_k best, and every further one that ties with the last of them."""
+    good = goodness(metric, scores)
     enough = good >= _kth_largest(good, top_k)
-    return records[enough], exact[enough]
+    return records[enough], scores[enough]
 
 
 def _finalists(
-    connection: apsw.Connection, ns: int, metric: Metric, query: Vectors, top_k: int, kept: Records | None
+    connection: apsw.Connection,
+    ns: int,
+    metric: Metric,
+    query: Vectors,
+    top_k: int,
+    kept: Records | None,
+    more: Additions | None,
 ) -> Records:
     """Sorted numbers of the rows that may be among the top_k best."""
     all_records, lows, highs = [np.empty(0, np.int64)], [np.empty(0, np.float64)], [np.empty(0, np.float64)]
     for records, vectors in _chunks(connection, ns, len(query), kept):
         quick, error = bounded_scores(metric, vectors, query)
-        good = goodness(metric, quick)
+        good = goodness(metric, quick) + _added(records, more)
         all_records.append(records)
         lows.append(good - error)
         highs.append(good + error)
     may = np.concatenate(highs) >= _kth_largest(np.concatenate(lows), top_k)
     return np.sort(np.concatenate(all_records)[may])
+
+
+def _added(records: Records, more: Additions | None) -> NDArray[np.float64]:
+    """What is to be added for each of the rows, float64 [n]."""
+    if more is None or not len(more[0]):
+        return np.zeros(len(records))
+    rows, values = more
+    places = np.minimum(np.searchsorted(rows, records), len(rows) - 1)
+    return np.where(rows[places] == records, values[places], 0.0)
 
 
 def _kth_largest(values: NDArray[np.floating[Any]], k: int) -> float:

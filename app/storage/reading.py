@@ -1,0 +1,125 @@
+"""Reading records: plain functions on a connection, inside the caller's snapshot."""
+
+from typing import Any
+
+import apsw
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from app.domain import IndexSpec, Match, Page, QueryAnswer, QueryPlan, Record, Selection, SparseVector
+from app.ranking import goodness, shortest
+from app.storage import sparse_index, tables, vector_scan
+from app.storage.selection import kept, prefix_range, where
+from app.storage.selection import namespace as namespace_number
+
+Vector = NDArray[np.float32]
+Scored = tuple[vector_scan.Records, NDArray[np.float32]]
+
+
+def query(connection: apsw.Connection, spec: IndexSpec, namespace: str, plan: QueryPlan) -> QueryAnswer:
+    """The records nearest to the plan's vector or record: filter first, then rank, ties by id."""
+    lsn = tables.lsn(connection)
+    found = connection.execute("SELECT ns, bytes FROM namespaces WHERE name = ?", (namespace,)).get
+    if found is None:
+        return QueryAnswer([], lsn, 0)
+    ns, size = found
+    vector, sparse = plan.vector, plan.sparse
+    if plan.id is not None:
+        row = connection.execute("SELECT record, sparse FROM records WHERE ns = ? AND id = ?", (ns, plan.id)).get
+        if row is None:
+            return QueryAnswer([], lsn, size)
+        vector = None if spec.sparse else vector_scan.vector_of(connection, row[0])
+        sparse = sparse_index.from_blob(row[1])
+    keep = None if plan.filter is None else kept(connection, plan.filter, ns)
+    scored = _scored(connection, ns, spec, vector, sparse, plan.top_k, keep)
+    return QueryAnswer(_matches(connection, spec, scored, plan), lsn, size)
+
+
+def _scored(
+    connection: apsw.Connection,
+    ns: int,
+    spec: IndexSpec,
+    vector: Vector | None,
+    sparse: SparseVector | None,
+    top_k: int,
+    keep: vector_scan.Records | None,
+) -> Scored:
+    """Row numbers and scores of the best, and of whatever ties with the last of them."""
+    shared = None if sparse is None else sparse_index.dots(connection, ns, sparse)
+    if vector is not None:
+        return vector_scan.nearest(connection, ns, spec.metric, vector, top_k, keep, shared)
+    if shared is None:
+        return np.empty(0, np.int64), np.empty(0, np.float32)
+    records, products = shared
+    if keep is not None:
+        allowed = np.isin(records, keep, assume_unique=True)
+        records, products = records[allowed], products[allowed]
+    return vector_scan.best(records, products.astype(np.float32), top_k)
+
+
+def _matches(connection: apsw.Connection, spec: IndexSpec, scored: Scored, plan: QueryPlan) -> list[Match]:
+    """Hits with ids and fields, best first and ties by id, cut to top_k."""
+    records, scores = scored
+    if not len(records):
+        return []
+    good = goodness(spec.metric, scores).tolist()
+    place = {record: place for place, record in enumerate(records.tolist())}
+    ids = connection.execute(
+        "SELECT record, id FROM records WHERE record IN (SELECT value FROM carray(?))", (apsw.carray(records),)
+    )
+    order = sorted(ids, key=lambda row: (-good[place[row[0]]], row[1]))[: plan.top_k]
+    rows = {
+        row: (metadata, sparse)
+        for row, metadata, sparse in connection.execute(
+            "SELECT record, metadata, sparse FROM records WHERE record IN (SELECT value FROM carray(?))",
+            (apsw.carray(np.array([row for row, _ in order], dtype=np.int64)),),
+        )
+    }
+    matches = []
+    for row, id in order:
+        metadata, blob = rows[row]
+        vector, sparse = _values(connection, spec, row, blob) if plan.include_values else (None, None)
+        matches.append(Match(id, shortest(scores[place[row]]), msgspec.json.decode(metadata), vector, sparse))
+    return matches
+
+
+def _values(
+    connection: apsw.Connection, spec: IndexSpec, row: int, blob: bytes | None
+) -> tuple[Vector | None, SparseVector | None]:
+    return None if spec.sparse else vector_scan.vector_of(connection, row), sparse_index.from_blob(blob)
+
+
+def page(
+    connection: apsw.Connection,
+    spec: IndexSpec,
+    namespace: str,
+    selection: Selection,
+    limit: int,
+    after: str = "",
+    prefix: str = "",
+    whole: bool = True,
+) -> Page:
+    """The selected records whose ids begin with the prefix and come after `after`, at most `limit`, by id.
+
+    whole: with vectors and fields; else they are left out.
+    """
+    lsn = tables.lsn(connection)
+    ns = namespace_number(connection, namespace)
+    if ns is None:
+        return Page([], False, lsn)
+    text, parameters = where(selection, ns)
+    first, end = prefix_range(prefix)
+    rows = connection.execute(
+        f"SELECT record, id, metadata, sparse FROM records WHERE {text} AND id >= ? AND id < ? AND id > ?"
+        " ORDER BY id LIMIT ?",
+        [*parameters, first, end, after, limit + 1],
+    ).fetchall()
+    records = [_record(connection, spec, row) if whole else Record(str(row[1]), None, {}) for row in rows[:limit]]
+    return Page(records, len(rows) > limit, lsn)
+
+
+def _record(connection: apsw.Connection, spec: IndexSpec, row: tuple[Any, ...]) -> Record:
+    number, id, metadata, blob = row
+    vector, sparse = _values(connection, spec, number, blob)
+    return Record(id, vector, msgspec.json.decode(metadata), sparse)

@@ -1,0 +1,41 @@
+"""Which rows are meant: namespaces by name, records by id, by filter, or by place in the order of ids."""
+
+from typing import Any
+
+import apsw
+import numpy as np
+
+from app.domain import Selection
+from app.filters import Condition
+from app.storage.filter_sql import compile_filter
+from app.storage.vector_scan import Records
+
+
+def namespace(connection: apsw.Connection, name: str) -> int | None:
+    """The number of a namespace, or None."""
+    found: int | None = connection.execute("SELECT ns FROM namespaces WHERE name = ?", (name,)).get
+    return found
+
+
+def where(selection: Selection, ns: int) -> tuple[str, list[Any]]:
+    """The selected records as an SQL condition on the table records, and its parameters."""
+    if selection.ids is not None:
+        if not selection.ids:
+            return "FALSE", []
+        return "ns = ? AND id IN (SELECT value FROM carray(?))", [ns, apsw.carray(tuple(selection.ids))]
+    if selection.filter is not None:
+        text, parameters = compile_filter(selection.filter, ns)
+        return f"ns = ? AND {text}", [ns, *parameters]
+    return "ns = ?", [ns]
+
+
+def kept(connection: apsw.Connection, condition: Condition, ns: int) -> Records:
+    """Sorted row numbers that a filter keeps."""
+    text, parameters = where(Selection(filter=condition), ns)
+    rows = connection.execute(f"SELECT record FROM records WHERE {text} ORDER BY record", parameters)
+    return np.fromiter((row for (row,) in rows), dtype=np.int64)
+
+
+def prefix_range(prefix: str) -> tuple[str, str]:
+    """Half-open range of the ASCII strings that begin with the prefix, in byte order."""
+    return prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1) if prefix else "\U0010ffff"
