@@ -10,7 +10,7 @@ from typing import Any
 from litestar import Litestar
 from litestar.di import Provide
 
-from app.api.rest import health, inference, records
+from app.api.rest import health, inference, namespaces, records, vectors
 from app.api.rest.errors import EXCEPTION_HANDLERS
 from app.api.rest.guard import LocalOnly
 from app.api.rest.hangup import DropOnHangUp
@@ -21,8 +21,10 @@ from app.inference.batcher import Batcher
 from app.inference.catalog import Catalog
 from app.services.indexes import Indexes
 from app.services.inference import Inference
+from app.services.namespaces import Namespaces
 from app.services.readiness import Readiness
 from app.services.records import Records
+from app.services.vectors import Vectors
 from app.settings import Settings
 from app.storage.engine import Engine
 from app.storage.sqlite_engine import SqliteEngine
@@ -52,6 +54,8 @@ class Service:
         self.engine: Engine | None = None
         self.indexes: Indexes
         self.records: Records
+        self.vectors: Vectors
+        self.namespaces: Namespaces
 
     @asynccontextmanager
     async def running(
@@ -63,12 +67,11 @@ class Service:
             try:
                 await self._open()
                 await self._load()
+                self.readiness.waiting_for = None
+                on_ready()
             except Exception as error:
                 self.readiness.waiting_for = "the start failed"
                 on_failure(error)
-            else:
-                self.readiness.waiting_for = None
-                on_ready()
 
         beginning = asyncio.create_task(begin())
         try:
@@ -89,7 +92,10 @@ class Service:
         storage = self.settings.storage
         self.engine = await SqliteEngine.open_folder(Path(storage.data_dir), storage.readers, storage.mmap_bytes)
         self.indexes = Indexes(self.engine, self.catalog, self.batcher)
-        self.records = Records(self.engine, self.indexes, self.inference, self.settings.limits)
+        limits = self.settings.limits
+        self.records = Records(self.engine, self.indexes, self.inference, limits)
+        self.vectors = Vectors(self.engine, self.indexes, limits)
+        self.namespaces = Namespaces(self.engine, self.indexes, limits)
         await self.indexes.open(self.settings.index)
 
     async def _load(self) -> None:
@@ -118,10 +124,12 @@ def create_app(service: Service) -> Any:
         return Provide(value, sync_to_thread=False)
 
     app: Any = Litestar(
-        route_handlers=[health.router, records.router, inference.router],
+        route_handlers=[health.router, records.router, vectors.router, namespaces.router, inference.router],
         dependencies={
             "index": provide(service.default_index),
             "records": provide(lambda: service.records),
+            "vectors": provide(lambda: service.vectors),
+            "namespaces": provide(lambda: service.namespaces),
             "inference": provide(lambda: service.inference),
             "readiness": provide(lambda: service.readiness),
             "limits": provide(lambda: service.settings.limits),

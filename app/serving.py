@@ -1,12 +1,14 @@
 """Listening: Hypercorn with our application, the banner, and a clean end on SIGTERM."""
 
 import asyncio
+import json
 import logging
 import resource
 import signal
 import socket
 import sys
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 import h11
@@ -15,6 +17,7 @@ from hypercorn.config import Config
 from hypercorn.protocol.h11 import H11Protocol
 
 from app.api.rest.guard import is_loopback
+from app.domain import IndexSpec
 from app.errors import FailedPrecondition
 from app.server import Service, create_app
 from app.settings import Settings
@@ -130,7 +133,7 @@ def banner(service: Service, address: str) -> str:
     settings, lines = service.settings, [f"Pinyon is ready on http://{address}"]
     trouble = service.indexes.trouble()
     for spec in service.indexes.all():
-        lines.append(f"  index    {spec.name}: {spec.dimension} dimensions, {spec.metric}")
+        lines.append(f"  index    {spec.name}: {_kind(spec)}, {spec.metric}")
         if spec.embed is not None:
             embedder = service.indexes.available_embedder(spec)
             answer = embedder.label if embedder else f"nobody: {trouble.get(spec.name)}"
@@ -141,19 +144,34 @@ def banner(service: Service, address: str) -> str:
         if model.answer is not None:
             stand_in = f": STAND-IN, answered by {model.answer.label}" if model.answer.stand_in else ""
             lines.append(f"  model    {model.name if stand_in else model.answer.label}{stand_in}")
-    lines.append(f"  data     {settings.storage.data_dir}")
+    lines.append(f"  data     {Path(settings.storage.data_dir).resolve()}")
     if not is_loopback(settings.server.host):
         lines.append("  WARNING  open to the network without API keys (--insecure)")
     if service.indexes.default is not None:
-        field = next(s.embed.text_field for s in service.indexes.all() if s.embed and s.name == service.indexes.default)
-        lines.append("Try it:")
-        lines.append(
-            f"  curl -s http://{address}/records/namespaces/demo/upsert "
-            f'-d \'{{"_id": "a", "{field}": "Apples are rich in fibre"}}\''
-            f" && curl -s http://{address}/records/namespaces/demo/search "
-            '-d \'{"query": {"inputs": {"text": "healthy fruit"}, "top_k": 3}}\''
-        )
+        lines += ["Try it:", "  " + _example(f"http://{address}", service.indexes.spec(service.indexes.default))]
     return "\n".join(lines)
+
+
+def _kind(spec: IndexSpec) -> str:
+    return "sparse vectors" if spec.sparse else f"{spec.dimension} dimensions"
+
+
+def _example(url: str, spec: IndexSpec) -> str:
+    """A curl line that stores something and finds it again."""
+    if spec.embed is not None:
+        record = {"_id": "a", spec.embed.text_field: "Apples are rich in fibre"}
+        query = {"query": {"inputs": {"text": "healthy fruit"}, "top_k": 3}}
+        paths = "/records/namespaces/demo/upsert", "/records/namespaces/demo/search"
+        bodies: tuple[dict[str, Any], ...] = (record, query)
+    else:
+        one: dict[str, Any] = {"values": [1.0] * spec.dimension}
+        if spec.sparse:
+            one = {"sparseValues": {"indices": [1], "values": [1.0]}}
+        found = {"sparseVector": one["sparseValues"]} if spec.sparse else {"vector": one["values"]}
+        paths = "/vectors/upsert", "/query"
+        bodies = ({"vectors": [{"id": "a", **one}], "namespace": "demo"}, {**found, "topK": 3, "namespace": "demo"})
+    lines = (f"curl -s {url}{path} -d '{json.dumps(body)}'" for path, body in zip(paths, bodies, strict=True))
+    return " && ".join(lines)
 
 
 def _configure_logging(settings: Settings) -> None:

@@ -12,8 +12,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import msgspec
 from msgspec import Meta
 
-from app.domain import Metric
-from app.errors import FailedPrecondition
+from app.errors import FailedPrecondition, InvalidArgument
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -76,9 +75,27 @@ class LimitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     records_per_upsert: Annotated[int, Meta(ge=1, description="Records one upsert may carry.")] = 96
     upsert_bytes: Annotated[int, Meta(ge=1, description="Bytes one upsert's body may have.")] = 2 * 1024 * 1024
+    vectors_per_upsert: Annotated[int, Meta(ge=1, description="Vectors one upsert may carry.")] = 1_000
+    sparse_terms: Annotated[int, Meta(ge=1, description="Non-zero terms one sparse vector may have.")] = 2_048
+    fetch_ids: Annotated[int, Meta(ge=1, description="Ids one fetch may name.")] = 1_000
+    delete_ids: Annotated[int, Meta(ge=1, description="Ids one delete may name.")] = 1_000
+    list_page: Annotated[int, Meta(ge=1, description="Ids or namespaces one page of a list may have.")] = 100
+    fetch_page: Annotated[int, Meta(ge=1, description="Records one page of fetch_by_metadata may have.")] = 10_000
+    update_records: Annotated[int, Meta(ge=1, description="Records one update by filter may change.")] = 100_000
+    result_bytes: Annotated[int, Meta(ge=1, description="Bytes the answer to a query or a fetch may have.")] = (
+        4 * 1024 * 1024
+    )
     metadata_bytes: Annotated[int, Meta(ge=1, description="Bytes the fields of one record may have, as JSON.")] = 40_960
     top_k: Annotated[int, Meta(ge=1, description="Largest top_k of a search.")] = 10_000
     fields: Annotated[int, Meta(ge=1, description="Names `fields` may list in a search.")] = 100
+
+    def check_body(self, body: bytes) -> None:
+        """Raises InvalidArgument if the body of an upsert is too large."""
+        if len(body) > self.upsert_bytes:
+            raise InvalidArgument(
+                f"The request body has {len(body)} bytes, which exceeds the maximum supported size of "
+                f"{self.upsert_bytes} bytes"
+            )
 
 
 TextField = Annotated[str, Meta(pattern=r"\A(?!\$|(_id|id|_score)\Z).")]
@@ -95,10 +112,18 @@ class IndexSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             description="1 to 45 lower-case letters, digits and hyphens, no hyphen at either end.",
         ),
     ]
-    model: Annotated[str, Meta(description="Embedding model, by its name in models/manifest.toml.")]
-    metric: Annotated[Metric, Meta(description="cosine, dotproduct or euclidean.")] = "cosine"
+    model: Annotated[
+        str, Meta(description="Embedding model, by its name in models/manifest.toml; without one, vectors only.")
+    ] = ""
+    vector_type: Annotated[
+        Literal["dense", "sparse"], Meta(description="dense or sparse; an embedding model decides it itself.")
+    ] = "dense"
+    metric: Annotated[
+        Literal["", "cosine", "dotproduct", "euclidean"],
+        Meta(description="cosine, dotproduct or euclidean; if empty, cosine, or dotproduct for sparse vectors."),
+    ] = ""
     dimension: Annotated[
-        int, Meta(ge=0, le=8192, description="Length of the vectors; 0 takes the model's default.")
+        int, Meta(ge=0, le=8192, description="Length of dense vectors; 0 takes the model's default.")
     ] = 0
     field_map: Annotated[
         dict[Literal["text"], TextField], Meta(min_length=1, description="The field of a record that is embedded.")

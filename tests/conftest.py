@@ -10,7 +10,7 @@ os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1")  # before any hu
 import httpx
 import pytest
 
-from tests.running import RunningServer, config
+from tests.running import RunningServer, config, plain_config
 
 
 def pytest_configure() -> None:
@@ -37,6 +37,30 @@ def minilm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningS
     server = RunningServer(config(folder, "all-MiniLM-L6-v2"), folder / "data")
     yield server
     assert server.stop() == 0, server.text
+
+
+INDEXES = {
+    "cosine": 'dimension = 2\nmetric = "cosine"',
+    "dotproduct": 'dimension = 2\nmetric = "dotproduct"',
+    "euclidean": 'dimension = 2\nmetric = "euclidean"',
+    "sparse": 'vector_type = "sparse"',
+}
+
+
+@pytest.fixture(scope="session")
+def plain_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], RunningServer]]:
+    """A server with an index of plain vectors for each of INDEXES, started when it is first asked for."""
+    running: dict[str, RunningServer] = {}
+
+    def server(kind: str) -> RunningServer:
+        if kind not in running:
+            folder = tmp_path_factory.mktemp(kind)
+            running[kind] = RunningServer(plain_config(folder, INDEXES[kind]), folder / "data")
+        return running[kind]
+
+    yield server
+    for one in running.values():
+        assert one.stop() == 0, one.text
 
 
 @pytest.fixture

@@ -34,6 +34,14 @@ def config(folder: Path, model: str = "pinyon-hash-embed", metric: str = "cosine
     return path
 
 
+def plain_config(folder: Path, index: str) -> Path:
+    """A settings file with an index of plain vectors: `index` is the rest of its [index] table."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "pinyon.toml"
+    path.write_text(f'[index]\nname = "vectors"\n{index}\n')
+    return path
+
+
 class RunningServer:
     """`pinyon serve` on a free port; `url` once it is ready."""
 

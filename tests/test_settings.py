@@ -62,7 +62,7 @@ def test_environment_beats_file_and_option_beats_environment(tmp_path: Path) -> 
         ("[server]\nport = '1'", {}, {}, r"Expected `int`, got `str` - at `\$.server.port`"),
         ("[server]\nport = 70000", {}, {}, "Expected `int` <= 65535"),
         ("x = [", {}, {}, "is not valid TOML"),
-        ("[index]\nname = 'a'", {}, {}, "missing required field `model`"),
+        ("[index]\nmodel = 'a'", {}, {}, "missing required field `name`"),
         ("[index]\nname = 'A_b'\nmodel = 'm'", {}, {}, "regex"),
         ("[index]\nname = 'a'\nmodel = 'm'\nmetric = 'l2'", {}, {}, "Invalid enum value 'l2'"),
         ("[index]\nname = 'a'\nmodel = 'm'\nfield_map = { image = 'x' }", {}, {}, "image"),

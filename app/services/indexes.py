@@ -11,13 +11,15 @@ from app.storage.engine import Engine
 
 def spec_of(settings: IndexSettings, catalog: Catalog) -> IndexSpec:
     """The index a settings table describes. Raises NotFound or InvalidArgument for what the model cannot do."""
+    if not settings.model:
+        return _plain(settings)
     entry = catalog.entry(settings.model, "embed")
     dimension = settings.dimension or int(entry.dimension or 0)
     catalog.check_dimension(settings.model, dimension)
-    if settings.metric not in entry.metrics:
+    metric = settings.metric or "cosine"
+    if metric not in entry.metrics:
         raise InvalidArgument(
-            f"Model '{settings.model}' does not support the metric {settings.metric}; "
-            f"it supports {', '.join(entry.metrics)}"
+            f"Model '{settings.model}' does not support the metric {metric}; it supports {', '.join(entry.metrics)}"
         )
     embed = EmbedSpec(
         model=settings.model,
@@ -25,7 +27,20 @@ def spec_of(settings: IndexSettings, catalog: Catalog) -> IndexSpec:
         read_truncate=settings.read_parameters.get("truncate", "END"),
         write_truncate=settings.write_parameters.get("truncate", "END"),
     )
-    return IndexSpec(settings.name, dimension, settings.metric, embed)
+    return IndexSpec(settings.name, dimension, metric, embed)
+
+
+def _plain(settings: IndexSettings) -> IndexSpec:
+    """An index of vectors that the user brings."""
+    if settings.vector_type == "sparse":
+        if settings.dimension:
+            raise InvalidArgument("A sparse index has no dimension")
+        if settings.metric not in ("", "dotproduct"):
+            raise InvalidArgument("Sparse indexes must have a metric of dotproduct")
+        return IndexSpec(settings.name, 0, "dotproduct")
+    if not settings.dimension:
+        raise InvalidArgument(f"The index {settings.name} needs a model, or a dimension for vectors of your own")
+    return IndexSpec(settings.name, settings.dimension, settings.metric or "cosine")
 
 
 class Indexes:

@@ -40,11 +40,12 @@ class Rerank(msgspec.Struct, frozen=True):
 
 
 class Search(msgspec.Struct, frozen=True):
-    """What to search for: by text, vector or id. fields None: every field."""
+    """What to search for: by text, vector or id. sparse: indices and values. fields None: every field."""
 
     top_k: int
     text: str | None = None
     vector: list[float] | None = None
+    sparse: tuple[list[int], list[float]] | None = None
     id: str | None = None
     filter: dict[str, Any] | None = None
     fields: list[str] | None = None
@@ -125,17 +126,20 @@ class Records:
 
         models: list[str] = []
         tokens, truncated, vector = None, 0, None
+        sparse = None
+        if search.sparse is not None:
+            sparse = validation.sparse_vector(*search.sparse, spec, self._limits.sparse_terms)
         if search.vector is not None:
             vector = validation.dense_vector(search.vector, spec)
+        elif search.sparse is not None:
+            validation.needs_dense(spec)
         elif search.text is not None:
             embedder = self._indexes.embedder(spec)
             assert spec.embed is not None
             embedded = await self._inference.embed(embedder, [search.text], "query", spec.embed.read_truncate)
             vector, tokens, truncated = embedded.vectors[0], sum(embedded.tokens), sum(embedded.truncated)
             models.append(embedder.label)
-        answer = await self._engine.query(
-            index, name, QueryPlan(top_k=search.top_k, vector=vector, id=search.id, filter=condition)
-        )
+        answer = await self._engine.query(index, name, QueryPlan(search.top_k, vector, sparse, search.id, condition))
         hits, rerank_units = answer.matches, None
         if search.rerank is not None and reranking is not None:
             hits, rerank_units = await self._reranked(spec, search, *reranking, hits)
@@ -147,10 +151,11 @@ class Records:
     def _check(self, search: Search) -> None:
         if not 1 <= search.top_k <= self._limits.top_k:
             raise InvalidArgument(f"top_k must be between 1 and {self._limits.top_k}, got {search.top_k}")
-        if search.id is not None and (search.vector is not None or search.text is not None):
-            other = "vector" if search.vector is not None else "inputs"
+        by_vector = search.vector is not None or search.sparse is not None
+        if search.id is not None and (by_vector or search.text is not None):
+            other = "vector" if by_vector else "inputs"
             raise InvalidArgument(f"Cannot provide both 'id' and '{other}' at the same time")
-        if search.id is None and search.vector is None and search.text is None:
+        if search.id is None and not by_vector and search.text is None:
             raise InvalidArgument("The query needs one of 'inputs', 'vector' and 'id'")
         if search.id is not None:
             validation.record_id(search.id, "The query")

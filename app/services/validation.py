@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from app.domain import DEFAULT_NAMESPACE, IndexSpec, Metadata
+from app.domain import DEFAULT_NAMESPACE, IndexSpec, Metadata, SparseVector
 from app.errors import InvalidArgument, shown
 
 MAX_ID = 512
@@ -87,8 +87,44 @@ def _metadata_value(name: str, value: Any, where: str) -> Any:
     )
 
 
+def sparse_vector(indices: list[int], values: list[float], spec: IndexSpec, most: int) -> SparseVector:
+    """The non-zero terms as given: distinct uint32 terms with finite float32 weights other than 0."""
+    if not spec.takes_sparse:
+        raise InvalidArgument(
+            "Index configuration does not support sparse values - only indexes that are sparse or using dotproduct "
+            "are supported"
+        )
+    if len(indices) != len(values):
+        raise InvalidArgument(
+            f"Sparse vectors need as many indices as values, got {len(indices)} indices and {len(values)} values"
+        )
+    if not indices:
+        raise InvalidArgument("Sparse vectors must contain at least one value")
+    if len(indices) > most:
+        raise InvalidArgument(f"Sparse vector has {len(indices)} values; at most {most} are allowed")
+    if min(indices) < 0 or max(indices) > 2**32 - 1:
+        raise InvalidArgument("Sparse indices must be between 0 and 4294967295")
+    if len(set(indices)) != len(indices):
+        raise InvalidArgument("Sparse indices must be unique")
+    with np.errstate(over="ignore"):
+        weights = np.asarray(values, dtype=np.float64).astype(np.float32)
+    if not np.isfinite(weights).all():
+        raise InvalidArgument("Sparse values must be finite and within the range of a 32-bit float")
+    if not weights.all():
+        raise InvalidArgument("Sparse values must not be zero; leave those terms out")
+    return SparseVector(np.asarray(indices, dtype=np.uint32), weights)
+
+
+def needs_dense(spec: IndexSpec) -> None:
+    """Raises InvalidArgument where sparse values alone are not a vector."""
+    if not spec.sparse:
+        raise InvalidArgument("A query of a dense index needs dense values; sparse values can only be added to them")
+
+
 def dense_vector(values: list[float], spec: IndexSpec) -> NDArray[np.float32]:
     """The values as float32 [dimension] of this index; finite, and not all zero where cosine needs a direction."""
+    if spec.sparse:
+        raise InvalidArgument("This is a sparse index; it takes sparse values only")
     if len(values) != spec.dimension:
         raise InvalidArgument(
             f"Vector dimension {len(values)} does not match the dimension of the index {spec.dimension}"

@@ -4,6 +4,7 @@ Decoding is strict ("3" is no int) and one pass; the content type does not matte
 Everything raises InvalidArgument with what was wrong and where.
 """
 
+import re
 from typing import Any, TypeVar
 
 import msgspec
@@ -19,6 +20,42 @@ def decode_body(body: bytes, shape: type[T]) -> T:
         raise InvalidArgument("The request body is empty; send a JSON object")
     decoded: T = _decode(body, "The request body", shape)
     return decoded
+
+
+CAMEL = {
+    "top_k": "topK",
+    "include_values": "includeValues",
+    "include_metadata": "includeMetadata",
+    "sparse_vector": "sparseVector",
+    "sparse_values": "sparseValues",
+    "set_metadata": "setMetadata",
+    "delete_all": "deleteAll",
+    "dry_run": "dryRun",
+    "pagination_token": "paginationToken",
+    "scan_factor": "scanFactor",
+    "max_candidates": "maxCandidates",
+}
+_SNAKE = re.compile(rb'"(?:' + "|".join(CAMEL).encode() + rb')"')
+
+
+def decode_vector_body(body: bytes, shape: type[T]) -> T:
+    """The body of a vector route, whose names may be camelCase or snake_case, as in protobuf's JSON; {} if empty."""
+    if not body.strip():
+        body = b"{}"
+    if not _SNAKE.search(body):
+        return decode_body(body, shape)
+    raw = _decode(body, "The request body", dict[str, Any])
+    raw = _camel(raw)
+    if isinstance(raw.get("vectors"), list):
+        raw["vectors"] = [_camel(vector) if isinstance(vector, dict) else vector for vector in raw["vectors"]]
+    try:
+        return msgspec.convert(raw, shape)
+    except msgspec.ValidationError as error:
+        raise InvalidArgument(f"The request body is wrong: {error}") from None
+
+
+def _camel(raw: dict[str, Any]) -> dict[str, Any]:
+    return {CAMEL.get(name, name): value for name, value in raw.items()}
 
 
 def decode_records(body: bytes) -> list[Any]:

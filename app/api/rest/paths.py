@@ -10,15 +10,17 @@ from urllib.parse import quote, unquote_to_bytes
 
 from app.errors import InvalidArgument
 
-_RECORDS = re.compile(rb"\A(?:https?://[^/]+)?(/records/namespaces/)(.+)(/(?:upsert|search))\Z", re.DOTALL)
+_NAMED = re.compile(
+    rb"\A(?:https?://[^/]+)?(?:(/records/namespaces/)(.+)(/(?:upsert|search))|(/namespaces/)(.+))\Z", re.DOTALL
+)
 
 
 def routable(raw_path: bytes, path: str) -> str:
     """The path to route on: as the server decoded it, but with a namespace as one encoded segment."""
-    found = _RECORDS.match(raw_path.partition(b"?")[0])
+    found = _NAMED.match(raw_path.partition(b"?")[0])
     if not found:
         return path
-    prefix, name, suffix = found.groups()
+    prefix, name, suffix = found.group(1) or found.group(4), found.group(2) or found.group(5), found.group(3) or b""
     return f"{prefix.decode()}{quote(unquote_to_bytes(name), safe='')}{suffix.decode()}"
 
 

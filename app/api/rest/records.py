@@ -22,11 +22,7 @@ async def upsert_records(
     limits: NamedDependency[LimitSettings],
 ) -> Response[bytes]:
     """Embed and store records, NDJSON, all or none."""
-    if len(body) > limits.upsert_bytes:
-        raise InvalidArgument(
-            f"The request body has {len(body)} bytes, which exceeds the maximum supported size of "
-            f"{limits.upsert_bytes} bytes"
-        )
+    limits.check_body(body)
     done = await records.upsert(index, name_in_path(namespace), decode_records(body))
     headers = {**wrote(done.lsn), **computed_by(done.models, done.truncated)}
     return Response(b"", status_code=201, headers=headers)
@@ -60,7 +56,8 @@ def _search(data: schemas.SearchRecordsRequest) -> Search:
     return Search(
         top_k=query.top_k,
         text=query.inputs.text if query.inputs else None,
-        vector=_vector(query.vector) if query.vector else None,
+        vector=query.vector.values if query.vector else None,
+        sparse=_sparse(query.vector) if query.vector else None,
         id=query.id,
         filter=query.filter,
         fields=data.fields,
@@ -70,13 +67,10 @@ def _search(data: schemas.SearchRecordsRequest) -> Search:
     )
 
 
-def _vector(vector: schemas.SearchRecordsVector) -> list[float]:
-    if vector.sparse_values or vector.sparse_indices:
-        raise InvalidArgument(
-            "Index configuration does not support sparse values - only indexes that are sparse or using "
-            "dotproduct are supported"
-        )
-    return vector.values or []
+def _sparse(vector: schemas.SearchRecordsVector) -> tuple[list[int], list[float]] | None:
+    if vector.sparse_indices is None and vector.sparse_values is None:
+        return None
+    return vector.sparse_indices or [], vector.sparse_values or []
 
 
 router = Router("/records/namespaces", route_handlers=[upsert_records, search_records])

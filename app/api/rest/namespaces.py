@@ -1,0 +1,68 @@
+"""The namespace routes: decode, call, encode."""
+
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Response, Router, delete, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, QueryParameter, RawBody
+
+from app.api.rest import vector_schemas as schemas
+from app.api.rest.bodies import decode_body
+from app.api.rest.headers import wrote
+from app.api.rest.paths import name_in_path
+from app.domain import NamespaceInfo
+from app.services.namespaces import Namespaces
+
+
+@get("/", operation_id="listNamespacesOperation")
+async def list_namespaces(
+    index: NamedDependency[str],
+    namespaces: NamedDependency[Namespaces],
+    prefix: Annotated[str | None, QueryParameter()] = None,
+    limit: Annotated[int | None, QueryParameter()] = None,
+    pagination_token: Annotated[str | None, QueryParameter(name="paginationToken")] = None,
+) -> schemas.ListNamespacesResponse:
+    """A page of namespaces."""
+    page = await namespaces.list(index, prefix, limit, pagination_token)
+    return schemas.ListNamespacesResponse(
+        [_description(info) for info in page.namespaces],
+        page.total,
+        schemas.Pagination(page.next) if page.next else None,
+    )
+
+
+@post("/", status_code=200, operation_id="createNamespace")
+async def create_namespace(
+    body: RawBody, index: NamedDependency[str], namespaces: NamedDependency[Namespaces]
+) -> Response[schemas.NamespaceDescription]:
+    """Make an empty namespace."""
+    data = decode_body(body, schemas.CreateNamespaceRequest)
+    schema = msgspec.to_builtins(data.schema) if data.schema else None
+    info, lsn = await namespaces.create(index, data.name, schema)
+    return Response(_description(info), headers=wrote(lsn))
+
+
+@get("/{namespace:str}", operation_id="describeNamespace")
+async def describe_namespace(
+    namespace: FromPath[str], index: NamedDependency[str], namespaces: NamedDependency[Namespaces]
+) -> schemas.NamespaceDescription:
+    """One namespace."""
+    return _description(await namespaces.describe(index, name_in_path(namespace)))
+
+
+@delete("/{namespace:str}", status_code=200, operation_id="deleteNamespace")
+async def delete_namespace(
+    namespace: FromPath[str], index: NamedDependency[str], namespaces: NamedDependency[Namespaces]
+) -> Response[dict[str, Any]]:
+    """Delete a namespace with its records."""
+    lsn = await namespaces.delete(index, name_in_path(namespace))
+    return Response({}, headers=wrote(lsn))
+
+
+def _description(info: NamespaceInfo) -> schemas.NamespaceDescription:
+    fields = schemas.IndexedFields(list(info.schema["fields"])) if info.schema else None
+    return schemas.NamespaceDescription(info.name, info.record_count, info.schema, fields)
+
+
+router = Router("/namespaces", route_handlers=[list_namespaces, create_namespace, describe_namespace, delete_namespace])

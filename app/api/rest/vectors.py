@@ -1,0 +1,221 @@
+"""The vector routes: decode, call, encode."""
+
+from typing import Annotated, Any
+
+import msgspec
+from litestar import MediaType, Request, Response, Router, delete, get, post
+from litestar.di import NamedDependency
+from litestar.params import QueryParameter, RawBody
+
+from app.api.rest import vector_schemas as schemas
+from app.api.rest.bodies import decode_vector_body
+from app.api.rest.headers import saw, wrote
+from app.domain import DEFAULT_NAMESPACE, Record
+from app.services.vectors import Fetched, RawQuery, RawVector, Vectors
+from app.settings import LimitSettings
+
+FIRST_VERSION_WITH_DEFAULT = "2025-04"
+"""From this API version on the statistics name the default namespace; before, it is the empty string."""
+
+OptionalText = Annotated[str | None, QueryParameter()]
+
+
+def _json(body: bytes, headers: dict[str, str]) -> Response[bytes]:
+    return Response(body, media_type=MediaType.JSON, headers=headers)
+
+
+@post("/vectors/upsert", status_code=200, operation_id="upsertVectors")
+async def upsert_vectors(
+    body: RawBody,
+    index: NamedDependency[str],
+    vectors: NamedDependency[Vectors],
+    limits: NamedDependency[LimitSettings],
+) -> Response[schemas.UpsertResponse]:
+    """Store vectors, all or none."""
+    limits.check_body(body)
+    data = decode_vector_body(body, schemas.UpsertRequest)
+    raw = [
+        RawVector(v.id, v.values, v.sparse_values.pair() if v.sparse_values else None, v.metadata) for v in data.vectors
+    ]
+    count, lsn = await vectors.upsert(index, data.namespace, raw)
+    return Response(schemas.UpsertResponse(count), headers=wrote(lsn))
+
+
+@post("/query", status_code=200, operation_id="queryVectors")
+async def query_vectors(
+    body: RawBody,
+    index: NamedDependency[str],
+    vectors: NamedDependency[Vectors],
+    limits: NamedDependency[LimitSettings],
+) -> Response[bytes]:
+    """The nearest vectors."""
+    data = decode_vector_body(body, schemas.QueryRequest)
+    sparse = data.sparse_vector.pair() if data.sparse_vector else None
+    raw = RawQuery(data.top_k, data.vector, sparse, data.id or None, data.filter, data.include_values)
+    found = await vectors.query(index, data.namespace, raw)
+    matches = [
+        schemas.StoredVector(
+            match.id,
+            match.score,
+            schemas.numbers(match.vector) if match.vector is not None else None,
+            schemas.stored_sparse(match.sparse),
+            (match.metadata or None) if data.include_metadata else None,
+        )
+        for match in found.matches
+    ]
+    answer = schemas.QueryResponse(matches, data.namespace, schemas.ReadUsage(found.read_units))
+    return _json(schemas.encoded(answer, limits.result_bytes), saw(found.lsn))
+
+
+@get("/vectors/fetch", operation_id="fetchVectors")
+async def fetch_vectors(
+    index: NamedDependency[str],
+    vectors: NamedDependency[Vectors],
+    limits: NamedDependency[LimitSettings],
+    ids: Annotated[list[str] | None, QueryParameter()] = None,
+    namespace: OptionalText = None,
+) -> Response[bytes]:
+    """Vectors by id."""
+    found = await vectors.fetch(index, namespace or "", ids or [])
+    return _fetched(found, namespace or "", limits)
+
+
+@post("/vectors/fetch_by_metadata", status_code=200, operation_id="fetch_vectors_by_metadata")
+async def fetch_by_metadata(
+    body: RawBody,
+    index: NamedDependency[str],
+    vectors: NamedDependency[Vectors],
+    limits: NamedDependency[LimitSettings],
+) -> Response[bytes]:
+    """A page of the vectors a filter keeps."""
+    data = decode_vector_body(body, schemas.FetchByMetadataRequest)
+    found = await vectors.fetch_by_metadata(index, data.namespace, data.filter, data.limit, data.pagination_token)
+    return _fetched(found, data.namespace, limits)
+
+
+def _fetched(found: Fetched, namespace: str, limits: LimitSettings) -> Response[bytes]:
+    answer = schemas.FetchResponse(
+        {record.id: _stored(record) for record in found.records},
+        namespace,
+        schemas.ReadUsage(found.read_units),
+        schemas.Pagination(found.next) if found.next else None,
+    )
+    return _json(schemas.encoded(answer, limits.result_bytes), saw(found.lsn))
+
+
+def _stored(record: Record) -> schemas.StoredVector:
+    values = schemas.numbers(record.vector) if record.vector is not None else None
+    return schemas.StoredVector(
+        record.id,
+        values=values,
+        sparse_values=schemas.stored_sparse(record.sparse),
+        metadata=record.metadata or None,
+    )
+
+
+@get("/vectors/list", operation_id="listVectors")
+async def list_vectors(
+    index: NamedDependency[str],
+    vectors: NamedDependency[Vectors],
+    prefix: OptionalText = None,
+    limit: Annotated[int | None, QueryParameter()] = None,
+    pagination_token: Annotated[str | None, QueryParameter(name="paginationToken")] = None,
+    namespace: OptionalText = None,
+) -> Response[schemas.ListResponse]:
+    """A page of ids."""
+    found = await vectors.list(index, namespace or "", prefix, limit, pagination_token)
+    answer = schemas.ListResponse(
+        [schemas.ListItem(record.id) for record in found.records],
+        namespace or "",
+        schemas.ReadUsage(found.read_units),
+        schemas.Pagination(found.next) if found.next else None,
+    )
+    return Response(answer, headers=saw(found.lsn))
+
+
+@post("/vectors/update", status_code=200, operation_id="updateVector")
+async def update_vector(
+    body: RawBody, index: NamedDependency[str], vectors: NamedDependency[Vectors]
+) -> Response[schemas.UpdateResponse]:
+    """Change one record, or the fields of those a filter keeps."""
+    data = decode_vector_body(body, schemas.UpdateRequest)
+    sparse = data.sparse_values.pair() if data.sparse_values else None
+    raw = RawVector(data.id, data.values, sparse, data.set_metadata)
+    matched, lsn = await vectors.update(index, data.namespace, data.id or None, raw, data.filter, data.dry_run)
+    answer = schemas.UpdateResponse(matched if data.filter is not None else None)
+    return Response(answer, headers={} if data.dry_run else wrote(lsn))
+
+
+async def _delete(body: bytes, index: str, vectors: Vectors) -> Response[dict[str, Any]]:
+    data = decode_vector_body(body, schemas.DeleteRequest)
+    lsn = await vectors.delete(index, data.namespace, data.ids, data.filter, data.delete_all)
+    return Response({}, status_code=200, headers=wrote(lsn))
+
+
+@post("/vectors/delete", status_code=200, operation_id="deleteVectors")
+async def delete_vectors(
+    body: RawBody, index: NamedDependency[str], vectors: NamedDependency[Vectors]
+) -> Response[dict[str, Any]]:
+    """Delete by ids, by filter, or everything."""
+    return await _delete(body, index, vectors)
+
+
+@delete("/vectors/delete", status_code=200, operation_id="deleteVectorsByDelete")
+async def delete_vectors_by_delete(
+    body: RawBody, index: NamedDependency[str], vectors: NamedDependency[Vectors]
+) -> Response[dict[str, Any]]:
+    """The same by the method DELETE."""
+    return await _delete(body, index, vectors)
+
+
+async def _stats(
+    request: Request[Any, Any, Any], body: bytes, index: str, vectors: Vectors
+) -> schemas.IndexDescription:
+    data = decode_vector_body(body, schemas.DescribeIndexStatsRequest)
+    spec, counts = await vectors.stats(index, data.filter)
+    version = request.headers.get("x-pinecone-api-version", FIRST_VERSION_WITH_DEFAULT)
+    old = version < FIRST_VERSION_WITH_DEFAULT
+    return schemas.IndexDescription(
+        namespaces={
+            "" if old and name == DEFAULT_NAMESPACE else name: schemas.NamespaceSummary(count)
+            for name, count in counts.items()
+        },
+        index_fullness=0.0,
+        total_vector_count=sum(counts.values()),
+        metric=spec.metric,
+        vector_type="sparse" if spec.sparse else "dense",
+        dimension=msgspec.UNSET if spec.sparse else spec.dimension,
+    )
+
+
+@post("/describe_index_stats", status_code=200, operation_id="describeIndexStats")
+async def describe_index_stats(
+    request: Request[Any, Any, Any], body: RawBody, index: NamedDependency[str], vectors: NamedDependency[Vectors]
+) -> schemas.IndexDescription:
+    """What the index is, and how many records each namespace has."""
+    return await _stats(request, body, index, vectors)
+
+
+@get("/describe_index_stats", operation_id="describeIndexStatsByGet")
+async def describe_index_stats_by_get(
+    request: Request[Any, Any, Any], index: NamedDependency[str], vectors: NamedDependency[Vectors]
+) -> schemas.IndexDescription:
+    """The same by the method GET."""
+    return await _stats(request, b"", index, vectors)
+
+
+router = Router(
+    "/",
+    route_handlers=[
+        upsert_vectors,
+        query_vectors,
+        fetch_vectors,
+        fetch_by_metadata,
+        list_vectors,
+        update_vector,
+        delete_vectors,
+        delete_vectors_by_delete,
+        describe_index_stats,
+        describe_index_stats_by_get,
+    ],
+)

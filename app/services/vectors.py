@@ -1,0 +1,226 @@
+"""The vectors service: records with vectors of the caller's own."""
+
+from collections.abc import Sequence
+from math import ceil
+from typing import Any
+
+import msgspec
+
+from app import filters
+from app.domain import Change, IndexSpec, Match, Metadata, Page, QueryPlan, Record, Selection, SparseVector
+from app.errors import InvalidArgument
+from app.services import pages, validation
+from app.services.indexes import Indexes
+from app.settings import LimitSettings
+from app.storage.engine import Engine
+
+GIGABYTE = 1_000_000_000
+RECORDS_PER_READ_UNIT = 10
+FETCH_PAGE = 100
+
+
+class RawVector(msgspec.Struct, frozen=True):
+    """A vector as a client sent it, decoded and not yet checked. sparse: indices and values."""
+
+    id: Any
+    values: list[float] | None = None
+    sparse: tuple[list[int], list[float]] | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class RawQuery(msgspec.Struct, frozen=True):
+    """A query as a client sent it."""
+
+    top_k: int
+    vector: list[float] | None = None
+    sparse: tuple[list[int], list[float]] | None = None
+    id: str | None = None
+    filter: dict[str, Any] | None = None
+    include_values: bool = False
+
+
+class Queried(msgspec.Struct, frozen=True):
+    """matches: best first."""
+
+    matches: list[Match]
+    read_units: int
+    lsn: int
+
+
+class Fetched(msgspec.Struct, frozen=True):
+    """records: by id. next: the token of the next page, or None on the last one."""
+
+    records: list[Record]
+    read_units: int
+    lsn: int
+    next: str | None = None
+
+
+class Vectors:
+    """Every operation on vectors, on every index of an installation."""
+
+    def __init__(self, engine: Engine, indexes: Indexes, limits: LimitSettings) -> None:
+        self._engine, self._indexes, self._limits = engine, indexes, limits
+
+    async def upsert(self, index: str, namespace: str, vectors: Sequence[RawVector]) -> tuple[int, int]:
+        """Store the vectors, all or none; how many, and the LSN. Raises InvalidArgument before anything is stored."""
+        spec, name = self._indexes.spec(index), validation.namespace_name(namespace)
+        if not vectors:
+            raise InvalidArgument("The request holds no vectors")
+        most = self._limits.vectors_per_upsert
+        if len(vectors) > most:
+            raise InvalidArgument(
+                f"Batch size exceeds {most}: the request holds {len(vectors)} vectors, which exceeds the maximum "
+                "supported size"
+            )
+        records = [self._record(spec, place, raw) for place, raw in enumerate(vectors, start=1)]
+        return len(records), await self._engine.upsert(index, name, records)
+
+    def _record(self, spec: IndexSpec, place: int, raw: RawVector) -> Record:
+        id = validation.record_id(raw.id, f"Vector {place}")
+        try:
+            sparse = self._sparse(raw.sparse, spec)
+            vector = None
+            if raw.values or not spec.sparse:
+                vector = validation.dense_vector(raw.values or [], spec)
+            elif sparse is None:
+                raise InvalidArgument("Sparse vectors must contain at least one value")
+        except InvalidArgument as error:
+            raise InvalidArgument(f"{error.message} (vector '{id}')") from None
+        fields = validation.metadata(raw.metadata or {}, f"Vector '{id}'", self._limits.metadata_bytes)
+        return Record(id, vector, fields, sparse)
+
+    def _sparse(self, raw: tuple[list[int], list[float]] | None, spec: IndexSpec) -> SparseVector | None:
+        return None if raw is None else validation.sparse_vector(*raw, spec, self._limits.sparse_terms)
+
+    async def query(self, index: str, namespace: str, raw: RawQuery) -> Queried:
+        """The nearest vectors. Raises InvalidArgument."""
+        spec, name = self._indexes.spec(index), validation.namespace_name(namespace)
+        if not 1 <= raw.top_k <= self._limits.top_k:
+            raise InvalidArgument(f"topK must be between 1 and {self._limits.top_k}, got {raw.top_k}")
+        if raw.id is not None:
+            validation.record_id(raw.id, "The query")
+            if raw.sparse is not None:
+                raise InvalidArgument("Cannot provide both 'ID' and 'sparse_vector' at the same time")
+            if raw.vector:
+                raise InvalidArgument("Cannot provide both 'ID' and 'vector' at the same time")
+        elif not raw.vector and raw.sparse is None:
+            raise InvalidArgument("The query needs one of 'vector', 'sparseVector' and 'id'")
+        sparse = self._sparse(raw.sparse, spec)
+        vector = validation.dense_vector(raw.vector, spec) if raw.vector else None
+        if sparse is not None and vector is None:
+            validation.needs_dense(spec)
+        condition = filters.parse(raw.filter) if raw.filter is not None else None
+        plan = QueryPlan(raw.top_k, vector, sparse, raw.id, condition, raw.include_values)
+        answer = await self._engine.query(index, name, plan)
+        return Queried(answer.matches, max(1, ceil(answer.namespace_bytes / GIGABYTE)), answer.lsn)
+
+    async def fetch(self, index: str, namespace: str, ids: Sequence[str]) -> Fetched:
+        """The records with these ids; unknown ones are left out."""
+        self._indexes.spec(index)
+        name = validation.namespace_name(namespace)
+        if not ids:
+            raise InvalidArgument("The request names no ids")
+        self._check_ids(ids, self._limits.fetch_ids)
+        wanted = list(dict.fromkeys(ids))
+        found = await self._engine.page(index, name, Selection(ids=wanted), limit=len(wanted))
+        return Fetched(found.records, _fetch_units(len(found.records)), found.lsn)
+
+    async def fetch_by_metadata(
+        self, index: str, namespace: str, raw_filter: Any, limit: int | None, token: str | None
+    ) -> Fetched:
+        """A page of the records a filter keeps, by id."""
+        self._indexes.spec(index)
+        name = validation.namespace_name(namespace)
+        selection = Selection(filter=self._filter(raw_filter, "Fetch"))
+        size = pages.limit(limit, FETCH_PAGE, self._limits.fetch_page)
+        after = pages.read(token) if token else ""
+        found = await self._engine.page(index, name, selection, size, after)
+        return Fetched(found.records, _fetch_units(len(found.records)), found.lsn, _next(found))
+
+    async def list(
+        self, index: str, namespace: str, prefix: str | None, limit: int | None, token: str | None
+    ) -> Fetched:
+        """A page of ids, in byte order."""
+        self._indexes.spec(index)
+        name = validation.namespace_name(namespace)
+        if prefix and not prefix.isascii():
+            raise InvalidArgument("The prefix must be ASCII, as ids are")
+        size = pages.limit(limit, self._limits.list_page, self._limits.list_page)
+        after = pages.read(token, prefix) if token else ""
+        found = await self._engine.page(index, name, Selection(), size, after, prefix or "", whole=False)
+        return Fetched(found.records, 1, found.lsn, _next(found, prefix))
+
+    async def update(
+        self, index: str, namespace: str, id: str | None, raw: RawVector, raw_filter: Any, dry_run: bool
+    ) -> tuple[int, int]:
+        """Change one record by id, or the fields of those a filter keeps; how many, and the LSN.
+
+        An unknown id changes nothing. dry_run only counts.
+        """
+        spec, name = self._indexes.spec(index), validation.namespace_name(namespace)
+        if (id is None) == (raw_filter is None):
+            raise InvalidArgument("An update needs either 'id' or 'filter'")
+        if raw_filter is not None and (raw.values or raw.sparse is not None):
+            raise InvalidArgument("Update by metadata request does not support updating vector values.")
+        if id is not None:
+            selection = Selection(ids=[validation.record_id(id, "The update")])
+        else:
+            selection = Selection(filter=self._filter(raw_filter, "Update"))
+        fields = validation.metadata(raw.metadata or {}, "The update", self._limits.metadata_bytes)
+        change = Change(
+            validation.dense_vector(raw.values, spec) if raw.values else None,
+            self._sparse(raw.sparse, spec),
+            fields or None,
+        )
+        if dry_run:
+            return await self._engine.count(index, name, selection), 0
+
+        def check(record_id: str, merged: Metadata) -> None:
+            validation.metadata(merged, f"Vector '{record_id}'", self._limits.metadata_bytes)
+
+        return await self._engine.update(index, name, selection, change, check, self._limits.update_records)
+
+    async def delete(
+        self, index: str, namespace: str, ids: Sequence[str] | None, raw_filter: Any, everything: bool
+    ) -> int:
+        """Delete by ids, by filter or everything; the LSN. Raises NotFound without the namespace."""
+        self._indexes.spec(index)
+        name = validation.namespace_name(namespace)
+        if (bool(ids), raw_filter is not None, everything).count(True) != 1:
+            raise InvalidArgument("A delete needs exactly one of 'ids', 'filter' and 'deleteAll'")
+        if ids:
+            self._check_ids(ids, self._limits.delete_ids)
+            selection = Selection(ids=list(dict.fromkeys(ids)))
+        else:
+            selection = Selection() if everything else Selection(filter=self._filter(raw_filter, "Delete"))
+        return await self._engine.delete(index, name, selection)
+
+    async def stats(self, index: str, raw_filter: Any) -> tuple[IndexSpec, dict[str, int]]:
+        """What the index is, and how many records each namespace has."""
+        spec = self._indexes.spec(index)
+        if raw_filter:
+            raise InvalidArgument(
+                "Serverless and Starter indexes do not support describing index stats with metadata filtering."
+            )
+        return spec, await self._engine.counts(index)
+
+    def _check_ids(self, ids: Sequence[str], most: int) -> None:
+        if len(ids) > most:
+            raise InvalidArgument(f"The request names {len(ids)} ids; at most {most} are allowed")
+        for id in ids:
+            validation.record_id(id, "The request")
+
+    def _filter(self, raw: Any, what: str) -> filters.Condition:
+        condition = filters.parse(raw if raw is not None else {})
+        if condition is None:
+            raise InvalidArgument(f"{what} with empty metadata filter is not allowed")
+        return condition
+
+
+def _fetch_units(records: int) -> int:
+    return max(1, ceil(records / RECORDS_PER_READ_UNIT))
+
+
+def _next(page: Page, prefix: str | None = None) -> str | None:
+    return pages.token(page.records[-1].id, prefix) if page.more else None
