@@ -1,5 +1,6 @@
 # docker build -t pinyon .
-# docker run --rm -p 127.0.0.1:5080:5080 -v pinyon-data:/data -e PINYON_SERVER_INSECURE=true pinyon
+# docker run --rm --stop-timeout 35 -p 127.0.0.1:5080:5080 -v pinyon-data:/data \
+#     -v pinyon-weights:/pinyon/models/weights -e PINYON_SERVER_INSECURE=true pinyon
 #
 # Inside the container Pinyon listens on every address, and there are no API keys yet: it refuses to start until you say
 # PINYON_SERVER_INSECURE=true. Publish the port on 127.0.0.1 only, as above, or put something before it that keeps

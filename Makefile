@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 # Quiet, unless something goes wrong.
 LOGGED := > .venv/setup.log 2>&1 || { cat .venv/setup.log; exit 1; }
 
-.PHONY: setup serve test test-slow lint clean
+.PHONY: setup serve doctor test test-slow lint clean
 
 setup: .venv/ready
 
@@ -29,6 +29,9 @@ setup: .venv/ready
 
 serve: setup
 	@exec $(BIN)/pinyon serve --config $(CONFIG)
+
+doctor: setup
+	@$(BIN)/pinyon doctor --config $(CONFIG)
 
 test: setup
 	$(BIN)/pytest -m "not slow"

@@ -9,6 +9,8 @@ from typing import Any
 
 from app.errors import PinyonError
 
+VERSION = "0.1.0"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status. Errors of our own family are one sentence on stderr, and status 1."""
@@ -27,32 +29,33 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pinyon", description="A self-hosted search service that speaks Pinecone's API."
     )
+    parser.add_argument("--version", action="version", version=f"pinyon {VERSION}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     serve = commands.add_parser("serve", help="run the server")
     serve.set_defaults(run=_serve)
-    _add_settings(serve)
+    _add_settings(serve, "server", "storage", "models", "limits")
     doctor = commands.add_parser("doctor", help="what this installation has, what is missing, how to get it")
     doctor.set_defaults(run=_doctor)
-    _add_settings(doctor)
+    _add_settings(doctor, "storage", "models")
     models = commands.add_parser("models", help="the machine-learning models").add_subparsers(
         required=True, metavar="ACTION"
     )
     listing = models.add_parser("list", help="every model, and who answers to it here")
     listing.set_defaults(run=_models_list)
-    _add_settings(listing)
+    _add_settings(listing, "models")
     pull = models.add_parser("pull", help="fetch a model's weights from the Hugging Face hub")
-    pull.add_argument("name", metavar="NAME")
+    pull.add_argument("name", metavar="NAME", help="a model of `pinyon models list`")
     pull.set_defaults(run=_models_pull)
-    _add_settings(pull)
+    _add_settings(pull, "models")
     return parser
 
 
-def _add_settings(parser: argparse.ArgumentParser) -> None:
+def _add_settings(parser: argparse.ArgumentParser, *sections: str) -> None:
     from app.settings import table
 
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings file (TOML)")
     for row in table():
-        if not row.simple:
+        if not row.simple or row.section not in sections:
             continue
         if row.type is bool:
             parser.add_argument(
@@ -60,7 +63,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
             )
         else:
             help_text = f"{row.sentence} (default: {row.default})".replace("%", "%%")
-            parser.add_argument(row.flag, dest=row.key, metavar=row.key.rsplit("_", 1)[-1].upper(), help=help_text)
+            parser.add_argument(row.flag, dest=row.key, metavar=row.key.upper(), help=help_text)
 
 
 def _settings(options: argparse.Namespace) -> Any:
@@ -68,7 +71,7 @@ def _settings(options: argparse.Namespace) -> Any:
 
     from app.settings import load, table
 
-    flags = {row.key: value for row in table() if row.simple and (value := getattr(options, row.key)) is not None}
+    flags = {row.key: value for row in table() if row.simple and (value := getattr(options, row.key, None)) is not None}
     # Only `pinyon models pull` may use the network: said before any hub library is imported, which reads it then.
     os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1")
     return load(options.config, os.environ, flags)
@@ -83,6 +86,7 @@ def _serve(options: argparse.Namespace) -> int:
 def _doctor(options: argparse.Namespace) -> int:
     from app.doctor import examine
 
+    print(f"settings: {options.config or 'the defaults; name your file with --config'}")
     findings = examine(_settings(options))
     for finding in findings:
         print(finding)

@@ -24,7 +24,10 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")] = 5080
     insecure: Annotated[
         bool,
-        Meta(description="Allow listening on other addresses than loopback, although there are no API keys."),
+        Meta(
+            description="Serve other addresses, host names and web pages than this machine's own, "
+            "although there are no API keys."
+        ),
     ] = False
     shutdown_grace_s: Annotated[
         float, Meta(ge=0, description="Seconds that requests in flight get to finish after SIGTERM.")
@@ -220,7 +223,8 @@ def load(
     settings = _convert(raw, f"the settings file {config}", strict=True)
     by_variable = {row.variable: row for row in table() if row.simple}
     for name, text in (environ or {}).items():
-        if not name.startswith("PINYON_"):
+        # Other variables may begin with PINYON_ too: Kubernetes makes PINYON_PORT for a service of that name.
+        if not name.startswith(tuple(f"PINYON_{section.upper()}_" for section in SECTIONS)):
             continue
         if name not in by_variable:
             raise FailedPrecondition(f"Unknown variable {name}; known are {', '.join(sorted(by_variable))}")

@@ -1,12 +1,12 @@
 """Relevance and latency over HTTP, as a client sees them, on collections in BEIR layout.
 
-    pinyon serve --config config/quickstart.toml &
-    python benchmarks/beir_http.py PATH/TO/COLLECTION [...] --url http://localhost:5080
+    .venv/bin/pinyon serve --config config/quickstart.toml &
+    .venv/bin/python benchmarks/beir_http.py PATH/TO/COLLECTION [...] --url http://localhost:5080
 
-A collection is a folder with corpus.jsonl (_id, title, text), queries.jsonl (_id, text) and qrels.tsv (query-id,
-corpus-id, score; with a header). Documents are title, newline, text, upserted in batches of 96; every judged query is
-searched twice, dense, and dense with the best hits reranked. Prints nDCG@10 (exponential gains: Burges et al. 2005),
-recall@100 of the dense search, and the times of a request in milliseconds.
+A collection is a folder with corpus.jsonl (_id, title, text), queries.jsonl (_id, text) and qrels.tsv or
+qrels/test.tsv (query-id, corpus-id, score; with a header). Documents are title, newline, text, in batches of 96;
+every judged query is searched twice, dense, and dense with the best hits reranked. Prints nDCG@10 (exponential gains:
+Burges et al. 2005), recall@100 of the dense search, and the times of a request in milliseconds.
 """
 
 import argparse
@@ -48,7 +48,8 @@ def read(folder: Path) -> tuple[list[dict[str, str]], dict[str, str], Judgements
     records = [{"_id": id, "chunk_text": text} for id, text in texts if text]
     queries = {q["_id"]: q["text"] for q in map(json.loads, lines(folder / "queries.jsonl"))}
     grades: Judgements = {}
-    for line in lines(folder / "qrels.tsv")[1:]:
+    judged = folder / "qrels.tsv"
+    for line in lines(judged if judged.exists() else folder / "qrels" / "test.tsv")[1:]:
         query, document, grade = line.split("\t")
         grades.setdefault(query, {})[document] = int(grade)
     return records, {id: text for id, text in queries.items() if id in grades}, grades

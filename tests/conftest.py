@@ -5,18 +5,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
-os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1")  # before any hub library is imported
+# Before any hub library is imported: no network, and none of the weights this machine may have.
+os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_HUB_CACHE="/nonexistent")
 
 import httpx
 import pytest
 
 from tests.running import RunningServer, config, plain_config
-
-
-def pytest_configure() -> None:
-    for name in [name for name in os.environ if name.startswith("PINYON_")]:
-        del os.environ[name]  # the tests say themselves what they set
-
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 

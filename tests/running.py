@@ -1,10 +1,13 @@
 """A real Pinyon in a process of its own, as users run it."""
 
+import atexit
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from queue import Empty, Queue
@@ -13,6 +16,18 @@ from threading import Thread
 import httpx
 
 PROJECT = Path(__file__).parent.parent
+
+MODELS = Path(tempfile.mkdtemp(prefix="pinyon-models-"))
+"""A models folder with the catalogue and no weights, whatever this machine has."""
+shutil.copy(PROJECT / "models" / "manifest.toml", MODELS)
+atexit.register(shutil.rmtree, MODELS, ignore_errors=True)
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The environment of a Pinyon under test: no settings and no weights of whoever runs the tests."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("PINYON_")}
+    return {**own, "PINYON_MODELS_MODELS_DIR": str(MODELS), "HF_HUB_CACHE": str(MODELS / "hub"), **more}
+
 
 QUICKSTART = """
 [models]
@@ -48,15 +63,15 @@ class RunningServer:
     def __init__(self, config: Path, data_dir: Path, *options: str, wait: bool = True) -> None:
         self.output: list[str] = []
         self._lines: Queue[str | None] = Queue()
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PINYON_")}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "app", "serve", "--config", config, "--data-dir", data_dir, "--port", "0", *options],
             cwd=PROJECT,
-            env={**environment, "PYTHONUNBUFFERED": "1"},
+            env=environment(PYTHONUNBUFFERED="1"),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
+        atexit.register(self.process.kill)  # for tests that fail before they stop it
         self._reader = Thread(target=self._read, daemon=True)
         self._reader.start()
         self.url = re.findall(r"http://\S+", self.wait_for("is starting on"))[0]

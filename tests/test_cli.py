@@ -1,25 +1,26 @@
 """The `pinyon` command as a user types it."""
 
-import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from tests.running import PROJECT, RunningServer, config
+from tests.running import PROJECT, RunningServer, config, environment
 
 
-def pinyon(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    own = {name: value for name, value in os.environ.items() if not name.startswith("PINYON_")}
-    return subprocess.run(
-        [sys.executable, "-m", "app", *map(str, arguments)],
-        cwd=PROJECT,
-        env={**own, **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+def pinyon(*arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        variables.setdefault("PINYON_STORAGE_DATA_DIR", folder + "/data")
+        return subprocess.run(
+            [sys.executable, "-m", "app", *map(str, arguments)],
+            cwd=PROJECT,
+            env=environment(**variables),
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
 
 
 def test_help_names_the_commands() -> None:

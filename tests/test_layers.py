@@ -71,6 +71,15 @@ def test_storage_and_models_do_not_know_each_other() -> None:
                 assert not any(found.startswith(other) for found in imports(path)), name
 
 
+CONCRETE = {"sqlite_engine", "torch_backend", "hash_backend", "late_interaction", "token_cache"}
+
+
+def test_only_two_places_pick_concrete_classes() -> None:
+    for name, path in modules().items():
+        if name not in ("app.server", "app.inference.catalog") and name.rpartition(".")[2] not in CONCRETE:
+            assert not CONCRETE & {found.rpartition(".")[2] for found in imports(path)}, name
+
+
 def test_models_and_config_are_folders_of_data_not_packages() -> None:
     for folder in ("models", "config"):
         assert not list((APP.parent / folder).rglob("*.py"))

@@ -1,6 +1,6 @@
 """The official Pinecone client, unmodified, against the quick start's server."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -107,3 +107,75 @@ async def test_the_asynchronous_client_works_too(minilm_server: RunningServer, n
         await index.upsert_records(namespace=namespace, records=APPLES)
         found = await index.search(namespace=namespace, top_k=4, inputs={"text": "Disease prevention"}, rerank=RERANK)
         assert ids(found) == ["rec3", "rec4"]
+
+
+VECTORS = [
+    {"id": "a", "values": [1.0, 0.0], "metadata": {"genre": "drama", "year": 2019, "tags": ["x", "y"]}},
+    {"id": "b", "values": [0.8, 0.6], "metadata": {"genre": "comedy", "year": 2020}},
+    {"id": "c", "values": [0.0, 1.0], "metadata": {"genre": "drama", "year": 2021}},
+]
+
+
+@pytest.fixture
+def vectors(plain_servers: Callable[[str], RunningServer], namespace: str) -> Iterator[Any]:
+    with Pinecone(api_key="anything").Index(host=plain_servers("cosine").url) as index:
+        assert index.upsert(vectors=VECTORS, namespace=namespace).upserted_count == 3
+        yield index
+
+
+def test_vectors_are_queried_fetched_and_listed(vectors: Any, namespace: str) -> None:
+    found = vectors.query(vector=[1.0, 0.0], top_k=2, namespace=namespace, include_values=True, include_metadata=True)
+    assert [match.id for match in found.matches] == ["a", "b"]
+    assert found.matches[0].score == pytest.approx(1.0)
+    assert list(found.matches[0].values) == [1.0, 0.0]
+    assert found.matches[1].metadata == {"genre": "comedy", "year": 2020}
+    assert found.usage.read_units == 1
+    kept = vectors.query(vector=[1.0, 0.0], top_k=3, namespace=namespace, filter={"year": {"$gte": 2020}})
+    assert [match.id for match in kept.matches] == ["b", "c"]
+    assert set(vectors.fetch(ids=["a", "nobody"], namespace=namespace).vectors) == {"a"}
+    by_metadata = vectors.fetch_by_metadata(filter={"genre": {"$eq": "drama"}}, namespace=namespace)
+    assert set(by_metadata.vectors) == {"a", "c"}
+    assert sorted(
+        str(getattr(item, "id", item)) for page in vectors.list(namespace=namespace, limit=2) for item in page
+    ) == ["a", "b", "c"]
+    assert vectors.describe_index_stats().namespaces[namespace].vector_count == 3
+
+
+def test_vectors_are_updated_and_deleted(vectors: Any, namespace: str) -> None:
+    vectors.update(id="a", set_metadata={"genre": "mystery"}, namespace=namespace)
+    assert vectors.fetch(ids=["a"], namespace=namespace).vectors["a"].metadata["genre"] == "mystery"
+    counted = vectors.update(filter={"genre": "drama"}, set_metadata={"old": True}, namespace=namespace, dry_run=True)
+    assert counted.matched_records == 1
+    vectors.delete(ids=["b"], namespace=namespace)
+    vectors.delete(filter={"genre": {"$eq": "mystery"}}, namespace=namespace)
+    assert set(vectors.fetch(ids=["a", "b", "c"], namespace=namespace).vectors) == {"c"}
+    vectors.delete(delete_all=True, namespace=namespace)
+    assert vectors.query(vector=[1.0, 0.0], top_k=3, namespace=namespace).matches == []
+    with pytest.raises(NotFoundError, match="Namespace not found"):
+        vectors.delete(ids=["a"], namespace=namespace + "-never")
+
+
+def test_namespaces_are_managed(vectors: Any, namespace: str) -> None:
+    vectors.create_namespace(name=namespace + "-made", schema={"fields": {"genre": {"filterable": True}}})
+    assert vectors.describe_namespace(name=namespace + "-made").record_count == 0
+    page = vectors.list_namespaces_paginated(prefix=namespace, limit=100)
+    assert [one.name for one in page.namespaces] == [namespace, namespace + "-made"]
+    vectors.delete_namespace(name=namespace)
+    with pytest.raises(NotFoundError):
+        vectors.describe_namespace(name=namespace)
+
+
+def test_sparse_vectors_are_served(plain_servers: Callable[[str], RunningServer], namespace: str) -> None:
+    with Pinecone(api_key="anything").Index(host=plain_servers("sparse").url) as index:
+        rows = [{"id": str(n), "sparse_values": {"indices": [n, 100], "values": [1.0, n + 0.5]}} for n in range(3)]
+        index.upsert(vectors=rows, namespace=namespace)
+        found = index.query(sparse_vector={"indices": [100], "values": [2.0]}, top_k=2, namespace=namespace)
+        assert [(match.id, match.score) for match in found.matches] == [("2", 5.0), ("1", 3.0)]
+
+
+def test_one_query_over_many_namespaces(vectors: Any, namespace: str) -> None:
+    others = [f"{namespace}-{n}" for n in range(10)]
+    for n, other in enumerate(others):
+        vectors.upsert(vectors=[{"id": f"v{n}", "values": [1.0, n / 10]}], namespace=other)
+    found = vectors.query_namespaces(vector=[1.0, 0.0], namespaces=others, metric="cosine", top_k=3)
+    assert [match.id for match in found.matches] == ["v0", "v1", "v2"]

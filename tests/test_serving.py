@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.running import PROJECT, RunningServer, config
+from tests.running import PROJECT, RunningServer, config, environment
 
 UPSERT, SEARCH = "/records/namespaces/demo/upsert", "/records/namespaces/demo/search"
 
@@ -24,7 +24,7 @@ def test_the_banner_says_what_is_served_and_the_curl_line_works(minilm_server: R
     assert "index    quickstart: 384 dimensions, cosine" in text
     assert "field 'chunk_text' embedded by all-MiniLM-L6-v2" in text
     assert "bge-reranker-v2-m3: STAND-IN, answered by pinyon-late-interaction" in text
-    assert re.search(r"data     /\S+/data", text)
+    assert re.search(r"data     /\S+/data\n", text)
     done = subprocess.run(text[text.index("curl ") :].splitlines()[0], shell=True, capture_output=True, text=True)
     assert '"_id":"a"' in done.stdout, done
 
@@ -68,7 +68,7 @@ def test_the_data_is_still_there_after_a_restart(tmp_path: Path) -> None:
 
 def test_requests_in_flight_finish_and_nothing_new_is_taken(tmp_path: Path) -> None:
     server = RunningServer(config(tmp_path, "all-MiniLM-L6-v2"), tmp_path / "data")
-    rows = [{"_id": f"r{n}", "chunk_text": "word " * 250} for n in range(96)]  # some seconds of work
+    rows = [{"_id": f"r{n}", "chunk_text": f"{n} " + "word " * 250} for n in range(96)]  # some seconds of work
     answers: list[httpx.Response] = []
 
     def send() -> None:
@@ -81,18 +81,20 @@ def test_requests_in_flight_finish_and_nothing_new_is_taken(tmp_path: Path) -> N
     with server.client() as client:  # the upsert has arrived once a search has to wait behind it
         client.post(SEARCH, json={"query": {"inputs": {"text": "x"}, "top_k": 1}})
     server.process.send_signal(signal.SIGTERM)
+    with pytest.raises(ConnectionRefusedError):
+        while True:
+            socket.create_connection((host, int(port))).close()
+    assert sender.is_alive(), "the request had been answered before anything could be refused"
     sender.join(60)
     assert [answer.status_code for answer in answers] == [201]
     assert server.ended() == 0
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection((host, int(port)))
 
 
 def test_a_second_server_on_the_same_data_says_who_holds_it(hash_server: RunningServer, tmp_path: Path) -> None:
     folder = tmp_path / "data"
     server = RunningServer(config(tmp_path), folder)
     command = [sys.executable, "-m", "app", "serve", "--port", "0", "--data-dir", str(folder)]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=PROJECT, env=environment(), capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert f"in use by another Pinyon (process {server.process.pid}, since " in done.stderr
     assert server.stop() == 0
@@ -101,7 +103,7 @@ def test_a_second_server_on_the_same_data_says_who_holds_it(hash_server: Running
 def test_a_busy_port_is_named(hash_server: RunningServer, tmp_path: Path) -> None:
     port = hash_server.url.rpartition(":")[2]
     command = [sys.executable, "-m", "app", "serve", "--port", port, "--data-dir", str(tmp_path)]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=PROJECT, env=environment(), capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert f"Cannot listen on 127.0.0.1:{port}: Address already in use" in done.stderr
 
@@ -111,7 +113,12 @@ def test_settings_that_differ_from_the_index_on_disk_are_refused(tmp_path: Path)
     path = config(tmp_path, metric="dotproduct")
     command = [sys.executable, "-m", "app", "serve", "--config", str(path), "--port", "0"]
     done = subprocess.run(
-        [*command, "--data-dir", str(tmp_path / "data")], cwd=PROJECT, capture_output=True, text=True, timeout=60
+        [*command, "--data-dir", str(tmp_path / "data")],
+        cwd=PROJECT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 1
     assert "metric is cosine on disk and dotproduct in the settings" in done.stderr
@@ -160,7 +167,12 @@ def test_a_start_that_fails_ends_the_process_with_one_sentence(tmp_path: Path) -
     path.write_text(path.read_text().replace("stand_ins = true", 'stand_ins = true\npreload = ["nope"]'))
     command = [sys.executable, "-m", "app", "serve", "--config", str(path), "--port", "0"]
     done = subprocess.run(
-        [*command, "--data-dir", str(tmp_path / "data")], cwd=PROJECT, capture_output=True, text=True, timeout=60
+        [*command, "--data-dir", str(tmp_path / "data")],
+        cwd=PROJECT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 1
     assert done.stderr.startswith("pinyon: Model 'nope' not found")
@@ -172,7 +184,12 @@ def test_a_field_no_record_can_have_is_refused_before_the_index_is_made(tmp_path
     path.write_text(path.read_text().replace('"chunk_text"', f'"{field}"'))
     command = [sys.executable, "-m", "app", "serve", "--config", str(path), "--port", "0"]
     done = subprocess.run(
-        [*command, "--data-dir", str(tmp_path / "data")], cwd=PROJECT, capture_output=True, text=True, timeout=60
+        [*command, "--data-dir", str(tmp_path / "data")],
+        cwd=PROJECT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 1
     assert "field_map" in done.stderr

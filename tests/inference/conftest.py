@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from app.inference.catalog import Catalog
-from app.settings import PROJECT
 from tests.inference import tiny_cross_encoder
+from tests.running import MODELS
 
 
 @pytest.fixture(scope="session")
 def catalog() -> Catalog:
-    """The project's own catalogue, stand-ins on."""
-    return Catalog(PROJECT / "models", stand_ins=True)
+    """The project's own catalogue, without weights but the packaged ones, stand-ins on."""
+    return Catalog(MODELS, stand_ins=True)
 
 
 @pytest.fixture(scope="session")

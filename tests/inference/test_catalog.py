@@ -12,9 +12,8 @@ from app.errors import FailedPrecondition, InvalidArgument, NotFound, TextTooLon
 from app.inference import weights
 from app.inference.catalog import Catalog
 from app.inference.manifest import load_manifest
-from app.settings import PROJECT
+from tests.running import MODELS
 
-MODELS = PROJECT / "models"
 HOSTED = [
     "multilingual-e5-large",
     "llama-text-embed-v2",

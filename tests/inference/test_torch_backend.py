@@ -8,8 +8,8 @@ import pytest
 from app.errors import TextTooLong
 from app.inference.backend import Embedder, TextEncoder
 from app.inference.catalog import Answer, Catalog
-from app.settings import PROJECT
 from tests.inference.tiny_cross_encoder import LAYOUT, SENTENCES
+from tests.running import MODELS
 
 BGE = "bge-reranker-v2-m3"
 
@@ -86,7 +86,7 @@ def with_cross_encoder(
     from huggingface_hub import constants
 
     folder = tmp_path_factory.mktemp("models")
-    (folder / "manifest.toml").write_text((PROJECT / "models" / "manifest.toml").read_text())
+    (folder / "manifest.toml").write_text((MODELS / "manifest.toml").read_text())
     if request.param == "settings":
         return Catalog(folder, paths={BGE: str(cross_encoder_folder)})
     if request.param == "weights folder":
@@ -94,7 +94,7 @@ def with_cross_encoder(
         (folder / "weights" / BGE).symlink_to(cross_encoder_folder)
         return Catalog(folder)
     cache = folder / "hub"
-    revision = Catalog(PROJECT / "models").entries[BGE].revision
+    revision = Catalog(MODELS).entries[BGE].revision
     snapshots = cache / "models--BAAI--bge-reranker-v2-m3" / "snapshots"
     snapshots.mkdir(parents=True)
     (snapshots / str(revision)).symlink_to(cross_encoder_folder)
@@ -149,7 +149,7 @@ def test_a_rerank_score_depends_only_on_query_and_document(
 
 
 def test_a_rerank_of_remembered_documents_gives_the_same_scores(catalog: Catalog) -> None:
-    remembering = Catalog(PROJECT / "models", stand_ins=True, token_cache_bytes=10_000_000)
+    remembering = Catalog(MODELS, stand_ins=True, token_cache_bytes=10_000_000)
     answer = catalog.answer(BGE)
     wanted = catalog.reranker(answer, None).score("what prevents disease", SENTENCES, "NONE")
     for _ in range(2):

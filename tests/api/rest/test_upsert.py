@@ -97,9 +97,13 @@ def test_a_raw_slash_and_an_encoded_one_name_the_same_namespace(client: httpx.Cl
 
 
 def test_the_largest_request_is_taken(client: httpx.Client, namespace: str) -> None:
-    rows = [{"_id": "é"[:0] + "i" * 509 + f"{n:03}", "chunk_text": "x"} for n in range(96)]
+    rows = [{"_id": "i" * 509 + f"{n:03}", "chunk_text": "x", "pad": "p" * 21_250} for n in range(96)]
+    missing = 2_097_152 - len("\n".join(json.dumps(row) for row in rows))
+    rows[0]["pad"] += "p" * missing
     assert upsert(client, namespace, *rows).status_code == 201
     assert count(client, namespace) == 96
+    rows[0]["pad"] += "p"
+    assert upsert(client, namespace, *rows).status_code == 400
 
 
 def test_40960_bytes_of_fields_are_taken_and_one_more_is_not(client: httpx.Client, namespace: str) -> None:
