@@ -18,7 +18,7 @@ Comparison = Literal["$gt", "$gte", "$lt", "$lte"]
 
 MAX_DEPTH = 32
 MAX_CONDITIONS = 1_000
-MAX_LIST_VALUES = 10_000
+LIST_VALUES = 10_000
 FIELD_OPERATORS = "$eq, $ne, $gt, $gte, $lt, $lte, $in, $nin, $exists, $not"
 SHOWN = 40
 """Characters of a wrong value that a message repeats."""
@@ -105,24 +105,25 @@ def _same(held: object, value: Scalar) -> bool:
     return isinstance(held, str) and held == value
 
 
-def parse(raw: object) -> Condition | None:
+def parse(raw: object, most_values: int = LIST_VALUES) -> Condition | None:
     """The condition a JSON filter stands for; None for the empty filter, which keeps everything.
 
-    Raises InvalidArgument for anything that is not a filter; nothing is ever ignored.
+    most_values: how many $in and $nin may list. Raises InvalidArgument for anything that is not a filter; nothing is
+    ever ignored.
     """
     if not isinstance(raw, dict):
         raise InvalidArgument(f"A filter must be a JSON object, got {shown(raw, SHOWN)}")
     if not raw:
         return None
-    parser = _Parser()
+    parser = _Parser(most_values)
     return parser.filter_object(raw, 1)
 
 
 class _Parser:
     """Counts conditions while it descends, so that a filter is bounded in depth and in size."""
 
-    def __init__(self) -> None:
-        self.conditions = 0
+    def __init__(self, most_values: int) -> None:
+        self.conditions, self._most_values = 0, most_values
 
     def filter_object(self, raw: object, depth: int) -> Condition:
         if depth > MAX_DEPTH:
@@ -167,9 +168,9 @@ class _Parser:
             case "$ne":
                 return Not(In(field, (_scalar(field, name, operand),)))
             case "$in":
-                return In(field, _scalars(field, name, operand))
+                return In(field, _scalars(field, name, operand, self._most_values))
             case "$nin":
-                return Not(In(field, _scalars(field, name, operand)))
+                return Not(In(field, _scalars(field, name, operand, self._most_values)))
             case "$gt" | "$gte" | "$lt" | "$lte":
                 if not _is_number(operand):
                     raise InvalidArgument(
@@ -198,15 +199,15 @@ def _all_of(conditions: list[Condition]) -> Condition:
     return conditions[0] if len(conditions) == 1 else And(tuple(conditions))
 
 
-def _scalars(field: str, operator: str, operand: object) -> tuple[Scalar, ...]:
+def _scalars(field: str, operator: str, operand: object, most: int) -> tuple[Scalar, ...]:
     if not isinstance(operand, list):
         raise InvalidArgument(
             f"the {operator} operator must be followed by a list of strings or a list of numbers, "
             f"got {shown(operand, SHOWN)} instead for field {field}"
         )
-    if len(operand) > MAX_LIST_VALUES:
+    if len(operand) > most:
         raise InvalidArgument(
-            f"the {operator} operator takes at most {MAX_LIST_VALUES} values, got {len(operand)} for field {field}"
+            f"the {operator} operator takes at most {most} values, got {len(operand)} for field {field}"
         )
     return tuple(_scalar(field, operator, value) for value in operand)
 

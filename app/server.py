@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from litestar import Litestar
+from litestar.config.cors import CORSConfig
 from litestar.di import Provide
 
 from app.api.rest import health, inference, namespaces, records, vectors
@@ -123,6 +124,7 @@ def create_app(service: Service) -> Any:
     def provide(value: Callable[[], Any]) -> Provide:
         return Provide(value, sync_to_thread=False)
 
+    cors = service.settings.server.cors_origins
     app: Any = Litestar(
         route_handlers=[health.router, records.router, vectors.router, namespaces.router, inference.router],
         dependencies={
@@ -138,8 +140,9 @@ def create_app(service: Service) -> Any:
         request_max_body_size=max(LARGEST_BODY, service.settings.limits.upsert_bytes),
         logging_config=None,
         openapi_config=None,
+        cors_config=CORSConfig(allow_origins=list(cors)) if cors else None,
     )
     app = DropOnHangUp(RawPaths(app))
     if not service.settings.server.insecure:
-        app = LocalOnly(app, service.settings.server.host)
+        app = LocalOnly(app, service.settings.server.host, cors)
     return RequestHeaders(app)

@@ -32,6 +32,9 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shutdown_grace_s: Annotated[
         float, Meta(ge=0, description="Seconds that requests in flight get to finish after SIGTERM.")
     ] = 30.0
+    cors_origins: Annotated[
+        tuple[str, ...], Meta(description="Origins of web pages that may call this server from a browser.")
+    ] = ()
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="Least severe message that is logged.")
     ] = "info"
@@ -89,6 +92,9 @@ class LimitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         4 * 1024 * 1024
     )
     metadata_bytes: Annotated[int, Meta(ge=1, description="Bytes the fields of one record may have, as JSON.")] = 40_960
+    id_characters: Annotated[int, Meta(ge=1, le=512, description="Characters an id may have.")] = 512
+    namespace_characters: Annotated[int, Meta(ge=1, description="Characters a namespace's name may have.")] = 512
+    filter_values: Annotated[int, Meta(ge=1, description="Values one $in or $nin may list.")] = 10_000
     top_k: Annotated[int, Meta(ge=1, description="Largest top_k of a search.")] = 10_000
     fields: Annotated[int, Meta(ge=1, description="Names `fields` may list in a search.")] = 100
 

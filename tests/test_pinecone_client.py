@@ -179,3 +179,32 @@ def test_one_query_over_many_namespaces(vectors: Any, namespace: str) -> None:
         vectors.upsert(vectors=[{"id": f"v{n}", "values": [1.0, n / 10]}], namespace=other)
     found = vectors.query_namespaces(vector=[1.0, 0.0], namespaces=others, metric="cosine", top_k=3)
     assert [match.id for match in found.matches] == ["v0", "v1", "v2"]
+
+
+@pytest.mark.anyio
+async def test_the_asynchronous_client_does_all_of_it(
+    plain_servers: Callable[[str], RunningServer], namespace: str
+) -> None:
+    url = plain_servers("cosine").url
+    async with AsyncPinecone(api_key="anything") as client, client.IndexAsyncio(host=url) as index:
+        assert (await index.upsert(vectors=VECTORS, namespace=namespace)).upserted_count == 3
+        found = await index.query(id="a", top_k=3, namespace=namespace, filter={"genre": "drama"})
+        assert [match.id for match in found.matches] == ["a", "c"]
+        assert set((await index.fetch(ids=["a", "b"], namespace=namespace)).vectors) == {"a", "b"}
+        kept = await index.fetch_by_metadata(filter={"year": {"$gt": 2019}}, namespace=namespace, limit=1)
+        assert set(kept.vectors) == {"b"}
+        assert kept.pagination.next
+        page = await index.list_paginated(namespace=namespace, prefix="a")
+        assert [item.id for item in page.vectors] == ["a"]
+        await index.update(id="a", values=[0.0, 1.0], namespace=namespace)
+        assert list((await index.fetch(ids=["a"], namespace=namespace)).vectors["a"].values) == [0.0, 1.0]
+        changed = await index.update(filter={"genre": "drama"}, set_metadata={"n": 1}, namespace=namespace)
+        assert changed.matched_records == 2
+        await index.delete(filter={"n": 1}, namespace=namespace)
+        assert (await index.describe_index_stats()).namespaces[namespace].vector_count == 1
+        await index.create_namespace(name=namespace + "-made")
+        assert (await index.describe_namespace(name=namespace + "-made")).record_count == 0
+        listed = await index.list_namespaces_paginated(prefix=namespace)
+        assert [one.name for one in listed.namespaces] == [namespace, namespace + "-made"]
+        await index.delete_namespace(name=namespace)
+        await index.delete(delete_all=True, namespace=namespace + "-made")

@@ -39,7 +39,7 @@ class Namespaces:
     async def describe(self, index: str, name: str) -> NamespaceInfo:
         """One namespace. Raises NotFound."""
         self._indexes.spec(index)
-        return await self._engine.namespace(index, validation.namespace_name(name))
+        return await self._engine.namespace(index, validation.namespace_name(name, self._limits))
 
     async def create(self, index: str, name: str, schema: dict[str, Any] | None) -> tuple[NamespaceInfo, int]:
         """Make an empty namespace; what it is, and the LSN. Raises AlreadyExists.
@@ -49,7 +49,7 @@ class Namespaces:
         self._indexes.spec(index)
         if not name:
             raise InvalidArgument("The namespace needs a name")
-        name = validation.namespace_name(name)
+        name = validation.namespace_name(name, self._limits)
         for field, properties in ((schema or {}).get("fields") or {}).items():
             if properties.get("filterable") is not True:
                 raise InvalidArgument(
@@ -61,4 +61,4 @@ class Namespaces:
     async def delete(self, index: str, name: str) -> int:
         """Delete a namespace with its records; the LSN. Raises NotFound."""
         self._indexes.spec(index)
-        return await self._engine.delete_namespace(index, validation.namespace_name(name))
+        return await self._engine.delete_namespace(index, validation.namespace_name(name, self._limits))

@@ -71,7 +71,7 @@ class Records:
     async def upsert(self, index: str, namespace: str, rows: Sequence[Any]) -> Upserted:
         """Embed and store the rows (decoded JSON), all or none. Raises InvalidArgument before anything is stored."""
         spec = self._indexes.spec(index)
-        name = validation.namespace_name(namespace)
+        name = validation.namespace_name(namespace, self._limits)
         embedder = self._indexes.embedder(spec)
         assert spec.embed is not None
         if not rows:
@@ -101,7 +101,7 @@ class Records:
         raw_id = alias if raw_id is None else raw_id
         if raw_id is None:
             raise InvalidArgument(f"Record {place} has no '_id'")
-        id = validation.record_id(raw_id, f"Record {place}")
+        id = validation.record_id(raw_id, f"Record {place}", self._limits)
         where = f"Record '{id}'"
         text = fields.get(text_field)
         if not isinstance(text, str):
@@ -119,9 +119,9 @@ class Records:
         An unknown namespace or id gives no hits. Raises InvalidArgument, NotFound or FailedPrecondition.
         """
         spec = self._indexes.spec(index)
-        name = validation.namespace_name(namespace)
+        name = validation.namespace_name(namespace, self._limits)
         self._check(search)
-        condition = filters.parse(search.filter) if search.filter is not None else None
+        condition = filters.parse(search.filter, self._limits.filter_values) if search.filter is not None else None
         reranking = self._reranking(spec, search)
 
         models: list[str] = []
@@ -158,7 +158,7 @@ class Records:
         if search.id is None and not by_vector and search.text is None:
             raise InvalidArgument("The query needs one of 'inputs', 'vector' and 'id'")
         if search.id is not None:
-            validation.record_id(search.id, "The query")
+            validation.record_id(search.id, "The query", self._limits)
         if search.text is not None and not search.text.strip():
             raise InvalidArgument("The query text in 'inputs' must be non-empty")
         if search.fields is not None and len(search.fields) > self._limits.fields:

@@ -12,38 +12,37 @@ from numpy.typing import NDArray
 
 from app.domain import DEFAULT_NAMESPACE, IndexSpec, Metadata, SparseVector
 from app.errors import InvalidArgument, shown
+from app.settings import LimitSettings
 
-MAX_ID = 512
-MAX_NAMESPACE = 512
 SHOWN = 15
 """Characters of a wrong metadata value that a message repeats."""
 EXACT_INTEGER = 2**53
 """Numbers are float64; integers up to here survive that unchanged."""
 
 
-def record_id(value: object, where: str) -> str:
-    """A record id: 1 to 512 ASCII characters without NUL."""
+def record_id(value: object, where: str, limits: LimitSettings) -> str:
+    """A record id: 1 to 512 ASCII characters (by default) without NUL."""
+    most = limits.id_characters
     if not isinstance(value, str):
         raise InvalidArgument(f"{where}: '_id' must be a string, got {type(value).__name__}")
     if not value:
-        raise InvalidArgument(f"{where}: '_id' must not be empty; 1 to {MAX_ID} ASCII characters are allowed")
+        raise InvalidArgument(f"{where}: '_id' must not be empty; 1 to {most} ASCII characters are allowed")
     if not value.isascii():
         raise InvalidArgument(f"{where}: Vector ID must be ASCII, but got '{value[:80]}'")
-    if len(value) > MAX_ID:
-        raise InvalidArgument(f"{where}: '_id' is {len(value)} characters long; at most {MAX_ID} are allowed")
+    if len(value) > most:
+        raise InvalidArgument(f"{where}: '_id' is {len(value)} characters long; at most {most} are allowed")
     if "\0" in value:
         raise InvalidArgument(f"{where}: Vector ID must not contain null characters")
     return value
 
 
-def namespace_name(value: str) -> str:
-    """The canonical name of a namespace: at most 512 ASCII characters without NUL; "" is the default one."""
+def namespace_name(value: str, limits: LimitSettings) -> str:
+    """The canonical name of a namespace: at most 512 ASCII characters (by default), no NUL; "" is the default one."""
+    most = limits.namespace_characters
     if not value.isascii() or "\0" in value:
         raise InvalidArgument(f"Namespace names must be ASCII without null characters, got '{value[:80]}'")
-    if len(value) > MAX_NAMESPACE:
-        raise InvalidArgument(
-            f"The namespace name is {len(value)} characters long; at most {MAX_NAMESPACE} are allowed"
-        )
+    if len(value) > most:
+        raise InvalidArgument(f"The namespace name is {len(value)} characters long; at most {most} are allowed")
     return value or DEFAULT_NAMESPACE
 
 

@@ -64,7 +64,7 @@ class Vectors:
 
     async def upsert(self, index: str, namespace: str, vectors: Sequence[RawVector]) -> tuple[int, int]:
         """Store the vectors, all or none; how many, and the LSN. Raises InvalidArgument before anything is stored."""
-        spec, name = self._indexes.spec(index), validation.namespace_name(namespace)
+        spec, name = self._indexes.spec(index), validation.namespace_name(namespace, self._limits)
         if not vectors:
             raise InvalidArgument("The request holds no vectors")
         most = self._limits.vectors_per_upsert
@@ -77,7 +77,7 @@ class Vectors:
         return len(records), await self._engine.upsert(index, name, records)
 
     def _record(self, spec: IndexSpec, place: int, raw: RawVector) -> Record:
-        id = validation.record_id(raw.id, f"Vector {place}")
+        id = validation.record_id(raw.id, f"Vector {place}", self._limits)
         try:
             sparse = self._sparse(raw.sparse, spec)
             vector = None
@@ -95,11 +95,11 @@ class Vectors:
 
     async def query(self, index: str, namespace: str, raw: RawQuery) -> Queried:
         """The nearest vectors. Raises InvalidArgument."""
-        spec, name = self._indexes.spec(index), validation.namespace_name(namespace)
+        spec, name = self._indexes.spec(index), validation.namespace_name(namespace, self._limits)
         if not 1 <= raw.top_k <= self._limits.top_k:
             raise InvalidArgument(f"topK must be between 1 and {self._limits.top_k}, got {raw.top_k}")
         if raw.id is not None:
-            validation.record_id(raw.id, "The query")
+            validation.record_id(raw.id, "The query", self._limits)
             if raw.sparse is not None:
                 raise InvalidArgument("Cannot provide both 'ID' and 'sparse_vector' at the same time")
             if raw.vector:
@@ -110,7 +110,7 @@ class Vectors:
         vector = validation.dense_vector(raw.vector, spec) if raw.vector else None
         if sparse is not None and vector is None:
             validation.needs_dense(spec)
-        condition = filters.parse(raw.filter) if raw.filter is not None else None
+        condition = filters.parse(raw.filter, self._limits.filter_values) if raw.filter is not None else None
         plan = QueryPlan(raw.top_k, vector, sparse, raw.id, condition, raw.include_values)
         answer = await self._engine.query(index, name, plan)
         return Queried(answer.matches, max(1, ceil(answer.namespace_bytes / GIGABYTE)), answer.lsn)
@@ -118,7 +118,7 @@ class Vectors:
     async def fetch(self, index: str, namespace: str, ids: Sequence[str]) -> Fetched:
         """The records with these ids; unknown ones are left out."""
         self._indexes.spec(index)
-        name = validation.namespace_name(namespace)
+        name = validation.namespace_name(namespace, self._limits)
         if not ids:
             raise InvalidArgument("The request names no ids")
         self._check_ids(ids, self._limits.fetch_ids)
@@ -131,7 +131,7 @@ class Vectors:
     ) -> Fetched:
         """A page of the records a filter keeps, by id."""
         self._indexes.spec(index)
-        name = validation.namespace_name(namespace)
+        name = validation.namespace_name(namespace, self._limits)
         selection = Selection(filter=self._filter(raw_filter, "Fetch"))
         size = pages.limit(limit, FETCH_PAGE, self._limits.fetch_page)
         after = pages.read(token) if token else ""
@@ -143,7 +143,7 @@ class Vectors:
     ) -> Fetched:
         """A page of ids, in byte order."""
         self._indexes.spec(index)
-        name = validation.namespace_name(namespace)
+        name = validation.namespace_name(namespace, self._limits)
         if prefix and not prefix.isascii():
             raise InvalidArgument("The prefix must be ASCII, as ids are")
         size = pages.limit(limit, self._limits.list_page, self._limits.list_page)
@@ -158,13 +158,13 @@ class Vectors:
 
         An unknown id changes nothing. dry_run only counts.
         """
-        spec, name = self._indexes.spec(index), validation.namespace_name(namespace)
+        spec, name = self._indexes.spec(index), validation.namespace_name(namespace, self._limits)
         if (id is None) == (raw_filter is None):
             raise InvalidArgument("An update needs either 'id' or 'filter'")
         if raw_filter is not None and (raw.values or raw.sparse is not None):
             raise InvalidArgument("Update by metadata request does not support updating vector values.")
         if id is not None:
-            selection = Selection(ids=[validation.record_id(id, "The update")])
+            selection = Selection(ids=[validation.record_id(id, "The update", self._limits)])
         else:
             selection = Selection(filter=self._filter(raw_filter, "Update"))
         fields = validation.metadata(raw.metadata or {}, "The update", self._limits.metadata_bytes)
@@ -186,7 +186,7 @@ class Vectors:
     ) -> int:
         """Delete by ids, by filter or everything; the LSN. Raises NotFound without the namespace."""
         self._indexes.spec(index)
-        name = validation.namespace_name(namespace)
+        name = validation.namespace_name(namespace, self._limits)
         if (bool(ids), raw_filter is not None, everything).count(True) != 1:
             raise InvalidArgument("A delete needs exactly one of 'ids', 'filter' and 'deleteAll'")
         if ids:
@@ -209,10 +209,10 @@ class Vectors:
         if len(ids) > most:
             raise InvalidArgument(f"The request names {len(ids)} ids; at most {most} are allowed")
         for id in ids:
-            validation.record_id(id, "The request")
+            validation.record_id(id, "The request", self._limits)
 
     def _filter(self, raw: Any, what: str) -> filters.Condition:
-        condition = filters.parse(raw if raw is not None else {})
+        condition = filters.parse(raw if raw is not None else {}, self._limits.filter_values)
         if condition is None:
             raise InvalidArgument(f"{what} with empty metadata filter is not allowed")
         return condition

@@ -6,6 +6,7 @@ makes the answers readable (DNS rebinding). Programs name this machine as the ho
 
 import ipaddress
 import json
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,10 +15,10 @@ from app.errors import PermissionDenied
 
 
 class LocalOnly:
-    """ASGI wrapper: 403 unless Host is this machine, and Origin, if there is one, the server itself."""
+    """ASGI wrapper: 403 unless Host is this machine, and Origin, if there is one, the server or one of `origins`."""
 
-    def __init__(self, app: Any, host: str) -> None:
-        self._app, self._host = app, host
+    def __init__(self, app: Any, host: str, origins: Sequence[str] = ()) -> None:
+        self._app, self._host, self._origins = app, host, origins
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
@@ -26,8 +27,8 @@ class LocalOnly:
             if not self._is_here(host):
                 await _refuse(send, f"Host {host!r} is not this machine; say --insecure to serve it under other names")
                 return
-            if origin is not None and urlsplit(origin).netloc != host:
-                await _refuse(send, f"Requests from pages of {origin!r} are not taken; say --insecure to take them")
+            if origin is not None and urlsplit(origin).netloc != host and origin not in self._origins:
+                await _refuse(send, f"Requests from pages of {origin!r} are not taken; list it in cors_origins")
                 return
         await self._app(scope, receive, send)
 

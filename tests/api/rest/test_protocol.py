@@ -1,6 +1,7 @@
 """What is the same on every route: error bodies, status lines, health, the model list."""
 
 import socket
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -8,7 +9,7 @@ import pytest
 
 from app.api.rest.errors import STATUS, codes
 from app.errors import PinyonError
-from tests.running import RunningServer
+from tests.running import RunningServer, config
 
 DATA = {"code", "message", "details"}
 
@@ -43,6 +44,41 @@ def test_control_plane_paths_have_the_control_planes_body(client: httpx.Client, 
     assert body["status"] == 404
     assert body["error"]["code"] == "NOT_FOUND"
     assert body["error"]["message"]
+
+
+def routes() -> list[tuple[str, str]]:
+    """Every method and path the application has, with names filled in."""
+    from app.server import Service, create_app
+    from app.settings import Settings
+
+    app = create_app(Service(Settings()))
+    while not hasattr(app, "routes"):
+        app = app._app
+    found = []
+    for route in app.routes:
+        for method in sorted(route.methods - {"OPTIONS"}):
+            found.append((method, route.path.replace("{namespace:str}", "none").replace("{model_name:str}", "none")))
+    return found
+
+
+UNREFUSABLE = {"/health", "/ready"}
+
+
+@pytest.mark.parametrize(("method", "path"), routes())
+def test_every_route_refuses_in_the_shape_of_its_plane(client: httpx.Client, method: str, path: str) -> None:
+    if path in UNREFUSABLE:
+        return
+    # A body and parameters that fit no route, or a name that does not exist.
+    answer = client.request(method, path, params={"limit": "0", "type": "x"}, content=b'{"namespace": 3, "name": 3')
+    if method in ("GET", "DELETE") and path == "/describe_index_stats":
+        assert answer.status_code == 200
+        return
+    assert answer.status_code in (400, 404), answer.text
+    if path.startswith("/models"):
+        assert set(answer.json()) == {"error", "status"}
+        assert set(answer.json()["error"]) == {"code", "message"}
+    else:
+        assert set(answer.json()) == DATA
 
 
 def test_every_error_class_has_codes() -> None:
@@ -84,8 +120,21 @@ def test_without_keys_only_programs_on_this_machine_are_served(
     assert answer.status_code == status
     if status == 403:
         assert answer.json()["code"] == 7
-        assert "--insecure" in answer.json()["message"]
+        assert "--insecure" in answer.json()["message"] or "cors_origins" in answer.json()["message"]
         assert "x-pinecone-request-id" in answer.headers
+
+
+def test_pages_of_listed_origins_are_served(tmp_path: Path) -> None:
+    path = config(tmp_path)
+    path.write_text('[server]\ncors_origins = ["https://app.example"]\n' + path.read_text())
+    server = RunningServer(path, tmp_path / "data")
+    with server.client() as client:
+        preflight = {"Origin": "https://app.example", "Access-Control-Request-Method": "POST"}
+        answer = client.options("/query", headers=preflight)
+        assert answer.headers["access-control-allow-origin"] == "https://app.example"
+        assert client.get("/health", headers={"Origin": "https://app.example"}).status_code == 200
+        assert client.get("/health", headers={"Origin": "https://other.example"}).status_code == 403
+    assert server.stop() == 0
 
 
 @pytest.mark.parametrize("path", ["/%72eady", "/models/all%2DMiniLM-L6-v2"])
