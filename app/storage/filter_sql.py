@@ -33,6 +33,21 @@ def compile_filter(condition: Condition, ns: int) -> tuple[str, list[Any]]:
             return _joined("OR", conditions, ns)
 
 
+def compile_leaf(condition: Condition, ns: int) -> tuple[str, list[Any]] | None:
+    """For a condition on one field: the query over postings that gives its records, perhaps some of them twice.
+
+    Several times as quick as the expression where much is kept, because nothing is looked up in `records`. None for
+    every other condition.
+    """
+    if not isinstance(condition, In | Compare | Exists):
+        return None
+    text, parameters = compile_filter(condition, ns)
+    prefix, end = "record IN (", ")"
+    if not text.startswith(prefix + "SELECT record FROM postings") or text.count("SELECT record FROM postings") > 1:
+        return None
+    return text[len(prefix) : -len(end)], parameters
+
+
 def _posted(test: str, field: str, ns: int, parameters: list[Any]) -> tuple[str, list[Any]]:
     return (
         "record IN (SELECT record FROM postings"

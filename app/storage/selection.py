@@ -7,7 +7,7 @@ import numpy as np
 
 from app.domain import Selection
 from app.filters import Condition
-from app.storage.filter_sql import compile_filter
+from app.storage.filter_sql import compile_filter, compile_leaf
 from app.storage.vector_scan import Records
 
 
@@ -31,9 +31,20 @@ def where(selection: Selection, ns: int) -> tuple[str, list[Any]]:
 
 def kept(connection: apsw.Connection, condition: Condition, ns: int) -> Records:
     """Sorted row numbers that a filter keeps."""
-    text, parameters = where(Selection(filter=condition), ns)
-    rows = connection.execute(f"SELECT record FROM records WHERE {text} ORDER BY record", parameters)
-    return np.fromiter((row for (row,) in rows), dtype=np.int64)
+    leaf = compile_leaf(condition, ns)
+    if leaf is None:
+        text, parameters = where(Selection(filter=condition), ns)
+        query = f"SELECT record FROM records WHERE {text}"
+    else:
+        query, parameters = leaf
+    # One long text of numbers comes out of SQLite several times as fast as a row for each.
+    numbers = connection.execute(f"SELECT group_concat(record, ' ') FROM ({query})", parameters).get
+    if numbers is None:
+        return np.empty(0, np.int64)
+    rows = np.fromstring(numbers, dtype=np.int64, sep=" ")
+    there = np.zeros(rows.max() + 1, dtype=bool)
+    there[rows] = True
+    return np.flatnonzero(there)
 
 
 def prefix_range(prefix: str) -> tuple[str, str]:

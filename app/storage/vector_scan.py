@@ -17,7 +17,11 @@ from numpy.typing import NDArray
 
 from app.domain import Metric
 from app.ranking import bounded_scores, exact_scores, goodness
+from app.storage.migrations import CHUNK_ROWS
 
+MANY = 0.05
+"""Share of the rows from which on all chunks are read."""
+SLOTS = f"SELECT count(*) * {CHUNK_ROWS} FROM vectors_chunks WHERE partition00 = ?"
 CHUNKS_AT_ONCE = 32
 """Chunks per numpy call: enough that the cost of the call does not show."""
 
@@ -116,23 +120,24 @@ def _chunks(
         " JOIN vectors_vector_chunks00 v ON v.rowid = c.chunk_id WHERE c.partition00 = ?"
     )
     bindings: tuple[object, ...] = (ns,)
+    allowed = None
     if kept is not None:
         if not len(kept):
             return
-        sql += " AND c.chunk_id IN (SELECT chunk_id FROM vectors_rowids WHERE rowid IN (SELECT value FROM carray(?)))"
-        bindings = (ns, apsw.carray(kept))
+        allowed = np.zeros(kept[-1] + 1, dtype=bool)
+        allowed[kept] = True
+        # Looking up the chunks of many rows costs more than reading all of them.
+        if len(kept) < MANY * connection.execute(SLOTS, (ns,)).get:
+            sql += (
+                " AND c.chunk_id IN (SELECT chunk_id FROM vectors_rowids WHERE rowid IN (SELECT value FROM carray(?)))"
+            )
+            bindings = (ns, apsw.carray(kept))
     cursor = connection.execute(sql, bindings)
     while group := list(islice(cursor, CHUNKS_AT_ONCE)):
         records = np.frombuffer(b"".join(row[0] for row in group), dtype=np.int64)
         bits = np.frombuffer(b"".join(row[1] for row in group), dtype=np.uint8)
         vectors = np.frombuffer(b"".join(row[2] for row in group), dtype=np.float32).reshape(-1, dimension)
         live = np.unpackbits(bits, bitorder="little").astype(bool)
-        if kept is not None:
-            live &= _contains(kept, records)
+        if allowed is not None:
+            live &= allowed[np.minimum(records, len(allowed) - 1)] & (records < len(allowed))
         yield (records, vectors) if live.all() else (records[live], vectors[live])
-
-
-def _contains(ordered: Records, wanted: Records) -> NDArray[np.bool_]:
-    places = np.searchsorted(ordered, wanted)
-    places[places == len(ordered)] = 0
-    return np.asarray(ordered[places] == wanted)
