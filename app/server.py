@@ -16,6 +16,7 @@ from app.api.rest.errors import EXCEPTION_HANDLERS
 from app.api.rest.guard import LocalOnly
 from app.api.rest.hangup import DropOnHangUp
 from app.api.rest.headers import RequestHeaders
+from app.api.rest.openapi import openapi
 from app.api.rest.paths import RawPaths
 from app.errors import NotFound, PinyonError
 from app.inference.batcher import Batcher
@@ -126,7 +127,7 @@ def create_app(service: Service) -> Any:
 
     cors = service.settings.server.cors_origins
     app: Any = Litestar(
-        route_handlers=[health.router, records.router, vectors.router, namespaces.router, inference.router],
+        route_handlers=[health.router, records.router, vectors.router, namespaces.router, inference.router, openapi],
         dependencies={
             "index": provide(service.default_index),
             "records": provide(lambda: service.records),

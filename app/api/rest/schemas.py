@@ -5,6 +5,12 @@ from typing import Any
 import msgspec
 
 
+class UpsertRecord(msgspec.Struct):
+    """A record to store: an id, the text field of the index, and any other fields."""
+
+    id: str = msgspec.field(name="_id")
+
+
 class EmbedInputs(msgspec.Struct, forbid_unknown_fields=True):
     """What is embedded for a search."""
 

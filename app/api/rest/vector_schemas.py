@@ -114,11 +114,20 @@ class StoredSparse(Camel):
     values: msgspec.Raw
 
 
-class StoredVector(Camel):
-    """A vector in an answer; score only in the answer to a query."""
+class FetchedVector(Camel):
+    """A stored vector in an answer."""
 
     id: str
-    score: float | None = None
+    values: msgspec.Raw | None = None
+    sparse_values: StoredSparse | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class ScoredVector(Camel):
+    """A hit."""
+
+    id: str
+    score: float
     values: msgspec.Raw | None = None
     sparse_values: StoredSparse | None = None
     metadata: dict[str, Any] | None = None
@@ -145,7 +154,7 @@ class UpsertResponse(Camel):
 class QueryResponse(msgspec.Struct):
     """The hits, best first."""
 
-    matches: list[StoredVector]
+    matches: list[ScoredVector]
     namespace: str
     usage: ReadUsage
 
@@ -153,7 +162,15 @@ class QueryResponse(msgspec.Struct):
 class FetchResponse(msgspec.Struct, omit_defaults=True):
     """Vectors by id."""
 
-    vectors: dict[str, StoredVector]
+    vectors: dict[str, FetchedVector]
+    namespace: str
+    usage: ReadUsage
+
+
+class FetchByMetadataResponse(msgspec.Struct, omit_defaults=True):
+    """A page of vectors by id."""
+
+    vectors: dict[str, FetchedVector]
     namespace: str
     usage: ReadUsage
     pagination: Pagination | None = None
@@ -178,6 +195,10 @@ class UpdateResponse(Camel):
     """How many records an update by filter meant."""
 
     matched_records: int | None = None
+
+
+class DeleteResponse(msgspec.Struct):
+    """Nothing more to say."""
 
 
 class NamespaceSummary(msgspec.Struct, rename="camel"):

@@ -54,7 +54,7 @@ async def query_vectors(
     raw = RawQuery(data.top_k, data.vector, sparse, data.id or None, data.filter, data.include_values)
     found = await vectors.query(index, data.namespace, raw)
     matches = [
-        schemas.StoredVector(
+        schemas.ScoredVector(
             match.id,
             match.score,
             schemas.numbers(match.vector) if match.vector is not None else None,
@@ -77,7 +77,8 @@ async def fetch_vectors(
 ) -> Response[bytes]:
     """Vectors by id."""
     found = await vectors.fetch(index, namespace or "", ids or [])
-    return _fetched(found, namespace or "", limits)
+    answer = schemas.FetchResponse(_by_id(found), namespace or "", schemas.ReadUsage(found.read_units))
+    return _json(schemas.encoded(answer, limits.result_bytes), saw(found.lsn))
 
 
 @post("/vectors/fetch_by_metadata", status_code=200, operation_id="fetch_vectors_by_metadata")
@@ -90,22 +91,22 @@ async def fetch_by_metadata(
     """A page of the vectors a filter keeps."""
     data = decode_vector_body(body, schemas.FetchByMetadataRequest)
     found = await vectors.fetch_by_metadata(index, data.namespace, data.filter, data.limit, data.pagination_token)
-    return _fetched(found, data.namespace, limits)
-
-
-def _fetched(found: Fetched, namespace: str, limits: LimitSettings) -> Response[bytes]:
-    answer = schemas.FetchResponse(
-        {record.id: _stored(record) for record in found.records},
-        namespace,
+    answer = schemas.FetchByMetadataResponse(
+        _by_id(found),
+        data.namespace,
         schemas.ReadUsage(found.read_units),
         schemas.Pagination(found.next) if found.next else None,
     )
     return _json(schemas.encoded(answer, limits.result_bytes), saw(found.lsn))
 
 
-def _stored(record: Record) -> schemas.StoredVector:
+def _by_id(found: Fetched) -> dict[str, schemas.FetchedVector]:
+    return {record.id: _stored(record) for record in found.records}
+
+
+def _stored(record: Record) -> schemas.FetchedVector:
     values = schemas.numbers(record.vector) if record.vector is not None else None
-    return schemas.StoredVector(
+    return schemas.FetchedVector(
         record.id,
         values=values,
         sparse_values=schemas.stored_sparse(record.sparse),
