@@ -79,6 +79,38 @@ def test_the_scan_finds_what_numpy_finds_ties_included(
     asyncio.run(ask())
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("metric", METRICS)
+def test_50000_records_are_ranked_exactly(metric: Metric, tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    rows, dimension = 50_000, 96
+    centres = rng.standard_normal((300, dimension))
+    matrix = (centres[rng.integers(300, size=rows)] + 0.4 * rng.standard_normal((rows, dimension))).astype(np.float32)
+    matrix[rng.integers(rows, size=2_000)] = matrix[5]  # ties
+    ids = [f"{n:05}" for n in rng.permutation(rows)]
+
+    async def ask() -> None:
+        engine = await SqliteEngine.open_folder(tmp_path, 1, 2**30)
+        await engine.create_index(IndexSpec("docs", dimension, metric))
+        for start in range(0, rows, 1000):
+            batch = [Record(ids[n], matrix[n], {"g": n % 10}) for n in range(start, start + 1000)]
+            await engine.upsert("docs", "a", batch)
+        for n, top_k in enumerate((1, 10, 100, 1_000, 10_000) * 2):
+            query = matrix[5] if n == 0 else (matrix[n] + 0.1 * rng.standard_normal(dimension)).astype(np.float32)
+            for keep in (None, n % 10):
+                kept = np.arange(rows) if keep is None else np.arange(keep, rows, 10)
+                scores = exact_scores(metric, matrix[kept], query)
+                good = goodness(metric, scores)
+                order = sorted(range(len(kept)), key=lambda i: (-good[i], ids[kept[i]]))[:top_k]
+                condition = None if keep is None else filters.parse({"g": keep})
+                answer = await engine.query("docs", "a", QueryPlan(top_k, vector=query, filter=condition))
+                assert [m.id for m in answer.matches] == [ids[kept[i]] for i in order]
+                np.testing.assert_array_equal(np.float32([m.score for m in answer.matches]), scores[order])
+        await engine.close()
+
+    asyncio.run(ask())
+
+
 @pytest.mark.parametrize("folder", ["cosine", "euclidean"], indirect=True)  # MATCH has no dot product
 def test_the_scan_agrees_with_match(folder: tuple[Path, Metric], vectors: NDArray[np.float32]) -> None:
     path, metric = folder
