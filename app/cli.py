@@ -72,6 +72,8 @@ def _settings(options: argparse.Namespace) -> Any:
     from app.settings import load, table
 
     flags = {row.key: value for row in table() if row.simple and (value := getattr(options, row.key, None)) is not None}
+    # Searches run side by side on threads of their own; a product that takes every core for itself only disturbs them.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Only `pinyon models pull` may use the network: said before any hub library is imported, which reads it then.
     os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1")
     return load(options.config, os.environ, flags)

@@ -29,7 +29,7 @@ async def main(records: int, dimension: int) -> None:
     vectors = rng.standard_normal((records, dimension)).astype(np.float32)
     share = rng.permutation(records) / records
     with tempfile.TemporaryDirectory() as folder:
-        engine = await SqliteEngine.open_folder(Path(folder), 1, 2**31 - 65536)
+        engine = await SqliteEngine.open_folder(Path(folder), 2, 2**31 - 65536)
         await engine.create_index(IndexSpec("docs", dimension, "cosine"))
         for start in range(0, records, 1000):
             rows = range(start, min(start + 1000, records))
@@ -66,6 +66,18 @@ async def main(records: int, dimension: int) -> None:
                 f"| {selectivity:.1%} | {ranged:.1f} | {ranged / plain:.2f} |"
                 f" {equal:.1f} | {equal / plain:.2f} | {bare:.1f} |"
             )
+
+        async def rate(at_once: int) -> float:
+            begun = time.perf_counter()
+            for start in range(0, 40, at_once):
+                plans = [QueryPlan(10, vector=vectors[n]) for n in range(start, start + at_once)]
+                await asyncio.gather(*(engine.query("docs", "a", plan) for plan in plans))
+            return 40 / (time.perf_counter() - begun)
+
+        alone, together = await rate(1), await rate(2)
+        print(
+            f"\n{alone:.1f} unfiltered queries/s one after another, {together:.1f} two at once: {together / alone:.2f}x"
+        )
         await engine.close()
 
 

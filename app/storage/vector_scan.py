@@ -3,7 +3,7 @@
 SQL's `MATCH` ends at k = 4096, has no dot product and breaks ties as it likes; the scan has none of these limits and
 is about as fast. Tests compare the two. Layout of sqlite-vec 0.1.9 that this file relies on:
     vectors_chunks(chunk_id, partition00, validity, rowids)   a bit and an int64 per slot
-    vectors_vector_chunks00(rowid = chunk_id, vectors)        a float32 [dimension] per slot
+    vectors_vector_chunks00, at row id chunk_id: vectors      a float32 [dimension] per slot
     vectors_rowids(rowid, chunk_id, chunk_offset)             where a row lies
 """
 
@@ -114,11 +114,12 @@ def vector_of(connection: apsw.Connection, record: int) -> Vectors:
 def _chunks(
     connection: apsw.Connection, ns: int, dimension: int, kept: Records | None
 ) -> Iterator[tuple[Records, Vectors]]:
-    """Live rows and their vectors, many chunks at a time; with a filter, only chunks that hold a kept row."""
-    sql = (
-        "SELECT c.rowids, c.validity, v.vectors FROM vectors_chunks c"
-        " JOIN vectors_vector_chunks00 v ON v.rowid = c.chunk_id WHERE c.partition00 = ?"
-    )
+    """Live rows and their vectors, many chunks at a time; with a filter, only chunks that hold a kept row.
+
+    What is yielded is overwritten by the next step. Blobs are read straight into one buffer: through rows of a query
+    they would be copied twice, with Python's lock held, and searches would wait for each other.
+    """
+    sql = "SELECT chunk_id, rowids, validity FROM vectors_chunks WHERE partition00 = ?"
     bindings: tuple[object, ...] = (ns,)
     allowed = None
     if kept is not None:
@@ -128,16 +129,27 @@ def _chunks(
         allowed[kept] = True
         # Looking up the chunks of many rows costs more than reading all of them.
         if len(kept) < MANY * connection.execute(SLOTS, (ns,)).get:
-            sql += (
-                " AND c.chunk_id IN (SELECT chunk_id FROM vectors_rowids WHERE rowid IN (SELECT value FROM carray(?)))"
-            )
+            sql += " AND chunk_id IN (SELECT chunk_id FROM vectors_rowids WHERE rowid IN (SELECT value FROM carray(?)))"
             bindings = (ns, apsw.carray(kept))
-    cursor = connection.execute(sql, bindings)
-    while group := list(islice(cursor, CHUNKS_AT_ONCE)):
-        records = np.frombuffer(b"".join(row[0] for row in group), dtype=np.int64)
-        bits = np.frombuffer(b"".join(row[1] for row in group), dtype=np.uint8)
-        vectors = np.frombuffer(b"".join(row[2] for row in group), dtype=np.float32).reshape(-1, dimension)
-        live = np.unpackbits(bits, bitorder="little").astype(bool)
-        if allowed is not None:
-            live &= allowed[np.minimum(records, len(allowed) - 1)] & (records < len(allowed))
-        yield (records, vectors) if live.all() else (records[live], vectors[live])
+    buffer = np.empty((CHUNKS_AT_ONCE * CHUNK_ROWS, dimension), np.float32)
+    chunk_bytes = CHUNK_ROWS * dimension * buffer.itemsize
+    target = memoryview(buffer.data).cast("B")
+    cursor, blob = connection.execute(sql, bindings), None
+    try:
+        while group := list(islice(cursor, CHUNKS_AT_ONCE)):
+            for place, (chunk, _, _) in enumerate(group):
+                if blob is None:
+                    blob = connection.blob_open("main", "vectors_vector_chunks00", "vectors", chunk, False)
+                else:
+                    blob.reopen(chunk)
+                blob.read_into(target, place * chunk_bytes, chunk_bytes)
+            records = np.frombuffer(b"".join(row[1] for row in group), dtype=np.int64)
+            bits = np.frombuffer(b"".join(row[2] for row in group), dtype=np.uint8)
+            vectors = buffer[: len(records)]
+            live = np.unpackbits(bits, bitorder="little").astype(bool)
+            if allowed is not None:
+                live &= allowed[np.minimum(records, len(allowed) - 1)] & (records < len(allowed))
+            yield (records, vectors) if live.all() else (records[live], vectors[live])
+    finally:
+        if blob is not None:
+            blob.close()
