@@ -92,7 +92,9 @@ class Service:
 
     async def _open(self) -> None:
         storage = self.settings.storage
-        self.engine = await SqliteEngine.open_folder(Path(storage.data_dir), storage.readers, storage.mmap_bytes)
+        self.engine = await SqliteEngine.open_folder(
+            Path(storage.data_dir), storage.readers, storage.mmap_bytes, storage.vector_cache_bytes
+        )
         self.indexes = Indexes(self.engine, self.catalog, self.batcher)
         limits = self.settings.limits
         self.records = Records(self.engine, self.indexes, self.inference, limits)

@@ -45,6 +45,9 @@ class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     data_dir: Annotated[str, Meta(description="Folder of the data, relative to the working directory.")] = "data"
     readers: Annotated[int, Meta(ge=1, le=64, description="Searches that read the disk at the same time.")] = 4
+    vector_cache_bytes: Annotated[
+        int, Meta(ge=0, description="Memory for the vectors of namespaces that are searched again and again.")
+    ] = 536_870_912
     mmap_bytes: Annotated[int, Meta(ge=0, description="How much of each index file SQLite may map into memory.")] = (
         2_147_418_112
     )

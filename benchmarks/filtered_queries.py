@@ -24,12 +24,12 @@ SELECTIVITIES = [0.001, 0.01, 0.1, 0.5, 1.0]
 ROUNDS = 15
 
 
-async def main(records: int, dimension: int) -> None:
+async def main(records: int, dimension: int, cache_bytes: int) -> None:
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((records, dimension)).astype(np.float32)
     share = rng.permutation(records) / records
     with tempfile.TemporaryDirectory() as folder:
-        engine = await SqliteEngine.open_folder(Path(folder), 2, 2**31 - 65536)
+        engine = await SqliteEngine.open_folder(Path(folder), 2, 2**31 - 65536, cache_bytes)
         await engine.create_index(IndexSpec("docs", dimension, "cosine"))
         for start in range(0, records, 1000):
             rows = range(start, min(start + 1000, records))
@@ -85,5 +85,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=100_000)
     parser.add_argument("--dimension", type=int, default=384)
+    parser.add_argument("--cache-bytes", type=int, default=2**29, help="the setting vector_cache_bytes")
     options = parser.parse_args()
-    asyncio.run(main(options.records, options.dimension))
+    asyncio.run(main(options.records, options.dimension, options.cache_bytes))

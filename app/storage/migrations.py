@@ -81,7 +81,12 @@ def _second(connection: apsw.Connection) -> None:
     )
 
 
-STEPS: list[Callable[[apsw.Connection], None]] = [_first, _second]
+def _third(connection: apsw.Connection) -> None:
+    # The LSN of the last write to the namespace: equal versions have equal records.
+    connection.execute("ALTER TABLE namespaces ADD COLUMN version INTEGER NOT NULL DEFAULT 0")
+
+
+STEPS: list[Callable[[apsw.Connection], None]] = [_first, _second, _third]
 
 
 def create_vectors(connection: apsw.Connection, dimension: int, metric: Metric) -> None:

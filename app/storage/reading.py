@@ -12,18 +12,23 @@ from app.ranking import goodness, shortest
 from app.storage import sparse_index, tables, vector_scan
 from app.storage.selection import kept, prefix_range, where
 from app.storage.selection import namespace as namespace_number
+from app.storage.vector_cache import VectorCache
 
 Vector = NDArray[np.float32]
 Scored = tuple[vector_scan.Records, NDArray[np.float32]]
 
 
-def query(connection: apsw.Connection, spec: IndexSpec, namespace: str, plan: QueryPlan) -> QueryAnswer:
+def query(
+    connection: apsw.Connection, spec: IndexSpec, namespace: str, plan: QueryPlan, cache: VectorCache
+) -> QueryAnswer:
     """The records nearest to the plan's vector or record: filter first, then rank, ties by id."""
     lsn = tables.lsn(connection)
-    found = connection.execute("SELECT ns, bytes FROM namespaces WHERE name = ?", (namespace,)).get
+    found = connection.execute(
+        "SELECT ns, bytes, record_count, version FROM namespaces WHERE name = ?", (namespace,)
+    ).get
     if found is None:
         return QueryAnswer([], lsn, 0)
-    ns, size = found
+    ns, size, count, version = found
     vector, sparse = plan.vector, plan.sparse
     if plan.id is not None:
         row = connection.execute("SELECT record, sparse FROM records WHERE ns = ? AND id = ?", (ns, plan.id)).get
@@ -32,13 +37,13 @@ def query(connection: apsw.Connection, spec: IndexSpec, namespace: str, plan: Qu
         vector = None if spec.sparse else vector_scan.vector_of(connection, row[0])
         sparse = sparse_index.from_blob(row[1])
     keep = None if plan.filter is None else kept(connection, plan.filter, ns)
-    scored = _scored(connection, ns, spec, vector, sparse, plan.top_k, keep)
+    source = vector_scan.Source(connection, ns, spec.dimension, count, version, cache)
+    scored = _scored(source, spec, vector, sparse, plan.top_k, keep)
     return QueryAnswer(_matches(connection, spec, scored, plan), lsn, size)
 
 
 def _scored(
-    connection: apsw.Connection,
-    ns: int,
+    source: vector_scan.Source,
     spec: IndexSpec,
     vector: Vector | None,
     sparse: SparseVector | None,
@@ -46,9 +51,9 @@ def _scored(
     keep: vector_scan.Records | None,
 ) -> Scored:
     """Row numbers and scores of the best, and of whatever ties with the last of them."""
-    shared = None if sparse is None else sparse_index.dots(connection, ns, sparse)
+    shared = None if sparse is None else sparse_index.dots(source.connection, source.ns, sparse)
     if vector is not None:
-        return vector_scan.nearest(connection, ns, spec.metric, vector, top_k, keep, shared)
+        return vector_scan.nearest(source, spec.metric, vector, top_k, keep, shared)
     if shared is None:
         return np.empty(0, np.int64), np.empty(0, np.float32)
     records, products = shared

@@ -23,20 +23,23 @@ from app.errors import AlreadyExists, FailedPrecondition, NotFound
 from app.storage import namespaces, reading, tables, writing
 from app.storage.data_dir import DataDir
 from app.storage.database import Database
+from app.storage.vector_cache import VectorCache
 
 
 class SqliteEngine:
     """A folder of index files. Made by open_folder()."""
 
-    def __init__(self, folder: DataDir, readers: int, mmap_bytes: int) -> None:
+    def __init__(self, folder: DataDir, readers: int, mmap_bytes: int, cache_bytes: int) -> None:
         self._folder, self._readers, self._mmap_bytes = folder, readers, mmap_bytes
+        self._cache_bytes = cache_bytes
+        self._caches: dict[str, VectorCache] = {}
         self._databases: dict[str, Database] = {}
         self._specs: dict[str, IndexSpec] = {}
 
     @classmethod
-    async def open_folder(cls, path: Path, readers: int, mmap_bytes: int) -> "SqliteEngine":
+    async def open_folder(cls, path: Path, readers: int, mmap_bytes: int, cache_bytes: int = 0) -> "SqliteEngine":
         """Lock the folder and open every index in it. Raises FailedPrecondition or DataLoss, naming the file."""
-        engine = cls(DataDir(path), readers, mmap_bytes)
+        engine = cls(DataDir(path), readers, mmap_bytes, cache_bytes)
         try:
             for file in sorted(engine._folder.indexes.glob("*.sqlite")):
                 await engine._open_index(file.stem)
@@ -89,7 +92,8 @@ class SqliteEngine:
 
     async def query(self, index: str, namespace: str, plan: QueryPlan) -> QueryAnswer:
         database, spec = self._database(index), self._specs[index]
-        return await database.read(lambda connection: reading.query(connection, spec, namespace, plan))
+        cache = self._caches.setdefault(index, VectorCache(self._cache_bytes))
+        return await database.read(lambda connection: reading.query(connection, spec, namespace, plan, cache))
 
     async def page(
         self,

@@ -12,16 +12,19 @@ from itertools import islice
 from typing import Any
 
 import apsw
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from app.domain import Metric
 from app.ranking import bounded_scores, exact_scores, goodness
 from app.storage.migrations import CHUNK_ROWS
+from app.storage.vector_cache import Held, VectorCache
 
 MANY = 0.05
 """Share of the rows from which on all chunks are read."""
-SLOTS = f"SELECT count(*) * {CHUNK_ROWS} FROM vectors_chunks WHERE partition00 = ?"
+ROWS_AT_ONCE = 4_096
+FLOAT_BYTES = 4
 CHUNKS_AT_ONCE = 32
 """Chunks per numpy call: enough that the cost of the call does not show."""
 
@@ -31,9 +34,19 @@ Additions = tuple[Records, NDArray[np.float64]]
 """Sorted row numbers, and a number for each."""
 
 
+class Source(msgspec.Struct, frozen=True):
+    """Where the vectors of a namespace are, as one snapshot sees them. count: its records."""
+
+    connection: apsw.Connection
+    ns: int
+    dimension: int
+    count: int
+    version: int
+    cache: VectorCache
+
+
 def nearest(
-    connection: apsw.Connection,
-    ns: int,
+    source: Source,
     metric: Metric,
     query: Vectors,
     top_k: int,
@@ -49,12 +62,12 @@ def nearest(
     Two passes: quick float32 scores of every row, each with a bound on its rounding error; then exact scores of the
     rows that may be among the best by that bound, which are few unless many are alike.
     """
-    finalists = _finalists(connection, ns, metric, query, top_k, kept, more)
+    finalists = _finalists(source, metric, query, top_k, kept, more)
     if not len(finalists):
         return finalists, np.empty(0, np.float32)
     found = [
         (records, exact_scores(metric, vectors, query, _added(records, more)))
-        for records, vectors in _chunks(connection, ns, len(query), finalists)
+        for records, vectors in _rows(source, finalists)
     ]
     records = np.concatenate([rows for rows, _ in found])
     exact = np.concatenate([values for _, values in found])
@@ -71,8 +84,7 @@ def best(
 
 
 def _finalists(
-    connection: apsw.Connection,
-    ns: int,
+    source: Source,
     metric: Metric,
     query: Vectors,
     top_k: int,
@@ -81,7 +93,7 @@ def _finalists(
 ) -> Records:
     """Sorted numbers of the rows that may be among the top_k best."""
     all_records, lows, highs = [np.empty(0, np.int64)], [np.empty(0, np.float64)], [np.empty(0, np.float64)]
-    for records, vectors in _chunks(connection, ns, len(query), kept):
+    for records, vectors in _rows(source, kept):
         quick, error = bounded_scores(metric, vectors, query)
         good = goodness(metric, quick) + _added(records, more)
         all_records.append(records)
@@ -111,35 +123,75 @@ def vector_of(connection: apsw.Connection, record: int) -> Vectors:
     return np.frombuffer(blob, dtype=np.float32)
 
 
-def _chunks(
-    connection: apsw.Connection, ns: int, dimension: int, kept: Records | None
-) -> Iterator[tuple[Records, Vectors]]:
-    """Live rows and their vectors, many chunks at a time; with a filter, only chunks that hold a kept row.
+def _rows(source: Source, kept: Records | None) -> Iterator[tuple[Records, Vectors]]:
+    """Live rows and their vectors, many at a time; with a filter, only the kept ones.
 
-    What is yielded is overwritten by the next step. Blobs are read straight into one buffer: through rows of a query
-    they would be copied twice, with Python's lock held, and searches would wait for each other.
+    What is yielded is overwritten by the next step.
     """
-    sql = "SELECT chunk_id, rowids, validity FROM vectors_chunks WHERE partition00 = ?"
-    bindings: tuple[object, ...] = (ns,)
+    if kept is not None and not len(kept):
+        return
+    held = source.cache.get(source.ns, source.version)
+    many = kept is None or len(kept) >= MANY * source.count
+    if held is None and many:
+        size = source.count * source.dimension * FLOAT_BYTES
+        if source.cache.worth_keeping(source.ns, source.version, size):
+            held = _held(source)
+            source.cache.put(source.ns, held)
     allowed = None
     if kept is not None:
-        if not len(kept):
-            return
         allowed = np.zeros(kept[-1] + 1, dtype=bool)
         allowed[kept] = True
-        # Looking up the chunks of many rows costs more than reading all of them.
-        if len(kept) < MANY * connection.execute(SLOTS, (ns,)).get:
-            sql += " AND chunk_id IN (SELECT chunk_id FROM vectors_rowids WHERE rowid IN (SELECT value FROM carray(?)))"
-            bindings = (ns, apsw.carray(kept))
-    buffer = np.empty((CHUNKS_AT_ONCE * CHUNK_ROWS, dimension), np.float32)
-    chunk_bytes = CHUNK_ROWS * dimension * buffer.itemsize
+    if held is None:
+        yield from _chunks(source, allowed, None if many else kept)
+    elif allowed is None:
+        for start in range(0, len(held.records), ROWS_AT_ONCE):
+            yield held.records[start : start + ROWS_AT_ONCE], held.vectors[start : start + ROWS_AT_ONCE]
+    else:
+        places = np.flatnonzero(_among(allowed, held.records))
+        for start in range(0, len(places), ROWS_AT_ONCE):
+            part = places[start : start + ROWS_AT_ONCE]
+            yield held.records[part], held.vectors[part]
+
+
+def _among(allowed: NDArray[np.bool_], records: Records) -> NDArray[np.bool_]:
+    """Which of the rows are allowed; allowed has a place for every row number up to its own last."""
+    return np.asarray(allowed[np.minimum(records, len(allowed) - 1)] & (records < len(allowed)))
+
+
+def _held(source: Source) -> Held:
+    """All live rows, read into memory."""
+    records = np.empty(source.count, np.int64)
+    vectors = np.empty((source.count, source.dimension), np.float32)
+    end = 0
+    for some, rows in _chunks(source, None, None):
+        records[end : end + len(some)], vectors[end : end + len(some)] = some, rows
+        end += len(some)
+    assert end == source.count
+    return Held(source.version, records, vectors)
+
+
+def _chunks(
+    source: Source, allowed: NDArray[np.bool_] | None, only: Records | None
+) -> Iterator[tuple[Records, Vectors]]:
+    """The same from the file, chunk by chunk; only: read no chunks but those of these rows.
+
+    Blobs are read straight into one buffer: through rows of a query they would be copied twice, with Python's lock
+    held, and searches would wait for each other.
+    """
+    sql = "SELECT chunk_id, rowids, validity FROM vectors_chunks WHERE partition00 = ?"
+    bindings: tuple[object, ...] = (source.ns,)
+    if only is not None:
+        sql += " AND chunk_id IN (SELECT chunk_id FROM vectors_rowids WHERE rowid IN (SELECT value FROM carray(?)))"
+        bindings = (source.ns, apsw.carray(only))
+    buffer = np.empty((CHUNKS_AT_ONCE * CHUNK_ROWS, source.dimension), np.float32)
+    chunk_bytes = CHUNK_ROWS * source.dimension * FLOAT_BYTES
     target = memoryview(buffer.data).cast("B")
-    cursor, blob = connection.execute(sql, bindings), None
+    cursor, blob = source.connection.execute(sql, bindings), None
     try:
         while group := list(islice(cursor, CHUNKS_AT_ONCE)):
             for place, (chunk, _, _) in enumerate(group):
                 if blob is None:
-                    blob = connection.blob_open("main", "vectors_vector_chunks00", "vectors", chunk, False)
+                    blob = source.connection.blob_open("main", "vectors_vector_chunks00", "vectors", chunk, False)
                 else:
                     blob.reopen(chunk)
                 blob.read_into(target, place * chunk_bytes, chunk_bytes)
@@ -148,8 +200,11 @@ def _chunks(
             vectors = buffer[: len(records)]
             live = np.unpackbits(bits, bitorder="little").astype(bool)
             if allowed is not None:
-                live &= allowed[np.minimum(records, len(allowed) - 1)] & (records < len(allowed))
-            yield (records, vectors) if live.all() else (records[live], vectors[live])
+                live &= _among(allowed, records)
+            if live.all():
+                yield records, vectors
+            elif live.any():
+                yield records[live], vectors[live]
     finally:
         if blob is not None:
             blob.close()

@@ -43,7 +43,7 @@ def upsert(connection: apsw.Connection, spec: IndexSpec, namespace: str, records
         _set_vectors(connection, ns, [(rows[r.id], r) for r in wanted.values()], set(old))
     stored = [(rows[r.id], r.id, r.metadata, sparse_index.to_blob(r.sparse)) for r in wanted.values()]
     _remember(connection, spec, ns, stored)
-    return tables.next_lsn(connection)
+    return _written(connection, ns)
 
 
 def update(
@@ -83,7 +83,7 @@ def update(
             blob = change.vector.tobytes()
             connection.executemany("UPDATE vectors SET embedding = ? WHERE rowid = ?", [(blob, row[0]) for row in new])
         _remember(connection, spec, ns, new)
-    return len(selected), tables.next_lsn(connection)
+    return len(selected), _written(connection, ns)
 
 
 def count(connection: apsw.Connection, namespace: str, selection: Selection) -> int:
@@ -103,7 +103,7 @@ def delete(connection: apsw.Connection, spec: IndexSpec, namespace: str, selecti
     if selection.ids is None and selection.filter is None:
         _delete_all(connection, spec, ns)
         connection.execute("UPDATE namespaces SET record_count = 0, bytes = 0 WHERE ns = ?", (ns,))
-        return tables.next_lsn(connection)
+        return _written(connection, ns)
     text, parameters = where(selection, ns)
     selected = iter([row for (row,) in connection.execute(f"SELECT record FROM records WHERE {text}", parameters)])
     while part := list(islice(selected, AT_ONCE)):
@@ -112,7 +112,7 @@ def delete(connection: apsw.Connection, spec: IndexSpec, namespace: str, selecti
         connection.executemany("DELETE FROM records WHERE record = ?", rows)
         if not spec.sparse:
             connection.executemany("DELETE FROM vectors WHERE rowid = ?", rows)
-    return tables.next_lsn(connection)
+    return _written(connection, ns)
 
 
 def delete_namespace(connection: apsw.Connection, spec: IndexSpec, namespace: str) -> int:
@@ -123,6 +123,13 @@ def delete_namespace(connection: apsw.Connection, spec: IndexSpec, namespace: st
     _delete_all(connection, spec, ns)
     connection.execute("DELETE FROM namespaces WHERE ns = ?", (ns,))
     return tables.next_lsn(connection)
+
+
+def _written(connection: apsw.Connection, ns: int) -> int:
+    """Number the write, and mark the namespace as changed by it. Returns the LSN."""
+    lsn = tables.next_lsn(connection)
+    connection.execute("UPDATE namespaces SET version = ? WHERE ns = ?", (lsn, ns))
+    return lsn
 
 
 def _delete_all(connection: apsw.Connection, spec: IndexSpec, ns: int) -> None:

@@ -11,14 +11,17 @@ from app.storage.sqlite_engine import SqliteEngine
 Open = Callable[[], Awaitable[Engine]]
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", "sqlite with memory"])
 def open_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
     """Opens the test's one folder; call again after close() for a restart."""
 
     async def sqlite() -> Engine:
         return await SqliteEngine.open_folder(tmp_path / "data", readers=2, mmap_bytes=2**28)
 
-    return {"sqlite": sqlite}[request.param]
+    async def with_memory() -> Engine:
+        return await SqliteEngine.open_folder(tmp_path / "data", readers=2, mmap_bytes=0, cache_bytes=2**26)
+
+    return {"sqlite": sqlite, "sqlite with memory": with_memory}[request.param]
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ class AgainstADict(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp())
         self.there: dict[str, dict[str, Held]] = {}
         self.lsn = 0
-        self.engine = self.run(SqliteEngine.open_folder(self.folder, 1, 0))
+        self.engine = self.run(SqliteEngine.open_folder(self.folder, 1, 0, 2**20))
         self.run(self.engine.create_index(IndexSpec("docs", 2, "dotproduct")))
 
     def run(self, coroutine: Any) -> Any:
@@ -120,7 +120,7 @@ class AgainstADict(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         self.run(self.engine.close())
-        self.engine = self.run(SqliteEngine.open_folder(self.folder, 1, 0))
+        self.engine = self.run(SqliteEngine.open_folder(self.folder, 1, 0, 2**20))
 
     @rule(name=NAMES, raw=st.none() | FILTERS, top_k=st.integers(1, 15))
     def query(self, name: str, raw: Any, top_k: int) -> None:
@@ -134,6 +134,8 @@ class AgainstADict(RuleBasedStateMachine):
                 (score,) = exact_scores("dotproduct", np.array([vector], np.float32), QUERY, np.array([more]))
                 scored.append((-score, id))
         assert [(m.id, np.float32(m.score)) for m in matches] == [(id, -s) for s, id in sorted(scored)[:top_k]]
+        for _ in range(2):  # from memory by now
+            assert self.run(self.engine.query("docs", name, plan)).matches == matches
 
     @invariant()
     def everything_is_as_the_dict_says(self) -> None:
@@ -164,7 +166,7 @@ async def test_what_must_hold_whatever_is_stored(tmp_path: Path) -> None:
     rows = [
         Record(f"r{n:03}", rng.standard_normal(8).astype(np.float32), {"g": int(rng.integers(5))}) for n in range(400)
     ]
-    engine = await SqliteEngine.open_folder(tmp_path, 2, 0)
+    engine = await SqliteEngine.open_folder(tmp_path, 2, 0, 2**20)
     await engine.create_index(IndexSpec("docs", 8, "cosine"))
     await engine.upsert("docs", "a", rows)
     await engine.upsert("docs", "b", rows[:10])

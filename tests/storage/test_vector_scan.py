@@ -54,10 +54,11 @@ def expected(vectors: NDArray[np.float32], metric: Metric, query: NDArray[np.flo
     return sorted(((-g, IDS[row], s) for g, row, s in zip(good, rows, found, strict=True)), key=lambda x: x[:2])
 
 
+@pytest.mark.parametrize("cache_bytes", [0, 2**28], ids=["file", "memory"])
 @pytest.mark.parametrize("kept", [None, 0.001, 0.05, 0.5], ids=lambda share: f"kept={share}")
 @pytest.mark.parametrize("top_k", [1, 10, 100, 4097, 10_000])
 def test_the_scan_finds_what_numpy_finds_ties_included(
-    folder: tuple[Path, Metric], vectors: NDArray[np.float32], top_k: int, kept: float | None
+    folder: tuple[Path, Metric], vectors: NDArray[np.float32], top_k: int, kept: float | None, cache_bytes: int
 ) -> None:
     path, metric = folder
     rng = np.random.default_rng(top_k)
@@ -68,12 +69,33 @@ def test_the_scan_finds_what_numpy_finds_ties_included(
         condition = filters.parse({"n": {"$in": rows}})
 
     async def ask() -> None:
-        engine = await SqliteEngine.open_folder(path, 1, 2**28)
+        engine = await SqliteEngine.open_folder(path, 1, 2**28, cache_bytes)
         for query in (vectors[7], vectors[11] * 2, rng.standard_normal(DIMENSION).astype(np.float32)):
             answer = await engine.query("docs", "a", QueryPlan(top_k, vector=query, filter=condition))
             wanted = expected(vectors, metric, query, rows)[:top_k]
             assert [m.id for m in answer.matches] == [id for _, id, _ in wanted]
             np.testing.assert_array_equal(np.float32([m.score for m in answer.matches]), [s for *_, s in wanted])
+        await engine.close()
+
+    asyncio.run(ask())
+
+
+@pytest.mark.parametrize("cache_bytes", [0, 2**28], ids=["file", "memory"])
+def test_a_filter_may_keep_nothing_of_whole_stretches(
+    folder: tuple[Path, Metric], vectors: NDArray[np.float32], cache_bytes: int
+) -> None:
+    path, metric = folder
+
+    async def ask() -> None:
+        engine = await SqliteEngine.open_folder(path, 1, 0, cache_bytes)
+        for raw in ({"n": {"$gte": ROWS - 2500}}, {"n": {"$lt": 2500}}, {"n": {"$in": [0, ROWS - 1]}}):
+            condition = filters.parse(raw)
+            assert condition is not None
+            rows = [n for n in range(ROWS) if filters.matches(condition, {"n": n})]
+            for _ in range(2):
+                answer = await engine.query("docs", "a", QueryPlan(10, vector=vectors[7], filter=condition))
+                wanted = expected(vectors, metric, vectors[7], rows)[:10]
+                assert [m.id for m in answer.matches] == [id for _, id, _ in wanted]
         await engine.close()
 
     asyncio.run(ask())

@@ -1,0 +1,64 @@
+"""Vectors kept in memory: a namespace that is searched twice without a write between is read from disk only once.
+
+The file stays the truth: what is kept is the content of one version of a namespace, and every write makes another.
+"""
+
+import threading
+from collections import OrderedDict
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Held(msgspec.Struct, frozen=True):
+    """All live rows of a namespace at one version. records: int64 [n], vectors: float32 [n, dimension]."""
+
+    version: int
+    records: NDArray[np.int64]
+    vectors: NDArray[np.float32]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory it takes."""
+        return self.records.nbytes + self.vectors.nbytes
+
+
+class VectorCache:
+    """The namespaces of one index that were searched last, up to a number of bytes. Safe for several threads."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self.most_bytes = most_bytes
+        self._lock = threading.Lock()
+        self._held: OrderedDict[int, Held] = OrderedDict()
+        self._asked: dict[int, int] = {}
+        self._bytes = 0
+
+    def get(self, ns: int, version: int) -> Held | None:
+        """What is kept of this version, or None."""
+        with self._lock:
+            held = self._held.get(ns)
+            if held is None or held.version != version:
+                return None
+            self._held.move_to_end(ns)
+            return held
+
+    def worth_keeping(self, ns: int, version: int, size: int) -> bool:
+        """Whether this version was asked for before, and its vectors (size: bytes) fit.
+
+        Where a write comes between any two searches, keeping would only cost time.
+        """
+        with self._lock:
+            again = self._asked.get(ns) == version
+            self._asked[ns] = version
+            return again and size <= self.most_bytes
+
+    def put(self, ns: int, held: Held) -> None:
+        """Keep it, and drop what was searched longest ago."""
+        with self._lock:
+            old = self._held.pop(ns, None)
+            self._bytes += held.nbytes - (old.nbytes if old else 0)
+            self._held[ns] = held
+            while self._bytes > self.most_bytes:
+                _, dropped = self._held.popitem(last=False)
+                self._bytes -= dropped.nbytes
