@@ -24,6 +24,7 @@ from app.storage.vector_cache import Held, VectorCache
 MANY = 0.05
 """Share of the rows from which on all chunks are read."""
 ROWS_AT_ONCE = 4_096
+NOT_KEPT = -1
 FLOAT_BYTES = 4
 CHUNKS_AT_ONCE = 32
 """Chunks per numpy call: enough that the cost of the call does not show."""
@@ -93,12 +94,13 @@ def _finalists(
 ) -> Records:
     """Sorted numbers of the rows that may be among the top_k best."""
     all_records, lows, highs = [np.empty(0, np.int64)], [np.empty(0, np.float64)], [np.empty(0, np.float64)]
-    for records, vectors in _rows(source, kept):
+    for records, vectors in _rows(source, kept, around=True):
         quick, error = bounded_scores(metric, vectors, query)
         good = goodness(metric, quick) + _added(records, more)
-        all_records.append(records)
-        lows.append(good - error)
-        highs.append(good + error)
+        there = records != NOT_KEPT
+        all_records.append(records[there])
+        lows.append((good - error)[there])
+        highs.append((good + error)[there])
     may = np.concatenate(highs) >= _kth_largest(np.concatenate(lows), top_k)
     return np.sort(np.concatenate(all_records)[may])
 
@@ -123,11 +125,13 @@ def vector_of(connection: apsw.Connection, record: int) -> Vectors:
     return np.frombuffer(blob, dtype=np.float32)
 
 
-def _rows(source: Source, kept: Records | None) -> Iterator[tuple[Records, Vectors]]:
+def _rows(source: Source, kept: Records | None, around: bool = False) -> Iterator[tuple[Records, Vectors]]:
     """Live rows and their vectors, many at a time; with a filter, only the kept ones.
 
-    What is yielded is overwritten by the next step.
+    What is yielded is overwritten by the next step. around: where a quarter or more is kept, the others may come too,
+    numbered NOT_KEPT: scoring them costs less than copying the vectors around them.
     """
+    around = around and kept is not None and 4 * len(kept) >= source.count
     if kept is not None and not len(kept):
         return
     held = source.cache.get(source.ns, source.version)
@@ -143,14 +147,17 @@ def _rows(source: Source, kept: Records | None) -> Iterator[tuple[Records, Vecto
         allowed[kept] = True
     if held is None:
         yield from _chunks(source, allowed, None if many else kept)
-    elif allowed is None:
-        for start in range(0, len(held.records), ROWS_AT_ONCE):
-            yield held.records[start : start + ROWS_AT_ONCE], held.vectors[start : start + ROWS_AT_ONCE]
-    else:
-        places = np.flatnonzero(_among(allowed, held.records))
-        for start in range(0, len(places), ROWS_AT_ONCE):
-            part = places[start : start + ROWS_AT_ONCE]
+        return
+    wanted = None if allowed is None else _among(allowed, held.records)
+    for start in range(0, len(held.records), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
+        if wanted is None or wanted[part].all():
             yield held.records[part], held.vectors[part]
+        elif around:
+            yield np.where(wanted[part], held.records[part], NOT_KEPT), held.vectors[part]
+        elif wanted[part].any():
+            places = start + np.flatnonzero(wanted[part])
+            yield held.records[places], held.vectors[places]
 
 
 def _among(allowed: NDArray[np.bool_], records: Records) -> NDArray[np.bool_]:
