@@ -1,5 +1,6 @@
 """The vector and namespace routes, over real sockets, on indexes of every kind."""
 
+import http.client
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -276,6 +277,17 @@ def test_lists_are_pages_in_byte_order(cosine: httpx.Client, namespace: str) -> 
     assert pages(2, prefix="a#") == [["a#1", "a#10"], ["a#2"]]
     assert pages(5, prefix="none") == [[]]
     assert set(fetch(cosine, namespace, *names)) == set(names)
+
+
+def test_a_thousand_of_the_longest_ids_can_be_fetched(cosine: httpx.Client, namespace: str) -> None:
+    names = [f"{n:04}" + "i" * 508 for n in range(1000)]
+    upsert(cosine, namespace, {"id": names[7], "values": [1, 1]})
+    connection = http.client.HTTPConnection(cosine.base_url.host, cosine.base_url.port)  # httpx ends at 64 KB
+    connection.request("GET", f"/vectors/fetch?namespace={namespace}&" + "&".join(f"ids={name}" for name in names))
+    answer = connection.getresponse()
+    assert answer.status == 200
+    assert set(json.loads(answer.read())["vectors"]) == {names[7]}
+    connection.close()
 
 
 def test_fetch_by_metadata_is_pages_of_whole_records(cosine: httpx.Client, namespace: str) -> None:
