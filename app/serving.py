@@ -142,7 +142,7 @@ def banner(service: Service, address: str) -> str:
         lines.append("  index    none; describe one in the [index] table of the settings file")
     for model in service.inference.known_models():
         if model.answer is not None:
-            stand_in = f": STAND-IN, answered by {model.answer.label}" if model.answer.stand_in else ""
+            stand_in = f": STAND-IN, answered by {model.answer.by}" if model.answer.stand_in else ""
             lines.append(f"  model    {model.name if stand_in else model.answer.label}{stand_in}")
     lines.append(f"  data     {Path(settings.storage.data_dir).resolve()}")
     if not is_loopback(settings.server.host):

@@ -5,13 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+import numpy as np
 import pytest
 
-from app.domain import IndexSpec
+from app import filters
+from app.domain import IndexSpec, QueryPlan, Record
 from app.errors import DataLoss, FailedPrecondition, Unavailable
-from app.storage import migrations
+from app.storage import migrations, tables
 from app.storage.database import Database, connect
 from app.storage.sqlite_engine import SqliteEngine
+from tests.storage.consistency import problems
 
 pytestmark = pytest.mark.anyio
 
@@ -29,6 +32,31 @@ async def test_a_file_of_a_later_version_is_refused(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(FailedPrecondition, match=r"x\.sqlite has schema .* use the newer Pinyon"):
         Database(tmp_path / "x.sqlite", 1, 0)
+
+
+async def test_a_file_of_the_first_schema_is_brought_up_to_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "indexes").mkdir()
+    file = tmp_path / "indexes" / "docs.sqlite"
+    with monkeypatch.context() as first:
+        first.setattr(migrations, "STEPS", migrations.STEPS[:1])
+        await Database(file, 1, 0).close()
+    connection = connect(file, 0, "write")
+    tables.create_index(connection, IndexSpec("docs", 2, "cosine"))
+    vector = np.ones(2, np.float32).tobytes()
+    connection.execute("INSERT INTO namespaces (name, record_count, bytes) VALUES ('a', 1, 18)")
+    connection.execute("INSERT INTO records (ns, id, metadata) VALUES (1, 'old', '{\"n\":1}')")
+    connection.execute("INSERT INTO vectors (rowid, ns, embedding) VALUES (1, 1, ?)", (vector,))
+    connection.execute("INSERT INTO fields (name) VALUES ('n')")
+    connection.execute("INSERT INTO postings VALUES (1, 1, 1, 1.0, 1)")
+    connection.close()
+    engine = await SqliteEngine.open_folder(tmp_path, 1, 0, 2**20)
+    await engine.upsert("docs", "a", [Record("new", np.ones(2, np.float32), {"n": 1})])
+    plan = QueryPlan(5, id="old", filter=filters.parse({"n": 1}))
+    assert [match.id for match in (await engine.query("docs", "a", plan)).matches] == ["new", "old"]
+    await engine.close()
+    assert problems(file) == []
 
 
 async def test_a_step_that_fails_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
