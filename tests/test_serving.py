@@ -66,6 +66,21 @@ def test_the_data_is_still_there_after_a_restart(tmp_path: Path) -> None:
     assert server.stop() == 0
 
 
+def start_and_wait_until_it_computes(sender: threading.Thread, server: RunningServer) -> None:
+    """Start the upsert, and come back once searches have to wait because it is being embedded."""
+    with server.client() as client:
+
+        def seconds() -> float:
+            begun = time.monotonic()
+            client.post(SEARCH, json={"query": {"inputs": {"text": "x"}, "top_k": 1}}).raise_for_status()
+            return time.monotonic() - begun
+
+        quiet = sorted(seconds() for _ in range(5))[2]
+        sender.start()
+        while seconds() < quiet + 0.1:
+            assert sender.is_alive(), "the upsert was over before it was noticed"
+
+
 def test_requests_in_flight_finish_and_nothing_new_is_taken(tmp_path: Path) -> None:
     server = RunningServer(config(tmp_path, "all-MiniLM-L6-v2"), tmp_path / "data")
     rows = [{"_id": f"r{n}", "chunk_text": f"{n} " + "word " * 250} for n in range(96)]  # some seconds of work
@@ -76,10 +91,8 @@ def test_requests_in_flight_finish_and_nothing_new_is_taken(tmp_path: Path) -> N
             answers.append(client.post(UPSERT, json=rows))
 
     sender = threading.Thread(target=send)
-    sender.start()
     host, _, port = server.url.removeprefix("http://").partition(":")
-    with server.client() as client:  # the upsert has arrived once a search has to wait behind it
-        client.post(SEARCH, json={"query": {"inputs": {"text": "x"}, "top_k": 1}})
+    start_and_wait_until_it_computes(sender, server)
     server.process.send_signal(signal.SIGTERM)
     with pytest.raises(ConnectionRefusedError):
         while True:
@@ -226,9 +239,7 @@ def test_a_second_signal_ends_the_process_at_once(tmp_path: Path) -> None:
             client.post(UPSERT, json=rows)
 
     sender = threading.Thread(target=send)
-    sender.start()
-    with server.client() as client:
-        client.post(SEARCH, json={"query": {"inputs": {"text": "x"}, "top_k": 1}})
+    start_and_wait_until_it_computes(sender, server)
     server.process.send_signal(signal.SIGINT)
     while server.process.poll() is None:
         server.process.send_signal(signal.SIGINT)
