@@ -9,21 +9,23 @@ from typing import Any
 import apsw
 import numpy as np
 
-from app.filters import And, Compare, Condition, Exists, In, Not, Or, Scalar
+from app.filters import And, Compare, Condition, Exists, In, Not, Or
 from app.storage.postings import Kind, posted
 
 _COMPARISONS = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 
 
-def compile_filter(condition: Condition, ns: int) -> tuple[str, list[Any]]:
-    """The expression and its parameters, in order, for records of the namespace ns."""
+SQL = tuple[str, list[Any]]
+"""A text and its parameters, in order."""
+
+
+def compile_filter(condition: Condition, ns: int) -> SQL:
+    """The expression, for records of the namespace ns."""
     match condition:
-        case In(field, values):
-            return _equals_any(field, values, ns)
-        case Compare(field, operator, bound):
-            return _posted(f"kind = ? AND value {_COMPARISONS[operator]} ?", field, ns, [Kind.NUMBER, bound])
-        case Exists(field):
-            return _posted("TRUE", field, ns, [])
+        case In() | Compare() | Exists():
+            found = lookups(condition, ns)
+            text = " OR ".join(f"record IN ({query})" for query, _ in found) or "FALSE"
+            return f"({text})", [parameter for _, parameters in found for parameter in parameters]
         case Not(inner):
             text, parameters = compile_filter(inner, ns)
             return f"NOT {text}", parameters
@@ -33,47 +35,32 @@ def compile_filter(condition: Condition, ns: int) -> tuple[str, list[Any]]:
             return _joined("OR", conditions, ns)
 
 
-def compile_leaf(condition: Condition, ns: int) -> tuple[str, list[Any]] | None:
-    """For a condition on one field: the query over postings that gives its records, perhaps some of them twice.
+def lookups(condition: In | Compare | Exists, ns: int) -> list[SQL]:
+    """Queries over postings that together give the records of a condition on one field, perhaps some of them twice.
 
-    Several times as quick as the expression where much is kept, because nothing is looked up in `records`. None for
-    every other condition.
+    One for each kind of value, because a string never equals a number or a boolean; none if nothing can match.
     """
-    if not isinstance(condition, In | Compare | Exists):
-        return None
-    text, parameters = compile_filter(condition, ns)
-    prefix, end = "record IN (", ")"
-    if not text.startswith(prefix + "SELECT record FROM postings") or text.count("SELECT record FROM postings") > 1:
-        return None
-    return text[len(prefix) : -len(end)], parameters
+    match condition:
+        case In(field, values):
+            by_kind: dict[Kind, list[Any]] = {}
+            for kind, value in map(posted, values):
+                by_kind.setdefault(kind, []).append(value)
+            return [_equals_any(field, kind, wanted, ns) for kind, wanted in by_kind.items()]
+        case Compare(field, operator, bound):
+            return [_lookup(field, f"kind = ? AND value {_COMPARISONS[operator]} ?", [Kind.NUMBER, bound], ns)]
+        case Exists(field):
+            return [_lookup(field, "TRUE", [], ns)]
 
 
-def _posted(test: str, field: str, ns: int, parameters: list[Any]) -> tuple[str, list[Any]]:
-    return (
-        "record IN (SELECT record FROM postings"
-        f" WHERE ns = ? AND field = (SELECT field FROM fields WHERE name = ?) AND {test})",
-        [ns, field, *parameters],
-    )
+def _equals_any(field: str, kind: Kind, wanted: list[Any], ns: int) -> SQL:
+    if len(wanted) == 1:
+        return _lookup(field, "kind = ? AND value = ?", [kind, wanted[0]], ns)
+    return _lookup(field, "kind = ? AND value IN (SELECT value FROM carray(?))", [kind, _array(kind, wanted)], ns)
 
 
-def _equals_any(field: str, values: Sequence[Scalar], ns: int) -> tuple[str, list[Any]]:
-    """One lookup per kind, because a string never equals a number or a boolean."""
-    by_kind: dict[Kind, list[Any]] = {}
-    for kind, value in map(posted, values):
-        by_kind.setdefault(kind, []).append(value)
-    tests, parameters = [], []
-    for kind, wanted in by_kind.items():
-        if len(wanted) == 1:
-            tests.append("(kind = ? AND value = ?)")
-            parameters += [kind, wanted[0]]
-        else:
-            tests.append("(kind = ? AND value IN (SELECT value FROM carray(?)))")
-            parameters += [kind, _array(kind, wanted)]
-    if not tests:  # $in with an empty list matches nothing
-        return "FALSE", []
-    parts = [_posted(test, field, ns, parameters[2 * i : 2 * i + 2]) for i, test in enumerate(tests)]
-    text = " OR ".join(text for text, _ in parts)
-    return (f"({text})" if len(parts) > 1 else text), [p for _, ps in parts for p in ps]
+def _lookup(field: str, test: str, parameters: list[Any], ns: int) -> SQL:
+    query = "SELECT record FROM postings WHERE ns = ? AND field = (SELECT field FROM fields WHERE name = ?)"
+    return f"{query} AND {test}", [ns, field, *parameters]
 
 
 def _array(kind: Kind, wanted: list[Any]) -> Any:
@@ -82,7 +69,7 @@ def _array(kind: Kind, wanted: list[Any]) -> Any:
     return apsw.carray(np.array(wanted, dtype=np.float64 if kind is Kind.NUMBER else np.int64))
 
 
-def _joined(word: str, conditions: Sequence[Condition], ns: int) -> tuple[str, list[Any]]:
+def _joined(word: str, conditions: Sequence[Condition], ns: int) -> SQL:
     """Joined in halves: SQLite's limit on the depth of an expression counts every AND of a long chain."""
     if len(conditions) == 1:
         return compile_filter(conditions[0], ns)

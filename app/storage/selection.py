@@ -6,8 +6,8 @@ import apsw
 import numpy as np
 
 from app.domain import Selection
-from app.filters import Condition
-from app.storage.filter_sql import compile_filter, compile_leaf
+from app.filters import Compare, Condition, Exists, In
+from app.storage.filter_sql import compile_filter, lookups
 from app.storage.vector_scan import Records
 
 
@@ -31,12 +31,14 @@ def where(selection: Selection, ns: int) -> tuple[str, list[Any]]:
 
 def kept(connection: apsw.Connection, condition: Condition, ns: int) -> Records:
     """Sorted row numbers that a filter keeps."""
-    leaf = compile_leaf(condition, ns)
-    if leaf is None:
+    if isinstance(condition, In | Compare | Exists):
+        # A condition on one field needs no look at the table records, which takes most of the time where much is kept.
+        found = lookups(condition, ns)
+        query = " UNION ALL ".join(text for text, _ in found) or "SELECT 0 AS record WHERE FALSE"
+        parameters = [parameter for _, more in found for parameter in more]
+    else:
         text, parameters = where(Selection(filter=condition), ns)
         query = f"SELECT record FROM records WHERE {text}"
-    else:
-        query, parameters = leaf
     # One long text of numbers comes out of SQLite several times as fast as a row for each.
     numbers = connection.execute(f"SELECT group_concat(record, ' ') FROM ({query})", parameters).get
     if numbers is None:

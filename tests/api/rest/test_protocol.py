@@ -64,10 +64,8 @@ def routes() -> list[tuple[str, str]]:
 UNREFUSABLE = {"/health", "/ready", "/openapi.json"}
 
 
-@pytest.mark.parametrize(("method", "path"), routes())
+@pytest.mark.parametrize(("method", "path"), [route for route in routes() if route[1] not in UNREFUSABLE])
 def test_every_route_refuses_in_the_shape_of_its_plane(client: httpx.Client, method: str, path: str) -> None:
-    if path in UNREFUSABLE:
-        return
     # A body and parameters that fit no route, or a name that does not exist.
     answer = client.request(method, path, params={"limit": "0", "type": "x"}, content=b'{"namespace": 3, "name": 3')
     if method in ("GET", "DELETE") and path == "/describe_index_stats":
