@@ -37,6 +37,21 @@ def _parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser("doctor", help="what this installation has, what is missing, how to get it")
     doctor.set_defaults(run=_doctor)
     _add_settings(doctor, "storage", "models")
+    keys = commands.add_parser("keys", help="the API keys").add_subparsers(required=True, metavar="ACTION")
+    for action, run, sentence in (
+        ("create", _keys_create, "make a key; it is shown once"),
+        ("list", _keys_list, "names of the keys, and since when they exist"),
+        ("revoke", _keys_revoke, "make a key unknown, at once, also to a running server"),
+    ):
+        one = keys.add_parser(action, help=sentence)
+        if action != "list":
+            one.add_argument("name", metavar="NAME", help="what the key is for")
+        one.set_defaults(run=run)
+        _add_settings(one, "storage")
+    certs = commands.add_parser("certs", help="make a certificate authority and a certificate for this machine")
+    certs.add_argument("folder", type=Path, metavar="DIR", help="folder to write to")
+    certs.add_argument("--name", action="append", default=[], help="a further host name or address; may be repeated")
+    certs.set_defaults(run=_certs)
     models = commands.add_parser("models", help="the machine-learning models").add_subparsers(
         required=True, metavar="ACTION"
     )
@@ -93,6 +108,41 @@ def _doctor(options: argparse.Namespace) -> int:
     for finding in findings:
         print(finding)
     return 1 if any(finding.level == "FAIL" for finding in findings) else 0
+
+
+def _keys_create(options: argparse.Namespace) -> int:
+    from app import keys
+
+    print(keys.create(Path(_settings(options).storage.data_dir), options.name))
+    print("This is the only time that the key is shown. Clients send it as Api-Key.", file=sys.stderr)
+    return 0
+
+
+def _keys_list(options: argparse.Namespace) -> int:
+    from app import keys
+
+    for key in keys.stored(Path(_settings(options).storage.data_dir)):
+        print(f"{key.name}  (since {key.created}, sha256 {key.sha256[:12]})")
+    return 0
+
+
+def _keys_revoke(options: argparse.Namespace) -> int:
+    from app import keys
+
+    keys.revoke(Path(_settings(options).storage.data_dir), options.name)
+    print(f"The key {options.name} is revoked.")
+    return 0
+
+
+def _certs(options: argparse.Namespace) -> int:
+    from app import certificates
+
+    for path in certificates.make(options.folder, options.name):
+        print(path)
+    server, key = options.folder / "server.pem", options.folder / "server.key"
+    print(f"Serve with: pinyon serve --tls-cert {server} --tls-key {key}", file=sys.stderr)
+    print(f"Python clients: SSL_CERT_FILE={options.folder / 'bundle.pem'}; others: docs/clients.md", file=sys.stderr)
+    return 0
 
 
 def _models_list(options: argparse.Namespace) -> int:

@@ -14,7 +14,8 @@ import msgspec
 from app.domain import IndexSpec
 from app.errors import FailedPrecondition, PinyonError
 from app.inference.catalog import Catalog
-from app.services.indexes import check_same, spec_of
+from app.services.index_rules import from_settings
+from app.services.indexes import check_same
 from app.settings import Settings
 from app.storage import migrations, tables
 from app.storage.data_dir import in_use_by
@@ -111,7 +112,7 @@ def _compared(spec: IndexSpec, settings: Settings) -> Finding:
     if settings.index is not None and settings.index.name == spec.name:
         try:
             catalog = Catalog(settings.models_dir, settings.models.paths, settings.models.stand_ins)
-            check_same(spec, spec_of(settings.index, catalog))
+            check_same(spec, from_settings(settings.index, catalog))
         except PinyonError as error:
             return Finding("FAIL", "index", error.message)
     return Finding("ok", "index", f"{spec.name}: {spec.dimension} dimensions, {spec.metric}")
@@ -124,7 +125,7 @@ def _models(settings: Settings) -> Iterator[Finding]:
         for name in models.preload:
             catalog.entry(name, "rerank")
         if settings.index is not None:
-            catalog.entry(settings.index.model, "embed")
+            from_settings(settings.index, catalog)
     except PinyonError as error:
         yield Finding("FAIL", "models", error.message)
         return

@@ -10,7 +10,8 @@ from app.filters import Condition
 
 Metric = Literal["cosine", "dotproduct", "euclidean"]
 InputType = Literal["query", "passage"]
-Truncate = Literal["END", "NONE"]
+Truncate = Literal["END", "NONE", "START"]
+"""How a text over the limit is treated: END and START say which end is cut off, NONE refuses it."""
 Metadata = dict[str, Any]
 """Flat: field name to str, int, float, bool or list of str."""
 
@@ -39,16 +40,23 @@ class Fingerprint(msgspec.Struct, frozen=True):
 
 
 class EmbedSpec(msgspec.Struct, frozen=True):
-    """Integrated embedding of an index: which model, which field, how over-long text is treated."""
+    """Integrated embedding of an index: which model, which field, and how queries (read) and texts (write) go to it.
+
+    *_max_tokens: of a text, for models that let the caller choose; None: the model's default.
+    """
 
     model: str
     text_field: str
     read_truncate: Truncate = "END"
     write_truncate: Truncate = "END"
+    read_input_type: InputType = "query"
+    write_input_type: InputType = "passage"
+    read_max_tokens: int | None = None
+    write_max_tokens: int | None = None
 
 
 class IndexSpec(msgspec.Struct, frozen=True):
-    """What an index is; fixed when it is created.
+    """What an index is. Fixed when it is created; only how text is embedded may change, or be added, later.
 
     dimension: length of the dense vectors, 0 in a sparse index. embed: None for an index of plain vectors.
     """
@@ -67,6 +75,34 @@ class IndexSpec(msgspec.Struct, frozen=True):
     def takes_sparse(self) -> bool:
         """Whether a record may have sparse values: in sparse indexes, and beside dense ones under dotproduct."""
         return self.metric == "dotproduct"
+
+
+class IndexDetails(msgspec.Struct, frozen=True):
+    """What the owner of an index says of it, without effect on searches.
+
+    schema and read_capacity are kept as they were given (JSON), or None. created_at: RFC 3339.
+    """
+
+    created_at: str = ""
+    cloud: str = "aws"
+    region: str = "us-east-1"
+    deletion_protection: bool = False
+    tags: dict[str, str] = {}
+    schema: dict[str, Any] | None = None
+    read_capacity: dict[str, Any] | None = None
+
+
+class Index(msgspec.Struct, frozen=True):
+    """An index. port: where it answers by itself, or None if it has no port of its own."""
+
+    spec: IndexSpec
+    details: IndexDetails = IndexDetails()
+    port: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.spec.name
 
 
 class SparseVector(msgspec.Struct, frozen=True):
@@ -102,7 +138,8 @@ class QueryPlan(msgspec.Struct, frozen=True):
     """The one question storage answers: the top_k records nearest to a vector, or to a stored record.
 
     Either id is given, or vector (float32 [dimension]) or sparse or both, whose scores add up. The filter is applied
-    before ranking. In a sparse index only records that share a term with the query match.
+    before ranking. In a sparse index only records that share a term with the query match. by_rarity: multiply the
+    weight of each sparse term of the query by ranking.idf() of it in the namespace.
     """
 
     top_k: int
@@ -111,6 +148,7 @@ class QueryPlan(msgspec.Struct, frozen=True):
     id: str | None = None
     filter: Condition | None = None
     include_values: bool = False
+    by_rarity: bool = False
 
 
 class QueryAnswer(msgspec.Struct, frozen=True):

@@ -2,11 +2,16 @@
 
 PinyonError
 ├── InvalidArgument       the request itself is wrong; sending it again will not help
+│   ├── Unprocessable     its JSON has not the shape that is asked for
+│   └── TooLarge          it has more bytes than are taken
+├── Unauthenticated       no API key, or one that is not known
 ├── NotFound              the named index, namespace, model or route does not exist
 ├── AlreadyExists         the name is taken
 ├── FailedPrecondition    the request is fine, the installation is not ready for it (weights absent, folder in use)
-├── PermissionDenied      this caller may not do this
+├── PermissionDenied      this may not be done here: protected, refused to this caller, or no room left for it
 ├── MethodNotAllowed      the route exists, the HTTP method does not
+├── Unimplemented         there is no such gRPC method or encoding
+├── DeadlineExceeded      the caller's time was over before the answer was there
 ├── Unavailable           not now (starting, stopping, overloaded); trying again later will help
 ├── DataLoss              the file on disk is damaged
 └── Internal              a defect of Pinyon's own; details go to the log, never to the caller
@@ -48,6 +53,22 @@ class TextTooLong(InvalidArgument):
         self.position, self.tokens, self.limit, self.model = position, tokens, limit, model
 
 
+class Unprocessable(InvalidArgument):
+    """The JSON of the request has not the shape that is asked for."""
+
+    code = "UNPROCESSABLE_ENTITY"
+
+
+class TooLarge(InvalidArgument):
+    """The request, or its answer, has more bytes than are taken."""
+
+
+class Unauthenticated(PinyonError):
+    """No API key, or one that is not known."""
+
+    code = "UNAUTHENTICATED"
+
+
 class NotFound(PinyonError):
     """The named thing does not exist."""
 
@@ -67,7 +88,7 @@ class FailedPrecondition(PinyonError):
 
 
 class PermissionDenied(PinyonError):
-    """This caller may not do this."""
+    """This may not be done here: protected, refused to this caller, or no room left for it."""
 
     code = "PERMISSION_DENIED"
 
@@ -76,6 +97,18 @@ class MethodNotAllowed(PinyonError):
     """The route exists, the HTTP method does not."""
 
     code = "UNIMPLEMENTED"
+
+
+class Unimplemented(PinyonError):
+    """There is no such gRPC method or encoding."""
+
+    code = "UNIMPLEMENTED"
+
+
+class DeadlineExceeded(PinyonError):
+    """The caller's time was over before the answer was there."""
+
+    code = "DEADLINE_EXCEEDED"
 
 
 class Unavailable(PinyonError):

@@ -6,6 +6,7 @@ strings; types never match each other ("2019" is not 2019, true is not 1), and a
 its elements equals. Negations are pure: a record without the field matches $ne and $nin.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -39,6 +40,13 @@ class Compare(msgspec.Struct, frozen=True):
     bound: float
 
 
+class HasWords(msgspec.Struct, frozen=True):
+    """The field is a string in which each of the words (lower-case) occurs as a word, anywhere and in any case."""
+
+    field: str
+    words: tuple[str, ...]
+
+
 class Exists(msgspec.Struct, frozen=True):
     """The record has the field."""
 
@@ -63,7 +71,15 @@ class Or(msgspec.Struct, frozen=True):
     conditions: tuple["Condition", ...]
 
 
-Condition = In | Compare | Exists | Not | And | Or
+Condition = In | Compare | HasWords | Exists | Not | And | Or
+
+_WORD = re.compile(r"[^\W_]+")
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, lower-case: runs of letters and digits."""
+    return _WORD.findall(text.lower())
+
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "$gt": lambda value, bound: value > bound,
@@ -83,6 +99,9 @@ def matches(condition: Condition, metadata: dict[str, Any]) -> bool:
         case Compare(field, operator, bound):
             held = metadata.get(field)
             return _is_number(held) and _COMPARE[operator](float(held), bound)  # type: ignore[arg-type]
+        case HasWords(field, wanted):
+            text = metadata.get(field)
+            return isinstance(text, str) and set(wanted) <= set(words(text))
         case Exists(field):
             return field in metadata
         case Not(inner):

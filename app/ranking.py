@@ -1,5 +1,6 @@
 """Pure mathematics of ranking: from vectors to scores, from scores to an order. No I/O, no models."""
 
+from math import log
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,11 @@ def bounded_scores(
     if metric == "cosine":
         return dots / lengths, np.full(len(dots), ROUNDING)
     return squares - 2 * dots + own, ROUNDING * (squares + 2 * lengths + own)
+
+
+def idf(records: int, having: int) -> float:
+    """How much a term tells that `having` of `records` records have; above 0 (BM25's, as Lucene computes it)."""
+    return log(1 + (records - having + 0.5) / (having + 0.5))
 
 
 def goodness(metric: Metric, values: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:

@@ -7,20 +7,25 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from litestar import Litestar
+from litestar import Litestar, Request
 from litestar.config.cors import CORSConfig
 from litestar.di import Provide
 
-from app.api.rest import health, inference, namespaces, records, vectors
+from app.api.grpc.calls import GrpcCalls
+from app.api.grpc.service import VectorService
+from app.api.guard import Guard
+from app.api.headers import RequestHeaders
+from app.api.refusal import is_grpc
+from app.api.rest import control, health, inference, namespaces, records, vectors
 from app.api.rest.errors import EXCEPTION_HANDLERS
-from app.api.rest.guard import LocalOnly
-from app.api.rest.hangup import DropOnHangUp
-from app.api.rest.headers import RequestHeaders
 from app.api.rest.openapi import openapi
 from app.api.rest.paths import RawPaths
-from app.errors import NotFound, PinyonError
+from app.api.whole_requests import WholeRequests
+from app.errors import PinyonError
 from app.inference.batcher import Batcher
 from app.inference.catalog import Catalog
+from app.keys import Keys
+from app.services.addresses import Addresses
 from app.services.indexes import Indexes
 from app.services.inference import Inference
 from app.services.namespaces import Namespaces
@@ -40,11 +45,15 @@ LAST_CALL_S = 5.0
 
 
 class Service:
-    """The running parts of one installation, joined. Raises PinyonError if the catalogue or the settings are wrong."""
+    """The running parts of one installation, joined. Raises PinyonError if the catalogue or the settings are wrong.
 
-    def __init__(self, settings: Settings) -> None:
+    addresses: where the server and its indexes are reached.
+    """
+
+    def __init__(self, settings: Settings, addresses: Addresses) -> None:
         models = settings.models
-        self.settings = settings
+        self.settings, self.addresses = settings, addresses
+        self.keys = Keys(Path(settings.storage.data_dir), settings.server.api_key)
         self.readiness = Readiness()
         self.catalog = Catalog(
             settings.models_dir, models.paths, models.stand_ins, models.threads, models.token_cache_bytes
@@ -58,6 +67,7 @@ class Service:
         self.records: Records
         self.vectors: Vectors
         self.namespaces: Namespaces
+        self.grpc: VectorService
 
     @asynccontextmanager
     async def running(
@@ -95,11 +105,12 @@ class Service:
         self.engine = await SqliteEngine.open_folder(
             Path(storage.data_dir), storage.readers, storage.mmap_bytes, storage.vector_cache_bytes
         )
-        self.indexes = Indexes(self.engine, self.catalog, self.batcher)
+        self.indexes = Indexes(self.engine, self.catalog, self.batcher, self.addresses)
         limits = self.settings.limits
         self.records = Records(self.engine, self.indexes, self.inference, limits)
         self.vectors = Vectors(self.engine, self.indexes, limits)
         self.namespaces = Namespaces(self.engine, self.indexes, limits)
+        self.grpc = VectorService(self.vectors, self.namespaces, limits)
         await self.indexes.open(self.settings.index)
 
     async def _load(self) -> None:
@@ -113,25 +124,63 @@ class Service:
                 except PinyonError as error:  # it is this model's trouble alone
                     log.error("%s", error.message)
 
-    def default_index(self) -> str:
-        """The index that answers here. Raises Unavailable before the service is ready, NotFound without an index."""
+    def index_of(self, scope: Any) -> str:
+        """The index a request is for. Raises Unavailable before the service is ready, NotFound without an index."""
         self.readiness.check()
-        if self.indexes.default is None:
-            raise NotFound("This server has no index; describe one in the [index] table of the settings file")
-        return self.indexes.default
+        host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
+        return self.indexes.at(host, scope["server"][1] if scope.get("server") else None)
+
+    def ready_indexes(self) -> Indexes:
+        """The indexes service. Raises Unavailable before it is ready."""
+        self.readiness.check()
+        return self.indexes
+
+    def ready_grpc(self) -> VectorService:
+        """The gRPC service. Raises Unavailable before it is ready."""
+        self.readiness.check()
+        return self.grpc
 
 
 def create_app(service: Service) -> Any:
     """The ASGI application of a service; whoever serves it also keeps the service running."""
+    settings = service.settings
+    most_bytes = max(LARGEST_BODY, settings.limits.upsert_bytes)
+    rest = RawPaths(rest_app(service, most_bytes))
+    grpc = GrpcCalls(service.ready_grpc, service.index_of, settings.limits, most_bytes)
 
-    def provide(value: Callable[[], Any]) -> Provide:
+    async def both(scope: Any, receive: Any, send: Any) -> None:
+        is_call = scope["type"] == "http" and is_grpc(scope)
+        await (grpc if is_call else rest)(scope, receive, send)
+
+    server = settings.server
+    app = Guard(
+        WholeRequests(both, most_bytes),
+        service.keys.required,
+        service.keys.known,
+        local=not server.insecure,
+        host=server.host,
+        origins=server.cors_origins,
+    )
+    return RequestHeaders(app)
+
+
+def rest_app(service: Service, most_bytes: int = LARGEST_BODY) -> Any:
+    """The REST routes alone."""
+
+    def provide(value: Callable[..., Any]) -> Provide:
         return Provide(value, sync_to_thread=False)
 
+    def index(request: Request[Any, Any, Any]) -> str:
+        return service.index_of(request.scope)
+
     cors = service.settings.server.cors_origins
-    app: Any = Litestar(
-        route_handlers=[health.router, records.router, vectors.router, namespaces.router, inference.router, openapi],
+    families = (health, control, inference, records, vectors, namespaces)
+    return Litestar(
+        route_handlers=[*(family.router for family in families), openapi],
         dependencies={
-            "index": provide(service.default_index),
+            "index": provide(index),
+            "indexes": provide(service.ready_indexes),
+            "catalog": provide(lambda: service.catalog),
             "records": provide(lambda: service.records),
             "vectors": provide(lambda: service.vectors),
             "namespaces": provide(lambda: service.namespaces),
@@ -140,12 +189,8 @@ def create_app(service: Service) -> Any:
             "limits": provide(lambda: service.settings.limits),
         },
         exception_handlers=EXCEPTION_HANDLERS,
-        request_max_body_size=max(LARGEST_BODY, service.settings.limits.upsert_bytes),
+        request_max_body_size=most_bytes,
         logging_config=None,
         openapi_config=None,
         cors_config=CORSConfig(allow_origins=list(cors)) if cors else None,
     )
-    app = DropOnHangUp(RawPaths(app))
-    if not service.settings.server.insecure:
-        app = LocalOnly(app, service.settings.server.host, cors)
-    return RequestHeaders(app)

@@ -5,20 +5,16 @@ import json
 import logging
 import resource
 import signal
-import socket
 import sys
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-import h11
 from hypercorn.asyncio import serve as hypercorn_serve
-from hypercorn.config import Config
-from hypercorn.protocol.h11 import H11Protocol
 
-from app.api.rest.guard import is_loopback
+from app import hypercorn_fixes
+from app.api.guard import is_loopback
 from app.domain import IndexSpec
-from app.errors import FailedPrecondition
+from app.listening import addresses_of, check_certificate, check_open_to_others, config_for, listen
 from app.server import Service, create_app
 from app.settings import Settings
 
@@ -31,21 +27,23 @@ async def serve(settings: Settings) -> int:
     """
     _configure_logging(settings)
     _allow_many_connections()
-    send_reason_phrases()
-    service = Service(settings)
-    listener = listen(settings)
-    address = f"{_shown(settings.server.host)}:{listener.getsockname()[1]}"
+    hypercorn_fixes.apply()
+    check_open_to_others(settings)
+    check_certificate(settings)
+    listeners = listen(settings)
+    service = Service(settings, addresses_of(settings, listeners))
     stop, failures = asyncio.Event(), list[Exception]()
 
     def fail(error: Exception) -> None:
         failures.append(error)
         stop.set()
 
-    async with service.running(lambda: print(banner(service, address), flush=True), fail):
-        print(f"Pinyon is starting on http://{address} (loading models takes some seconds) ...", flush=True)
+    async with service.running(lambda: print(banner(service), flush=True), fail):
+        where = service.addresses.main_url()
+        print(f"Pinyon is starting on {where} (loading models takes some seconds) ...", flush=True)
         _on_signals(stop)
         ending = asyncio.create_task(_end(service, stop, settings.server.shutdown_grace_s))
-        await hypercorn_serve(create_app(service), config_for(settings, listener), shutdown_trigger=stop.wait)
+        await hypercorn_serve(create_app(service), config_for(settings, listeners), shutdown_trigger=stop.wait)
         ending.cancel()
     if failures:
         raise failures[0]
@@ -75,81 +73,45 @@ async def _end(service: Service, stop: asyncio.Event, grace_s: float) -> None:
     service.batcher.refuse_waiting()
 
 
-def listen(settings: Settings) -> socket.socket:
-    """The bound socket. Raises FailedPrecondition for an address that is busy, unknown or open to others."""
-    host, port = settings.server.host, settings.server.port
-    if not settings.server.insecure and not is_loopback(host):
-        raise FailedPrecondition(
-            f"Listening on {host} would let anybody on the network read and change the data: this version has no "
-            "API keys. Use --host 127.0.0.1, or say --insecure (PINYON_SERVER_INSECURE=true) if "
-            "something else keeps strangers out"
-        )
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        raise FailedPrecondition(f"Cannot listen on {host}:{port}: {error.strerror or error}") from error
-    listener.setblocking(False)
-    return listener
-
-
-def config_for(settings: Settings, listener: socket.socket) -> Config:
-    """Hypercorn's settings; it takes the socket over."""
-    config = Config()
-    config.bind = [f"fd://{listener.detach()}"]
-    config.graceful_timeout = settings.server.shutdown_grace_s
-    # The default of 1000 closes a connection under the calls in flight on it.
-    config.keep_alive_max_requests = 10**9
-    config.keep_alive_timeout = 75
-    config.h11_max_incomplete_size = 1024 * 1024
-    config.include_server_header = False
-    config.loglevel = "WARNING"
-    config.accesslog = None
-    return config
-
-
-def send_reason_phrases() -> None:
-    """Make Hypercorn's HTTP/1.1 status lines say "400 Bad Request" and not just "400": clients show the phrase.
-
-    Hypercorn has no setting for it; its version is pinned and a test watches the status line.
-    """
-    send = H11Protocol._send_h11_event
-
-    async def send_with_reason(self: H11Protocol, event: Any) -> None:
-        if isinstance(event, h11.Response) and not event.reason:
-            phrase = HTTPStatus(event.status_code).phrase.encode()
-            event = h11.Response(status_code=event.status_code, headers=list(event.headers), reason=phrase)
-        await send(self, event)
-
-    if not hasattr(send, "with_reason"):
-        send_with_reason.with_reason = True  # type: ignore[attr-defined]
-        H11Protocol._send_h11_event = send_with_reason  # type: ignore[method-assign]
-
-
-def banner(service: Service, address: str) -> str:
+def banner(service: Service) -> str:
     """What is served, who answers, where the data lies, and one line to try."""
-    settings, lines = service.settings, [f"Pinyon is ready on http://{address}"]
-    trouble = service.indexes.trouble()
-    for spec in service.indexes.all():
-        lines.append(f"  index    {spec.name}: {_kind(spec)}, {spec.metric}")
+    settings, indexes = service.settings, service.indexes
+    url = service.addresses.main_url()
+    lines = [f"Pinyon is ready on {url}"]
+    trouble = indexes.trouble()
+    for index in indexes.all():
+        spec = index.spec
+        lines.append(f"  index    {spec.name}: {_kind(spec)}, {spec.metric}, on {indexes.url(index)}")
         if spec.embed is not None:
-            embedder = service.indexes.available_embedder(spec)
+            embedder = indexes.available_embedder(spec)
             answer = embedder.label if embedder else f"nobody: {trouble.get(spec.name)}"
             lines.append(f"           field '{spec.embed.text_field}' embedded by {answer}")
-    if not service.indexes.all():
-        lines.append("  index    none; describe one in the [index] table of the settings file")
+    if not indexes.all():
+        lines.append("  index    none yet; clients can create some, or the [index] table of the settings file one")
+    if service.addresses.index_host:
+        lines.append(f"  further  indexes under {service.addresses.index_host}")
+    elif service.addresses.index_ports:
+        lines.append(f"  further  indexes on the ports {settings.server.index_ports}")
     for model in service.inference.known_models():
         if model.answer is not None:
             stand_in = f": STAND-IN, answered by {model.answer.by}" if model.answer.stand_in else ""
             lines.append(f"  model    {model.name if stand_in else model.answer.label}{stand_in}")
     lines.append(f"  data     {Path(settings.storage.data_dir).resolve()}")
-    if not is_loopback(settings.server.host):
-        lines.append("  WARNING  open to the network without API keys (--insecure)")
-    if service.indexes.default is not None:
-        lines += ["Try it:", "  " + _example(f"http://{address}", service.indexes.spec(service.indexes.default))]
+    if service.keys.required():
+        lines.append("  keys     every request needs the header Api-Key")
+    else:
+        lines += _without_keys(settings)
+        if indexes.default is not None:
+            lines += ["Try it:", "  " + _example(url, indexes.spec(indexes.default))]
     return "\n".join(lines)
+
+
+def _without_keys(settings: Settings) -> list[str]:
+    if is_loopback(settings.server.host) and not settings.server.insecure:
+        who = "only programs on this machine are answered"
+    else:
+        who = "ANYBODY who reaches this address can read and change the data (--insecure)"
+    return [f"  WARNING  no API key is set: {who}.", "           Make one with: pinyon keys create NAME"]
 
 
 def _kind(spec: IndexSpec) -> str:
@@ -183,7 +145,3 @@ def _allow_many_connections() -> None:
     """Lift the limit on open files to the most this user may have: running out of them is hard to recover from."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-def _shown(host: str) -> str:
-    return "localhost" if host in ("127.0.0.1", "::1", "0.0.0.0", "::") else f"[{host}]" if ":" in host else host

@@ -12,9 +12,15 @@ from typing import Annotated, Any, Literal, get_type_hints
 import msgspec
 from msgspec import Meta
 
-from app.errors import FailedPrecondition, InvalidArgument
+from app.errors import FailedPrecondition, TooLarge
 
 PROJECT = Path(__file__).resolve().parent.parent
+
+INDEX_NAME = r"\A[a-z0-9]([a-z0-9-]{0,43}[a-z0-9])?\Z"
+TEXT_FIELD = r"\A(?!\$|(_id|id|_score)\Z)."
+"""A metadata field that a record can have: not empty, no $ in front, none of the names a record uses itself."""
+MAX_DIMENSION = 8_192
+"""The longest vector that sqlite-vec's table takes; Pinecone allows 20,000."""
 
 
 class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -22,10 +28,40 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")] = 5080
+    index_ports: Annotated[
+        str,
+        Meta(
+            pattern=r"\A([0-9]{1,5}-[0-9]{1,5})?\Z",
+            description="Ports (FIRST-LAST) for indexes besides that of [index], one each; empty for none.",
+        ),
+    ] = "5081-5100"
+    index_host: Annotated[
+        str,
+        Meta(
+            pattern=r"\A([a-zA-Z0-9.-]*\{index\}[a-zA-Z0-9.-]*\.[a-zA-Z0-9.-]+)?\Z",
+            description="Host names for indexes instead of ports, such as {index}.search.example.com.",
+        ),
+    ] = ""
+    public_url: Annotated[
+        str,
+        Meta(
+            pattern=r"\A(https?://[^/?#]+)?\Z",
+            description="Where clients reach this server if a proxy stands before it, such as https://example.com.",
+        ),
+    ] = ""
+    tls_cert: Annotated[str, Meta(description="File of the TLS certificate chain (PEM); empty for clear text.")] = ""
+    tls_key: Annotated[str, Meta(description="File of the certificate's private key (PEM).")] = ""
+    api_key: Annotated[
+        str,
+        Meta(
+            pattern=r"\A[!-~]*\Z",
+            description="A key that callers must send as Api-Key; more of them are made by `pinyon keys create`.",
+        ),
+    ] = ""
     insecure: Annotated[
         bool,
         Meta(
-            description="Serve other addresses, host names and web pages than this machine's own, "
+            description="Serve other addresses, host names and web pages than this machine's own "
             "although there are no API keys."
         ),
     ] = False
@@ -38,6 +74,21 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="Least severe message that is logged.")
     ] = "info"
+
+    @property
+    def index_port_range(self) -> range:
+        """The ports of index_ports."""
+        if not self.index_ports:
+            return range(0)
+        first, last = map(int, self.index_ports.split("-"))
+        return range(first, last + 1)
+
+    def __post_init__(self) -> None:
+        ports = self.index_port_range
+        if self.index_ports and not (ports and ports[0] >= 1 and ports[-1] <= 65535):
+            raise ValueError(f"index_ports must be a range of ports such as 5081-5100, got {self.index_ports}")
+        if self.index_host.count("{index}") > 1:
+            raise ValueError("index_host must have {index} in it once")
 
 
 class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -101,17 +152,21 @@ class LimitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     top_k: Annotated[int, Meta(ge=1, description="Largest top_k of a search.")] = 10_000
     fields: Annotated[int, Meta(ge=1, description="Names `fields` may list in a search.")] = 100
 
-    def check_body(self, body: bytes) -> None:
-        """Raises InvalidArgument if the body of an upsert is too large."""
-        if len(body) > self.upsert_bytes:
-            raise InvalidArgument(
-                f"The request body has {len(body)} bytes, which exceeds the maximum supported size of "
+    def check_body(self, size: int) -> None:
+        """Raises TooLarge if the body of an upsert has too many bytes."""
+        if size > self.upsert_bytes:
+            raise TooLarge(
+                f"The request body has {size} bytes, which exceeds the maximum supported size of "
                 f"{self.upsert_bytes} bytes"
             )
 
-
-TextField = Annotated[str, Meta(pattern=r"\A(?!\$|(_id|id|_score)\Z).")]
-"""A metadata field that a record can have: not empty, no $ in front, none of the names a record uses itself."""
+    def check_answer(self, body: bytes) -> None:
+        """Raises TooLarge if an answer has too many bytes."""
+        if len(body) > self.result_bytes:
+            raise TooLarge(
+                f"The answer has {len(body)} bytes, which exceeds the maximum supported size of {self.result_bytes} "
+                "bytes; ask for fewer records, or leave the values or the metadata out"
+            )
 
 
 class IndexSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -120,7 +175,7 @@ class IndexSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: Annotated[
         str,
         Meta(
-            pattern=r"\A[a-z0-9]([a-z0-9-]{0,43}[a-z0-9])?\Z",
+            pattern=INDEX_NAME,
             description="1 to 45 lower-case letters, digits and hyphens, no hyphen at either end.",
         ),
     ]
@@ -135,16 +190,17 @@ class IndexSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(description="cosine, dotproduct or euclidean; if empty, cosine, or dotproduct for sparse vectors."),
     ] = ""
     dimension: Annotated[
-        int, Meta(ge=0, le=8192, description="Length of dense vectors; 0 takes the model's default.")
+        int, Meta(ge=0, le=MAX_DIMENSION, description="Length of dense vectors; 0 takes the model's default.")
     ] = 0
     field_map: Annotated[
-        dict[Literal["text"], TextField], Meta(min_length=1, description="The field of a record that is embedded.")
+        dict[Literal["text"], Annotated[str, Meta(pattern=TEXT_FIELD)]],
+        Meta(min_length=1, description="The field of a record that is embedded."),
     ] = msgspec.field(default_factory=lambda: {"text": "text"})
     read_parameters: Annotated[
-        dict[Literal["truncate"], Literal["END", "NONE"]], Meta(description="How a long query is treated.")
+        dict[Literal["truncate"], Literal["END", "NONE", "START"]], Meta(description="How a long query is treated.")
     ] = msgspec.field(default_factory=lambda: {"truncate": "END"})
     write_parameters: Annotated[
-        dict[Literal["truncate"], Literal["END", "NONE"]], Meta(description="How a long text is treated.")
+        dict[Literal["truncate"], Literal["END", "NONE", "START"]], Meta(description="How a long text is treated.")
     ] = msgspec.field(default_factory=lambda: {"truncate": "END"})
 
 

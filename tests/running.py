@@ -64,7 +64,21 @@ class RunningServer:
         self.output: list[str] = []
         self._lines: Queue[str | None] = Queue()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "app", "serve", "--config", config, "--data-dir", data_dir, "--port", "0", *options],
+            [
+                sys.executable,
+                "-m",
+                "app",
+                "serve",
+                "--config",
+                config,
+                "--data-dir",
+                data_dir,
+                "--port",
+                "0",
+                "--index-ports",
+                "",
+                *options,
+            ],
             cwd=PROJECT,
             env=environment(PYTHONUNBUFFERED="1"),
             stdout=subprocess.PIPE,
@@ -74,7 +88,7 @@ class RunningServer:
         atexit.register(self.process.kill)  # for tests that fail before they stop it
         self._reader = Thread(target=self._read, daemon=True)
         self._reader.start()
-        self.url = re.findall(r"http://\S+", self.wait_for("is starting on"))[0]
+        self.url = re.findall(r"https?://\S+", self.wait_for("is starting on"))[0]
         if wait:
             self.wait_for("is ready on")
 

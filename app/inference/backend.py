@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from app.domain import Fingerprint, InputType, Truncate
+from app.domain import Fingerprint, InputType, SparseVector, Truncate
 
 Windows = list[NDArray[np.float32]]
 """Token vectors of one text, float32 [tokens, dimension] per window."""
@@ -22,6 +22,15 @@ class Embeddings(msgspec.Struct, frozen=True):
     vectors: NDArray[np.float32]
     tokens: list[int]
     truncated: list[bool]
+
+
+class SparseEmbeddings(msgspec.Struct, frozen=True):
+    """vectors: one per text, never empty. tokens, truncated: as in Embeddings. terms: the word behind each index."""
+
+    vectors: list[SparseVector]
+    tokens: list[int]
+    truncated: list[bool]
+    terms: list[list[str]]
 
 
 class TextEncoder(Protocol):
@@ -40,8 +49,11 @@ class TextEncoder(Protocol):
         """Tokens of each whole text, special tokens included, before any cut."""
         ...
 
-    def encode(self, texts: Sequence[str], max_tokens: int) -> Embeddings:
-        """One vector per text; texts are cut to max_tokens, special tokens included, or to the weights' own limit."""
+    def encode(self, texts: Sequence[str], max_tokens: int, keep_end: bool = False) -> Embeddings:
+        """One vector per text; texts are cut to max_tokens, special tokens included, or to the weights' own limit.
+
+        keep_end: whether the beginning is cut off, and not the end.
+        """
         ...
 
     def token_windows(self, texts: Sequence[str], max_tokens: int) -> list[Windows]:
@@ -63,7 +75,23 @@ class Embedder(Protocol):
     encoder: TextEncoder
 
     def embed(self, texts: Sequence[str], input_type: InputType, truncate: Truncate) -> Embeddings:
-        """One vector per text. Raises TextTooLong for a text over the limit when truncate is NONE."""
+        """One vector per text. Raises TextTooLong for a text over the named model's limit when truncate is NONE.
+
+        A stand-in that reads less than the named model cuts a text all the same, and reports it.
+        """
+        ...
+
+
+class SparseEmbedder(Protocol):
+    """A named model of sparse vectors; label as in Embedder."""
+
+    fingerprint: Fingerprint
+    label: str
+
+    def embed(
+        self, texts: Sequence[str], input_type: InputType, truncate: Truncate, max_tokens: int | None = None
+    ) -> SparseEmbeddings:
+        """One sparse vector per text. max_tokens: the limit; None for the model's own. Raises TextTooLong."""
         ...
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from app.domain import Fingerprint, InputType, Truncate
 from app.errors import FailedPrecondition, InvalidArgument, NotFound, TextTooLong
 from app.inference import weights
-from app.inference.backend import Embedder, Embeddings, Reranker, TextEncoder
+from app.inference.backend import Embedder, Embeddings, Reranker, SparseEmbedder, TextEncoder
 from app.inference.hash_backend import HashEncoder
 from app.inference.late_interaction import LateInteractionReranker
 from app.inference.manifest import ModelEntry, load_manifest
@@ -61,8 +61,7 @@ class NamedEmbedder:
     """An Embedder: an encoder with the prefixes, the limit and the dimension of the name it answers to."""
 
     def __init__(self, encoder: TextEncoder, fingerprint: Fingerprint, label: str, max_tokens: int) -> None:
-        self.encoder, self.fingerprint, self.label = encoder, fingerprint, label
-        self._max_tokens = min(max_tokens, encoder.max_tokens)
+        self.encoder, self.fingerprint, self.label, self._max_tokens = encoder, fingerprint, label, max_tokens
 
     def embed(self, texts: Sequence[str], input_type: InputType, truncate: Truncate) -> Embeddings:
         printed = self.fingerprint
@@ -74,7 +73,7 @@ class NamedEmbedder:
                     raise TextTooLong(position, tokens, self._max_tokens, printed.model)
         # Each distinct text once, so that equal texts have equal vectors.
         place = {text: place for place, text in enumerate(dict.fromkeys(prefixed))}
-        found = self.encoder.encode(list(place), self._max_tokens)
+        found = self.encoder.encode(list(place), self._max_tokens, keep_end=truncate == "START")
         order = [place[text] for text in prefixed]
         # Zeros at the end change neither a cosine nor a dot product.
         padding = printed.dimension - self.encoder.dimension
@@ -112,13 +111,19 @@ class Catalog:
         self._broken: dict[str, str] = {}
         self._loaded: dict[str, Any] = {}
 
-    def entry(self, name: str, kind: Literal["embed", "rerank"] | None = None) -> ModelEntry:
+    def entry(self, name: str, kind: Literal["embed", "sparse", "rerank"] | None = None) -> ModelEntry:
         """What the catalogue says of a name. Raises NotFound, naming what there is."""
         entry = self.entries.get(name)
         if entry is None or (kind is not None and entry.kind != kind):
-            there = ", ".join(n for n, e in self.entries.items() if kind in (None, e.kind))
-            raise NotFound(f"Model '{name}' not found; available{f' for {kind}' if kind else ''}: {there}")
+            kinds = {"rerank"} if kind == "rerank" else {"embed", "sparse"} if kind else {"embed", "sparse", "rerank"}
+            there = ", ".join(n for n, e in self.entries.items() if e.kind in kinds)
+            wanted = "" if kind is None else " for rerank" if kind == "rerank" else " for embed"
+            raise NotFound(f"Model '{name}' not found; available{wanted}: {there}")
         return entry
+
+    def embedding_entry(self, name: str) -> ModelEntry:
+        """What the catalogue says of a model that embeds, dense or sparse. Raises NotFound, naming what there is."""
+        return self.entry(name, "sparse" if name in self.entries and self.entries[name].kind == "sparse" else "embed")
 
     def verify(self) -> None:
         """Check the weights of every model that has some here; damaged ones do not answer from then on."""
@@ -167,9 +172,10 @@ class Catalog:
 
     def fingerprint(self, name: str, dimension: int | None = None) -> Fingerprint:
         """What a new index of this model would be embedded by. Raises InvalidArgument for a wrong dimension."""
-        entry = self.entry(name, "embed")
+        entry = self.embedding_entry(name)
         wanted = dimension or int(entry.dimension or 0)
-        self.check_dimension(name, wanted)
+        if entry.kind == "embed":
+            self.check_dimension(name, wanted)
         by = self.answer(name, wanted).by
         return Fingerprint(
             model=name,
@@ -193,13 +199,26 @@ class Catalog:
 
         Raises FailedPrecondition if those weights are not here, or are a stand-in and stand-ins are off.
         """
+        entry, label = self._same(fingerprint, "embed")
+        return NamedEmbedder(self._encoder(fingerprint.weights), fingerprint, label, entry.max_tokens)
+
+    def sparse_embedder(self, fingerprint: Fingerprint) -> SparseEmbedder:
+        """The sparse embedder with exactly this fingerprint. Raises FailedPrecondition as embedder() does."""
+        from app.inference.bm25_backend import Bm25Embedder
+
+        entry, label = self._same(fingerprint, "sparse")
+        tokenizer = self._weights(DEFAULT_EMBEDDER).folder / "tokenizer.json"
+        return Bm25Embedder(tokenizer, fingerprint, label, entry.max_tokens)
+
+    def _same(self, fingerprint: Fingerprint, kind: Literal["embed", "sparse"]) -> tuple[ModelEntry, str]:
+        """The entry and the label of a fingerprint whose weights are here, unchanged and allowed."""
         by = fingerprint.weights
         if fingerprint.stand_in and not self._stand_ins:
             raise FailedPrecondition(
                 f"This index was embedded by '{by}', standing in for '{fingerprint.model}', and stand-ins are off; "
                 "turn stand_ins on, or re-embed it"
             )
-        entry = self.entry(fingerprint.model, "embed")
+        entry = self.entry(fingerprint.model, kind)
         if by not in self.entries or not self.present(by):
             raise FailedPrecondition(f"This index was embedded by '{by}', whose weights are not on this machine")
         if self._version(by) != fingerprint.version:
@@ -207,9 +226,7 @@ class Catalog:
                 f"This index was embedded by '{by}' ({fingerprint.version[:12]}); the weights here are another "
                 f"version ({self._version(by)[:12]}). Bring the old weights back, or re-embed it"
             )
-        own = self.answer(by).own_weights
-        label = Answer(fingerprint.model, by, own).label
-        return NamedEmbedder(self._encoder(by), fingerprint, label, entry.max_tokens)
+        return entry, Answer(fingerprint.model, by, self.answer(by).own_weights).label
 
     def reranker(self, answer: Answer, encoder: TextEncoder | None) -> Reranker:
         """The reranker that answer() chose. encoder: what late interaction reads with; None: the default model."""

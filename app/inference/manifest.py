@@ -20,6 +20,8 @@ class ModelEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source: str
     max_tokens: int
     truncate: Truncate
+    truncations: tuple[Truncate, ...] = ("END", "NONE")
+    max_tokens_choices: tuple[int, ...] = ()
     revision: str | None = None
     sha256: str | None = None
     second_source: str | None = None

@@ -47,8 +47,10 @@ class TorchEncoder:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return _token_counts(self._tokenizer, list(texts))
 
-    def encode(self, texts: Sequence[str], max_tokens: int) -> Embeddings:
+    def encode(self, texts: Sequence[str], max_tokens: int, keep_end: bool = False) -> Embeddings:
+        self._tokenizer.truncation_side = "left" if keep_end else "right"
         batch = self._tokenizer(list(texts), truncation=True, max_length=min(max_tokens, self.max_tokens))
+        self._tokenizer.truncation_side = "right"
         rows = _rows(batch, len(texts))
         vectors = np.empty((len(texts), self.dimension), np.float32)
         for places, output in self._forward(rows):
@@ -131,8 +133,7 @@ class CrossEncoderReranker:
     """A Reranker over a cross-encoder, with the token limit of the name it answers to."""
 
     def __init__(self, model: CrossEncoderModel, name: str, max_tokens: int) -> None:
-        self._model, self._name = model, name
-        self._max_tokens = min(max_tokens, model.own_limit)
+        self._model, self._name, self._max_tokens = model, name, max_tokens
 
     def score(self, query: str, documents: Sequence[str], truncate: Truncate) -> NDArray[np.float32]:
         if truncate == "NONE":

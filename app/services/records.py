@@ -5,19 +5,22 @@ from math import ceil
 from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from app import filters
-from app.domain import IndexSpec, Match, Metadata, QueryPlan, Record, Usage
+from app.domain import IndexSpec, InputType, Match, Metadata, QueryPlan, Record, SparseVector, Truncate, Usage
 from app.errors import InvalidArgument, TextTooLong
 from app.ranking import shortest
 from app.services import validation
 from app.services.indexes import Indexes
-from app.services.inference import Inference, RerankCall
+from app.services.inference import DOCUMENTS_PER_UNIT, Inference, RerankCall, rank_text
 from app.settings import LimitSettings
 from app.storage.engine import Engine
 
 GIGABYTE = 1_000_000_000
-DOCUMENTS_PER_UNIT = 100
+MOST_WORDS = 100
+"""Words match_terms may ask for."""
 
 
 class Upserted(msgspec.Struct, frozen=True):
@@ -27,6 +30,25 @@ class Upserted(msgspec.Struct, frozen=True):
     lsn: int
     models: list[str]
     truncated: int
+
+
+Pair = tuple[NDArray[np.float32] | None, SparseVector | None]
+
+
+class TextVectors(msgspec.Struct, frozen=True):
+    """pairs: a dense or a sparse vector for each text. tokens: in all. truncated: how many texts were cut."""
+
+    pairs: list[Pair]
+    tokens: int
+    truncated: int
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """How an index has its texts, or its queries, embedded."""
+
+    input_type: InputType
+    truncate: Truncate
+    max_tokens: int | None
 
 
 class Rerank(msgspec.Struct, frozen=True):
@@ -40,7 +62,10 @@ class Rerank(msgspec.Struct, frozen=True):
 
 
 class Search(msgspec.Struct, frozen=True):
-    """What to search for: by text, vector or id. sparse: indices and values. fields None: every field."""
+    """What to search for: by text, vector or id. sparse: indices and values. fields None: every field.
+
+    match_terms: words that a record's text must have, all of them; for sparse indexes that embed.
+    """
 
     top_k: int
     text: str | None = None
@@ -48,6 +73,7 @@ class Search(msgspec.Struct, frozen=True):
     sparse: tuple[list[int], list[float]] | None = None
     id: str | None = None
     filter: dict[str, Any] | None = None
+    match_terms: list[str] | None = None
     fields: list[str] | None = None
     rerank: Rerank | None = None
 
@@ -73,24 +99,40 @@ class Records:
         spec = self._indexes.spec(index)
         name = validation.namespace_name(namespace, self._limits)
         embedder = self._indexes.embedder(spec)
-        assert spec.embed is not None
+        embed = spec.embed
+        assert embed is not None
         if not rows:
             raise InvalidArgument("The request holds no records; send one JSON object per line")
         limit = self._limits.records_per_upsert
         if len(rows) > limit:
             raise InvalidArgument(f"Batch size exceeds {limit}: the request holds {len(rows)} records")
-        checked = [self._checked(place, row, spec.embed.text_field) for place, row in enumerate(rows, start=1)]
-        texts = [fields[spec.embed.text_field] for _, fields in checked]
+        checked = [self._checked(place, row, embed.text_field) for place, row in enumerate(rows, start=1)]
+        texts = [fields[embed.text_field] for _, fields in checked]
+        how = Reading(embed.write_input_type, embed.write_truncate, embed.write_max_tokens)
         try:
-            embedded = await self._inference.embed(embedder, texts, "passage", spec.embed.write_truncate)
+            vectors = await self._vectors(spec, texts, how)
         except TextTooLong as error:
             raise InvalidArgument(
-                f"Field '{spec.embed.text_field}' in record '{checked[error.position][0]}' has {error.tokens} tokens, "
+                f"Field '{embed.text_field}' in record '{checked[error.position][0]}' has {error.tokens} tokens, "
                 f"which exceeds the maximum of {error.limit} tokens for model '{error.model}'"
             ) from error
-        records = [Record(id, vector, fields) for (id, fields), vector in zip(checked, embedded.vectors, strict=True)]
+        records = [
+            Record(id, vector, fields, sparse)
+            for (id, fields), (vector, sparse) in zip(checked, vectors.pairs, strict=True)
+        ]
         lsn = await self._engine.upsert(index, name, records, embedder.fingerprint)
-        return Upserted(len(records), lsn, [embedder.label], sum(embedded.truncated))
+        return Upserted(len(records), lsn, [embedder.label], vectors.truncated)
+
+    async def _vectors(self, spec: IndexSpec, texts: Sequence[str], how: Reading) -> TextVectors:
+        """The vectors of texts in this index, dense or sparse."""
+        embedder: Any = self._indexes.embedder(spec)
+        if spec.sparse:
+            found = await self._inference.embed_sparse(embedder, texts, how.input_type, how.truncate, how.max_tokens)
+            most = self._limits.sparse_terms
+            pairs: list[Pair] = [(None, _heaviest(sparse, most)) for sparse in found.vectors]
+            return TextVectors(pairs, sum(found.tokens), sum(found.truncated))
+        dense = await self._inference.embed(embedder, texts, how.input_type, how.truncate)
+        return TextVectors([(vector, None) for vector in dense.vectors], sum(dense.tokens), sum(dense.truncated))
 
     def _checked(self, place: int, row: Any, text_field: str) -> tuple[str, Metadata]:
         """Id and fields of the place-th row, from 1."""
@@ -121,12 +163,12 @@ class Records:
         spec = self._indexes.spec(index)
         name = validation.namespace_name(namespace, self._limits)
         self._check(search)
-        condition = filters.parse(search.filter, self._limits.filter_values) if search.filter is not None else None
+        condition = self._condition(spec, search)
         reranking = self._reranking(spec, search)
 
         models: list[str] = []
         tokens, truncated, vector = None, 0, None
-        sparse = None
+        sparse, by_rarity = None, False
         if search.sparse is not None:
             sparse = validation.sparse_vector(*search.sparse, spec, self._limits.sparse_terms)
         if search.vector is not None:
@@ -134,12 +176,14 @@ class Records:
         elif search.sparse is not None:
             validation.needs_dense(spec)
         elif search.text is not None:
-            embedder = self._indexes.embedder(spec)
+            models.append(self._indexes.embedder(spec).label)
             assert spec.embed is not None
-            embedded = await self._inference.embed(embedder, [search.text], "query", spec.embed.read_truncate)
-            vector, tokens, truncated = embedded.vectors[0], sum(embedded.tokens), sum(embedded.truncated)
-            models.append(embedder.label)
-        answer = await self._engine.query(index, name, QueryPlan(search.top_k, vector, sparse, search.id, condition))
+            how = Reading(spec.embed.read_input_type, spec.embed.read_truncate, spec.embed.read_max_tokens)
+            read = await self._vectors(spec, [search.text], how)
+            vector, sparse = read.pairs[0]
+            tokens, truncated, by_rarity = read.tokens, read.truncated, spec.sparse
+        plan = QueryPlan(search.top_k, vector, sparse, search.id, condition, by_rarity=by_rarity)
+        answer = await self._engine.query(index, name, plan)
         hits, rerank_units = answer.matches, None
         if search.rerank is not None and reranking is not None:
             hits, rerank_units = await self._reranked(spec, search, *reranking, hits)
@@ -147,6 +191,24 @@ class Records:
         usage = Usage(max(1, ceil(answer.namespace_bytes / GIGABYTE)), tokens, rerank_units)
         shown = [msgspec.structs.replace(hit, metadata=_chosen(hit.metadata, search.fields)) for hit in hits]
         return Found(shown, usage, answer.lsn, models, truncated)
+
+    def _condition(self, spec: IndexSpec, search: Search) -> filters.Condition | None:
+        """What a record has to be to be found: by the filter, and by the terms it must have."""
+        condition = filters.parse(search.filter, self._limits.filter_values) if search.filter is not None else None
+        if search.match_terms is None:
+            return condition
+        if spec.embed is None or not spec.sparse:
+            raise InvalidArgument(
+                "match_terms is only supported for sparse indexes with integrated embedding "
+                "(pinecone-sparse-english-v0)"
+            )
+        wanted = tuple(dict.fromkeys(word for term in search.match_terms for word in filters.words(term)))
+        if not wanted:
+            raise InvalidArgument("match_terms.terms must name at least one word")
+        if len(wanted) > MOST_WORDS:
+            raise InvalidArgument(f"match_terms.terms has {len(wanted)} words; at most {MOST_WORDS} are allowed")
+        has_words = filters.HasWords(spec.embed.text_field, wanted)
+        return has_words if condition is None else filters.And((condition, has_words))
 
     def _check(self, search: Search) -> None:
         if not 1 <= search.top_k <= self._limits.top_k:
@@ -183,13 +245,7 @@ class Records:
             raise InvalidArgument(f"rerank.top_n must be at least 1, got {rerank.top_n}")
         mapped = spec.embed.text_field if spec.embed else "text"
         fields = rerank.rank_fields if rerank.rank_fields is not None else [mapped]
-        if not fields:
-            raise InvalidArgument("rerank.rank_fields must name a field")
-        if len(fields) > call.max_rank_fields:
-            raise InvalidArgument(
-                f"Only {_number(call.max_rank_fields)} supported for model '{rerank.model}', got {len(fields)}: "
-                f"{', '.join(fields)}"
-            )
+        self._inference.check_rank_fields(call, fields)
         return call, query, fields
 
     async def _reranked(
@@ -210,12 +266,9 @@ class Records:
             )
         if not hits:
             return [], 0
-        documents = [_document(hit, fields, place) for place, hit in enumerate(hits)]
-        embedder = self._indexes.available_embedder(spec)
+        documents = [rank_text(hit.metadata, fields, place, f" (record '{hit.id}')") for place, hit in enumerate(hits)]
         try:
-            scores = await self._inference.rerank(
-                call, query, documents, embedder.encoder if embedder is not None else None
-            )
+            scores = await self._inference.rerank(call, query, documents, self._indexes.encoder(spec))
         except TextTooLong as error:
             raise InvalidArgument(
                 f"The query with field '{', '.join(fields)}' of record '{hits[error.position].id}' has "
@@ -227,23 +280,12 @@ class Records:
         return scored[: search.rerank.top_n], ceil(len(hits) / DOCUMENTS_PER_UNIT)
 
 
-def _document(hit: Match, fields: list[str], place: int) -> str:
-    """The text a reranker reads: the rank fields, a line each."""
-    texts = []
-    for field in fields:
-        if field not in hit.metadata:
-            raise InvalidArgument(f"field '{field}' not found in document at index {place} (record '{hit.id}')")
-        text = hit.metadata[field]
-        if not isinstance(text, str):
-            raise InvalidArgument(
-                f"field '{field}' in document at index {place} (record '{hit.id}') is not a string and cannot be ranked"
-            )
-        texts.append(text)
-    return "\n".join(texts)
-
-
-def _number(rank_fields: int) -> str:
-    return "one rank field is" if rank_fields == 1 else f"{rank_fields} rank fields are"
+def _heaviest(sparse: SparseVector, most: int) -> SparseVector:
+    """The sparse vector, or as many of its heaviest terms as a vector may have."""
+    if len(sparse.indices) <= most:
+        return sparse
+    kept = np.sort(np.argsort(-sparse.values, kind="stable")[:most])
+    return SparseVector(sparse.indices[kept], sparse.values[kept])
 
 
 def _chosen(metadata: Metadata, fields: list[str] | None) -> Metadata:

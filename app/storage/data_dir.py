@@ -2,6 +2,7 @@
 
 DATA/pinyon.lock          held as long as the process lives; the operating system lets go of it at any kind of end
 DATA/holder.json          who holds it, for the message a second process prints
+DATA/catalogue.sqlite     which indexes exist, see index_catalogue.py
 DATA/indexes/NAME.sqlite  one file per index, with SQLite's -wal and -shm beside it
 """
 
@@ -28,6 +29,7 @@ class DataDir:
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
         self.indexes = self.path / "indexes"
+        self.catalogue_file = self.path / "catalogue.sqlite"
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)  # the data is nobody else's business
             self.indexes.mkdir(exist_ok=True)
@@ -48,6 +50,19 @@ class DataDir:
     def index_file(self, name: str) -> Path:
         """Where the index of this name lives."""
         return self.indexes / f"{name}.sqlite"
+
+    def remove_index_files(self, name: str) -> None:
+        """Remove the file of an index and what SQLite keeps beside it; none of it there is fine.
+
+        Raises FailedPrecondition if the operating system refuses.
+        """
+        file = self.index_file(name)
+        try:
+            # The main file last: while it is there, the rest of it is known to be unfinished business.
+            for path in (*(file.with_name(file.name + end) for end in ("-wal", "-shm", "-journal")), file):
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise FailedPrecondition(f"The file {file} cannot be removed: {error.strerror}") from error
 
     def close(self) -> None:
         """Let the folder go."""

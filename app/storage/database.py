@@ -15,8 +15,9 @@ from typing import Literal, TypeVar
 import apsw
 import sqlite_vec
 
-from app.errors import DataLoss, FailedPrecondition, Internal, PinyonError, Unavailable
+from app.errors import DataLoss, FailedPrecondition, Internal, NotFound, PinyonError, Unavailable
 from app.storage import migrations
+from app.storage.filter_sql import has_words
 
 T = TypeVar("T")
 
@@ -35,6 +36,7 @@ def connect(path: Path, mmap_bytes: int, mode: Literal["read", "write"]) -> apsw
     connection.load_extension(sqlite_vec.loadable_path())
     connection.enable_load_extension(False)
     connection.set_busy_timeout(BUSY_MS)
+    connection.create_scalar_function("has_words", has_words, 3, deterministic=True)
     connection.execute(f"PRAGMA mmap_size = {mmap_bytes}")
     if mode == "write":
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
@@ -54,34 +56,35 @@ def translated(error: apsw.Error, path: Path) -> PinyonError:
     """The error of our own family for one of SQLite's; the only place that knows both."""
     match error:
         case apsw.BusyError() | apsw.LockedError():
-            return Unavailable(f"The index file {path.name} is busy")
+            return Unavailable(f"The file {path.name} is busy")
         case apsw.FullError():
             return Unavailable("The disk is full; nothing was written", retry_after_s=30)
         case apsw.CantOpenError():
-            return Unavailable(f"The index file {path.name} cannot be opened now", retry_after_s=5)
+            return Unavailable(f"The file {path.name} cannot be opened now", retry_after_s=5)
         case apsw.ReadOnlyError() | apsw.PermissionsError():
-            return FailedPrecondition(f"The index file {path.name} cannot be written")
+            return FailedPrecondition(f"The file {path.name} cannot be written")
         case apsw.CorruptError() | apsw.NotADBError():
-            return DataLoss(f"The index file {path.name} is damaged; restore it from a backup")
+            return DataLoss(f"The file {path.name} is damaged; restore it from a backup")
         case apsw.IOError():
             return Unavailable("The disk did not take or give the data", retry_after_s=5)
-    return Internal(f"The index file {path.name} could not be used in a way it should; the log has the details")
+    return Internal(f"The file {path.name} could not be used in a way it should; the log has the details")
 
 
 class Database:
     """One open file. Opening brings it to the newest schema."""
 
-    def __init__(self, path: Path, readers: int, mmap_bytes: int) -> None:
+    def __init__(self, path: Path, readers: int, mmap_bytes: int, steps: migrations.Steps = migrations.STEPS) -> None:
         """Raises FailedPrecondition for a file that is not ours or of a later version, DataLoss for a damaged one."""
         self.path, self._mmap_bytes = path, mmap_bytes
         self._local = threading.local()
+        self._closed = False
         self._readers: list[apsw.Connection] = []
         try:
             self._writer = connect(path, mmap_bytes, "write")
             try:
-                migrations.check(self._writer, path.name)
+                migrations.check(self._writer, path.name, steps)
                 self._writer.execute("PRAGMA journal_mode = WAL")
-                migrations.migrate(self._writer)
+                migrations.migrate(self._writer, steps)
             except BaseException:
                 self._writer.close()
                 raise
@@ -118,6 +121,8 @@ class Database:
         return connection
 
     async def _on(self, threads: ThreadPoolExecutor, run: Callable[[], T]) -> T:
+        if self._closed:  # the index was deleted after the caller looked it up
+            raise NotFound(f"Index {self.path.stem} not found.")
         try:
             return await asyncio.get_running_loop().run_in_executor(threads, run)
         except apsw.Error as error:
@@ -129,6 +134,7 @@ class Database:
 
     async def close(self) -> None:
         """Wait for what runs, fold the log into the file, close every connection."""
+        self._closed = True
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:

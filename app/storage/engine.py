@@ -5,12 +5,14 @@ A write that returned is on disk; it returns a sequence number (the LSN), and ev
 raise only errors of app.errors; each raises NotFound for an unknown index.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 
 from app.domain import (
     Change,
     Fingerprint,
+    Index,
+    IndexDetails,
     IndexSpec,
     Metadata,
     NamespaceInfo,
@@ -25,11 +27,32 @@ from app.domain import (
 class Engine(Protocol):
     """One folder of indexes."""
 
-    async def create_index(self, spec: IndexSpec) -> None:
-        """Make an empty index. Raises AlreadyExists."""
+    async def create_index(
+        self, spec: IndexSpec, details: IndexDetails | None = None, ports: Sequence[int] | None = None
+    ) -> Index:
+        """Make an empty index, as a whole or not at all.
+
+        ports: those it may be given one of; None for an index without. Raises AlreadyExists, or PermissionDenied if
+        no port is left.
+        """
         ...
 
-    async def indexes(self) -> list[IndexSpec]:
+    async def assign_port(self, index: str, free: Sequence[int], keep: Collection[int]) -> Index:
+        """See to it that the index has a port: the one it has, if it is in `keep`, or one of `free`.
+
+        Raises PermissionDenied if none is left.
+        """
+        ...
+
+    async def configure_index(self, index: str, change: Callable[[Index], Index]) -> Index:
+        """Replace the details, and how text is embedded, by what `change` makes of them; what it raises stops it."""
+        ...
+
+    async def delete_index(self, index: str) -> None:
+        """Delete an index with everything in it; nothing of it is left on disk."""
+        ...
+
+    async def indexes(self) -> list[Index]:
         """Every index, by name."""
         ...
 

@@ -1,9 +1,11 @@
 """The schema of an index file, as numbered steps; each runs once, in one transaction with its number.
 
+check() and migrate() do the same for other files with steps of their own.
+
 A step is never edited once released. PRAGMA user_version holds the number of the last one that ran.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import apsw
 
@@ -86,7 +88,14 @@ def _third(connection: apsw.Connection) -> None:
     connection.execute("ALTER TABLE namespaces ADD COLUMN version INTEGER NOT NULL DEFAULT 0")
 
 
-STEPS: list[Callable[[apsw.Connection], None]] = [_first, _second, _third]
+def _fourth(connection: apsw.Connection) -> None:
+    # What the owner says of the index (JSON).
+    connection.execute("ALTER TABLE state ADD COLUMN details TEXT")
+
+
+Steps = Sequence[Callable[[apsw.Connection], None]]
+
+STEPS: Steps = [_first, _second, _third, _fourth]
 
 
 def create_vectors(connection: apsw.Connection, dimension: int, metric: Metric) -> None:
@@ -100,24 +109,22 @@ def create_vectors(connection: apsw.Connection, dimension: int, metric: Metric) 
     connection.execute("CREATE INDEX vectors_chunks_by_ns ON vectors_chunks (partition00)")
 
 
-def check(connection: apsw.Connection, name: str) -> None:
+def check(connection: apsw.Connection, name: str, steps: Steps = STEPS) -> None:
     """Raises FailedPrecondition, with the file's name, for a file of a later version or one that is not Pinyon's."""
     empty = not connection.execute("SELECT 1 FROM sqlite_schema").fetchall()
     if not empty and connection.pragma("application_id") != APPLICATION_ID:
-        raise FailedPrecondition(
-            f"The file {name} in the folder of indexes is not an index of Pinyon; move it elsewhere"
-        )
+        raise FailedPrecondition(f"The file {name} in the data folder was not made by Pinyon; move it elsewhere")
     found = connection.pragma("user_version")
-    if found > len(STEPS):
+    if found > len(steps):
         raise FailedPrecondition(
-            f"The index file {name} has schema {found}, this Pinyon knows up to {len(STEPS)}; use the newer Pinyon"
+            f"The file {name} has schema {found}, this Pinyon knows up to {len(steps)}; use the newer Pinyon"
         )
 
 
-def migrate(connection: apsw.Connection) -> None:
+def migrate(connection: apsw.Connection, steps: Steps = STEPS) -> None:
     """Bring a checked file to the newest schema."""
     found = connection.pragma("user_version")
-    for number, step in enumerate(STEPS[found:], start=found + 1):
+    for number, step in enumerate(steps[found:], start=found + 1):
         connection.execute("BEGIN IMMEDIATE")
         try:
             step(connection)

@@ -38,7 +38,10 @@ def query(
         sparse = sparse_index.from_blob(row[1])
     keep = None if plan.filter is None else kept(connection, plan.filter, ns)
     source = vector_scan.Source(connection, ns, spec.dimension, count, version, cache)
-    scored = _scored(source, spec, vector, sparse, plan.top_k, keep)
+    shared = None
+    if sparse is not None:
+        shared = sparse_index.dots(connection, ns, sparse, count if plan.by_rarity else None)
+    scored = _scored(source, spec, vector, shared, plan.top_k, keep)
     return QueryAnswer(_matches(connection, spec, scored, plan), lsn, size)
 
 
@@ -46,12 +49,14 @@ def _scored(
     source: vector_scan.Source,
     spec: IndexSpec,
     vector: Vector | None,
-    sparse: SparseVector | None,
+    shared: tuple[vector_scan.Records, NDArray[np.float64]] | None,
     top_k: int,
     keep: vector_scan.Records | None,
 ) -> Scored:
-    """Row numbers and scores of the best, and of whatever ties with the last of them."""
-    shared = None if sparse is None else sparse_index.dots(source.connection, source.ns, sparse)
+    """Row numbers and scores of the best, and of whatever ties with the last of them.
+
+    shared: records that share terms with the query, and their sparse products.
+    """
     if vector is not None:
         return vector_scan.nearest(source, spec.metric, vector, top_k, keep, shared)
     if shared is None:

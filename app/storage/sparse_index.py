@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.domain import SparseVector
+from app.ranking import idf
 from app.storage.vector_scan import Records
 
 
@@ -43,9 +44,12 @@ def remove(connection: apsw.Connection, ns: int, rows: Iterable[tuple[int, Spars
     )
 
 
-def dots(connection: apsw.Connection, ns: int, query: SparseVector) -> tuple[Records, NDArray[np.float64]]:
+def dots(
+    connection: apsw.Connection, ns: int, query: SparseVector, rare_of: int | None = None
+) -> tuple[Records, NDArray[np.float64]]:
     """Records that share a term with the query, sorted int64 [n], and their dot products, float64 [n].
 
+    rare_of: how many records the namespace has, to weigh each term of the query by how rare it is there; None: not to.
     Terms are added in ascending order, so that a record's product is the same whatever else is stored.
     """
     records, products = [np.empty(0, np.int64)], [np.empty(0, np.float64)]
@@ -56,7 +60,8 @@ def dots(connection: apsw.Connection, ns: int, query: SparseVector) -> tuple[Rec
         if found:
             pairs = np.array(found, dtype=np.float64)  # row numbers are far below 2^53
             records.append(pairs[:, 0].astype(np.int64))
-            products.append(pairs[:, 1] * float(query.values[place]))
+            rarity = 1.0 if rare_of is None else idf(rare_of, len(found))
+            products.append(pairs[:, 1] * float(query.values[place]) * rarity)
     every, place_of = np.unique(np.concatenate(records), return_inverse=True)
     sums = np.bincount(place_of, weights=np.concatenate(products), minlength=len(every))
     return every, sums.astype(np.float64)

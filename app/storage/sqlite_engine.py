@@ -1,15 +1,20 @@
 """The Engine on SQLite: one file per index, opened when the engine is, through apsw with sqlite-vec."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import apsw
+import msgspec
 
 from app.domain import (
     Change,
     Fingerprint,
+    Index,
+    IndexDetails,
     IndexSpec,
     Metadata,
     NamespaceInfo,
@@ -20,80 +25,185 @@ from app.domain import (
     Selection,
 )
 from app.errors import AlreadyExists, FailedPrecondition, NotFound
-from app.storage import namespaces, reading, tables, writing
+from app.storage import index_catalogue, namespaces, reading, tables, writing
 from app.storage.data_dir import DataDir
 from app.storage.database import Database
 from app.storage.vector_cache import VectorCache
 
+T = TypeVar("T")
+
+log = logging.getLogger("pinyon.storage")
+
+
+class Opened(msgspec.Struct):
+    """An index that can be used."""
+
+    database: Database
+    index: Index
+    cache: VectorCache
+
+    @property
+    def spec(self) -> IndexSpec:
+        """What the index is."""
+        return self.index.spec
+
 
 class SqliteEngine:
-    """A folder of index files. Made by open_folder()."""
+    """A folder of index files, and the catalogue of them. Made by open_folder()."""
 
     def __init__(self, folder: DataDir, readers: int, mmap_bytes: int, cache_bytes: int) -> None:
         self._folder, self._readers, self._mmap_bytes = folder, readers, mmap_bytes
         self._cache_bytes = cache_bytes
-        self._caches: dict[str, VectorCache] = {}
-        self._databases: dict[str, Database] = {}
-        self._specs: dict[str, IndexSpec] = {}
+        self._catalogue: Database
+        self._opened: dict[str, Opened] = {}
+        self._changing = asyncio.Lock()
 
     @classmethod
     async def open_folder(cls, path: Path, readers: int, mmap_bytes: int, cache_bytes: int = 0) -> "SqliteEngine":
         """Lock the folder and open every index in it. Raises FailedPrecondition or DataLoss, naming the file."""
-        engine = cls(DataDir(path), readers, mmap_bytes, cache_bytes)
+        folder = DataDir(path)
+        engine = cls(folder, readers, mmap_bytes, cache_bytes)
         try:
-            for file in sorted(engine._folder.indexes.glob("*.sqlite")):
-                await engine._open_index(file.stem)
+            engine._catalogue = await asyncio.to_thread(Database, folder.catalogue_file, 1, 0, index_catalogue.STEPS)
+            try:
+                await engine._finish_what_was_begun()
+                for file in sorted(folder.indexes.glob("*.sqlite")):
+                    await engine._open_index(file.stem)
+            except BaseException:
+                await engine._close_databases()
+                raise
         except BaseException:
-            await engine.close()
+            folder.close()
             raise
         return engine
+
+    async def _finish_what_was_begun(self) -> None:
+        """Take back what a crash interrupted, and forget indexes whose files somebody took away."""
+        for name, state in (await self._catalogue.read(index_catalogue.states)).items():
+            if state != "ready":  # nobody was told that it exists, or still does
+                self._folder.remove_index_files(name)
+            elif not self._folder.index_file(name).exists():
+                log.warning("the file of index %s is gone, and so is the index", name)
+            else:
+                continue
+            await self._catalogue.write(partial(index_catalogue.forget, name=name))
 
     async def _open_index(self, name: str) -> None:
         file = self._folder.index_file(name)
         database = await asyncio.to_thread(Database, file, self._readers, self._mmap_bytes)
-        spec = await database.read(tables.index_spec)
-        if spec is None or spec.name != name:
-            await database.close()
-        if spec is None:  # a crash between making the file and saying what it is: nothing was ever stored
-            return
-        if spec.name != name:
-            raise FailedPrecondition(
-                f"The file {file.name} holds the index {spec.name}; give it its name back, or move it elsewhere"
-            )
-        self._databases[name], self._specs[name] = database, spec
-
-    async def create_index(self, spec: IndexSpec) -> None:
-        if spec.name in self._specs:
-            raise AlreadyExists(f"Index {spec.name} already exists")
-        file = self._folder.index_file(spec.name)
-        database = await asyncio.to_thread(Database, file, self._readers, self._mmap_bytes)
         try:
-            await database.write(lambda connection: tables.create_index(connection, spec))
+            spec = await database.read(tables.index_spec)
+            if spec is None:  # a crash between making the file and saying what it is: nothing was ever stored
+                await database.close()
+                self._folder.remove_index_files(name)
+                return
+            if spec.name != name:
+                raise FailedPrecondition(
+                    f"The file {file.name} holds the index {spec.name}; give it its name back, or move it elsewhere"
+                )
+            details = await database.read(tables.index_details)
+            if name not in await self._catalogue.read(index_catalogue.states):  # a file brought from elsewhere
+                await self._catalogue.write(partial(index_catalogue.enter, name=name, state="ready"))
+            port = await self._catalogue.read(partial(index_catalogue.port_of, name=name))
         except BaseException:
             await database.close()
             raise
-        self._databases[spec.name], self._specs[spec.name] = database, spec
+        self._opened[name] = Opened(database, Index(spec, details, port), VectorCache(self._cache_bytes))
 
-    async def indexes(self) -> list[IndexSpec]:
-        return [self._specs[name] for name in sorted(self._specs)]
+    async def create_index(
+        self, spec: IndexSpec, details: IndexDetails | None = None, ports: Sequence[int] | None = None
+    ) -> Index:
+        return await self._change(self._create_index(spec, details or tables.NO_DETAILS, ports))
+
+    async def _create_index(self, spec: IndexSpec, details: IndexDetails, ports: Sequence[int] | None) -> Index:
+        name = spec.name
+        if name not in self._opened and self._folder.index_file(name).exists():
+            raise AlreadyExists(
+                f"There is a file {name}.sqlite in the data folder that was put there while the server ran; "
+                "start the server again to use it, or move it away"
+            )
+
+        def enter(connection: apsw.Connection) -> int | None:
+            index_catalogue.enter(connection, name, "creating")
+            return None if ports is None else index_catalogue.assign_port(connection, name, ports)
+
+        port = await self._catalogue.write(enter)
+        try:
+            database = await asyncio.to_thread(Database, self._folder.index_file(name), self._readers, self._mmap_bytes)
+            try:
+                await database.write(lambda connection: tables.create_index(connection, spec, details))
+                await self._catalogue.write(partial(index_catalogue.mark, name=name, state="ready"))
+            except BaseException:
+                await database.close()
+                raise
+        except BaseException:
+            self._folder.remove_index_files(name)
+            await self._catalogue.write(partial(index_catalogue.forget, name=name))
+            raise
+        self._opened[name] = Opened(database, Index(spec, details, port), VectorCache(self._cache_bytes))
+        return self._opened[name].index
+
+    async def assign_port(self, index: str, free: Sequence[int], keep: Collection[int]) -> Index:
+        opened = self._open(index)
+        port = await self._catalogue.write(
+            lambda connection: index_catalogue.assign_port(connection, index, free, keep)
+        )
+        opened.index = msgspec.structs.replace(opened.index, port=port)
+        return opened.index
+
+    async def configure_index(self, index: str, change: Callable[[Index], Index]) -> Index:
+        return await self._change(self._configure_index(index, change))
+
+    async def _configure_index(self, index: str, change: Callable[[Index], Index]) -> Index:
+        opened = self._open(index)
+        changed = change(opened.index)
+        await opened.database.write(lambda connection: tables.configure(connection, changed.spec, changed.details))
+        opened.index = changed
+        return changed
+
+    async def delete_index(self, index: str) -> None:
+        await self._change(self._delete_index(index))
+
+    async def _delete_index(self, index: str) -> None:
+        opened = self._open(index)
+        await self._catalogue.write(partial(index_catalogue.mark, name=index, state="deleting"))
+        del self._opened[index]
+        await opened.database.close()
+        self._folder.remove_index_files(index)
+        await self._catalogue.write(partial(index_catalogue.forget, name=index))
+
+    async def _change(self, change: Coroutine[Any, Any, T]) -> T:
+        """One change of the set of indexes at a time, finished even if whoever asked for it goes away."""
+
+        async def in_turn() -> T:
+            async with self._changing:
+                return await change
+
+        return await asyncio.shield(asyncio.ensure_future(in_turn()))
+
+    async def indexes(self) -> list[Index]:
+        return [self._opened[name].index for name in sorted(self._opened)]
 
     async def fingerprint(self, index: str) -> Fingerprint | None:
-        return await self._database(index).read(tables.fingerprint)
+        return await self._open(index).database.read(tables.fingerprint)
 
     async def upsert(
         self, index: str, namespace: str, records: Sequence[Record], fingerprint: Fingerprint | None = None
     ) -> int:
+        opened = self._open(index)
+
         def run(connection: apsw.Connection) -> int:
             if fingerprint is not None:
                 tables.claim(connection, fingerprint)
-            return writing.upsert(connection, self._specs[index], namespace, records)
+            return writing.upsert(connection, opened.spec, namespace, records)
 
-        return await self._database(index).write(run)
+        return await opened.database.write(run)
 
     async def query(self, index: str, namespace: str, plan: QueryPlan) -> QueryAnswer:
-        database, spec = self._database(index), self._specs[index]
-        cache = self._caches.setdefault(index, VectorCache(self._cache_bytes))
-        return await database.read(lambda connection: reading.query(connection, spec, namespace, plan, cache))
+        opened = self._open(index)
+        return await opened.database.read(
+            lambda connection: reading.query(connection, opened.spec, namespace, plan, opened.cache)
+        )
 
     async def page(
         self,
@@ -105,9 +215,9 @@ class SqliteEngine:
         prefix: str = "",
         whole: bool = True,
     ) -> Page:
-        database, spec = self._database(index), self._specs[index]
-        return await database.read(
-            lambda connection: reading.page(connection, spec, namespace, selection, limit, after, prefix, whole)
+        opened = self._open(index)
+        return await opened.database.read(
+            lambda connection: reading.page(connection, opened.spec, namespace, selection, limit, after, prefix, whole)
         )
 
     async def update(
@@ -119,44 +229,52 @@ class SqliteEngine:
         check: Callable[[str, Metadata], None],
         most: int,
     ) -> tuple[int, int]:
-        database, spec = self._database(index), self._specs[index]
-        return await database.write(
-            lambda connection: writing.update(connection, spec, namespace, selection, change, check, most)
+        opened = self._open(index)
+        return await opened.database.write(
+            lambda connection: writing.update(connection, opened.spec, namespace, selection, change, check, most)
         )
 
     async def count(self, index: str, namespace: str, selection: Selection) -> int:
-        return await self._database(index).read(lambda connection: writing.count(connection, namespace, selection))
+        return await self._open(index).database.read(lambda connection: writing.count(connection, namespace, selection))
 
     async def delete(self, index: str, namespace: str, selection: Selection) -> int:
-        database, spec = self._database(index), self._specs[index]
-        return await database.write(lambda connection: writing.delete(connection, spec, namespace, selection))
+        opened = self._open(index)
+        return await opened.database.write(
+            lambda connection: writing.delete(connection, opened.spec, namespace, selection)
+        )
 
     async def counts(self, index: str) -> dict[str, int]:
-        return await self._database(index).read(namespaces.counts)
+        return await self._open(index).database.read(namespaces.counts)
 
     async def namespaces(
         self, index: str, limit: int, after: str = "", prefix: str = ""
     ) -> tuple[list[NamespaceInfo], bool, int]:
-        return await self._database(index).read(lambda connection: namespaces.page(connection, limit, after, prefix))
+        return await self._open(index).database.read(
+            lambda connection: namespaces.page(connection, limit, after, prefix)
+        )
 
     async def namespace(self, index: str, name: str) -> NamespaceInfo:
-        return await self._database(index).read(lambda connection: namespaces.describe(connection, name))
+        return await self._open(index).database.read(lambda connection: namespaces.describe(connection, name))
 
     async def create_namespace(self, index: str, name: str, schema: dict[str, Any] | None) -> int:
-        return await self._database(index).write(lambda connection: namespaces.create(connection, name, schema))
+        return await self._open(index).database.write(lambda connection: namespaces.create(connection, name, schema))
 
     async def delete_namespace(self, index: str, name: str) -> int:
-        database, spec = self._database(index), self._specs[index]
-        return await database.write(lambda connection: writing.delete_namespace(connection, spec, name))
+        opened = self._open(index)
+        return await opened.database.write(lambda connection: writing.delete_namespace(connection, opened.spec, name))
 
     async def close(self) -> None:
-        for database in self._databases.values():
-            await database.close()
-        self._databases.clear()
+        await self._close_databases()
         self._folder.close()
 
-    def _database(self, index: str) -> Database:
+    async def _close_databases(self) -> None:
+        for opened in self._opened.values():
+            await opened.database.close()
+        self._opened.clear()
+        await self._catalogue.close()
+
+    def _open(self, index: str) -> Opened:
         try:
-            return self._databases[index]
+            return self._opened[index]
         except KeyError:
             raise NotFound(f"Index {index} not found.") from None

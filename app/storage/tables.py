@@ -3,14 +3,16 @@
 import apsw
 import msgspec
 
-from app.domain import Fingerprint, IndexSpec
+from app.domain import Fingerprint, IndexDetails, IndexSpec
 from app.errors import FailedPrecondition
 from app.storage import migrations
 
+NO_DETAILS = IndexDetails()
 
-def create_index(connection: apsw.Connection, spec: IndexSpec) -> None:
+
+def create_index(connection: apsw.Connection, spec: IndexSpec, details: IndexDetails = NO_DETAILS) -> None:
     """Say what the index is, and make the table its vectors go to."""
-    connection.execute("INSERT INTO state (only, spec) VALUES (1, ?)", (to_json(spec),))
+    connection.execute("INSERT INTO state (only, spec, details) VALUES (1, ?, ?)", (to_json(spec), to_json(details)))
     if not spec.sparse:
         migrations.create_vectors(connection, spec.dimension, spec.metric)
 
@@ -19,6 +21,17 @@ def index_spec(connection: apsw.Connection) -> IndexSpec | None:
     """What the index is; None in a file whose creation never finished."""
     text = connection.execute("SELECT spec FROM state").get
     return None if text is None else msgspec.json.decode(text, type=IndexSpec)
+
+
+def index_details(connection: apsw.Connection) -> IndexDetails:
+    """What the owner says of the index."""
+    text = connection.execute("SELECT details FROM state").get
+    return NO_DETAILS if text is None else msgspec.json.decode(text, type=IndexDetails)
+
+
+def configure(connection: apsw.Connection, spec: IndexSpec, details: IndexDetails) -> None:
+    """Change what may change of an index: its details, and how text is embedded."""
+    connection.execute("UPDATE state SET spec = ?, details = ?", (to_json(spec), to_json(details)))
 
 
 def fingerprint(connection: apsw.Connection) -> Fingerprint | None:

@@ -10,6 +10,7 @@ from app.api.rest.schemas import ErrorDetail, ErrorResponse, RpcStatus
 from app.errors import (
     AlreadyExists,
     DataLoss,
+    DeadlineExceeded,
     FailedPrecondition,
     Internal,
     InvalidArgument,
@@ -17,17 +18,25 @@ from app.errors import (
     NotFound,
     PermissionDenied,
     PinyonError,
+    TooLarge,
+    Unauthenticated,
     Unavailable,
+    Unimplemented,
+    Unprocessable,
 )
 
 log = logging.getLogger("pinyon.rest")
 
 STATUS: dict[type[PinyonError], tuple[int, int]] = {
     InvalidArgument: (400, 3),
+    Unprocessable: (422, 3),
+    Unauthenticated: (401, 16),
     PermissionDenied: (403, 7),
     NotFound: (404, 5),
     MethodNotAllowed: (405, 12),
     AlreadyExists: (409, 6),
+    Unimplemented: (501, 12),
+    DeadlineExceeded: (504, 4),
     # 400 and not 5xx, which clients retry: waiting does not bring weights.
     FailedPrecondition: (400, 9),
     Internal: (500, 13),
@@ -45,16 +54,20 @@ def codes(error: PinyonError) -> tuple[int, int]:
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
+def wire(path: str, error: PinyonError) -> tuple[int, RpcStatus | ErrorResponse, dict[str, str]]:
+    """HTTP status, body and headers of an error on this path."""
+    status, code = codes(error)
+    headers = {"retry-after": str(error.retry_after_s)} if isinstance(error, Unavailable) else {}
+    if "/" + path.lstrip("/").split("/", 1)[0] in CONTROL_PLANE:
+        name = "FORBIDDEN" if isinstance(error, PermissionDenied) else error.code
+        return status, ErrorResponse(ErrorDetail(name, error.message), status), headers
+    return status, RpcStatus(code, error.message, []), headers
+
+
 def response(path: str, error: PinyonError, headers: dict[str, str] | None = None) -> Response[Any]:
     """The answer for an error on this path."""
-    status, code = codes(error)
-    headers = dict(headers or {})
-    if isinstance(error, Unavailable):
-        headers["retry-after"] = str(error.retry_after_s)
-    body: Any = RpcStatus(code, error.message, [])
-    if "/" + path.lstrip("/").split("/", 1)[0] in CONTROL_PLANE:
-        body = ErrorResponse(ErrorDetail(error.code, error.message), status)
-    return Response(body, status_code=status, headers=headers, media_type=MediaType.JSON)
+    status, body, own = wire(path, error)
+    return Response(body, status_code=status, headers={**(headers or {}), **own}, media_type=MediaType.JSON)
 
 
 def on_pinyon_error(request: Request[Any, Any, Any], error: PinyonError) -> Response[Any]:
@@ -76,7 +89,7 @@ def _own(request: Request[Any, Any, Any], error: HTTPException) -> PinyonError:
             allowed = (error.headers or {}).get("Allow") or (error.headers or {}).get("allow", "another one")
             return MethodNotAllowed(f"{method} is not allowed on {path}; allowed: {allowed}")
         case 413:
-            return InvalidArgument("The request body exceeds the maximum supported size")
+            return TooLarge("The request body exceeds the maximum supported size")
         case status if status < 500:
             return InvalidArgument(error.detail)
     log.error("framework error on %s %s: %s", method, path, error.detail)

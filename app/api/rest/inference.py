@@ -1,17 +1,62 @@
-"""The model list, with who answers to each name."""
+"""The inference routes: decode, call, encode; and the model list, with who answers to each name."""
 
 from typing import Annotated
 
-from litestar import Router, get
+from litestar import Response, Router, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, QueryParameter
+from litestar.params import FromPath, QueryParameter, RawBody
 
+from app.api.headers import computed_by
 from app.api.rest import schemas
+from app.api.rest.bodies import decode_body
+from app.api.rest.vector_schemas import numbers
 from app.errors import InvalidArgument
-from app.inference.manifest import ModelEntry
-from app.services.inference import Inference, KnownModel
+from app.services import model_parameters
+from app.services.inference import DOCUMENTS_PER_UNIT, MAX_INPUTS, Inference, KnownModel
+from app.services.readiness import Readiness
 
-MAX_BATCH = 96
+
+@post("/embed", status_code=200, operation_id="embed")
+async def embed(
+    body: RawBody, inference: NamedDependency[Inference], readiness: NamedDependency[Readiness]
+) -> Response[schemas.EmbeddingsList]:
+    """Vectors of texts, dense or sparse."""
+    readiness.check()
+    data = decode_body(body, schemas.EmbedRequest)
+    parameters = data.parameters or {}
+    found = await inference.embed_by_name(data.model, [text.text for text in data.inputs], parameters)
+    rows: list[schemas.DenseEmbedding | schemas.SparseEmbedding] = []
+    if found.dense is not None:
+        rows += [schemas.DenseEmbedding(numbers(vector)) for vector in found.dense.vectors]
+    if found.sparse is not None:
+        with_tokens = bool(parameters.get("return_tokens"))
+        rows += [
+            schemas.SparseEmbedding(numbers(v.values), v.indices.tolist(), sparse_tokens=terms if with_tokens else None)
+            for v, terms in zip(found.sparse.vectors, found.sparse.terms, strict=True)
+        ]
+    answer = schemas.EmbeddingsList(
+        data.model, "sparse" if found.sparse else "dense", rows, schemas.EmbedUsage(found.tokens)
+    )
+    return Response(answer, headers=computed_by([found.label], found.truncated))
+
+
+@post("/rerank", status_code=200, operation_id="rerank")
+async def rerank(
+    body: RawBody, inference: NamedDependency[Inference], readiness: NamedDependency[Readiness]
+) -> Response[schemas.RerankResult]:
+    """Documents in the order of their relevance to a query."""
+    readiness.check()
+    data = decode_body(body, schemas.RerankRequest)
+    call = inference.rerank_call(data.model, data.parameters)
+    fields = data.rank_fields if data.rank_fields is not None else ["text"]
+    ranked = await inference.rerank_documents(call, data.query, data.documents, fields, data.top_n)
+    rows = [
+        schemas.RankedDocument(place, score, data.documents[place] if data.return_documents else None)
+        for place, score in ranked
+    ]
+    units = -(-len(data.documents) // DOCUMENTS_PER_UNIT)
+    answer = schemas.RerankResult(data.model, rows, schemas.RerankUsage(units))
+    return Response(answer, headers=computed_by([call.answer.label]))
 
 
 @get("/models", operation_id="list_models")
@@ -45,10 +90,22 @@ def _info(model: KnownModel) -> schemas.ModelInfo:
         model=model.name,
         short_description=entry.description,
         type="embed" if embeds else "rerank",
-        supported_parameters=_parameters(entry),
+        supported_parameters=[
+            schemas.SupportedParameter(
+                parameter.name,
+                "one_of" if parameter.allowed else "numeric_range" if parameter.least is not None else "any",
+                parameter.value_type,
+                parameter.required,
+                allowed_values=list(parameter.allowed) if parameter.allowed else None,
+                min=parameter.least,
+                max=parameter.most,
+                default=parameter.default,
+            )
+            for parameter in model_parameters.parameters_of(entry)
+        ],
         modality="text",
         max_sequence_length=entry.max_tokens,
-        max_batch_size=MAX_BATCH if embeds else entry.max_documents,
+        max_batch_size=MAX_INPUTS if embeds else entry.max_documents,
         provider_name=entry.provider,
         vector_type=vector_type,
         default_dimension=entry.dimension,
@@ -59,14 +116,4 @@ def _info(model: KnownModel) -> schemas.ModelInfo:
     )
 
 
-def _parameters(entry: ModelEntry) -> list[schemas.SupportedParameter]:
-    truncate = schemas.SupportedParameter(
-        "truncate", "one_of", "string", False, allowed_values=["END", "NONE"], default=entry.truncate
-    )
-    if entry.kind == "rerank":
-        return [truncate]
-    input_type = schemas.SupportedParameter("input_type", "one_of", "string", True, allowed_values=["query", "passage"])
-    return [input_type, truncate]
-
-
-router = Router("/", route_handlers=[list_models, get_model])
+router = Router("/", route_handlers=[embed, rerank, list_models, get_model])

@@ -7,9 +7,9 @@ from litestar import Response, Router, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter, RawBody
 
+from app.api.headers import wrote
 from app.api.rest import vector_schemas as schemas
 from app.api.rest.bodies import decode_body
-from app.api.rest.headers import wrote
 from app.api.rest.paths import name_in_path
 from app.domain import NamespaceInfo
 from app.services.namespaces import Namespaces

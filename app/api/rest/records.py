@@ -4,9 +4,9 @@ from litestar import Response, Router, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, RawBody
 
+from app.api.headers import computed_by, saw, wrote
 from app.api.rest import schemas
 from app.api.rest.bodies import decode_body, decode_records
-from app.api.rest.headers import computed_by, saw, wrote
 from app.api.rest.paths import name_in_path
 from app.errors import InvalidArgument
 from app.services.records import Records, Rerank, Search
@@ -22,7 +22,7 @@ async def upsert_records(
     limits: NamedDependency[LimitSettings],
 ) -> Response[bytes]:
     """Embed and store records, NDJSON, all or none."""
-    limits.check_body(body)
+    limits.check_body(len(body))
     done = await records.upsert(index, name_in_path(namespace), decode_records(body))
     headers = {**wrote(done.lsn), **computed_by(done.models, done.truncated)}
     return Response(b"", status_code=201, headers=headers)
@@ -49,10 +49,9 @@ async def search_records(
 
 def _search(data: schemas.SearchRecordsRequest) -> Search:
     query, rerank = data.query, data.rerank
-    if query.match_terms is not None:
-        raise InvalidArgument(
-            "match_terms is only supported for sparse indexes with integrated embedding (pinecone-sparse-english-v0)"
-        )
+    terms = query.match_terms
+    if terms is not None and terms.strategy != "all":
+        raise InvalidArgument(f"match_terms.strategy must be 'all', got '{terms.strategy[:80]}'")
     return Search(
         top_k=query.top_k,
         text=query.inputs.text if query.inputs else None,
@@ -60,6 +59,7 @@ def _search(data: schemas.SearchRecordsRequest) -> Search:
         sparse=_sparse(query.vector) if query.vector else None,
         id=query.id,
         filter=query.filter,
+        match_terms=terms.terms if terms else None,
         fields=data.fields,
         rerank=Rerank(rerank.model, rerank.rank_fields, rerank.top_n, rerank.query, rerank.parameters)
         if rerank

@@ -11,6 +11,13 @@ class UpsertRecord(msgspec.Struct):
     id: str = msgspec.field(name="_id")
 
 
+class MatchTerms(msgspec.Struct):
+    """Words that must occur."""
+
+    terms: list[str]
+    strategy: str = "all"
+
+
 class EmbedInputs(msgspec.Struct, forbid_unknown_fields=True):
     """What is embedded for a search."""
 
@@ -33,7 +40,7 @@ class SearchRecordsQuery(msgspec.Struct):
     inputs: EmbedInputs | None = None
     vector: SearchRecordsVector | None = None
     id: str | None = None
-    match_terms: dict[str, Any] | None = None
+    match_terms: MatchTerms | None = None
 
 
 class SearchRecordsRerank(msgspec.Struct):
@@ -113,6 +120,8 @@ class SupportedParameter(msgspec.Struct, omit_defaults=True):
     value_type: str
     required: bool
     allowed_values: list[str | int] | None = None
+    min: int | None = None
+    max: int | None = None
     default: str | int | bool | None = None
 
 
@@ -139,3 +148,76 @@ class ModelInfoList(msgspec.Struct):
     """Every model."""
 
     models: list[ModelInfo]
+
+
+class EmbedRequest(msgspec.Struct):
+    """POST /embed."""
+
+    model: str
+    inputs: list[EmbedInputs]
+    parameters: dict[str, Any] | None = None
+
+
+class DenseEmbedding(msgspec.Struct):
+    """A dense vector."""
+
+    values: msgspec.Raw
+    vector_type: str = "dense"
+
+
+class SparseEmbedding(msgspec.Struct, omit_defaults=True):
+    """A sparse vector; its tokens if they were asked for."""
+
+    sparse_values: msgspec.Raw
+    sparse_indices: list[int]
+    vector_type: str = msgspec.field(default_factory=lambda: "sparse")
+    sparse_tokens: list[str] | None = None
+
+
+class EmbedUsage(msgspec.Struct):
+    """What the embedding cost."""
+
+    total_tokens: int
+
+
+class EmbeddingsList(msgspec.Struct):
+    """A vector for each input, in their order."""
+
+    model: str
+    vector_type: str
+    data: list[Any]
+    usage: EmbedUsage
+
+
+class RerankRequest(msgspec.Struct):
+    """POST /rerank."""
+
+    model: str
+    query: str
+    documents: list[dict[str, Any]]
+    top_n: int | None = None
+    return_documents: bool = True
+    rank_fields: list[str] | None = None
+    parameters: dict[str, Any] | None = None
+
+
+class RankedDocument(msgspec.Struct, omit_defaults=True):
+    """A document's place in the request, its score, and itself if it was asked for."""
+
+    index: int
+    score: float
+    document: dict[str, Any] | None = None
+
+
+class RerankUsage(msgspec.Struct):
+    """What the reranking cost."""
+
+    rerank_units: int
+
+
+class RerankResult(msgspec.Struct):
+    """Documents, best first."""
+
+    model: str
+    data: list[RankedDocument]
+    usage: RerankUsage

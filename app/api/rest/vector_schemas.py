@@ -8,7 +8,7 @@ import orjson
 from numpy.typing import NDArray
 
 from app.domain import SparseVector
-from app.errors import InvalidArgument
+from app.settings import LimitSettings
 
 
 class Camel(msgspec.Struct, rename="camel", omit_defaults=True):
@@ -251,12 +251,8 @@ def stored_sparse(sparse: SparseVector | None) -> StoredSparse | None:
     return None if sparse is None else StoredSparse(sparse.indices.tolist(), numbers(sparse.values))
 
 
-def encoded(answer: msgspec.Struct, most_bytes: int) -> bytes:
-    """The answer's JSON. Raises InvalidArgument if it is larger than an answer may be."""
+def encoded(answer: msgspec.Struct, limits: LimitSettings) -> bytes:
+    """The answer's JSON. Raises TooLarge if it has more bytes than an answer may have."""
     body = msgspec.json.encode(answer)
-    if len(body) > most_bytes:
-        raise InvalidArgument(
-            f"The answer has {len(body)} bytes, which exceeds the maximum supported size of {most_bytes} bytes; ask "
-            "for fewer records, or without values and metadata"
-        )
+    limits.check_answer(body)
     return body

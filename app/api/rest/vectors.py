@@ -7,9 +7,9 @@ from litestar import MediaType, Request, Response, Router, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter, RawBody
 
+from app.api.headers import saw, wrote
 from app.api.rest import vector_schemas as schemas
 from app.api.rest.bodies import decode_vector_body
-from app.api.rest.headers import saw, wrote
 from app.domain import DEFAULT_NAMESPACE, Record
 from app.services.vectors import Fetched, RawQuery, RawVector, Vectors
 from app.settings import LimitSettings
@@ -32,7 +32,7 @@ async def upsert_vectors(
     limits: NamedDependency[LimitSettings],
 ) -> Response[schemas.UpsertResponse]:
     """Store vectors, all or none."""
-    limits.check_body(body)
+    limits.check_body(len(body))
     data = decode_vector_body(body, schemas.UpsertRequest)
     raw = [
         RawVector(v.id, v.values, v.sparse_values.pair() if v.sparse_values else None, v.metadata) for v in data.vectors
@@ -64,7 +64,7 @@ async def query_vectors(
         for match in found.matches
     ]
     answer = schemas.QueryResponse(matches, data.namespace, schemas.ReadUsage(found.read_units))
-    return _json(schemas.encoded(answer, limits.result_bytes), saw(found.lsn))
+    return _json(schemas.encoded(answer, limits), saw(found.lsn))
 
 
 @get("/vectors/fetch", operation_id="fetchVectors")
@@ -78,7 +78,7 @@ async def fetch_vectors(
     """Vectors by id."""
     found = await vectors.fetch(index, namespace or "", ids or [])
     answer = schemas.FetchResponse(_by_id(found), namespace or "", schemas.ReadUsage(found.read_units))
-    return _json(schemas.encoded(answer, limits.result_bytes), saw(found.lsn))
+    return _json(schemas.encoded(answer, limits), saw(found.lsn))
 
 
 @post("/vectors/fetch_by_metadata", status_code=200, operation_id="fetch_vectors_by_metadata")
@@ -97,7 +97,7 @@ async def fetch_by_metadata(
         schemas.ReadUsage(found.read_units),
         schemas.Pagination(found.next) if found.next else None,
     )
-    return _json(schemas.encoded(answer, limits.result_bytes), saw(found.lsn))
+    return _json(schemas.encoded(answer, limits), saw(found.lsn))
 
 
 def _by_id(found: Fetched) -> dict[str, schemas.FetchedVector]:

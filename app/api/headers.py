@@ -36,6 +36,8 @@ class RequestHeaders:
             return
         started, request_id = time.perf_counter(), uuid.uuid4().hex
 
+        scope.setdefault("state", {})["request_id"] = request_id
+
         async def send_with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
                 elapsed = str(round((time.perf_counter() - started) * 1000)).encode()

@@ -1,0 +1,1 @@
+"""The gRPC protocol: Pinecone's VectorService over ASGI."""

@@ -1,0 +1,90 @@
+"""Who may talk to the server, decided before anything else about a request is looked at.
+
+With API keys: whoever sends one. Without: programs on this machine, not the web pages a browser there shows. A page of
+any origin can send a text/plain POST to http://localhost, and a name of its own that resolves to 127.0.0.1 makes the
+answers readable (DNS rebinding). Programs name this machine as the host, and send no Origin.
+"""
+
+import ipaddress
+from collections.abc import Callable, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from app.api.refusal import refuse
+from app.api.whole_requests import read
+from app.errors import PermissionDenied, PinyonError, Unauthenticated
+
+OPEN = ("/health", "/ready")
+
+
+class Guard:
+    """ASGI wrapper.
+
+    keys: whether a key is known, and whether keys are asked for at all, read anew for every request. local: for
+    requests without keys, whether only this machine may ask, under the names it has and `host`. origins: of web pages
+    that may ask.
+    """
+
+    def __init__(
+        self,
+        app: Any,
+        required: Callable[[], bool],
+        known: Callable[[str], bool],
+        local: bool,
+        host: str,
+        origins: Sequence[str] = (),
+    ) -> None:
+        self._app, self._required, self._known = app, required, known
+        self._local, self._host, self._origins = local, host, origins
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            error = self._objection(scope)
+            if error is not None:
+                if await read(receive, 0) is not None:
+                    await refuse(scope, send, error)
+                return
+        await self._app(scope, receive, send)
+
+    def _objection(self, scope: Any) -> PinyonError | None:
+        headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        if self._required():
+            if scope["path"] in OPEN or self._is_preflight(scope, headers):
+                return None
+            key = headers.get(b"api-key")
+            if key is None:
+                return Unauthenticated("Missing API key: send it in the header Api-Key")
+            return None if self._known(key) else Unauthenticated("Invalid API key.")
+        if not self._local:
+            return None
+        host, origin = headers.get(b"host", ""), headers.get(b"origin")
+        if not self._is_here(host):
+            return PermissionDenied(
+                f"Host {host!r} is not this machine; make an API key to serve it under other names (`pinyon keys "
+                "create`), or say --insecure"
+            )
+        if origin is not None and urlsplit(origin).netloc != host and origin not in self._origins:
+            return PermissionDenied(f"Requests from pages of {origin!r} are not taken; list it in cors_origins")
+        return None
+
+    def _is_preflight(self, scope: Any, headers: dict[bytes, str]) -> bool:
+        """A browser's question before a request of a page; it never carries a key, and changes and tells nothing."""
+        asks = scope["method"] == "OPTIONS" and b"access-control-request-method" in headers
+        return asks and headers.get(b"origin") in self._origins
+
+    def _is_here(self, host: str) -> bool:
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            return False
+        return name == self._host or is_loopback(name)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine answers to that name or address."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,143 @@
+"""The control plane: indexes, and the collections that serverless indexes do not have. Decode, call, encode."""
+
+import re
+import secrets
+from typing import Any, TypeVar
+
+from litestar import Request, Response, Router, delete, get, patch, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, RawBody
+
+from app.api.rest import control_schemas as schemas
+from app.api.rest.bodies import decode_body
+from app.domain import Index
+from app.errors import InvalidArgument, Unprocessable
+from app.inference.catalog import Catalog
+from app.services import index_rules
+from app.services.indexes import Indexes
+
+T = TypeVar("T")
+AnyRequest = Request[Any, Any, Any]
+_VERSION = re.compile(r"\A\d{4}-\d{2}")
+
+
+def _version(request: AnyRequest) -> str:
+    """The API version the client speaks; the old shapes for a client that does not say one."""
+    said = request.headers.get("x-pinecone-api-version", "")
+    return said if _VERSION.match(said) else ""
+
+
+def _decode(body: bytes, shape: type[T]) -> T:
+    try:
+        return decode_body(body, shape)
+    except InvalidArgument as error:
+        raise Unprocessable(f"Failed to deserialize the JSON body into the target type: {error.message}") from None
+
+
+def _described(request: AnyRequest, indexes: Indexes, index: Index) -> dict[str, Any]:
+    url = indexes.url(index, request.headers.get("host"))
+    return schemas.described(index, url, indexes.reachable(index), _version(request))
+
+
+@get("/indexes", operation_id="list_indexes")
+async def list_indexes(request: AnyRequest, indexes: NamedDependency[Indexes]) -> dict[str, Any]:
+    """Every index."""
+    return {"indexes": [_described(request, indexes, index) for index in indexes.all()]}
+
+
+@post("/indexes", status_code=201, operation_id="create_index")
+async def create_index(request: AnyRequest, body: RawBody, indexes: NamedDependency[Indexes]) -> dict[str, Any]:
+    """Make an index of vectors that the caller brings."""
+    if _version(request) >= schemas.FIRST_WITH_SCHEMAS:
+        new = _decode(body, schemas.CreateIndexWithSchema)
+        spec = index_rules.plain(new.name or f"index-{secrets.token_hex(4)}", *new.vectors())
+        return _described(request, indexes, await indexes.create(spec, new.wish()))
+    data = _decode(body, schemas.CreateIndexRequest)
+    spec = index_rules.plain(data.name, data.vector_type or "dense", data.dimension, data.metric)
+    return _described(request, indexes, await indexes.create(spec, data.wish()))
+
+
+@post("/indexes/create-for-model", status_code=201, operation_id="create_index_for_model")
+async def create_index_for_model(
+    request: AnyRequest, body: RawBody, indexes: NamedDependency[Indexes], catalog: NamedDependency[Catalog]
+) -> dict[str, Any]:
+    """Make an index whose text is embedded by a model."""
+    data = _decode(body, schemas.CreateIndexForModelRequest)
+    embed = data.embed
+    spec = index_rules.integrated(
+        catalog,
+        data.name,
+        embed.model,
+        embed.field_map,
+        embed.dimension,
+        embed.metric,
+        embed.read_parameters,
+        embed.write_parameters,
+    )
+    return _described(request, indexes, await indexes.create(spec, data.wish()))
+
+
+@get("/indexes/{index_name:str}", operation_id="describe_index")
+async def describe_index(
+    request: AnyRequest, index_name: FromPath[str], indexes: NamedDependency[Indexes]
+) -> dict[str, Any]:
+    """One index."""
+    return _described(request, indexes, indexes.index(index_name))
+
+
+@patch("/indexes/{index_name:str}", status_code=202, operation_id="configure_index")
+async def configure_index(
+    request: AnyRequest, index_name: FromPath[str], body: RawBody, indexes: NamedDependency[Indexes]
+) -> Response[dict[str, Any]]:
+    """Change what may change of an index."""
+    index = await indexes.configure(index_name, _decode(body, schemas.ConfigureIndexRequest).change())
+    status = 200 if _version(request) >= schemas.FIRST_WITH_SCHEMAS else 202
+    return Response(_described(request, indexes, index), status_code=status)
+
+
+@delete("/indexes/{index_name:str}", status_code=202, operation_id="delete_index")
+async def delete_index(index_name: FromPath[str], indexes: NamedDependency[Indexes]) -> Response[bytes]:
+    """Delete an index with everything in it."""
+    await indexes.delete(index_name)
+    return Response(b"", status_code=202)
+
+
+@get("/collections", operation_id="list_collections")
+async def list_collections() -> dict[str, Any]:
+    """None: collections are copies of pod indexes."""
+    return {"collections": []}
+
+
+@post("/collections", operation_id="create_collection")
+async def create_collection() -> None:
+    """Refused, as on the hosted service."""
+    raise InvalidArgument("Cannot create collections from serverless indexes")
+
+
+@get("/collections/{collection_name:str}", operation_id="describe_collection")
+async def describe_collection(collection_name: FromPath[str]) -> None:
+    """There is none."""
+    raise schemas.no_collection(collection_name)
+
+
+@delete("/collections/{collection_name:str}", status_code=202, operation_id="delete_collection")
+async def delete_collection(collection_name: FromPath[str]) -> None:
+    """There is none."""
+    raise schemas.no_collection(collection_name)
+
+
+router = Router(
+    "/",
+    route_handlers=[
+        list_indexes,
+        create_index,
+        create_index_for_model,
+        describe_index,
+        configure_index,
+        delete_index,
+        list_collections,
+        create_collection,
+        describe_collection,
+        delete_collection,
+    ],
+)

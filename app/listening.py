@@ -1,0 +1,117 @@
+"""Where the server listens: the checks before, the sockets, and what Hypercorn is told about them."""
+
+import logging
+import socket
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+
+from hypercorn.config import Config
+
+from app.api.guard import is_loopback
+from app.errors import FailedPrecondition
+from app.keys import Keys
+from app.services.addresses import Addresses
+from app.settings import Settings
+
+log = logging.getLogger("pinyon.serving")
+
+
+def check_open_to_others(settings: Settings) -> None:
+    """Raises FailedPrecondition for an address that others reach while there is no API key."""
+    server = settings.server
+    if server.insecure or is_loopback(server.host) or Keys(Path(settings.storage.data_dir), server.api_key).required():
+        return
+    raise FailedPrecondition(
+        f"Listening on {server.host} without an API key would let anybody on the network read and change the data. "
+        "Make one with `pinyon keys create NAME`, or set PINYON_SERVER_API_KEY; or use --host 127.0.0.1; or say "
+        "--insecure (PINYON_SERVER_INSECURE=true) if something else keeps strangers out"
+    )
+
+
+def check_certificate(settings: Settings) -> None:
+    """Raises FailedPrecondition if TLS is wanted and its files are not a certificate and its key."""
+    certificate, key = settings.server.tls_cert, settings.server.tls_key
+    if bool(certificate) != bool(key):
+        raise FailedPrecondition("TLS needs both tls_cert and tls_key; `pinyon certs DIR` makes a pair")
+    if certificate:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+        except OSError as error:  # ssl.SSLError is one too
+            raise FailedPrecondition(
+                f"The TLS certificate {certificate} with the key {key} cannot be used: {error.strerror or error}. "
+                "`pinyon certs DIR` makes a pair"
+            ) from error
+
+
+def listen(settings: Settings) -> list[socket.socket]:
+    """The bound sockets: the main port, then those of index_ports that are free.
+
+    Raises FailedPrecondition if the main port is busy or the address unknown.
+    """
+    server = settings.server
+    try:
+        listeners = [_bind(server.host, server.port)]
+    except OSError as error:
+        raise FailedPrecondition(f"Cannot listen on {server.host}:{server.port}: {error.strerror or error}") from error
+    main, busy = listeners[0].getsockname()[1], []
+    for port in () if server.index_host else server.index_port_range:
+        if port != main:
+            try:
+                listeners.append(_bind(server.host, port))
+            except OSError:
+                busy.append(str(port))
+    if busy:
+        log.warning("ports of --index-ports that other programs have are left out: %s", ", ".join(busy))
+    return listeners
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen()  # now, because two programs can bind a port, and only one can listen on it
+    except OSError:
+        listener.close()
+        raise
+    listener.setblocking(False)
+    return listener
+
+
+def addresses_of(settings: Settings, listeners: Sequence[socket.socket]) -> Addresses:
+    """Where the server and its indexes are reached."""
+    server, ports = settings.server, [listener.getsockname()[1] for listener in listeners]
+    return Addresses(
+        host=_name(server.host),
+        port=ports[0],
+        index_ports=ports[1:],
+        port_range=server.index_port_range,
+        index_host=server.index_host,
+        public_url=server.public_url,
+        tls=bool(server.tls_cert),
+    )
+
+
+def _name(host: str) -> str:
+    """What this machine calls the address it listens on."""
+    return "localhost" if host in ("127.0.0.1", "::1", "0.0.0.0", "::") else host
+
+
+def config_for(settings: Settings, listeners: Sequence[socket.socket]) -> Config:
+    """Hypercorn's settings; it takes the sockets over."""
+    config = Config()
+    config.bind = [f"fd://{listener.detach()}" for listener in listeners]
+    config.graceful_timeout = settings.server.shutdown_grace_s
+    if settings.server.tls_cert:
+        config.certfile, config.keyfile = settings.server.tls_cert, settings.server.tls_key
+    # The default of 1000 closes a connection under the calls in flight on it.
+    config.keep_alive_max_requests = 10**9
+    config.keep_alive_timeout = 75
+    config.h11_max_incomplete_size = 1024 * 1024
+    config.h2_max_concurrent_streams = 1000
+    config.include_server_header = False
+    config.loglevel = "WARNING"
+    config.accesslog = None
+    return config

@@ -1,0 +1,228 @@
+"""What Pinecone allows in the names, tags, schemas and models of indexes: from requests and settings to IndexSpec.
+
+Pure, except that models are looked up in the catalogue. Every function raises InvalidArgument with what was wrong
+and what is allowed, and NotFound for unknown models.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from app.domain import EmbedSpec, IndexSpec, Metric
+from app.errors import InvalidArgument, NotFound
+from app.inference.catalog import Catalog
+from app.inference.manifest import ModelEntry
+from app.services import model_parameters
+from app.settings import INDEX_NAME, MAX_DIMENSION, TEXT_FIELD, IndexSettings
+
+MAX_TAGS = 20
+_TAG_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
+_TAG_VALUE = re.compile(r"[A-Za-z0-9;@_.+ -]{0,120}")
+CLOUDS = ("aws", "gcp", "azure")
+
+
+def name(value: str) -> str:
+    """The name of an index."""
+    if not re.match(INDEX_NAME, value) or value == "create-for-model":
+        raise InvalidArgument(
+            f"Index name '{value[:80]}' must contain only lowercase alphanumeric characters or hyphens, must not begin "
+            "or end with a hyphen, and must have 1 to 45 characters"
+        )
+    return value
+
+
+def tags(there: Mapping[str, str], change: Mapping[str, str]) -> dict[str, str]:
+    """The tags after a change; an empty value takes a tag away."""
+    for key, value in change.items():
+        if not _TAG_NAME.fullmatch(key):
+            raise InvalidArgument(
+                f"Tag key '{key[:100]}' must have 1 to 80 characters: letters, digits, underscores and hyphens"
+            )
+        if not _TAG_VALUE.fullmatch(value):
+            raise InvalidArgument(
+                f"The value of tag '{key}' must have at most 120 characters: letters, digits, spaces and ; @ _ - . +"
+            )
+    found = {key: value for key, value in {**there, **change}.items() if value}
+    if len(found) > MAX_TAGS:
+        raise InvalidArgument(f"An index may have at most {MAX_TAGS} tags, got {len(found)}")
+    return found
+
+
+def place(cloud: str, region: str) -> None:
+    """Check where an index is said to be; Pinyon keeps it and gives it back. Raises NotFound."""
+    if cloud not in CLOUDS or not region:
+        raise NotFound(f"Resource cloud: {cloud} region: {region} not found. Clouds are {', '.join(CLOUDS)}")
+
+
+def metadata_schema(schema: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The declared metadata fields of an index, {"fields": {name: {"filterable": true}}}; every field is filterable."""
+    if schema is None:
+        return None
+    for field, properties in schema["fields"].items():
+        if properties != {"filterable": True}:
+            raise InvalidArgument(f"Only filterable: true is allowed in a schema, field '{field}' has another value")
+    return dict(schema)
+
+
+def read_capacity(raw: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """How the hosted service would provide for reads; kept and given back, without effect. None: on demand."""
+    mode = None if raw is None else raw.get("mode", "OnDemand")
+    if raw is None or mode == "OnDemand":
+        return None
+    dedicated = raw.get("dedicated")
+    if mode != "Dedicated" or not isinstance(dedicated, dict):
+        raise InvalidArgument("read_capacity must have the mode OnDemand, or Dedicated and a table 'dedicated'")
+    node_type, scaling, manual = (dedicated.get(key) for key in ("node_type", "scaling", "manual"))
+    if not isinstance(node_type, str) or scaling != "Manual":
+        raise InvalidArgument("read_capacity.dedicated needs a node_type and the scaling Manual")
+    manual = manual or {"shards": 1, "replicas": 1}
+    shards, replicas = manual.get("shards"), manual.get("replicas")
+    if type(shards) is not int or type(replicas) is not int or shards < 1 or replicas < 0:
+        raise InvalidArgument("read_capacity.dedicated.manual needs shards (1 or more) and replicas (0 or more)")
+    return {
+        "mode": "Dedicated",
+        "dedicated": {
+            "node_type": node_type,
+            "scaling": "Manual",
+            "manual": {"shards": shards, "replicas": replicas},
+        },
+    }
+
+
+def plain(index: str, vector_type: str, dimension: int | None, metric: str | None) -> IndexSpec:
+    """An index of vectors that the user brings. metric: in any case; None for the vector type's default."""
+    if vector_type not in ("dense", "sparse"):
+        raise InvalidArgument(f"vector_type must be dense or sparse, got '{vector_type}'")
+    sparse = vector_type == "sparse"
+    chosen = _metric(metric or ("dotproduct" if sparse else "cosine"))
+    if sparse:
+        if dimension:
+            raise InvalidArgument("A sparse index has no dimension")
+        if chosen != "dotproduct":
+            raise InvalidArgument("Sparse indexes must have a metric of dotproduct")
+        return IndexSpec(name(index), 0, chosen)
+    if dimension is None:
+        raise InvalidArgument("A dense index needs a dimension")
+    if not 1 <= dimension <= MAX_DIMENSION:
+        raise InvalidArgument(f"dimension must be between 1 and {MAX_DIMENSION}, got {dimension}")
+    return IndexSpec(name(index), dimension, chosen)
+
+
+def integrated(
+    catalog: Catalog,
+    index: str,
+    model: str,
+    field_map: Mapping[str, str],
+    dimension: int | None = None,
+    metric: str | None = None,
+    read: Mapping[str, Any] | None = None,
+    write: Mapping[str, Any] | None = None,
+) -> IndexSpec:
+    """An index whose text is embedded by a model; what is not said comes from the model."""
+    entry = catalog.embedding_entry(model)
+    read, write = _parameters(model, entry, read), _parameters(model, entry, write)
+    chosen = _metric(metric or entry.metrics[0])
+    if chosen not in entry.metrics:
+        raise InvalidArgument(
+            f"Model '{model}' does not support the metric {chosen}; it supports {', '.join(entry.metrics)}"
+        )
+    wanted = {value for value in (dimension, read.pop("dimension", None), write.pop("dimension", None)) if value}
+    if len(wanted) > 1:
+        raise InvalidArgument(f"The index has one dimension, but the request names {sorted(wanted)}")
+    if entry.kind == "sparse" and wanted:
+        raise InvalidArgument(f"Model '{model}' is sparse; an index of it has no dimension")
+    length = next(iter(wanted), int(entry.dimension or 0))
+    if entry.kind == "embed":
+        catalog.check_dimension(model, length)
+    return IndexSpec(name(index), length, chosen, embed_spec(model, field_map, read, write))
+
+
+def embed_spec(
+    model: str, field_map: Mapping[str, str], read: Mapping[str, Any], write: Mapping[str, Any]
+) -> EmbedSpec:
+    """The embedding of an index, from checked parameters."""
+    if set(field_map) != {"text"}:
+        raise InvalidArgument("field_map must map 'text', and nothing else, to the field that is embedded")
+    field = field_map["text"]
+    if not re.match(TEXT_FIELD, field):
+        raise InvalidArgument(f"field_map.text must be a field that a record can have, got '{field[:80]}'")
+    return EmbedSpec(
+        model=model,
+        text_field=field,
+        read_truncate=read.get("truncate") or "END",
+        write_truncate=write.get("truncate") or "END",
+        read_input_type=read.get("input_type") or "query",
+        write_input_type=write.get("input_type") or "passage",
+        read_max_tokens=read.get("max_tokens_per_sequence"),
+        write_max_tokens=write.get("max_tokens_per_sequence"),
+    )
+
+
+def embed_change(catalog: Catalog, there: IndexSpec, change: Mapping[str, Any]) -> IndexSpec:
+    """The index with its embedding changed, or added to an index of plain vectors.
+
+    change: any of model, field_map, read_parameters and write_parameters; what is not named stays.
+    """
+    held = there.embed
+    model = change.get("model") or (held.model if held else None)
+    if model is None:
+        raise InvalidArgument("embed.model must name the model that is to embed for this index")
+    if held is not None and model != held.model:
+        raise InvalidArgument(
+            f"The model of index {there.name} is '{held.model}' and cannot be changed; make another index"
+        )
+    field_map = change.get("field_map") or ({"text": held.text_field} if held else {})
+    old_read, old_write = (parameters(held, "read"), parameters(held, "write")) if held else ({}, {})
+    spec = integrated(
+        catalog,
+        there.name,
+        model,
+        field_map,
+        there.dimension or None,
+        there.metric,
+        {**old_read, **(change.get("read_parameters") or {})},
+        {**old_write, **(change.get("write_parameters") or {})},
+    )
+    if spec.sparse != there.sparse:
+        raise InvalidArgument(f"Model '{model}' has other vectors than this index")
+    return spec
+
+
+def parameters(embed: EmbedSpec, side: str) -> dict[str, Any]:
+    """The read or write parameters as the API names them."""
+    values = {
+        "input_type": getattr(embed, f"{side}_input_type"),
+        "truncate": getattr(embed, f"{side}_truncate"),
+        "max_tokens_per_sequence": getattr(embed, f"{side}_max_tokens"),
+    }
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def from_settings(settings: IndexSettings, catalog: Catalog) -> IndexSpec:
+    """The index a settings file describes."""
+    if not settings.model:
+        return plain(settings.name, settings.vector_type, settings.dimension or None, settings.metric or None)
+    return integrated(
+        catalog,
+        settings.name,
+        settings.model,
+        {"text": settings.field_map["text"]},
+        settings.dimension or None,
+        settings.metric or None,
+        {str(key): value for key, value in settings.read_parameters.items()},
+        {str(key): value for key, value in settings.write_parameters.items()},
+    )
+
+
+def _metric(value: str) -> Metric:
+    metric: Any = value.lower()
+    if metric not in get_args(Metric):
+        raise InvalidArgument(f"metric must be one of {', '.join(get_args(Metric))}, got '{value[:80]}'")
+    return metric  # type: ignore[no-any-return]
+
+
+def _parameters(model: str, entry: ModelEntry, given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Checked parameters, without those that were not given and have no lasting meaning."""
+    given = given or {}
+    values = model_parameters.checked(model, entry, given, required=False)
+    return {key: values[key] for key in values if key in given or key == "max_tokens_per_sequence"}
