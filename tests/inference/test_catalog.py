@@ -108,10 +108,22 @@ def test_a_stand_in_fits_the_dimension(tmp_path: Path) -> None:
     assert catalog.fingerprint("llama-text-embed-v2", 384).weights == "all-MiniLM-L6-v2"
 
 
-def test_none_is_never_cut_not_even_by_a_stand_in(catalog: Catalog) -> None:
+def test_none_refuses_at_the_hosted_limit_and_a_stand_in_that_reads_less_reports_its_cut(catalog: Catalog) -> None:
     embedder = catalog.embedder(catalog.fingerprint("multilingual-e5-large"))
-    with pytest.raises(TextTooLong, match="maximum of 256 tokens for model 'multilingual-e5-large'"):
-        embedder.embed(["word " * 300], "passage", "NONE")
+    with pytest.raises(TextTooLong, match="maximum of 507 tokens for model 'multilingual-e5-large'"):
+        embedder.embed(["word " * 510], "passage", "NONE")
+    found = embedder.embed(["word " * 300, "word"], "passage", "NONE")
+    assert found.truncated == [True, False]
+    assert found.tokens[0] == 256
+
+
+def test_start_keeps_the_end_of_a_text(catalog: Catalog) -> None:
+    embedder = catalog.embedder(catalog.fingerprint("llama-text-embed-v2"))
+    ends_the_same = ["apples " * 50 + "stars " * 400, "pears " * 50 + "stars " * 400]
+    from_the_end = embedder.embed(ends_the_same, "passage", "START").vectors
+    np.testing.assert_array_equal(from_the_end[0], from_the_end[1])
+    from_the_beginning = embedder.embed(ends_the_same, "passage", "END").vectors
+    assert not np.array_equal(from_the_beginning[0], from_the_beginning[1])
 
 
 def test_equal_texts_of_a_batch_have_equal_vectors(catalog: Catalog) -> None:

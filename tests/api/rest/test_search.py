@@ -271,9 +271,9 @@ REFUSED: list[tuple[str, Any, int, str]] = [
     ("rank field missing", {"query": {"top_k": 1, **TEXT}, "rerank": {**RERANK, "rank_fields": ["title"]}}, 400, "field 'title' not found in document at index 0"),
     ("rank field number", {"query": {"top_k": 1, **TEXT}, "rerank": {**RERANK, "rank_fields": ["n"]}}, 400, "is not a string"),
     ("top_n 0", {"query": {"top_k": 1, **TEXT}, "rerank": {**RERANK, "top_n": 0}}, 400, "top_n must be at least 1"),
-    ("truncate", {"query": {"top_k": 1, **TEXT}, "rerank": {**RERANK, "parameters": {"truncate": "START"}}}, 400, "must be END or NONE"),
+    ("truncate", {"query": {"top_k": 1, **TEXT}, "rerank": {**RERANK, "parameters": {"truncate": "START"}}}, 400, "must be one of END, NONE"),
     ("cohere chunks", {"query": {"top_k": 1, **TEXT}, "rerank": {**RERANK, "model": "cohere-rerank-3.5", "parameters": {"max_chunks_per_doc": 3073}}}, 400, "must be between 1 and 3072"),
-    ("parameter", {"query": {"top_k": 1, **TEXT}, "rerank": {**RERANK, "parameters": {"x": 1}}}, 400, "Unknown rerank parameter 'x'"),
+    ("parameter", {"query": {"top_k": 1, **TEXT}, "rerank": {**RERANK, "parameters": {"x": 1}}}, 400, "Unknown parameter 'x' for model"),
 ]  # fmt: skip
 
 
