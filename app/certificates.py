@@ -22,7 +22,7 @@ from app.errors import FailedPrecondition
 
 AUTHORITY_DAYS, SERVER_DAYS = 3650, 825
 """Apple's systems refuse server certificates that live longer than 825 days."""
-HERE = ("localhost", "*.localhost", "127.0.0.1", "::1")
+HERE = ("localhost", "127.0.0.1", "::1")
 
 Authority = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
 

@@ -11,7 +11,7 @@ os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_HUB_CACHE="/n
 import httpx
 import pytest
 
-from tests.running import RunningServer, config, plain_config
+from tests.running import RunningServer, config, free_ports, plain_config
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 
@@ -30,6 +30,15 @@ def minilm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningS
     """The quick start's server: the real MiniLM, stand-ins on."""
     folder = tmp_path_factory.mktemp("minilm")
     server = RunningServer(config(folder, "all-MiniLM-L6-v2"), folder / "data")
+    yield server
+    assert server.stop() == 0, server.text
+
+
+@pytest.fixture(scope="session")
+def control_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server with room for eight further indexes, stand-ins on."""
+    folder = tmp_path_factory.mktemp("control")
+    server = RunningServer(config(folder), folder / "data", "--index-ports", free_ports(8))
     yield server
     assert server.stop() == 0, server.text
 

@@ -1,10 +1,13 @@
 """A real Pinyon in a process of its own, as users run it."""
 
 import atexit
+import contextlib
 import os
+import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -55,6 +58,17 @@ def plain_config(folder: Path, index: str) -> Path:
     path = folder / "pinyon.toml"
     path.write_text(f'[index]\nname = "vectors"\n{index}\n')
     return path
+
+
+def free_ports(count: int) -> str:
+    """A range of ports that nobody has, FIRST-LAST. Outside the range the system hands out by itself."""
+    for first in random.sample(range(20_000, 32_000, count), 50):
+        with contextlib.ExitStack() as sockets, contextlib.suppress(OSError):
+            for port in range(first, first + count):
+                one = sockets.enter_context(socket.socket())
+                one.bind(("127.0.0.1", port))
+            return f"{first}-{first + count - 1}"
+    raise AssertionError(f"no {count} free ports in a row")
 
 
 class RunningServer:

@@ -1,0 +1,186 @@
+"""Which indexes exist and where they answer, through restarts and crashes."""
+
+from pathlib import Path
+
+import apsw
+import pytest
+
+from app.domain import IndexDetails, IndexSpec, QueryPlan
+from app.errors import AlreadyExists, NotFound, PermissionDenied
+from app.storage.sqlite_engine import SqliteEngine
+
+pytestmark = pytest.mark.anyio
+
+SPEC = IndexSpec("docs", 2, "cosine")
+
+
+def spec(name: str) -> IndexSpec:
+    return IndexSpec(name, 2, "cosine")
+
+
+def left(folder: Path) -> list[str]:
+    return sorted(path.name for path in (folder / "indexes").iterdir())
+
+
+async def opened(folder: Path) -> SqliteEngine:
+    return await SqliteEngine.open_folder(folder, 1, 0)
+
+
+async def test_details_and_port_are_there_after_a_restart(tmp_path: Path) -> None:
+    engine = await opened(tmp_path)
+    details = IndexDetails(tags={"team": "search"}, deletion_protection=True, region="eu-west-1")
+    made = await engine.create_index(SPEC, details, [5081, 5082])
+    assert (made.details, made.port) == (details, 5081)
+    await engine.close()
+    engine = await opened(tmp_path)
+    assert await engine.indexes() == [made]
+    await engine.close()
+
+
+async def test_nothing_is_left_of_a_deleted_index(tmp_path: Path) -> None:
+    engine = await opened(tmp_path)
+    await engine.create_index(SPEC, None, [5081])
+    await engine.create_namespace("docs", "a", None)
+    assert left(tmp_path)
+    await engine.delete_index("docs")
+    assert left(tmp_path) == []
+    assert await engine.indexes() == []
+    with pytest.raises(NotFound):
+        await engine.query("docs", "a", QueryPlan(1))
+    with pytest.raises(NotFound):
+        await engine.delete_index("docs")
+    await engine.create_index(SPEC, None, [5081])
+    assert await engine.counts("docs") == {}
+    await engine.close()
+
+
+async def test_ports_are_given_out_lowest_first_and_again_last(tmp_path: Path) -> None:
+    engine = await opened(tmp_path)
+    ports = [5081, 5082, 5083]
+
+    async def port(name: str) -> int | None:
+        return (await engine.create_index(spec(name), None, ports)).port
+
+    assert [await port("a"), await port("b")] == [5081, 5082]
+    await engine.delete_index("a")
+    assert await port("c") == 5083
+    await engine.delete_index("b")
+    assert await port("d") == 5081  # released before 5082
+    await engine.delete_index("d")
+    await engine.delete_index("c")
+    assert await port("c") == 5083  # its own, so that clients which still know it are right
+    assert [await port("e"), await port("f")] == [5082, 5081]
+    with pytest.raises(PermissionDenied, match="No port is left for the index g"):
+        await port("g")
+    assert [index.name for index in await engine.indexes()] == ["c", "e", "f"]
+    assert left(tmp_path) == sorted(left(tmp_path)) and not any(name.startswith("g") for name in left(tmp_path))
+    await engine.close()
+
+
+async def test_a_port_outside_the_range_is_replaced_and_one_inside_is_kept_even_if_it_is_busy(tmp_path: Path) -> None:
+    engine = await opened(tmp_path)
+    await engine.create_index(SPEC, None, [5081])
+    assert (await engine.assign_port("docs", [5082], range(5081, 5083))).port == 5081
+    assert (await engine.assign_port("docs", [6082, 6083], range(6081, 6084))).port == 6082
+    await engine.close()
+
+
+def crash(*_: object, **__: object) -> None:
+    raise RuntimeError("power cut")
+
+
+@pytest.mark.parametrize("name", ["tables.create_index", "index_catalogue.mark"])
+async def test_a_crash_while_an_index_is_made_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    engine = await opened(tmp_path)
+    monkeypatch.setattr(f"app.storage.sqlite_engine.{name}", crash)
+    # The cleaning up does not happen either: the process is gone.
+    monkeypatch.setattr("app.storage.data_dir.DataDir.remove_index_files", crash)
+    with pytest.raises(RuntimeError):
+        await engine.create_index(SPEC, None, [5081])
+    await engine.close()
+    assert "docs.sqlite" in left(tmp_path)
+    monkeypatch.undo()
+    engine = await opened(tmp_path)
+    assert await engine.indexes() == []
+    assert left(tmp_path) == []
+    assert (await engine.create_index(SPEC, None, [5081])).port == 5081
+    await engine.close()
+
+
+@pytest.mark.parametrize("name", ["data_dir.DataDir.remove_index_files", "sqlite_engine.index_catalogue.forget"])
+async def test_a_crash_while_an_index_is_deleted_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    engine = await opened(tmp_path)
+    await engine.create_index(SPEC, None, [5081])
+    monkeypatch.setattr(f"app.storage.{name}", crash)
+    with pytest.raises(RuntimeError):
+        await engine.delete_index("docs")
+    monkeypatch.undo()
+    await engine.close()
+    engine = await opened(tmp_path)
+    assert await engine.indexes() == []
+    assert left(tmp_path) == []
+    await engine.close()
+
+
+async def test_a_failed_creation_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = await opened(tmp_path)
+    monkeypatch.setattr("app.storage.sqlite_engine.tables.create_index", crash)
+    with pytest.raises(RuntimeError):
+        await engine.create_index(SPEC, None, [5081])
+    monkeypatch.undo()
+    assert left(tmp_path) == []
+    assert (await engine.create_index(SPEC, None, [5081])).port == 5081
+    await engine.close()
+
+
+async def test_a_file_brought_from_elsewhere_is_an_index(tmp_path: Path) -> None:
+    engine = await opened(tmp_path / "old")
+    await engine.create_index(SPEC, IndexDetails(tags={"a": "b"}))
+    await engine.create_namespace("docs", "n", None)
+    await engine.close()
+    (tmp_path / "new" / "indexes").mkdir(parents=True)
+    (tmp_path / "old" / "indexes" / "docs.sqlite").rename(tmp_path / "new" / "indexes" / "docs.sqlite")
+    engine = await opened(tmp_path / "new")
+    (index,) = await engine.indexes()
+    assert (index.details.tags, await engine.counts("docs")) == ({"a": "b"}, {"n": 0})
+    await engine.close()
+    engine = await opened(tmp_path / "old")  # and where it was it is no more
+    assert await engine.indexes() == []
+    await engine.close()
+
+
+async def test_a_file_put_there_while_the_server_runs_is_not_overwritten(tmp_path: Path) -> None:
+    engine = await opened(tmp_path)
+    file = tmp_path / "indexes" / "docs.sqlite"
+    file.write_bytes(b"somebody's")
+    with pytest.raises(AlreadyExists, match="put there while the server ran"):
+        await engine.create_index(SPEC)
+    assert file.read_bytes() == b"somebody's"
+    await engine.close()
+
+
+async def test_a_change_of_details_is_whole(tmp_path: Path) -> None:
+    engine = await opened(tmp_path)
+    await engine.create_index(SPEC)
+
+    def refuse(_: object) -> object:
+        raise PermissionDenied("no")
+
+    with pytest.raises(PermissionDenied):
+        await engine.configure_index("docs", refuse)  # type: ignore[arg-type]
+    (index,) = await engine.indexes()
+    assert index.details == IndexDetails()
+    await engine.close()
+
+
+async def test_a_catalogue_of_a_later_version_is_refused_by_name(tmp_path: Path) -> None:
+    await (await opened(tmp_path)).close()
+    connection = apsw.Connection(str(tmp_path / "catalogue.sqlite"))
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(Exception, match=r"catalogue\.sqlite has schema 99"):
+        await opened(tmp_path)

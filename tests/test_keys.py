@@ -1,0 +1,58 @@
+"""API keys: made, kept as digests, recognised, revoked."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from app import keys
+from app.errors import AlreadyExists, FailedPrecondition, NotFound
+
+
+def test_a_key_has_256_bits_and_only_its_digest_is_kept(tmp_path: Path) -> None:
+    made = keys.create(tmp_path / "data", "ci")
+    assert len(made.removeprefix(keys.PREFIX)) == 43  # 32 bytes in base64
+    assert made != keys.create(tmp_path / "data", "other")
+    file = tmp_path / "data" / keys.FILE
+    assert made not in file.read_text()
+    assert keys.digest(made) in file.read_text()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert [key.name for key in keys.stored(tmp_path / "data")] == ["ci", "other"]
+
+
+def test_names_are_unique_and_unknown_ones_are_named(tmp_path: Path) -> None:
+    keys.create(tmp_path, "ci")
+    with pytest.raises(AlreadyExists, match="named ci already"):
+        keys.create(tmp_path, "ci")
+    with pytest.raises(NotFound, match="no key named x; there are: ci"):
+        keys.revoke(tmp_path, "x")
+
+
+def test_keys_come_and_go_while_the_server_runs(tmp_path: Path) -> None:
+    held = keys.Keys(tmp_path, "")
+    assert not held.required()
+    first = keys.create(tmp_path, "first")
+    assert held.required()
+    assert held.known(first)
+    second = keys.create(tmp_path, "second")
+    keys.revoke(tmp_path, "first")
+    assert (held.known(first), held.known(second), held.known("")) == (False, True, False)
+    keys.revoke(tmp_path, "second")
+    assert held.required(), "revoking the last key must not open the server"
+    assert not held.known(second)
+
+
+def test_the_key_of_the_settings_is_one_more(tmp_path: Path) -> None:
+    held = keys.Keys(tmp_path, "from-settings")
+    made = keys.create(tmp_path, "ci")
+    assert held.required() and held.known("from-settings") and held.known(made)
+    assert not held.known("from-settings ")
+
+
+def test_nobody_gets_in_on_a_broken_file(tmp_path: Path) -> None:
+    (tmp_path / keys.FILE).write_text("[{")
+    held = keys.Keys(tmp_path, "")
+    assert held.required()
+    assert not held.known("anything")
+    with pytest.raises(FailedPrecondition, match=r"keys\.json cannot be read"):
+        keys.create(tmp_path, "x")
