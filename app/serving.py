@@ -11,9 +11,9 @@ from typing import Any
 
 from hypercorn.asyncio import serve as hypercorn_serve
 
-from app import hypercorn_fixes
 from app.api.guard import is_loopback
 from app.domain import IndexSpec
+from app.hypercorn_fixes import send_reason_phrases
 from app.listening import addresses_of, check_certificate, check_open_to_others, config_for, listen
 from app.server import Service, create_app
 from app.settings import Settings
@@ -27,7 +27,7 @@ async def serve(settings: Settings) -> int:
     """
     _configure_logging(settings)
     _allow_many_connections()
-    hypercorn_fixes.apply()
+    send_reason_phrases()
     check_open_to_others(settings)
     check_certificate(settings)
     listeners = listen(settings)
