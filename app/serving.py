@@ -39,7 +39,7 @@ async def serve(settings: Settings) -> int:
         stop.set()
 
     async with service.running(lambda: print(banner(service), flush=True), fail):
-        where = service.addresses.main_url()
+        where = service.addresses.local_url()
         print(f"Pinyon is starting on {where} (loading models takes some seconds) ...", flush=True)
         _on_signals(stop)
         ending = asyncio.create_task(_end(service, stop, settings.server.shutdown_grace_s))
@@ -76,8 +76,10 @@ async def _end(service: Service, stop: asyncio.Event, grace_s: float) -> None:
 def banner(service: Service) -> str:
     """What is served, who answers, where the data lies, and one line to try."""
     settings, indexes = service.settings, service.indexes
-    url = service.addresses.main_url()
+    url = service.addresses.local_url()
     lines = [f"Pinyon is ready on {url}"]
+    if service.addresses.public_url:
+        lines.append(f"  public   {service.addresses.public_url}")
     trouble = indexes.trouble()
     for index in indexes.all():
         spec = index.spec

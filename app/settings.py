@@ -87,8 +87,6 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ports = self.index_port_range
         if self.index_ports and not (ports and ports[0] >= 1 and ports[-1] <= 65535):
             raise ValueError(f"index_ports must be a range of ports such as 5081-5100, got {self.index_ports}")
-        if self.index_host.count("{index}") > 1:
-            raise ValueError("index_host must have {index} in it once")
 
 
 class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -26,7 +26,7 @@ def pinyon(*arguments: str | Path, **variables: str) -> subprocess.CompletedProc
 def test_help_names_the_commands() -> None:
     done = pinyon("--help")
     assert done.returncode == 0
-    for command in ("serve", "doctor", "models"):
+    for command in ("serve", "doctor", "models", "keys", "certs"):
         assert command in done.stdout
     assert "--stand-ins" in pinyon("serve", "--help").stdout
 
@@ -109,3 +109,26 @@ def test_doctor_says_who_holds_the_folder(tmp_path_factory: pytest.TempPathFacto
     server = RunningServer(config(folder), folder / "data")
     assert f"process {server.process.pid}" in pinyon("doctor", "--data-dir", folder / "data").stdout
     assert server.stop() == 0
+
+
+def test_a_key_is_made_listed_and_revoked(tmp_path: Path) -> None:
+    folder = ["--data-dir", str(tmp_path / "data")]
+    made = pinyon("keys", "create", "app", *folder)
+    assert made.returncode == 0
+    key = made.stdout.strip()
+    assert key.startswith("pinyon_")
+    assert "only time" in made.stderr
+    listed = pinyon("keys", "list", *folder).stdout
+    assert listed.startswith("app  (since ") and key not in listed
+    again = pinyon("keys", "create", "app", *folder)
+    assert (again.returncode, "named app already" in again.stderr) == (1, True)
+    assert pinyon("keys", "revoke", "app", *folder).returncode == 0
+    assert pinyon("keys", "list", *folder).stdout == ""
+
+
+def test_certificates_are_made_for_this_machine_and_other_names(tmp_path: Path) -> None:
+    made = pinyon("certs", tmp_path / "certs", "--name", "search.lan", "--name", "10.1.2.3")
+    assert made.returncode == 0
+    names = [Path(line).name for line in made.stdout.splitlines()]
+    assert names == ["ca.pem", "ca.key", "server.pem", "server.key", "bundle.pem"]
+    assert "--tls-cert" in made.stderr and "SSL_CERT_FILE" in made.stderr

@@ -13,7 +13,7 @@ import pytest
 from app.domain import IndexSpec, Record
 from app.storage.database import connect
 from app.storage.sqlite_engine import SqliteEngine
-from tests.running import RunningServer, config
+from tests.running import RunningServer, config, free_ports
 from tests.storage.consistency import problems
 
 KILLS = 20
@@ -98,3 +98,66 @@ async def test_the_check_after_a_kill_sees_what_does_not_fit(tmp_path: Path) -> 
         connection.execute(damage)
         connection.close()
     assert problems(file) == list(damages.values())
+
+
+def make_and_delete_until_it_dies(url: str, worker: int, log: list[tuple[str, bool]]) -> None:
+    """Create indexes and delete every other one; note each acknowledgement: (name, whether it is there)."""
+    spec = {"serverless": {"cloud": "aws", "region": "us-east-1"}}
+    with httpx.Client(base_url=url, timeout=30) as client:
+        for n in range(1000):
+            name = f"w{worker}-{n}"
+            try:
+                answer = client.post(
+                    "/indexes", json={"name": name, "dimension": 2, "spec": spec, "tags": {"n": str(n)}}
+                )
+                assert answer.status_code == 201, answer.text
+                log.append((name, True))
+                if n % 2:
+                    assert client.delete(f"/indexes/{name}").status_code == 202
+                    log.append((name, False))
+            except httpx.HTTPError:
+                return
+
+
+@pytest.mark.slow
+def test_indexes_are_there_as_a_whole_or_not_at_all_after_kill_9(tmp_path: Path) -> None:
+    path, data, dice, ports = config(tmp_path), tmp_path / "data", random.Random(4), free_ports(300)
+    known: dict[str, bool] = {}
+    addresses: dict[str, str] = {}
+    server = RunningServer(path, data, "--index-ports", ports)
+    for kill in range(KILLS):
+        logs: list[list[tuple[str, bool]]] = [[], []]
+        threads = [
+            threading.Thread(target=make_and_delete_until_it_dies, args=(server.url, 10 * kill + n, log))
+            for n, log in enumerate(logs)
+        ]
+        for thread in threads:
+            thread.start()
+        time.sleep(dice.uniform(0.01, 0.3))  # the moment of the kill is what is tested, not waited for
+        server.kill()
+        for thread in threads:
+            thread.join()
+        server = RunningServer(path, data, "--index-ports", ports)
+        with server.client() as client:
+            there = {index["name"]: index for index in client.get("/indexes").json()["indexes"]}
+        files = {file.stem for file in (data / "indexes").glob("*.sqlite")}
+        assert files == set(there), "a file without an index, or an index without a file"
+        known.update(entry for log in logs for entry in log)
+        unsure = {
+            f"w{10 * kill + n}-{len({name for name, _ in log}) - back}" for n, log in enumerate(logs) for back in (0, 1)
+        }
+        assert {name for name, is_there in known.items() if is_there} - unsure <= set(there), "a lost index"
+        assert {name for name, is_there in known.items() if not is_there}.isdisjoint(there), "a deleted index is back"
+        hosts = {name: index["host"] for name, index in there.items()}
+        assert len(set(hosts.values())) == len(hosts), "two indexes on one address"
+        assert all(hosts[name] == host for name, host in addresses.items() if name in hosts), "an address has moved"
+        assert all(index["tags"] for name, index in there.items() if name != "quickstart"), "half an index"
+        addresses |= hosts
+        with server.client() as client:  # make room for the next
+            for name in set(there) - {"quickstart"}:
+                if len(there) > 200:
+                    assert client.delete(f"/indexes/{name}").status_code == 202
+                    known[name] = False
+        known = {name: is_there for name, is_there in known.items() if name in there or not is_there}
+    assert server.stop() == 0
+    assert len(addresses) > 2 * KILLS, "too little was made for the kills to mean anything"

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
-from pinecone import AsyncPinecone, Pinecone
-from pinecone.errors import ApiError, NotFoundError
+from pinecone import AsyncPinecone, Pinecone, ServerlessSpec
+from pinecone.errors import ApiError, ConflictError, ForbiddenError, NotFoundError, PineconeTimeoutError
+from pinecone.grpc import GrpcIndex
 
 from tests.running import RunningServer
 
@@ -208,3 +210,83 @@ async def test_the_asynchronous_client_does_all_of_it(
         assert [one.name for one in listed.namespaces] == [namespace, namespace + "-made"]
         await index.delete_namespace(name=namespace)
         await index.delete(delete_all=True, namespace=namespace + "-made")
+
+
+def test_indexes_are_made_found_by_name_configured_and_deleted(control_server: RunningServer) -> None:
+    name = f"made-{uuid4().hex[:8]}"
+    with Pinecone(api_key="anything", host=control_server.url) as client:
+        lifecycle(client, name)
+
+
+def lifecycle(client: Any, name: str) -> None:
+    client.create_index(name, dimension=2, spec=ServerlessSpec(cloud="aws", region="us-east-1"), tags={"a": "b"})
+    assert client.has_index(name)
+    assert name in [index.name for index in client.list_indexes()]
+    found = client.describe_index(name)
+    assert (found.dimension, found.metric, found.status.ready, found.tags) == (2, "cosine", True, {"a": "b"})
+    with pytest.raises(ConflictError):
+        client.create_index(name, dimension=2, spec=ServerlessSpec(cloud="aws", region="us-east-1"))
+    with client.Index(name) as index:
+        assert index.upsert(vectors=VECTORS).upserted_count == 3
+    client.configure_index(name, tags={"a": "", "c": "d"}, deletion_protection="enabled")
+    assert client.describe_index(name).tags == {"c": "d"}
+    with pytest.raises(ForbiddenError, match="Deletion protection is enabled for this index"):
+        client.delete_index(name)
+    client.configure_index(name, deletion_protection="disabled")
+    client.delete_index(name)
+    assert not client.has_index(name)
+    with pytest.raises(NotFoundError):
+        client.describe_index(name)
+
+
+def test_the_grpc_client_does_it_too(plain_servers: Callable[[str], RunningServer], namespace: str) -> None:
+    index: Any
+    with GrpcIndex(host=plain_servers("dotproduct").url, api_key="anything", secure=False) as index:
+        every_grpc_operation(index, namespace)
+
+
+def every_grpc_operation(index: Any, namespace: str) -> None:
+    sparse = {"indices": [1, 7], "values": [0.5, 2.0]}
+    rows = [{**VECTORS[0], "sparse_values": sparse}, *VECTORS[1:]]
+    assert index.upsert(vectors=rows, namespace=namespace).upserted_count == 3
+    found = index.query(
+        vector=[1.0, 0.0],
+        sparse_vector={"indices": [7], "values": [1.0]},
+        top_k=2,
+        namespace=namespace,
+        include_metadata=True,
+        include_values=True,
+    )
+    assert [(match.id, match.score) for match in found.matches] == [("a", 3.0), ("b", pytest.approx(0.8))]
+    assert found.matches[0].metadata == VECTORS[0]["metadata"]
+    assert list(found.matches[0].sparse_values.indices) == [1, 7]
+    assert index.update(filter={"genre": "drama"}, set_metadata={"old": True}, namespace=namespace).matched_records == 2
+    assert [str(getattr(item, "id", item)) for page in index.list(namespace=namespace) for item in page] == [
+        "a",
+        "b",
+        "c",
+    ]
+    index.delete(filter={"old": True}, namespace=namespace)
+    assert set(index.fetch(ids=["a", "b", "c"], namespace=namespace).vectors) == {"b"}
+    assert index.describe_index_stats().namespaces[namespace].vector_count == 1
+    with pytest.raises(ApiError, match="Vector dimension 3 does not match"):
+        index.query(vector=[1.0, 2.0, 3.0], top_k=1, namespace=namespace)
+    with pytest.raises(PineconeTimeoutError):
+        index.query(vector=[1.0, 2.0], top_k=1, namespace=namespace, timeout=1e-6)
+    with pytest.raises(NotFoundError, match="Namespace not found"):
+        index.delete(ids=["a"], namespace=namespace + "-never")
+
+
+def test_texts_are_embedded_and_reranked_on_request(minilm_server: RunningServer) -> None:
+    with Pinecone(api_key="anything", host=minilm_server.url) as client:
+        every_inference_operation(client.inference)
+
+
+def every_inference_operation(inference: Any) -> None:
+    dense = inference.embed("multilingual-e5-large", ["apples", "stars"], {"input_type": "passage"})
+    assert [len(item.values) for item in dense.data] == [1024, 1024]
+    sparse = inference.embed("pinecone-sparse-english-v0", ["apples"], {"input_type": "query", "return_tokens": True})
+    assert sparse.data[0].sparse_tokens == ["appl"]
+    ranked = inference.rerank("bge-reranker-v2-m3", "fruit", ["a star", "an apple"], top_n=1)
+    assert [row.index for row in ranked.data] == [1]
+    assert "multilingual-e5-large" in [model.model for model in inference.list_models()]

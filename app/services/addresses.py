@@ -44,15 +44,13 @@ class Addresses(msgspec.Struct, frozen=True):
 
         reached_as: the Host header of the request that asks, because a server cannot know all of its own names.
         """
-        public = urlsplit(self.public_url or self.main_url(reached_as))
+        public = urlsplit(self.public_url or self.local_url(reached_as))
         if self.by_port:
             return _url(public.scheme, public.hostname or "", public.port if port is None else port)
         return _url(public.scheme, self.index_host.replace("{index}", index), public.port)
 
-    def main_url(self, reached_as: str | None = None) -> str:
-        """The URL of the main port, as the caller may have reached it."""
-        if self.public_url:
-            return self.public_url
+    def local_url(self, reached_as: str | None = None) -> str:
+        """The URL of the main port on this machine, whatever stands before it."""
         name = _hostname(reached_as or "") or self.host
         return _url("https" if self.tls else "http", name, self.port)
 

@@ -27,7 +27,7 @@ METHODS: dict[tuple[str, str], tuple[str, Any, Any]] = {
     ("GET", "/namespaces/"): ("DescribeNamespace", pb.DescribeNamespaceRequest, pb.NamespaceDescription),
     ("DELETE", "/namespaces/"): ("DeleteNamespace", pb.DeleteNamespaceRequest, pb.DeleteResponse),
 }  # fmt: skip
-OMITTED_WHEN_EMPTY = ("values", "results", "sparseValues", "metadata")
+OMITTED_WHEN_EMPTY = ("results", "sparseValues", "metadata")
 
 
 def channel(url: str, *interceptors: Any) -> grpc.Channel:

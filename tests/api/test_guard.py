@@ -100,9 +100,9 @@ def test_rest_works_over_http_2_and_over_http_1(guarded: RunningServer, folder: 
         assert found == {"--http2": "2 200", "--http1.1": "1.1 200"}[version]
 
 
-def test_hosts_are_https(caller: httpx.Client, guarded: RunningServer) -> None:
+def test_hosts_have_no_scheme_where_it_is_https(caller: httpx.Client, guarded: RunningServer) -> None:
     found = caller.get("/indexes/quickstart", headers={"Api-Key": KEY}).json()
-    assert found["host"] == guarded.url
+    assert "https://" + found["host"] == guarded.url
 
 
 def test_keys_are_made_and_revoked_while_the_server_runs(caller: httpx.Client, folder: Path) -> None:

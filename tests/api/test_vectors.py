@@ -122,7 +122,7 @@ def test_a_query_ranks_by_the_metric(
         upsert(client, namespace, *rows)
         found = query(client, namespace, vector=[1, 0])
         assert ids(found) == order
-        assert all(set(match) == {"id", "score"} for match in found)
+        assert all(match == {"id": match["id"], "score": match["score"], "values": []} for match in found)
     scores = [match["score"] for match in query(euclidean, namespace, vector=[1, 0])]
     assert scores == pytest.approx([0.01, 2, 41])
 

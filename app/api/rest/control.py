@@ -35,8 +35,9 @@ def _decode(body: bytes, shape: type[T]) -> T:
 
 
 def _described(request: AnyRequest, indexes: Indexes, index: Index) -> dict[str, Any]:
-    url = indexes.url(index, request.headers.get("host"))
-    return schemas.described(index, url, indexes.reachable(index), _version(request))
+    # As Pinecone gives it, without a scheme, where that is https; clients put it in front themselves.
+    host = indexes.url(index, request.headers.get("host")).removeprefix("https://")
+    return schemas.described(index, host, indexes.reachable(index), _version(request))
 
 
 @get("/indexes", operation_id="list_indexes")

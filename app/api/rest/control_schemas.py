@@ -205,12 +205,12 @@ def _embed_of(fields: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {**{key: value for key, value in field.items() if key != "type"}, "field_map": {"text": name}}
 
 
-def described(index: Index, url: str, ready: bool, version: str) -> dict[str, Any]:
+def described(index: Index, host: str, ready: bool, version: str) -> dict[str, Any]:
     """The index as that API version describes it."""
     details = index.details
     found: dict[str, Any] = {
         "name": index.name,
-        "host": url,
+        "host": host,
         "status": {"ready": ready, "state": "Ready" if ready else "Disabled"},
         "deletion_protection": "enabled" if details.deletion_protection else "disabled",
         "tags": details.tags or None,

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import msgspec
 from litestar import Response, Router, delete, get, post
 from litestar.di import NamedDependency
+from litestar.exceptions import MethodNotAllowedException
 from litestar.params import FromPath, QueryParameter, RawBody
 
 from app.api.headers import wrote
@@ -12,6 +13,7 @@ from app.api.rest import vector_schemas as schemas
 from app.api.rest.bodies import decode_body
 from app.api.rest.paths import name_in_path
 from app.domain import NamespaceInfo
+from app.errors import InvalidArgument
 from app.services.namespaces import Namespaces
 
 
@@ -51,6 +53,14 @@ async def describe_namespace(
     return _description(await namespaces.describe(index, name_in_path(namespace)))
 
 
+@post("/{namespace:str}", operation_id="documents")
+async def documents(namespace: FromPath[str]) -> None:
+    """Refuse the Documents API, whose paths begin like a namespace's."""
+    if "/documents/" in name_in_path(namespace):
+        raise InvalidArgument("The Documents API is not supported; this index has vectors and records")
+    raise MethodNotAllowedException(headers={"Allow": "DELETE, GET"})
+
+
 @delete("/{namespace:str}", status_code=200, operation_id="deleteNamespace")
 async def delete_namespace(
     namespace: FromPath[str], index: NamedDependency[str], namespaces: NamedDependency[Namespaces]
@@ -65,4 +75,6 @@ def _description(info: NamespaceInfo) -> schemas.NamespaceDescription:
     return schemas.NamespaceDescription(info.name, info.record_count, info.schema, fields)
 
 
-router = Router("/namespaces", route_handlers=[list_namespaces, create_namespace, describe_namespace, delete_namespace])
+router = Router(
+    "/namespaces", route_handlers=[list_namespaces, create_namespace, documents, describe_namespace, delete_namespace]
+)

@@ -114,23 +114,27 @@ class StoredSparse(Camel):
     values: msgspec.Raw
 
 
-class FetchedVector(Camel):
+NO_VALUES = msgspec.Raw(b"[]")
+"""Of a sparse vector, or where values were not asked for: there all the same, because some clients read it blindly."""
+
+
+class FetchedVector(msgspec.Struct, rename="camel"):
     """A stored vector in an answer."""
 
     id: str
-    values: msgspec.Raw | None = None
-    sparse_values: StoredSparse | None = None
-    metadata: dict[str, Any] | None = None
+    values: msgspec.Raw
+    sparse_values: StoredSparse | msgspec.UnsetType = msgspec.UNSET
+    metadata: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
-class ScoredVector(Camel):
+class ScoredVector(msgspec.Struct, rename="camel"):
     """A hit."""
 
     id: str
     score: float
-    values: msgspec.Raw | None = None
-    sparse_values: StoredSparse | None = None
-    metadata: dict[str, Any] | None = None
+    values: msgspec.Raw
+    sparse_values: StoredSparse | msgspec.UnsetType = msgspec.UNSET
+    metadata: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
 class ReadUsage(Camel):
@@ -241,14 +245,16 @@ class ListNamespacesResponse(msgspec.Struct, omit_defaults=True):
     pagination: Pagination | None = None
 
 
-def numbers(values: NDArray[np.float32]) -> msgspec.Raw:
+def numbers(values: NDArray[np.float32] | None) -> msgspec.Raw:
     """A JSON list with the shortest text of each float32: what was sent as 0.4 comes back as 0.4."""
+    if values is None:
+        return NO_VALUES
     return msgspec.Raw(orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY))
 
 
-def stored_sparse(sparse: SparseVector | None) -> StoredSparse | None:
+def stored_sparse(sparse: SparseVector | None) -> StoredSparse | msgspec.UnsetType:
     """Sparse values as given."""
-    return None if sparse is None else StoredSparse(sparse.indices.tolist(), numbers(sparse.values))
+    return msgspec.UNSET if sparse is None else StoredSparse(sparse.indices.tolist(), numbers(sparse.values))
 
 
 def encoded(answer: msgspec.Struct, limits: LimitSettings) -> bytes:

@@ -57,9 +57,9 @@ async def query_vectors(
         schemas.ScoredVector(
             match.id,
             match.score,
-            schemas.numbers(match.vector) if match.vector is not None else None,
+            schemas.numbers(match.vector),
             schemas.stored_sparse(match.sparse),
-            (match.metadata or None) if data.include_metadata else None,
+            (match.metadata if data.include_metadata else None) or msgspec.UNSET,
         )
         for match in found.matches
     ]
@@ -105,12 +105,11 @@ def _by_id(found: Fetched) -> dict[str, schemas.FetchedVector]:
 
 
 def _stored(record: Record) -> schemas.FetchedVector:
-    values = schemas.numbers(record.vector) if record.vector is not None else None
     return schemas.FetchedVector(
         record.id,
-        values=values,
+        values=schemas.numbers(record.vector),
         sparse_values=schemas.stored_sparse(record.sparse),
-        metadata=record.metadata or None,
+        metadata=record.metadata or msgspec.UNSET,
     )
 
 

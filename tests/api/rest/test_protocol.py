@@ -23,6 +23,7 @@ DATA = {"code", "message", "details"}
         ("GET", "/records/namespaces/x/upsert", 405, 12),
         ("DELETE", "/records/namespaces/x/search", 405, 12),
         ("POST", "/health", 405, 12),
+        ("POST", "/namespaces/x", 405, 12),
     ],
 )
 def test_unknown_routes_and_methods_have_the_data_planes_body(
@@ -35,6 +36,13 @@ def test_unknown_routes_and_methods_have_the_data_planes_body(
     assert path in answer.json()["message"]
     if status == 405:
         assert "allow" in answer.headers
+
+
+@pytest.mark.parametrize("verb", ["upsert", "search", "list"])
+def test_the_documents_api_is_refused_as_what_it_is(client: httpx.Client, verb: str) -> None:
+    answer = client.post(f"/namespaces/any/documents/{verb}", json={})
+    assert (answer.status_code, answer.json()["code"]) == (400, 3)
+    assert "Documents API is not supported" in answer.json()["message"]
 
 
 @pytest.mark.parametrize("path", ["/indexes/x", "/embed/x", "/models/nope"])
@@ -72,7 +80,7 @@ def test_every_route_refuses_in_the_shape_of_its_plane(client: httpx.Client, met
     if method == "GET" and path in ("/describe_index_stats", "/indexes", "/collections"):
         assert answer.status_code == 200
         return
-    assert answer.status_code in (400, 404, 422), answer.text
+    assert answer.status_code in (400, 404, 422) or (method, path) == ("POST", "/namespaces/none"), answer.text
     if path.startswith(CONTROL):
         assert set(answer.json()) == {"error", "status"}
         assert set(answer.json()["error"]) == {"code", "message"}

@@ -1,0 +1,110 @@
+"""Text in indexes of sparse vectors: search by words, and match_terms."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.running import RunningServer
+
+TEXTS = {
+    "training": "astronaut training in zero gravity conditions",
+    "submarine": "submarine underwater navigation using sonar",
+    "walk": "astronaut performs spacewalk outside the station",
+    "duck": "Donald F. Duck is a funny animal character",
+    "other duck": "A duck is a funny animal",
+}
+
+
+@pytest.fixture(scope="module")
+def index(control_server: RunningServer) -> Iterator[httpx.Client]:
+    """An index of sparse vectors with the texts in the namespace n."""
+    embed = {"model": "pinecone-sparse-english-v0", "field_map": {"text": "chunk"}}
+    body = {"name": "words", "cloud": "aws", "region": "us-east-1", "embed": embed}
+    with control_server.client() as control:
+        made = control.post("/indexes/create-for-model", json=body).json()
+        with httpx.Client(base_url=made["host"], timeout=60) as client:
+            rows = [f'{{"_id": "{id}", "chunk": "{text}", "length": {len(text)}}}' for id, text in TEXTS.items()]
+            answer = client.post("/records/namespaces/n/upsert", content="\n".join(rows))
+            assert answer.status_code == 201, answer.text
+            assert answer.headers["x-pinyon-model"] == "pinyon-bm25; stand-in-for=pinecone-sparse-english-v0"
+            yield client
+        assert control.delete("/indexes/words").status_code == 202
+
+
+def search(index: httpx.Client, text: str, terms: list[str] | None = None, **query: Any) -> list[str]:
+    if terms is not None:
+        query["match_terms"] = {"strategy": "all", "terms": terms}
+    body = {"query": {"top_k": 10, "inputs": {"text": text}, **query}, "fields": ["length"]}
+    answer = index.post("/records/namespaces/n/search", json=body)
+    assert answer.status_code == 200, answer.text
+    hits = answer.json()["result"]["hits"]
+    assert all(hit["fields"] == {"length": len(TEXTS[hit["_id"]])} for hit in hits)
+    return [hit["_id"] for hit in hits]
+
+
+def test_records_that_share_words_are_found_and_others_are_not(index: httpx.Client) -> None:
+    assert search(index, "space exploration") == ["walk"]
+    assert search(index, "astronauts in training") == ["training", "walk"]
+    assert search(index, "quantum chromodynamics") == []
+
+
+def test_rare_words_count_more_than_common_ones(index: httpx.Client) -> None:
+    # "astronaut" is in two texts, "sonar" in one.
+    assert search(index, "astronaut sonar")[0] == "submarine"
+
+
+def test_every_term_must_occur_as_a_word(index: httpx.Client) -> None:
+    assert search(index, "space exploration", ["astronaut"]) == ["walk"]
+    assert search(index, "astronaut", ["ASTRONAUT", "gravity conditions"]) == ["training"]
+    assert search(index, "funny", ["animal", "CHARACTER", "donald Duck"]) == ["duck"]
+    assert set(search(index, "funny", ["animal"])) == {"duck", "other duck"}
+    assert search(index, "astronaut", ["astro"]) == []
+    assert search(index, "astronaut", ["submarine"]) == []
+
+
+def test_terms_and_filter_must_both_hold(index: httpx.Client) -> None:
+    assert search(index, "funny", ["animal"], filter={"length": {"$lt": 30}}) == ["other duck"]
+    assert search(index, "funny", ["animal"], filter={"length": {"$lt": 3}}) == []
+
+
+def test_hits_can_be_reranked(index: httpx.Client) -> None:
+    rerank = {"model": "bge-reranker-v2-m3", "rank_fields": ["chunk"], "top_n": 1}
+    body = {"query": {"top_k": 5, "inputs": {"text": "astronaut"}}, "rerank": rerank}
+    answer = index.post("/records/namespaces/n/search", json=body)
+    assert len(answer.json()["result"]["hits"]) == 1
+
+
+def test_own_sparse_vectors_are_searched_by_their_dot_product(index: httpx.Client) -> None:
+    sparse = {"indices": [7], "values": [2.0]}
+    vector = {"id": "own", "sparseValues": sparse, "metadata": {"chunk": "by hand"}}
+    assert index.post("/vectors/upsert", json={"vectors": [vector], "namespace": "m"}).status_code == 200
+    body = {"query": {"top_k": 1, "vector": {"sparse_indices": [7], "sparse_values": [3.0]}}}
+    (hit,) = index.post("/records/namespaces/m/search", json=body).json()["result"]["hits"]
+    assert (hit["_id"], hit["_score"]) == ("own", 6.0)
+
+
+@pytest.mark.parametrize(
+    ("terms", "message"),
+    [
+        ({"terms": ["a"], "strategy": "any"}, "must be 'all'"),
+        ({"terms": [" ! "], "strategy": "all"}, "at least one word"),
+        ({"terms": [], "strategy": "all"}, "at least one word"),
+        ({"terms": [f"w{n}" for n in range(101)], "strategy": "all"}, "at most 100"),
+        ({"terms": "a", "strategy": "all"}, "Expected `array`"),
+        ({"strategy": "all"}, "missing required field `terms`"),
+    ],
+)
+def test_wrong_terms_are_refused(index: httpx.Client, terms: Any, message: str) -> None:
+    body = {"query": {"top_k": 1, "inputs": {"text": "x"}, "match_terms": terms}}
+    answer = index.post("/records/namespaces/n/search", json=body)
+    assert answer.status_code == 400
+    assert message in answer.json()["message"]
+
+
+def test_dense_indexes_have_no_terms_to_match(client: httpx.Client) -> None:
+    body = {"query": {"top_k": 1, "inputs": {"text": "x"}, "match_terms": {"strategy": "all", "terms": ["x"]}}}
+    answer = client.post("/records/namespaces/n/search", json=body)
+    assert answer.status_code == 400
+    assert "only supported for sparse indexes" in answer.json()["message"]

@@ -1,0 +1,82 @@
+"""`pinyon-bm25`: sparse vectors of words, and of the pieces of rare ones."""
+
+import numpy as np
+import pytest
+
+from app.domain import InputType, SparseVector
+from app.errors import FailedPrecondition, TextTooLong
+from app.inference.backend import SparseEmbedder
+from app.inference.bm25_backend import AVERAGE_WORDS, K1, B, term_index
+from app.inference.catalog import Catalog
+from tests.running import MODELS
+
+HOSTED = "pinecone-sparse-english-v0"
+
+
+@pytest.fixture(scope="module")
+def embedder() -> SparseEmbedder:
+    catalog = Catalog(MODELS, stand_ins=True)
+    return catalog.sparse_embedder(catalog.fingerprint(HOSTED))
+
+
+def weights(embedder: SparseEmbedder, text: str, input_type: InputType = "passage") -> dict[str, float]:
+    found = embedder.embed([text], input_type, "END")
+    (vector,), (terms,) = found.vectors, found.terms
+    assert [term_index(term) for term in terms] == vector.indices.tolist()
+    return dict(zip(terms, vector.values.tolist(), strict=True))
+
+
+def dot(one: SparseVector, other: SparseVector) -> float:
+    _, of_one, of_other = np.intersect1d(one.indices, other.indices, return_indices=True)
+    return float(one.values[of_one] @ other.values[of_other])
+
+
+def test_words_are_stemmed_and_counted_as_bm25_counts(embedder: SparseEmbedder) -> None:
+    found = weights(embedder, "An apple and two apples, the Apples of Rome")
+    assert set(found) == {"appl", "two", "rome"}
+    length = 5 / AVERAGE_WORDS
+
+    def weight(count: int) -> float:
+        return count * (K1 + 1) / (count + K1 * (1 - B + B * length))
+
+    assert found["appl"] == pytest.approx(weight(3))
+    assert found["rome"] == pytest.approx(weight(1))
+
+
+def test_a_query_counts_its_words_plainly(embedder: SparseEmbedder) -> None:
+    assert weights(embedder, "apples and stars and apples", "query") == {"appl": 2.0, "star": 1.0}
+
+
+def test_rare_words_meet_their_parts_and_common_ones_stay_whole(embedder: SparseEmbedder) -> None:
+    assert weights(embedder, "spacewalk", "query") == {"spacewalk": 1.0, "space": 0.5, "walk": 0.5}
+    assert weights(embedder, "cartoon", "query") == {"cartoon": 1.0}
+    query, *passages = embedder.embed(["space"], "query", "END").vectors + (
+        embedder.embed(["a spacewalk", "a space", "a cartoon"], "passage", "END").vectors
+    )
+    compound, word, other = (dot(query, passage) for passage in passages)
+    assert word > compound > other == 0
+
+
+@pytest.mark.parametrize("text", ["the", "!!!", "☃", "\u200b", "東京", "to be or not to be", "x" * 3000])
+def test_every_text_has_at_least_one_term(embedder: SparseEmbedder, text: str) -> None:
+    (vector,) = embedder.embed([text], "passage", "END").vectors
+    assert len(vector.indices) == len(set(vector.indices.tolist())) >= 1
+    assert (vector.values > 0).all()
+
+
+def test_long_texts_are_cut_and_counted_or_refused(embedder: SparseEmbedder) -> None:
+    texts = ["short", "first " + "word " * 600 + "last"]
+    found = embedder.embed(texts, "passage", "END")
+    assert (found.tokens, found.truncated) == ([1, 512], [False, True])
+    assert "last" not in found.terms[1]
+    whole = embedder.embed(texts, "passage", "END", 2048)
+    assert (whole.tokens, whole.truncated) == ([1, 602], [False, False])
+    assert "last" in whole.terms[1]
+    with pytest.raises(TextTooLong, match=f"maximum of 512 tokens for model '{HOSTED}'"):
+        embedder.embed(texts, "passage", "NONE")
+
+
+def test_it_says_that_it_stands_in_and_only_where_it_may(embedder: SparseEmbedder) -> None:
+    assert embedder.label == f"pinyon-bm25; stand-in-for={HOSTED}"
+    with pytest.raises(FailedPrecondition, match="has not published"):
+        Catalog(MODELS).fingerprint(HOSTED)
