@@ -129,7 +129,7 @@ def test_an_answer_is_given_up_to_its_limit(vectors: httpx.Client) -> None:
         body = {"vector": [1, 0], "namespace": namespace, "topK": 5, "includeMetadata": True}
         return vectors.post("/query", json=body)
 
-    missing = 1200 - len(ask("large").content) - len(',{"id":"more","score":1.0,"metadata":{"t":""}}')
+    missing = 1200 - len(ask("large").content) - len(',{"id":"more","score":1.0,"values":[],"metadata":{"t":""}}')
     for extra, status in ((0, 200), (1, 400)):
         row = {"id": "more", "values": [1, 0], "metadata": {"t": "x" * (missing + extra)}}
         assert vectors.post("/vectors/upsert", json={"vectors": [row], "namespace": "large"}).status_code == 200

@@ -172,7 +172,7 @@ class Records:
         if search.sparse is not None:
             sparse = validation.sparse_vector(*search.sparse, spec, self._limits.sparse_terms)
         if search.vector is not None:
-            vector = validation.dense_vector(search.vector, spec)
+            vector = validation.dense_vector(search.vector, spec, stored=False)
         elif search.sparse is not None:
             validation.needs_dense(spec)
         elif search.text is not None:

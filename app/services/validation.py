@@ -120,8 +120,12 @@ def needs_dense(spec: IndexSpec) -> None:
         raise InvalidArgument("A query of a dense index needs dense values; sparse values can only be added to them")
 
 
-def dense_vector(values: list[float], spec: IndexSpec) -> NDArray[np.float32]:
-    """The values as float32 [dimension] of this index; finite, and not all zero where cosine needs a direction."""
+def dense_vector(values: list[float], spec: IndexSpec, stored: bool = True) -> NDArray[np.float32]:
+    """The values as float32 [dimension] of this index, finite.
+
+    stored: whether it is for a record, which needs a direction under cosine. A query may be all zero: every record then
+    has the score 0, which programs use to list what a filter keeps.
+    """
     if spec.sparse:
         raise InvalidArgument("This is a sparse index; it takes sparse values only")
     if len(values) != spec.dimension:
@@ -132,6 +136,6 @@ def dense_vector(values: list[float], spec: IndexSpec) -> NDArray[np.float32]:
         vector = np.asarray(values, dtype=np.float64).astype(np.float32)
     if not np.isfinite(vector).all():
         raise InvalidArgument("Vector values must be finite and within the range of a 32-bit float")
-    if spec.metric == "cosine" and not vector.any():
+    if stored and spec.metric == "cosine" and not vector.any():
         raise InvalidArgument("Dense vectors must contain at least one non-zero value")
     return vector

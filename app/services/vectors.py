@@ -107,7 +107,7 @@ class Vectors:
         elif not raw.vector and raw.sparse is None:
             raise InvalidArgument("The query needs one of 'vector', 'sparseVector' and 'id'")
         sparse = self._sparse(raw.sparse, spec)
-        vector = validation.dense_vector(raw.vector, spec) if raw.vector else None
+        vector = validation.dense_vector(raw.vector, spec, stored=False) if raw.vector else None
         if sparse is not None and vector is None:
             validation.needs_dense(spec)
         condition = filters.parse(raw.filter, self._limits.filter_values) if raw.filter is not None else None

@@ -127,6 +127,12 @@ def test_a_query_ranks_by_the_metric(
     assert scores == pytest.approx([0.01, 2, 41])
 
 
+def test_a_query_of_zeros_lists_what_a_filter_keeps(cosine: httpx.Client, namespace: str) -> None:
+    upsert(cosine, namespace, *({"id": f"r{n}", "values": [1, n], "metadata": {"g": n % 2}} for n in range(6)))
+    found = query(cosine, namespace, vector=[0, 0], filter={"g": 1})
+    assert [(match["id"], match["score"]) for match in found] == [("r1", 0), ("r3", 0), ("r5", 0)]
+
+
 def test_values_and_metadata_come_only_when_asked_for(cosine: httpx.Client, namespace: str) -> None:
     upsert(cosine, namespace, {"id": "a", "values": [1, 2], "metadata": {"n": 1}}, {"id": "b", "values": [2, 1]})
     (a, b) = query(cosine, namespace, id="a", includeValues=True, includeMetadata=True)

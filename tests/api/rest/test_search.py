@@ -256,7 +256,6 @@ REFUSED: list[tuple[str, Any, int, str]] = [
     ("empty id", {"query": {"top_k": 1, "id": ""}}, 400, "must not be empty"),
     ("long id", {"query": {"top_k": 1, "id": "x" * 513}}, 400, "at most 512"),
     ("dimension", {"query": {"top_k": 1, "vector": {"values": [1.0] * 3}}}, 400, "Vector dimension 3 does not match the dimension of the index 64"),
-    ("zero vector", {"query": {"top_k": 1, "vector": {"values": [0.0] * 64}}}, 400, "at least one non-zero value"),
     ("huge vector", {"query": {"top_k": 1, "vector": {"values": [1e300] * 64}}}, 400, "within the range of a 32-bit float"),
     ("sparse", {"query": {"top_k": 1, "vector": {"sparse_values": [1.0], "sparse_indices": [1]}}}, 400, "does not support sparse values"),
     ("match_terms", {"query": {"top_k": 1, **TEXT, "match_terms": {"strategy": "all", "terms": ["x"]}}}, 400, "match_terms is only supported for sparse"),
