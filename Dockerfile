@@ -1,10 +1,9 @@
 # docker build -t pinyon .
-# docker run --rm --stop-timeout 35 -p 127.0.0.1:5080:5080 -v pinyon-data:/data \
-#     -v pinyon-weights:/pinyon/models/weights -e PINYON_SERVER_INSECURE=true pinyon
+# docker run --rm -v pinyon-data:/data pinyon keys create my-app
+# docker run --rm --stop-timeout 35 -p 5080-5100:5080-5100 -v pinyon-data:/data -v pinyon-weights:/pinyon/models/weights pinyon
 #
-# Inside the container Pinyon listens on every address, and there are no API keys yet: it refuses to start until you say
-# PINYON_SERVER_INSECURE=true. Publish the port on 127.0.0.1 only, as above, or put something before it that keeps
-# strangers out.
+# Inside the container Pinyon listens on every address: it refuses to start without an API key. PINYON_SERVER_API_KEY
+# gives it one too; PINYON_SERVER_INSECURE=true starts it without, for where something else keeps strangers out.
 
 FROM python:3.11-slim AS build
 # PyTorch's index of CPU builds; for a GPU: --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130
@@ -26,8 +25,8 @@ RUN install -d -o pinyon models/weights
 USER pinyon
 ENV PINYON_SERVER_HOST=0.0.0.0 PINYON_STORAGE_DATA_DIR=/data
 VOLUME ["/data", "/pinyon/models/weights"]
-EXPOSE 5080
+EXPOSE 5080-5100
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s \
-    CMD ["/pinyon/.venv/bin/python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:5080/ready', timeout=2)"]
+    CMD ["/pinyon/.venv/bin/pinyon", "ready"]
 ENTRYPOINT ["/pinyon/.venv/bin/pinyon"]
 CMD ["serve", "--config", "config/quickstart.toml"]

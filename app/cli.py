@@ -37,6 +37,9 @@ def _parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser("doctor", help="what this installation has, what is missing, how to get it")
     doctor.set_defaults(run=_doctor)
     _add_settings(doctor, "storage", "models")
+    ready = commands.add_parser("ready", help="whether the server of these settings can answer: status 0 or 1")
+    ready.set_defaults(run=_ready)
+    _add_settings(ready, "server")
     keys = commands.add_parser("keys", help="the API keys").add_subparsers(required=True, metavar="ACTION")
     for action, run, sentence in (
         ("create", _keys_create, "make a key; it is shown once"),
@@ -108,6 +111,28 @@ def _doctor(options: argparse.Namespace) -> int:
     for finding in findings:
         print(finding)
     return 1 if any(finding.level == "FAIL" for finding in findings) else 0
+
+
+def _ready(options: argparse.Namespace) -> int:
+    import ssl
+    import urllib.error
+    import urllib.request
+
+    server = _settings(options).server
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(server.host, server.host)
+    # Only whether it answers is asked, of this machine itself, which its certificate need not name.
+    trust = ssl._create_unverified_context()
+    try:
+        url = f"{'https' if server.tls_cert else 'http'}://{host}:{server.port}/ready"
+        urllib.request.urlopen(url, timeout=2, context=trust if server.tls_cert else None).close()
+    except urllib.error.HTTPError as error:
+        print(error.read().decode(), file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"pinyon: nobody answers at {url}: {error}", file=sys.stderr)
+        return 1
+    print("ready")
+    return 0
 
 
 def _keys_create(options: argparse.Namespace) -> int:

@@ -132,3 +132,10 @@ def test_certificates_are_made_for_this_machine_and_other_names(tmp_path: Path) 
     names = [Path(line).name for line in made.stdout.splitlines()]
     assert names == ["ca.pem", "ca.key", "server.pem", "server.key", "bundle.pem"]
     assert "--tls-cert" in made.stderr and "SSL_CERT_FILE" in made.stderr
+
+
+def test_ready_tells_whether_a_server_answers(hash_server: RunningServer) -> None:
+    port = hash_server.url.rpartition(":")[2]
+    assert pinyon("ready", "--port", port).returncode == 0
+    nobody = pinyon("ready", "--port", "1")
+    assert (nobody.returncode, "nobody answers at http://127.0.0.1:1/ready" in nobody.stderr) == (1, True)
