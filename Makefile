@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 # Quiet, unless something goes wrong.
 LOGGED := > .venv/setup.log 2>&1 || { cat .venv/setup.log; exit 1; }
 
-.PHONY: setup serve doctor test test-slow lint clean
+.PHONY: setup serve doctor test test-slow lint proto clean
 
 setup: .venv/ready
 
@@ -43,6 +43,9 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+proto: setup
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. app/api/grpc/vector_service.proto
 
 clean:
 	rm -rf .venv build *.egg-info

@@ -9,7 +9,7 @@ from typing import Any
 
 from app.errors import PinyonError
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
