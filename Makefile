@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 # Quiet, unless something goes wrong.
 LOGGED := > .venv/setup.log 2>&1 || { cat .venv/setup.log; exit 1; }
 
-.PHONY: setup serve doctor test test-slow lint clean
+.PHONY: setup serve doctor test test-slow test-clients lint clean
 
 setup: .venv/ready
 
@@ -34,10 +34,13 @@ doctor: setup
 	@$(BIN)/pinyon doctor --config $(CONFIG)
 
 test: setup
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow and not clients"
 
 test-slow: setup
 	$(BIN)/pytest -m slow
+
+test-clients: setup
+	$(BIN)/pytest -m clients
 
 lint: setup
 	$(BIN)/ruff check .
@@ -45,4 +48,4 @@ lint: setup
 	$(BIN)/mypy
 
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv .venv-clients build *.egg-info

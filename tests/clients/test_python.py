@@ -1,0 +1,18 @@
+"""Pinecone's Python client, of three generations, with only the host and the key changed."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.clients.environments import python_with
+from tests.clients.running import ClientsServer, run_script
+
+pytestmark = pytest.mark.clients
+
+SCRIPTS = Path(__file__).parent / "python"
+CLIENTS = ["pinecone-7", "pinecone-9", "pinecone-10"]
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_the_examples_of_the_seed_page_work(client: str, tls_server: ClientsServer) -> None:
+    run_script([python_with(client), SCRIPTS / "seed_page.py"], tls_server.environment)
