@@ -42,6 +42,10 @@ def vectors_are_written_and_found(connection: Connection) -> None:
     )
     equal([match.id for match in kept.matches], ["doc1#a", "doc2#c"])
 
+    # Frameworks list records by a query of zeros and a filter.
+    listed = index.query(vector=[0.0] * 4, filter={"genre": "drama"}, top_k=5, namespace="films")
+    equal([(match.id, match.score) for match in listed.matches], [("doc1#a", 0.0), ("doc2#c", 0.0)])
+
     fetched = index.fetch(ids=["doc1#a", "nobody"], namespace="films")
     equal((fetched.namespace, set(fetched.vectors)), ("films", {"doc1#a"}))
     equal(fetched.vectors["doc1#a"].metadata["year"], 2019)
