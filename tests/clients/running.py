@@ -1,8 +1,6 @@
 """The server that clients meet, and the scripts that they are."""
 
 import os
-import random
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import PROJECT, RunningServer, environment
+from tests.running import PROJECT, RunningServer, environment, free_ports
 
 KEY = "clients-test-key"
-PORTS = 41
-"""The main port, and forty for indexes."""
+PORTS = 40
+"""For indexes: more than all scripts together have at a time."""
 SCRIPT_TIMEOUT_S = 300
 
 
@@ -40,13 +38,12 @@ class ClientsServer:
 
 
 def start_server(folder: Path, tls: bool) -> ClientsServer:
-    """A server with no index and no data, with one key, stand-ins on, that can make forty indexes."""
-    certificates, settings, first = folder / "certificates", folder / "pinyon.toml", free_ports(PORTS)
+    """A server with no index, no data, one key and stand-ins on."""
+    certificates, settings = folder / "certificates", folder / "pinyon.toml"
     made = [sys.executable, "-m", "app", "certs", certificates]
     subprocess.run(made, cwd=PROJECT, env=environment(), check=True, capture_output=True)
     settings.write_text(f'[server]\napi_key = "{KEY}"\n[models]\nstand_ins = true\n')
-    options = ["--port", str(first), "--index-ports", f"{first + 1}-{first + PORTS - 1}"]
-    options += ["--models-dir", str(_models(folder))]
+    options = ["--index-ports", free_ports(PORTS), "--models-dir", str(_models(folder))]
     if tls:
         options += ["--tls-cert", str(certificates / "server.pem"), "--tls-key", str(certificates / "server.key")]
     running = RunningServer(settings, folder / "data", *options)
@@ -62,19 +59,6 @@ def _models(folder: Path) -> Path:
     small = hashing.replace("[pinyon-hash-embed]", "[test-embed-8]").replace("dimension = 64", "dimension = 8")
     (models / "manifest.toml").write_text(f"{catalogue}\n{small}\n")
     return models
-
-
-def free_ports(count: int) -> int:
-    """The first of so many ports, one after another, that nobody listens on."""
-    for first in random.sample(range(20_000, 32_000, count), 50):
-        if all(_is_free(port) for port in range(first, first + count)):
-            return first
-    raise AssertionError(f"no {count} free ports one after another")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def run_script(command: Sequence[str | Path], env: Mapping[str, str]) -> str:
