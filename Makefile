@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 # Quiet, unless something goes wrong.
 LOGGED := > .venv/setup.log 2>&1 || { cat .venv/setup.log; exit 1; }
 
-.PHONY: setup serve doctor test test-slow lint proto clean
+.PHONY: setup serve doctor test test-slow test-clients lint proto clean
 
 setup: .venv/ready
 
@@ -34,10 +34,13 @@ doctor: setup
 	@$(BIN)/pinyon doctor --config $(CONFIG)
 
 test: setup
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow and not clients"
 
 test-slow: setup
 	$(BIN)/pytest -m slow
+
+test-clients: setup
+	$(BIN)/pytest -m clients
 
 lint: setup
 	$(BIN)/ruff check .
@@ -48,4 +51,4 @@ proto: setup
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. app/api/grpc/vector_service.proto
 
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv .venv-clients build *.egg-info
