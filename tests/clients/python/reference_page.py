@@ -9,7 +9,7 @@ from typing import Any
 
 from checks import close, equal, refused, true
 from pinecone.exceptions import PineconeException
-from reference_page_data import API_KEY, APPLES, NAMESPACE, SeedIndexes, vector
+from reference_page_data import API_KEY, APPLES, NAMESPACE, ReferenceIndexes, vector
 from versions import TRUST, listed_hits, listed_ids, listed_namespaces
 
 REPAIRS = {
@@ -20,7 +20,7 @@ REPAIRS = {
 }
 
 
-def delete_vectors(indexes: SeedIndexes) -> None:
+def delete_vectors(indexes: ReferenceIndexes) -> None:
     """Delete vectors."""
     given = indexes.empty()
     given.upsert(vectors=[vector(f"id-{n}", n / 10) for n in (1, 2, 3)], namespace=NAMESPACE)
@@ -39,7 +39,7 @@ def delete_vectors(indexes: SeedIndexes) -> None:
     equal(listed_ids(given.list(namespace=NAMESPACE)), ["id-3"])
 
 
-def delete_a_namespace(indexes: SeedIndexes) -> None:
+def delete_a_namespace(indexes: ReferenceIndexes) -> None:
     """Delete a namespace."""
     given = indexes.empty()
     for namespace in (NAMESPACE, "another-namespace"):
@@ -58,7 +58,7 @@ def delete_a_namespace(indexes: SeedIndexes) -> None:
     equal([held.name for held in listed_namespaces(given.list_namespaces())], ["another-namespace"])
 
 
-def get_index_stats(indexes: SeedIndexes) -> None:
+def get_index_stats(indexes: ReferenceIndexes) -> None:
     """Get index stats."""
     given = indexes.empty()
     for namespace in ("example-namespace1", "example-namespace2"):
@@ -80,7 +80,7 @@ def get_index_stats(indexes: SeedIndexes) -> None:
     equal(counts, {"example-namespace1": 4, "example-namespace2": 4})
 
 
-def describe_a_namespace(indexes: SeedIndexes) -> None:
+def describe_a_namespace(indexes: ReferenceIndexes) -> None:
     """Describe a namespace."""
     given = indexes.empty()
     given.upsert(vectors=[vector(f"id-{n}", n) for n in range(1, 201)], namespace=NAMESPACE)
@@ -100,7 +100,7 @@ def describe_a_namespace(indexes: SeedIndexes) -> None:
     equal((namespace.name, int(namespace.record_count)), (NAMESPACE, 200))
 
 
-def fetch_vectors(indexes: SeedIndexes) -> None:
+def fetch_vectors(indexes: ReferenceIndexes) -> None:
     """Fetch vectors."""
     given = indexes.empty()
     values = {"id-1": [0.568879, 0.632687092, 0.856837332] + [0.1] * 5, "id-2": [0.00891787093, 0.581895] + [0.2] * 6}
@@ -124,7 +124,7 @@ def fetch_vectors(indexes: SeedIndexes) -> None:
         close(fetched.vectors[name].values, numbers)
 
 
-def list_vector_ids(indexes: SeedIndexes) -> None:
+def list_vector_ids(indexes: ReferenceIndexes) -> None:
     """List vector IDs."""
     given = indexes.empty()
     names = [f"doc1#chunk{n}" for n in range(1, 6)]
@@ -161,7 +161,7 @@ def list_vector_ids(indexes: SeedIndexes) -> None:
     refused(PineconeException, "Invalid pagination token", lambda: index.list_paginated(**pages))
 
 
-def list_namespaces(indexes: SeedIndexes) -> None:
+def list_namespaces(indexes: ReferenceIndexes) -> None:
     """List namespaces."""
     given = indexes.empty()
     counts = {"example-namespace": 3, "example-namespace2": 2, "example-namespace3": 1}
@@ -193,7 +193,7 @@ def list_namespaces(indexes: SeedIndexes) -> None:
     equal([(one.name, int(one.record_count)) for one in namespaces.namespaces], [("example-namespace3", 1)])
 
 
-def search_with_a_vector(indexes: SeedIndexes) -> None:
+def search_with_a_vector(indexes: ReferenceIndexes) -> None:
     """Search with a vector. The index is euclidean, as that of the page's answer is: the scores are squared distances."""
     given = indexes.empty()
     genres = {1: "comedy", 2: "documentary", 3: "documentary", 4: "documentary", 5: "documentary"}
@@ -227,7 +227,7 @@ def search_with_a_vector(indexes: SeedIndexes) -> None:
     true(found.usage.read_units >= 1)
 
 
-def search_with_text(indexes: SeedIndexes) -> None:
+def search_with_text(indexes: ReferenceIndexes) -> None:
     """Search with text."""
     indexes.empty().upsert_records(namespace=NAMESPACE, records=APPLES)
 
@@ -301,7 +301,7 @@ def _is_reranked(found: Any) -> None:
     true(found.usage.read_units >= 1)
 
 
-def update_a_vector(indexes: SeedIndexes) -> None:
+def update_a_vector(indexes: ReferenceIndexes) -> None:
     """Update a vector."""
     given = indexes.empty("docs-example-2d")
     given.upsert(vectors=[vector("id-3", 0.1, 2, genre="drama", year=2020)], namespace=NAMESPACE)
@@ -321,7 +321,7 @@ def update_a_vector(indexes: SeedIndexes) -> None:
     equal((list(updated.values), updated.metadata), ([4.0, 2.0], {"genre": "comedy", "year": 2020}))
 
 
-def upsert_vectors(indexes: SeedIndexes) -> None:
+def upsert_vectors(indexes: ReferenceIndexes) -> None:
     """Upsert vectors."""
     given = indexes.empty()
     INDEX_HOST = indexes.host()
@@ -371,7 +371,7 @@ EXAMPLES = [
 ]
 
 if __name__ == "__main__":
-    indexes = SeedIndexes()
+    indexes = ReferenceIndexes()
     for example in EXAMPLES:
         print(f"--- {example.__name__}")
         example(indexes)

@@ -35,7 +35,7 @@ APPLES = [
 ]
 
 
-class SeedIndexes:
+class ReferenceIndexes:
     """docs-example, which embeds text into 8 numbers, and docs-example-2d, for vectors of 2."""
 
     def __init__(self) -> None:
