@@ -43,6 +43,7 @@ if __name__ == "__main__":
         client.delete_index(NAME)
     embeddings = InferenceEmbeddings(client)
     length = len(embeddings.embed_query("how long"))
+    equal(length, 1024)
     client.create_index(name=NAME, dimension=length, spec=ServerlessSpec(cloud="aws", region="us-east-1"))
     store = PineconeVectorStore(index=client.Index(NAME), embedding=embeddings, namespace="notes")
 
