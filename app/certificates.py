@@ -1,6 +1,6 @@
 """`pinyon certs`: a certificate authority of one's own, and a certificate for this machine, for TLS without a domain.
 
-DIR/ca.pem       the authority: clients trust it            DIR/ca.key      its private key: keep it, or throw it away
+DIR/ca.pem       the authority: clients trust it            DIR/ca.key      its private key: keep it to yourself
 DIR/server.pem   the server's certificate, with the CA      DIR/server.key  its private key
 DIR/bundle.pem   the system's authorities and this one, for clients whose setting replaces what they trust
 """
@@ -46,12 +46,14 @@ def make(folder: Path, names: Sequence[str] = ()) -> list[Path]:
         }
         for name, content in files.items():
             mode = 0o600 if name.endswith(".key") else 0o644
-            with open(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as stream:
+            new = folder / f"{name}.new"
+            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as stream:
                 stream.write(content)
+            new.replace(folder / name)
         return [folder / name for name in files]
     except OSError as error:
         raise FailedPrecondition(f"Cannot write certificates to {folder}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, TypeError) as error:  # TypeError: a key with a password
         raise FailedPrecondition(f"Cannot make certificates in {folder}: {error}") from error
 
 
@@ -62,6 +64,11 @@ def _authority(folder: Path) -> Authority:
         if not isinstance(held, ec.EllipticCurvePrivateKey):
             raise ValueError(f"{key} is not a key that `pinyon certs` made")
         return x509.load_pem_x509_certificate(certificate.read_bytes()), held
+    if certificate.exists():
+        raise ValueError(
+            f"{certificate} is there without its key; a new authority would not be trusted by those who "
+            "trust this one. Bring ca.key back, or move ca.pem away"
+        )
     private = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Pinyon local CA")])
     made = (

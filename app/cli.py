@@ -114,12 +114,14 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _ready(options: argparse.Namespace) -> int:
+    import http.client
     import ssl
     import urllib.error
     import urllib.request
 
     server = _settings(options).server
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(server.host, server.host)
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)
+    host = f"[{host}]" if ":" in host else host
     # Only whether it answers is asked, of this machine itself, which its certificate need not name.
     trust = ssl._create_unverified_context()
     try:
@@ -128,7 +130,7 @@ def _ready(options: argparse.Namespace) -> int:
     except urllib.error.HTTPError as error:
         print(error.read().decode(), file=sys.stderr)
         return 1
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         print(f"pinyon: nobody answers at {url}: {error}", file=sys.stderr)
         return 1
     print("ready")

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from app.filters import Condition
+from app.filters import Condition, HasWords
 
 Metric = Literal["cosine", "dotproduct", "euclidean"]
 InputType = Literal["query", "passage"]
@@ -93,11 +93,16 @@ class IndexDetails(msgspec.Struct, frozen=True):
 
 
 class Index(msgspec.Struct, frozen=True):
-    """An index. port: where it answers by itself, or None if it has no port of its own."""
+    """An index. port: where it answers by itself, or None if it has no port of its own.
+
+    address: what storage and services know it by, its name and a mark of its own. A request that has begun with one
+    index never goes on with another that was made under the same name meanwhile.
+    """
 
     spec: IndexSpec
     details: IndexDetails = IndexDetails()
     port: int | None = None
+    address: str = ""
 
     @property
     def name(self) -> str:
@@ -139,7 +144,8 @@ class QueryPlan(msgspec.Struct, frozen=True):
 
     Either id is given, or vector (float32 [dimension]) or sparse or both, whose scores add up. The filter is applied
     before ranking. In a sparse index only records that share a term with the query match. by_rarity: multiply the
-    weight of each sparse term of the query by ranking.idf() of it in the namespace.
+    weight of each sparse term of the query by ranking.idf() of it in the namespace. words: for sparse indexes only,
+    words that a match must have.
     """
 
     top_k: int
@@ -149,6 +155,7 @@ class QueryPlan(msgspec.Struct, frozen=True):
     filter: Condition | None = None
     include_values: bool = False
     by_rarity: bool = False
+    words: HasWords | None = None
 
 
 class QueryAnswer(msgspec.Struct, frozen=True):

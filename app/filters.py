@@ -40,13 +40,6 @@ class Compare(msgspec.Struct, frozen=True):
     bound: float
 
 
-class HasWords(msgspec.Struct, frozen=True):
-    """The field is a string in which each of the words (lower-case) occurs as a word, anywhere and in any case."""
-
-    field: str
-    words: tuple[str, ...]
-
-
 class Exists(msgspec.Struct, frozen=True):
     """The record has the field."""
 
@@ -71,15 +64,7 @@ class Or(msgspec.Struct, frozen=True):
     conditions: tuple["Condition", ...]
 
 
-Condition = In | Compare | HasWords | Exists | Not | And | Or
-
-_WORD = re.compile(r"[^\W_]+")
-
-
-def words(text: str) -> list[str]:
-    """The words of a text, lower-case: runs of letters and digits."""
-    return _WORD.findall(text.lower())
-
+Condition = In | Compare | Exists | Not | And | Or
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "$gt": lambda value, bound: value > bound,
@@ -99,9 +84,6 @@ def matches(condition: Condition, metadata: dict[str, Any]) -> bool:
         case Compare(field, operator, bound):
             held = metadata.get(field)
             return _is_number(held) and _COMPARE[operator](float(held), bound)  # type: ignore[arg-type]
-        case HasWords(field, wanted):
-            text = metadata.get(field)
-            return isinstance(text, str) and set(wanted) <= set(words(text))
         case Exists(field):
             return field in metadata
         case Not(inner):
@@ -122,6 +104,27 @@ def _same(held: object, value: Scalar) -> bool:
     if _is_number(held):
         return isinstance(value, float) and float(held) == value  # type: ignore[arg-type]
     return isinstance(held, str) and held == value
+
+
+class HasWords(msgspec.Struct, frozen=True):
+    """What match_terms asks beside a filter: words (lower-case) that the text of a field must have, all of them."""
+
+    field: str
+    words: tuple[str, ...]
+
+
+_WORD = re.compile(r"[^\W_]+")
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, lower-case: runs of letters and digits."""
+    return _WORD.findall(text.lower())
+
+
+def has_words(wanted: HasWords, metadata: dict[str, Any]) -> bool:
+    """Whether the field is a string in which each of the words occurs as a word, anywhere and in any case."""
+    text = metadata.get(wanted.field)
+    return isinstance(text, str) and set(wanted.words) <= set(words(text))
 
 
 def parse(raw: object, most_values: int = LIST_VALUES) -> Condition | None:

@@ -1,13 +1,31 @@
-"""What Hypercorn 0.18 lacks and has no setting for. Its version is pinned, and a test watches it."""
+"""What Hypercorn 0.18 lacks and has no setting for. Its version is pinned, and tests watch each of these."""
 
+import contextlib
+import logging
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
+import h2.errors
+import h2.events
+import h2.exceptions
 import h11
+from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
 
+log = logging.getLogger("pinyon.serving")
 
-def send_reason_phrases() -> None:
+
+def apply() -> None:
+    """Put all of them in place, once."""
+    if not hasattr(H2Protocol, "fixed_by_pinyon"):
+        H2Protocol.fixed_by_pinyon = True  # type: ignore[attr-defined]
+        _send_reason_phrases()
+        _survive_late_data()
+        _reset_what_is_no_request()
+
+
+def _send_reason_phrases() -> None:
     """Make HTTP/1.1 status lines say "400 Bad Request" and not just "400": clients show the phrase."""
     send = H11Protocol._send_h11_event
 
@@ -17,6 +35,45 @@ def send_reason_phrases() -> None:
             event = h11.Response(status_code=event.status_code, headers=list(event.headers), reason=phrase)
         await send(self, event)
 
-    if not hasattr(send, "with_reason"):
-        send_with_reason.with_reason = True  # type: ignore[attr-defined]
-        H11Protocol._send_h11_event = send_with_reason  # type: ignore[method-assign]
+    H11Protocol._send_h11_event = send_with_reason  # type: ignore[method-assign]
+
+
+def _survive_late_data() -> None:
+    """Drop data of HTTP/2 streams that are over, such as those refused while the server stops.
+
+    Hypercorn would end the connection over it, and every other call on it.
+    """
+    handle = H2Protocol._handle_events
+
+    async def handle_those_of_streams(self: H2Protocol, events: Sequence[Any]) -> None:
+        for event in events:
+            if isinstance(event, h2.events.DataReceived) and event.stream_id not in self.streams:
+                if event.flow_controlled_length:  # the sender may send as much again
+                    self.connection.increment_flow_control_window(event.flow_controlled_length)
+            else:
+                await handle(self, [event])
+        await self._flush()
+
+    H2Protocol._handle_events = handle_those_of_streams  # type: ignore[method-assign]
+
+
+def _reset_what_is_no_request() -> None:
+    """Reset an HTTP/2 stream whose path or method is not ASCII, or absent.
+
+    Hypercorn raises in the middle of it, and leaves the connection in a state in which the server cannot end.
+    """
+    create = H2Protocol._create_stream
+
+    async def create_or_reset(self: H2Protocol, request: Any) -> None:
+        try:
+            await create(self, request)
+        except (UnicodeError, UnboundLocalError, ValueError) as error:
+            log.info("an HTTP/2 request was refused: %s", error)
+            stream = request.stream_id
+            self.streams.pop(stream, None)
+            if self.stream_buffers.pop(stream, None) is not None:
+                self.priority.remove_stream(stream)
+            with contextlib.suppress(h2.exceptions.ProtocolError):
+                self.connection.reset_stream(stream, h2.errors.ErrorCodes.PROTOCOL_ERROR)
+
+    H2Protocol._create_stream = create_or_reset  # type: ignore[method-assign]

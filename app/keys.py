@@ -8,10 +8,13 @@ import hmac
 import logging
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
+from filelock import FileLock, Timeout
 
 from app.errors import AlreadyExists, FailedPrecondition, NotFound
 
@@ -31,21 +34,38 @@ class StoredKey(msgspec.Struct, frozen=True):
 
 def create(data_dir: Path, name: str) -> str:
     """Make a key; the only time that it is told. Raises AlreadyExists or FailedPrecondition."""
-    keys = stored(data_dir)
-    if any(key.name == name for key in keys):
-        raise AlreadyExists(f"There is a key named {name} already; revoke it first, or choose another name")
-    key = PREFIX + secrets.token_urlsafe(32)
-    _write(data_dir, [*keys, StoredKey(name, digest(key), datetime.now(UTC).isoformat(timespec="seconds"))])
+    with _changing(data_dir):
+        keys = stored(data_dir)
+        if any(key.name == name for key in keys):
+            raise AlreadyExists(f"There is a key named {name} already; revoke it first, or choose another name")
+        key = PREFIX + secrets.token_urlsafe(32)
+        _write(data_dir, [*keys, StoredKey(name, digest(key), datetime.now(UTC).isoformat(timespec="seconds"))])
     return key
 
 
 def revoke(data_dir: Path, name: str) -> None:
     """Make a key unknown. Raises NotFound."""
-    keys = stored(data_dir)
-    left = [key for key in keys if key.name != name]
-    if len(left) == len(keys):
-        raise NotFound(f"There is no key named {name}; there are: {', '.join(key.name for key in keys) or 'none'}")
-    _write(data_dir, left)
+    with _changing(data_dir):
+        keys = stored(data_dir)
+        left = [key for key in keys if key.name != name]
+        if len(left) == len(keys):
+            raise NotFound(f"There is no key named {name}; there are: {', '.join(key.name for key in keys) or 'none'}")
+        _write(data_dir, left)
+
+
+@contextmanager
+def _changing(data_dir: Path) -> Iterator[None]:
+    """One change at a time, also of several processes."""
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = FileLock(data_dir / f"{FILE}.lock", timeout=10)
+        lock.acquire()
+    except (OSError, Timeout) as error:
+        raise FailedPrecondition(f"The file of API keys in {data_dir} cannot be changed: {error}") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def stored(data_dir: Path) -> list[StoredKey]:
@@ -63,7 +83,6 @@ def _write(data_dir: Path, keys: list[StoredKey]) -> None:
     """Replace the file, as a whole or not at all."""
     file, new = data_dir / FILE, data_dir / f"{FILE}.new"
     try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
             stream.write(msgspec.json.format(msgspec.json.encode(keys)))
             stream.flush()
@@ -99,7 +118,7 @@ class Keys:
         self._look()
         asked = digest(key)
         # Every one is compared, so that the time tells nothing about which.
-        return any([hmac.compare_digest(asked, held) for held in (*self._fixed, *self._digests)])
+        return any([hmac.compare_digest(asked.encode(), held.encode()) for held in (*self._fixed, *self._digests)])
 
     def _look(self) -> None:
         try:
@@ -107,11 +126,14 @@ class Keys:
             seen = (found.st_mtime_ns, found.st_size, found.st_ino)
         except FileNotFoundError:
             seen = (0, 0, 0)
+        except OSError as error:  # what was known stays known until the file can be looked at again
+            log.error("the file of API keys cannot be looked at: %s", error)
+            return
         if seen == self._seen:
             return
-        self._seen = seen
         try:
             self._digests = [key.sha256 for key in stored(self._data_dir)]
+            self._seen = seen
         except FailedPrecondition as error:  # nobody gets in on a broken file
             log.error("%s", error.message)
             self._digests, self._asked = [], True

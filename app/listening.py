@@ -110,8 +110,9 @@ def config_for(settings: Settings, listeners: Sequence[socket.socket]) -> Config
     config.keep_alive_max_requests = 10**9
     config.keep_alive_timeout = 75
     config.h11_max_incomplete_size = 1024 * 1024
-    config.h2_max_concurrent_streams = 1000
+    # Hypercorn's queue of streams cannot hold more than 1000, itself included; the rest wait at the client.
+    config.h2_max_concurrent_streams = 500
     config.include_server_header = False
     config.loglevel = "WARNING"
-    config.accesslog = None
+    config.accesslog = config.errorlog = None
     return config

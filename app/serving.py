@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import os
 import resource
 import signal
 import sys
@@ -11,12 +12,14 @@ from typing import Any
 
 from hypercorn.asyncio import serve as hypercorn_serve
 
+from app import hypercorn_fixes
 from app.api.guard import is_loopback
 from app.domain import IndexSpec
-from app.hypercorn_fixes import send_reason_phrases
 from app.listening import addresses_of, check_certificate, check_open_to_others, config_for, listen
 from app.server import Service, create_app
 from app.settings import Settings
+
+log = logging.getLogger("pinyon.serving")
 
 
 async def serve(settings: Settings) -> int:
@@ -27,7 +30,7 @@ async def serve(settings: Settings) -> int:
     """
     _configure_logging(settings)
     _allow_many_connections()
-    send_reason_phrases()
+    hypercorn_fixes.apply()
     check_open_to_others(settings)
     check_certificate(settings)
     listeners = listen(settings)
@@ -51,6 +54,10 @@ async def serve(settings: Settings) -> int:
     return 0
 
 
+LAST_RESORT_S = 15.0
+"""Seconds after the grace when the process ends, whatever still holds it."""
+
+
 def _on_signals(stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     numbers = (signal.SIGTERM, signal.SIGINT)
@@ -71,6 +78,9 @@ async def _end(service: Service, stop: asyncio.Event, grace_s: float) -> None:
     service.stopping()
     await asyncio.sleep(grace_s * 0.9)
     service.batcher.refuse_waiting()
+    await asyncio.sleep(grace_s * 0.1 + LAST_RESORT_S)
+    log.error("connections do not end; the process does")
+    os._exit(1)  # what was acknowledged is on disk; the next start replays the log
 
 
 def banner(service: Service) -> str:
@@ -85,7 +95,7 @@ def banner(service: Service) -> str:
         spec = index.spec
         lines.append(f"  index    {spec.name}: {_kind(spec)}, {spec.metric}, on {indexes.url(index)}")
         if spec.embed is not None:
-            embedder = indexes.available_embedder(spec)
+            embedder = indexes.loaded_embedder(index)
             answer = embedder.label if embedder else f"nobody: {trouble.get(spec.name)}"
             lines.append(f"           field '{spec.embed.text_field}' embedded by {answer}")
     if not indexes.all():

@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -45,7 +46,7 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     public_url: Annotated[
         str,
         Meta(
-            pattern=r"\A(https?://[^/?#]+)?\Z",
+            pattern=r"\A(https?://[a-zA-Z0-9.:\[\]-]+)?\Z",
             description="Where clients reach this server if a proxy stands before it, such as https://example.com.",
         ),
     ] = ""
@@ -85,6 +86,12 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         ports = self.index_port_range
+        try:
+            fine = urlsplit(self.public_url or "http://x").port != 0
+        except ValueError:
+            fine = False
+        if not fine or not urlsplit(self.public_url or "http://x").hostname:
+            raise ValueError(f"public_url must be a URL such as https://example.com, got {self.public_url}")
         if self.index_ports and not (ports and ports[0] >= 1 and ports[-1] <= 65535):
             raise ValueError(f"index_ports must be a range of ports such as 5081-5100, got {self.index_ports}")
 

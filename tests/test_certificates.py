@@ -62,6 +62,15 @@ def test_the_authority_is_kept_and_keys_are_private(tmp_path: Path) -> None:
     handshake(tmp_path, tmp_path / "ca.pem", "search.lan")
 
 
+def test_an_authority_without_its_key_is_not_replaced(tmp_path: Path) -> None:
+    make(tmp_path)
+    authority = (tmp_path / "ca.pem").read_bytes()
+    (tmp_path / "ca.key").unlink()
+    with pytest.raises(FailedPrecondition, match="is there without its key"):
+        make(tmp_path)
+    assert (tmp_path / "ca.pem").read_bytes() == authority
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FailedPrecondition, match="Cannot write certificates to"):

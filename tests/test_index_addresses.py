@@ -81,6 +81,19 @@ def test_a_busy_port_is_left_out_with_a_warning(tmp_path: Path) -> None:
     server.stop()
 
 
+def test_the_main_port_is_never_an_indexs_port(tmp_path: Path) -> None:
+    ports = free_ports(3)
+    first = ports.split("-")[0]
+    server = RunningServer(settings(tmp_path), tmp_path / "data", "--index-ports", ports)
+    assert create(server, "one", 3).json()["host"].endswith(f":{first}")
+    server.stop()
+    server = RunningServer(settings(tmp_path), tmp_path / "data", "--index-ports", ports, "--port", first)
+    moved = hosts(server)["one"]
+    assert not moved.endswith(f":{first}")
+    assert [dimension(moved), dimension(server.url)] == [3, 7]
+    server.stop()
+
+
 def test_without_room_for_indexes_create_says_how_to_make_some(tmp_path: Path) -> None:
     server = RunningServer(settings(tmp_path), tmp_path / "data")
     answer = create(server, "one")
@@ -98,6 +111,7 @@ def test_a_host_name_leads_to_its_index_over_both_protocols(tmp_path: Path) -> N
     assert dimension(server.url, Host="vectors.search.localhost") == 7
     assert dimension(server.url) == 7
     assert dimension(server.url, Host="none.search.localhost") == "Index none not found."
+    assert dimension(server.url, Host="one.search.localhost.") == 3
     named = [("grpc.default_authority", "one.search.localhost")]
     with grpc.insecure_channel(server.url.removeprefix("http://"), options=named) as channel:
         call = method(channel, "DescribeIndexStats", pb.DescribeIndexStatsRequest, pb.DescribeIndexStatsResponse)
@@ -132,6 +146,8 @@ def test_behind_a_proxy_hosts_are_those_of_the_proxy(tmp_path: Path, options: li
         (["--index-host", "{index}{index}.example.com"], "index_host"),
         (["--public-url", "example.com"], "public_url"),
         (["--public-url", "https://example.com/path"], "public_url"),
+        (["--public-url", "https://example.com:99999"], "public_url"),
+        (["--public-url", "https://[::1"], "public_url"),
         (["--api-key", "two words"], "api_key"),
         (["--tls-cert", "server.pem"], "needs both tls_cert and tls_key"),
         (["--tls-cert", "/nowhere/server.pem", "--tls-key", "/nowhere/server.key"], "/nowhere/server.pem"),

@@ -1,6 +1,7 @@
 """API keys: made, kept as digests, recognised, revoked."""
 
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,11 @@ def test_nobody_gets_in_on_a_broken_file(tmp_path: Path) -> None:
     assert not held.known("anything")
     with pytest.raises(FailedPrecondition, match=r"keys\.json cannot be read"):
         keys.create(tmp_path, "x")
+
+
+def test_keys_made_at_the_same_time_are_all_there(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        made = list(threads.map(lambda n: keys.create(tmp_path, f"key-{n}"), range(16)))
+    held = keys.Keys(tmp_path, "")
+    assert all(held.known(key) for key in made)
+    assert len(keys.stored(tmp_path)) == 16

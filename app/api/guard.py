@@ -5,16 +5,20 @@ any origin can send a text/plain POST to http://localhost, and a name of its own
 answers readable (DNS rebinding). Programs name this machine as the host, and send no Origin.
 """
 
+import asyncio
+import contextlib
 import ipaddress
 from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from app.api.refusal import refuse
+from app.api.refusal import is_grpc, refuse
 from app.api.whole_requests import read
 from app.errors import PermissionDenied, PinyonError, Unauthenticated
 
 OPEN = ("/health", "/ready")
+PATIENCE_S = 10.0
+"""How long the body of a request that is refused anyway is read, so that its sender hears why."""
 
 
 class Guard:
@@ -41,8 +45,11 @@ class Guard:
         if scope["type"] == "http":
             error = self._objection(scope)
             if error is not None:
-                if await read(receive, 0) is not None:
-                    await refuse(scope, send, error)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(PATIENCE_S):
+                        if await read(receive, 0) is None:
+                            return
+                await refuse(scope, send, error)
                 return
         await self._app(scope, receive, send)
 
@@ -63,18 +70,18 @@ class Guard:
                 f"Host {host!r} is not this machine; make an API key to serve it under other names (`pinyon keys "
                 "create`), or say --insecure"
             )
-        if origin is not None and urlsplit(origin).netloc != host and origin not in self._origins:
+        if origin is not None and origin not in (f"http://{host}", f"https://{host}", *self._origins):
             return PermissionDenied(f"Requests from pages of {origin!r} are not taken; list it in cors_origins")
         return None
 
     def _is_preflight(self, scope: Any, headers: dict[bytes, str]) -> bool:
         """A browser's question before a request of a page; it never carries a key, and changes and tells nothing."""
-        asks = scope["method"] == "OPTIONS" and b"access-control-request-method" in headers
+        asks = scope["method"] == "OPTIONS" and b"access-control-request-method" in headers and not is_grpc(scope)
         return asks and headers.get(b"origin") in self._origins
 
     def _is_here(self, host: str) -> bool:
         try:
-            name = urlsplit(f"//{host}").hostname or ""
+            name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
         except ValueError:
             return False
         return name == self._host or is_loopback(name)

@@ -13,7 +13,7 @@ def is_grpc(scope: Any) -> bool:
     """Whether a request is a gRPC call; over HTTP/1.1, which has no trailers, it cannot be one."""
     return scope["http_version"] == "2" and any(
         name == b"content-type"
-        and value.startswith(calls.CONTENT_TYPE)
+        and value.lower().startswith(calls.CONTENT_TYPE)
         and not value.startswith(b"application/grpc-web")
         for name, value in scope["headers"]
     )

@@ -49,11 +49,12 @@ class TextEncoder(Protocol):
         """Tokens of each whole text, special tokens included, before any cut."""
         ...
 
-    def encode(self, texts: Sequence[str], max_tokens: int, keep_end: bool = False) -> Embeddings:
-        """One vector per text; texts are cut to max_tokens, special tokens included, or to the weights' own limit.
+    def encode(self, texts: Sequence[str], max_tokens: int) -> Embeddings:
+        """One vector per text; texts are cut to max_tokens, special tokens included, or to the weights' own limit."""
+        ...
 
-        keep_end: whether the beginning is cut off, and not the end.
-        """
+    def ends(self, texts: Sequence[str], max_tokens: int) -> list[str]:
+        """The last part of each text, of at most max_tokens tokens, special tokens left out."""
         ...
 
     def token_windows(self, texts: Sequence[str], max_tokens: int) -> list[Windows]:

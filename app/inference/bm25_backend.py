@@ -25,6 +25,7 @@ AVERAGE_WORDS = 100
 PIECE = 0.5
 """What a piece of a word counts, compared with the word."""
 SHORTEST_PIECE = 3
+UNKNOWN = "[UNK]"
 STOP_WORDS = frozenset(
     [
         "a",
@@ -70,62 +71,78 @@ Weights = dict[str, float]
 """How often each term occurs; pieces count in part."""
 
 
-class Bm25Embedder:
-    """A SparseEmbedder over a word-piece tokenizer's file."""
+class Terms:
+    """Breaks texts into terms. version: a hash of the tokenizer's file, which decides on them."""
 
-    def __init__(self, tokenizer: Path, fingerprint: Fingerprint, label: str, max_tokens: int) -> None:
-        self.fingerprint, self.label, self._max_tokens = fingerprint, label, max_tokens
+    def __init__(self, tokenizer: Path) -> None:
+        self.version = hashlib.sha256(tokenizer.read_bytes()).hexdigest()[:16]
         self._tokenizer = Tokenizer.from_file(str(tokenizer))
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self._stemmer = Stemmer.Stemmer("english")
 
+    def tokenize(self, texts: Sequence[str]) -> list[Encoding]:
+        """The word pieces of each text."""
+        encodings: list[Encoding] = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        return encodings
+
+    def count(self, text: str, encoding: Encoding, limit: int) -> Weights:
+        """How often each term occurs in the first `limit` pieces of the text."""
+        words = list(_words(text, encoding, limit))
+        counted: Weights = {}
+        for pieces in words:
+            whole = "".join(pieces)
+            if whole in STOP_WORDS or (whole.isascii() and not whole[0].isalnum()):
+                continue
+            self._add(counted, whole, 1.0)
+            if len(pieces) > 1:
+                for piece in pieces:
+                    if len(piece) >= SHORTEST_PIECE:
+                        self._add(counted, piece, PIECE)
+        # Text without a single word of meaning is still found by what it has.
+        return counted or {word: 1.0 for word in map("".join, words)} or {text.strip().lower(): 1.0}
+
+    def _add(self, counted: Weights, word: str, weight: float) -> None:
+        stem = self._stemmer.stemWord(word)
+        counted[stem] = counted.get(stem, 0.0) + weight
+
+
+class Bm25Embedder:
+    """A SparseEmbedder over terms."""
+
+    def __init__(self, terms: Terms, fingerprint: Fingerprint, label: str, max_tokens: int) -> None:
+        self._terms, self.fingerprint, self.label, self._max_tokens = terms, fingerprint, label, max_tokens
+
     def embed(
         self, texts: Sequence[str], input_type: InputType, truncate: Truncate, max_tokens: int | None = None
     ) -> SparseEmbeddings:
         limit = max_tokens or self._max_tokens
-        encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        encodings = self._terms.tokenize(texts)
         counts = [len(encoding.tokens) for encoding in encodings]
         if truncate == "NONE":
             for position, tokens in enumerate(counts):
                 if tokens > limit:
                     raise TextTooLong(position, tokens, limit, self.fingerprint.model)
-        vectors, terms = [], []
+        vectors, names = [], []
         for text, encoding in zip(texts, encodings, strict=True):
-            found = self._counted(text, encoding, limit)
-            vector, kept = _vector(found if input_type == "query" else _saturated(found))
+            counted = self._terms.count(text, encoding, limit)
+            vector, kept = _vector(counted if input_type == "query" else _saturated(counted))
             vectors.append(vector)
-            terms.append(kept)
-        return SparseEmbeddings(vectors, [min(n, limit) for n in counts], [n > limit for n in counts], terms)
-
-    def _counted(self, text: str, encoding: Encoding, limit: int) -> Weights:
-        words = list(_words(encoding, limit))
-        counted: Weights = {}
-        for pieces in words:
-            whole = "".join(pieces)
-            if whole in STOP_WORDS or not whole[0].isalnum():
-                continue
-            self._count(counted, whole, 1.0)
-            if len(pieces) > 1:
-                for piece in pieces:
-                    if len(piece) >= SHORTEST_PIECE:
-                        self._count(counted, piece, PIECE)
-        # Text without a single word of meaning is still found by what it has.
-        return counted or {word: 1.0 for word in map("".join, words)} or {text.strip().lower(): 1.0}
-
-    def _count(self, counted: Weights, word: str, weight: float) -> None:
-        stem = self._stemmer.stemWord(word)
-        counted[stem] = counted.get(stem, 0.0) + weight
+            names.append(kept)
+        return SparseEmbeddings(vectors, [min(n, limit) for n in counts], [n > limit for n in counts], names)
 
 
-def _words(encoding: Encoding, limit: int) -> Iterator[list[str]]:
-    """The words of the first tokens, each in its pieces."""
+def _words(text: str, encoding: Encoding, limit: int) -> Iterator[list[str]]:
+    """The words of the first tokens, each in its pieces; a word that the vocabulary lacks as it stands in the text."""
     word, pieces = None, list[str]()
-    for token, of_word in zip(encoding.tokens[:limit], encoding.word_ids[:limit], strict=True):
+    columns = encoding.tokens[:limit], encoding.word_ids[:limit], encoding.offsets[:limit]
+    for token, of_word, (start, end) in zip(*columns, strict=True):
         if of_word != word and pieces:
             yield pieces
             pieces = []
         word = of_word
+        if token == UNKNOWN:
+            token = text[start:end].lower()
         pieces.append(token.removeprefix("##") if pieces else token)
     if pieces:
         yield pieces

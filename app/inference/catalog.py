@@ -17,6 +17,7 @@ from app.domain import Fingerprint, InputType, Truncate
 from app.errors import FailedPrecondition, InvalidArgument, NotFound, TextTooLong
 from app.inference import weights
 from app.inference.backend import Embedder, Embeddings, Reranker, SparseEmbedder, TextEncoder
+from app.inference.bm25_backend import Bm25Embedder, Terms
 from app.inference.hash_backend import HashEncoder
 from app.inference.late_interaction import LateInteractionReranker
 from app.inference.manifest import ModelEntry, load_manifest
@@ -26,6 +27,7 @@ log = logging.getLogger("pinyon.models")
 
 DEFAULT_EMBEDDER = "all-MiniLM-L6-v2"
 LATE_INTERACTION = "pinyon-late-interaction"
+BM25 = "pinyon-bm25"
 BUILTIN_VERSION = "1"
 
 
@@ -66,6 +68,10 @@ class NamedEmbedder:
     def embed(self, texts: Sequence[str], input_type: InputType, truncate: Truncate) -> Embeddings:
         printed = self.fingerprint
         prefix = printed.query_prefix if input_type == "query" else printed.passage_prefix
+        whole = texts
+        if truncate == "START":
+            room = self._limit() - self.encoder.count_tokens([prefix])[0]
+            texts = self.encoder.ends(texts, room)
         prefixed = [prefix + text for text in texts]
         if truncate == "NONE":
             for position, tokens in enumerate(self.encoder.count_tokens(prefixed)):
@@ -73,15 +79,18 @@ class NamedEmbedder:
                     raise TextTooLong(position, tokens, self._max_tokens, printed.model)
         # Each distinct text once, so that equal texts have equal vectors.
         place = {text: place for place, text in enumerate(dict.fromkeys(prefixed))}
-        found = self.encoder.encode(list(place), self._max_tokens, keep_end=truncate == "START")
+        found = self.encoder.encode(list(place), self._max_tokens)
         order = [place[text] for text in prefixed]
         # Zeros at the end change neither a cosine nor a dot product.
         padding = printed.dimension - self.encoder.dimension
         return Embeddings(
             np.pad(found.vectors[order], ((0, 0), (0, padding))),
             [found.tokens[i] for i in order],
-            [found.truncated[i] for i in order],
+            [found.truncated[i] or text != given for i, text, given in zip(order, texts, whole, strict=True)],
         )
+
+    def _limit(self) -> int:
+        return min(self._max_tokens, self.encoder.max_tokens)
 
 
 class Catalog:
@@ -132,6 +141,8 @@ class Catalog:
 
     def present(self, name: str) -> bool:
         """Whether the named model itself can answer here."""
+        if name == BM25:  # it breaks words as that model does
+            return self.present(DEFAULT_EMBEDDER)
         if self.entries[name].source == "builtin":
             return True
         if self._folders[name] is None:
@@ -204,11 +215,19 @@ class Catalog:
 
     def sparse_embedder(self, fingerprint: Fingerprint) -> SparseEmbedder:
         """The sparse embedder with exactly this fingerprint. Raises FailedPrecondition as embedder() does."""
-        from app.inference.bm25_backend import Bm25Embedder
-
         entry, label = self._same(fingerprint, "sparse")
-        tokenizer = self._weights(DEFAULT_EMBEDDER).folder / "tokenizer.json"
-        return Bm25Embedder(tokenizer, fingerprint, label, entry.max_tokens)
+        return Bm25Embedder(self._terms(), fingerprint, label, entry.max_tokens)
+
+    def _terms(self) -> Terms:
+        """What breaks texts into terms: read once."""
+        with self._lock:
+            if BM25 not in self._loaded:
+                self._loaded[BM25] = Terms(self._tokenizer_file())
+            terms: Terms = self._loaded[BM25]
+            return terms
+
+    def _tokenizer_file(self) -> Path:
+        return self._weights(DEFAULT_EMBEDDER).folder / "tokenizer.json"
 
     def _same(self, fingerprint: Fingerprint, kind: Literal["embed", "sparse"]) -> tuple[ModelEntry, str]:
         """The entry and the label of a fingerprint whose weights are here, unchanged and allowed."""
@@ -277,10 +296,15 @@ class Catalog:
             return self._loaded[name]
 
     def _version(self, name: str) -> str:
+        if name == BM25:
+            return f"{BUILTIN_VERSION}+tokenizer:{self._terms().version}"
         return BUILTIN_VERSION if self.entries[name].source == "builtin" else self._weights(name).version
 
     def _weights(self, name: str) -> weights.Weights:
         """The checked weights of this name. Raises FailedPrecondition if there are none, or they are broken."""
+        verified = self._verified.get(name)
+        if verified is not None and name not in self._broken:  # without the lock, which is held while others load
+            return verified
         with self._lock:
             folder = self._folders[name]
             if folder is None or name in self._broken:

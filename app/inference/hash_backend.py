@@ -32,17 +32,21 @@ class HashEncoder:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [len(_words(text)) for text in texts]
 
-    def encode(self, texts: Sequence[str], max_tokens: int, keep_end: bool = False) -> Embeddings:
+    def encode(self, texts: Sequence[str], max_tokens: int) -> Embeddings:
         limit = min(max_tokens, self.max_tokens)
         words = [_words(text) for text in texts]
         vectors = np.zeros((len(texts), self.dimension), np.float32)
         for row, held in enumerate(words):
-            total = np.sum(
-                [_word_vector(word, self.dimension) for word in (held[-limit:] if keep_end else held[:limit])], axis=0
-            )
+            total = np.sum([_word_vector(word, self.dimension) for word in held[:limit]], axis=0)
             vectors[row] = total / max(float(np.linalg.norm(total)), 1e-9)
         counts = [len(held) for held in words]
         return Embeddings(vectors, [min(n, limit) for n in counts], [n > limit for n in counts])
+
+    def ends(self, texts: Sequence[str], max_tokens: int) -> list[str]:
+        return [
+            text if len(found := list(_WORD.finditer(text))) <= max_tokens else text[found[-max_tokens].start() :]
+            for text in texts
+        ]
 
     def token_windows(self, texts: Sequence[str], max_tokens: int) -> list[Windows]:
         found = []

@@ -26,8 +26,11 @@ class CachingEncoder:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return self._encoder.count_tokens(texts)
 
-    def encode(self, texts: Sequence[str], max_tokens: int, keep_end: bool = False) -> Embeddings:
-        return self._encoder.encode(texts, max_tokens, keep_end)
+    def encode(self, texts: Sequence[str], max_tokens: int) -> Embeddings:
+        return self._encoder.encode(texts, max_tokens)
+
+    def ends(self, texts: Sequence[str], max_tokens: int) -> list[str]:
+        return self._encoder.ends(texts, max_tokens)
 
     def token_windows(self, texts: Sequence[str], max_tokens: int) -> list[Windows]:
         missing = list(dict.fromkeys(text for text in texts if (text, max_tokens) not in self._kept))

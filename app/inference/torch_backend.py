@@ -47,16 +47,23 @@ class TorchEncoder:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return _token_counts(self._tokenizer, list(texts))
 
-    def encode(self, texts: Sequence[str], max_tokens: int, keep_end: bool = False) -> Embeddings:
-        self._tokenizer.truncation_side = "left" if keep_end else "right"
+    def encode(self, texts: Sequence[str], max_tokens: int) -> Embeddings:
         batch = self._tokenizer(list(texts), truncation=True, max_length=min(max_tokens, self.max_tokens))
-        self._tokenizer.truncation_side = "right"
         rows = _rows(batch, len(texts))
         vectors = np.empty((len(texts), self.dimension), np.float32)
         for places, output in self._forward(rows):
             vectors[places] = output["sentence_embedding"].float().cpu().numpy()
         truncated = [bool(encoding.overflowing) for encoding in batch.encodings]
         return Embeddings(vectors, [len(row["input_ids"]) for row in rows], truncated)
+
+    def ends(self, texts: Sequence[str], max_tokens: int) -> list[str]:
+        batch = self._tokenizer(
+            list(texts), truncation=False, verbose=False, add_special_tokens=False, return_offsets_mapping=True
+        )
+        return [
+            text if len(offsets) <= max_tokens else text[offsets[-max_tokens][0] :]
+            for text, offsets in zip(texts, batch["offset_mapping"], strict=True)
+        ]
 
     def token_windows(self, texts: Sequence[str], max_tokens: int) -> list[Windows]:
         batch = self._tokenizer(

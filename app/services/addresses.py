@@ -66,7 +66,7 @@ class Addresses(msgspec.Struct, frozen=True):
 def _hostname(host: str) -> str:
     """The name in a Host header, without its port."""
     try:
-        return urlsplit(f"//{host}").hostname or ""
+        return (urlsplit(f"//{host}").hostname or "").rstrip(".")
     except ValueError:
         return ""
 

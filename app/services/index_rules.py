@@ -16,6 +16,7 @@ from app.services import model_parameters
 from app.settings import INDEX_NAME, MAX_DIMENSION, TEXT_FIELD, IndexSettings
 
 MAX_TAGS = 20
+MAX_SCHEMA_FIELDS = 50
 _TAG_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _TAG_VALUE = re.compile(r"[A-Za-z0-9;@_.+ -]{0,120}")
 CLOUDS = ("aws", "gcp", "azure")
@@ -58,7 +59,13 @@ def metadata_schema(schema: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """The declared metadata fields of an index, {"fields": {name: {"filterable": true}}}; every field is filterable."""
     if schema is None:
         return None
+    if len(schema["fields"]) > MAX_SCHEMA_FIELDS:
+        raise InvalidArgument(f"A schema may have at most {MAX_SCHEMA_FIELDS} fields, got {len(schema['fields'])}")
     for field, properties in schema["fields"].items():
+        if not field or field[0] in "_$":
+            raise InvalidArgument(
+                f"A field of a schema must have a name that does not begin with _ or $, got '{field}'"
+            )
         if properties != {"filterable": True}:
             raise InvalidArgument(f"Only filterable: true is allowed in a schema, field '{field}' has another value")
     return dict(schema)
@@ -75,7 +82,9 @@ def read_capacity(raw: Mapping[str, Any] | None) -> dict[str, Any] | None:
     node_type, scaling, manual = (dedicated.get(key) for key in ("node_type", "scaling", "manual"))
     if not isinstance(node_type, str) or scaling != "Manual":
         raise InvalidArgument("read_capacity.dedicated needs a node_type and the scaling Manual")
-    manual = manual or {"shards": 1, "replicas": 1}
+    manual = {"shards": 1, "replicas": 1} if manual is None else manual
+    if not isinstance(manual, dict):
+        raise InvalidArgument("read_capacity.dedicated.manual must be an object")
     shards, replicas = manual.get("shards"), manual.get("replicas")
     if type(shards) is not int or type(replicas) is not int or shards < 1 or replicas < 0:
         raise InvalidArgument("read_capacity.dedicated.manual needs shards (1 or more) and replicas (0 or more)")

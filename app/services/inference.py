@@ -138,7 +138,7 @@ class Inference:
         parameters the model does not have.
         """
         entry = self._catalog.entry(model, "rerank")
-        truncate = model_parameters.checked(model, entry, parameters or {})["truncate"]
+        truncate = model_parameters.checked(model, entry, parameters or {}).get("truncate", entry.truncate)
         return RerankCall(model, self._catalog.answer(model), truncate, entry.max_documents, entry.max_rank_fields)
 
     def check_rank_fields(self, call: RerankCall, fields: Sequence[str]) -> None:

@@ -26,12 +26,11 @@ class Parameter(msgspec.Struct, frozen=True):
 def parameters_of(entry: ModelEntry) -> list[Parameter]:
     """Every parameter of the model."""
     truncate = Parameter("truncate", "string", allowed=entry.truncations, default=entry.truncate)
+    chunks = entry.max_chunks_per_doc
     if entry.kind == "rerank":
-        chunks = entry.max_chunks_per_doc
-        return [
-            truncate,
-            *([Parameter("max_chunks_per_doc", "integer", least=1, most=chunks, default=chunks)] if chunks else []),
-        ]
+        return (
+            [Parameter("max_chunks_per_doc", "integer", least=1, most=chunks, default=chunks)] if chunks else [truncate]
+        )
     found = [Parameter("input_type", "string", required=True, allowed=("query", "passage")), truncate]
     if entry.dimension and entry.dimensions:
         lengths = tuple(sorted((entry.dimension, *entry.dimensions)))

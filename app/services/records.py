@@ -12,13 +12,12 @@ from app import filters
 from app.domain import IndexSpec, InputType, Match, Metadata, QueryPlan, Record, SparseVector, Truncate, Usage
 from app.errors import InvalidArgument, TextTooLong
 from app.ranking import shortest
-from app.services import validation
+from app.services import usage, validation
 from app.services.indexes import Indexes
 from app.services.inference import DOCUMENTS_PER_UNIT, Inference, RerankCall, rank_text
 from app.settings import LimitSettings
 from app.storage.engine import Engine
 
-GIGABYTE = 1_000_000_000
 MOST_WORDS = 100
 """Words match_terms may ask for."""
 
@@ -98,7 +97,7 @@ class Records:
         """Embed and store the rows (decoded JSON), all or none. Raises InvalidArgument before anything is stored."""
         spec = self._indexes.spec(index)
         name = validation.namespace_name(namespace, self._limits)
-        embedder = self._indexes.embedder(spec)
+        embedder = await self._indexes.embedder(index)
         embed = spec.embed
         assert embed is not None
         if not rows:
@@ -110,7 +109,7 @@ class Records:
         texts = [fields[embed.text_field] for _, fields in checked]
         how = Reading(embed.write_input_type, embed.write_truncate, embed.write_max_tokens)
         try:
-            vectors = await self._vectors(spec, texts, how)
+            vectors = await self._vectors(spec, embedder, texts, how)
         except TextTooLong as error:
             raise InvalidArgument(
                 f"Field '{embed.text_field}' in record '{checked[error.position][0]}' has {error.tokens} tokens, "
@@ -123,9 +122,8 @@ class Records:
         lsn = await self._engine.upsert(index, name, records, embedder.fingerprint)
         return Upserted(len(records), lsn, [embedder.label], vectors.truncated)
 
-    async def _vectors(self, spec: IndexSpec, texts: Sequence[str], how: Reading) -> TextVectors:
-        """The vectors of texts in this index, dense or sparse."""
-        embedder: Any = self._indexes.embedder(spec)
+    async def _vectors(self, spec: IndexSpec, embedder: Any, texts: Sequence[str], how: Reading) -> TextVectors:
+        """The vectors of texts, dense or sparse as the index is."""
         if spec.sparse:
             found = await self._inference.embed_sparse(embedder, texts, how.input_type, how.truncate, how.max_tokens)
             most = self._limits.sparse_terms
@@ -163,8 +161,9 @@ class Records:
         spec = self._indexes.spec(index)
         name = validation.namespace_name(namespace, self._limits)
         self._check(search)
-        condition = self._condition(spec, search)
-        reranking = self._reranking(spec, search)
+        condition = filters.parse(search.filter, self._limits.filter_values) if search.filter is not None else None
+        words = _words(spec, search.match_terms) if search.match_terms is not None else None
+        reranking = await self._reranking(index, spec, search)
 
         models: list[str] = []
         tokens, truncated, vector = None, 0, None
@@ -176,39 +175,22 @@ class Records:
         elif search.sparse is not None:
             validation.needs_dense(spec)
         elif search.text is not None:
-            models.append(self._indexes.embedder(spec).label)
+            embedder = await self._indexes.embedder(index)
+            models.append(embedder.label)
             assert spec.embed is not None
             how = Reading(spec.embed.read_input_type, spec.embed.read_truncate, spec.embed.read_max_tokens)
-            read = await self._vectors(spec, [search.text], how)
+            read = await self._vectors(spec, embedder, [search.text], how)
             vector, sparse = read.pairs[0]
             tokens, truncated, by_rarity = read.tokens, read.truncated, spec.sparse
-        plan = QueryPlan(search.top_k, vector, sparse, search.id, condition, by_rarity=by_rarity)
+        plan = QueryPlan(search.top_k, vector, sparse, search.id, condition, by_rarity=by_rarity, words=words)
         answer = await self._engine.query(index, name, plan)
         hits, rerank_units = answer.matches, None
         if search.rerank is not None and reranking is not None:
-            hits, rerank_units = await self._reranked(spec, search, *reranking, hits)
+            hits, rerank_units = await self._reranked(index, search, *reranking, hits)
             models.append(reranking[0].answer.label)
-        usage = Usage(max(1, ceil(answer.namespace_bytes / GIGABYTE)), tokens, rerank_units)
+        cost = Usage(usage.of_search(answer.namespace_bytes), tokens, rerank_units)
         shown = [msgspec.structs.replace(hit, metadata=_chosen(hit.metadata, search.fields)) for hit in hits]
-        return Found(shown, usage, answer.lsn, models, truncated)
-
-    def _condition(self, spec: IndexSpec, search: Search) -> filters.Condition | None:
-        """What a record has to be to be found: by the filter, and by the terms it must have."""
-        condition = filters.parse(search.filter, self._limits.filter_values) if search.filter is not None else None
-        if search.match_terms is None:
-            return condition
-        if spec.embed is None or not spec.sparse:
-            raise InvalidArgument(
-                "match_terms is only supported for sparse indexes with integrated embedding "
-                "(pinecone-sparse-english-v0)"
-            )
-        wanted = tuple(dict.fromkeys(word for term in search.match_terms for word in filters.words(term)))
-        if not wanted:
-            raise InvalidArgument("match_terms.terms must name at least one word")
-        if len(wanted) > MOST_WORDS:
-            raise InvalidArgument(f"match_terms.terms has {len(wanted)} words; at most {MOST_WORDS} are allowed")
-        has_words = filters.HasWords(spec.embed.text_field, wanted)
-        return has_words if condition is None else filters.And((condition, has_words))
+        return Found(shown, cost, answer.lsn, models, truncated)
 
     def _check(self, search: Search) -> None:
         if not 1 <= search.top_k <= self._limits.top_k:
@@ -228,14 +210,14 @@ class Records:
                 f"'fields' lists {len(search.fields)} names; at most {self._limits.fields} are allowed"
             )
 
-    def _reranking(self, spec: IndexSpec, search: Search) -> tuple[RerankCall, str, list[str]] | None:
+    async def _reranking(self, index: str, spec: IndexSpec, search: Search) -> tuple[RerankCall, str, list[str]] | None:
         """Who reranks, by which query, on which fields; everything about a rerank that can be checked beforehand."""
         rerank = search.rerank
         if rerank is None:
             return None
         call = self._inference.rerank_call(rerank.model, rerank.parameters)
-        if call.answer.needs_encoder and spec.embed is not None:
-            self._indexes.embedder(spec)  # raises: another model than the index's own would be a silent change
+        if call.answer.needs_encoder:
+            await self._indexes.encoder(index)  # raises: another model than the index's own would be a silent change
         query = rerank.query if rerank.query is not None else search.text
         if query is None:
             raise InvalidArgument("Reranking needs a query text: give 'rerank.query', or search by 'inputs.text'")
@@ -250,7 +232,7 @@ class Records:
 
     async def _reranked(
         self,
-        spec: IndexSpec,
+        index: str,
         search: Search,
         call: RerankCall,
         query: str,
@@ -268,7 +250,7 @@ class Records:
             return [], 0
         documents = [rank_text(hit.metadata, fields, place, f" (record '{hit.id}')") for place, hit in enumerate(hits)]
         try:
-            scores = await self._inference.rerank(call, query, documents, self._indexes.encoder(spec))
+            scores = await self._inference.rerank(call, query, documents, await self._indexes.encoder(index))
         except TextTooLong as error:
             raise InvalidArgument(
                 f"The query with field '{', '.join(fields)}' of record '{hits[error.position].id}' has "
@@ -278,6 +260,20 @@ class Records:
         scored = [msgspec.structs.replace(hit, score=shortest(score)) for hit, score in zip(hits, scores, strict=True)]
         scored.sort(key=lambda hit: (-hit.score, hit.id))
         return scored[: search.rerank.top_n], ceil(len(hits) / DOCUMENTS_PER_UNIT)
+
+
+def _words(spec: IndexSpec, terms: Sequence[str]) -> filters.HasWords:
+    """The words that a record must have. Raises InvalidArgument."""
+    if spec.embed is None or not spec.sparse:
+        raise InvalidArgument(
+            "match_terms is only supported for sparse indexes with integrated embedding (pinecone-sparse-english-v0)"
+        )
+    wanted = tuple(dict.fromkeys(word for term in terms for word in filters.words(term)))
+    if not wanted:
+        raise InvalidArgument("match_terms.terms must name at least one word")
+    if len(wanted) > MOST_WORDS:
+        raise InvalidArgument(f"match_terms.terms has {len(wanted)} words; at most {MOST_WORDS} are allowed")
+    return filters.HasWords(spec.embed.text_field, wanted)
 
 
 def _heaviest(sparse: SparseVector, most: int) -> SparseVector:

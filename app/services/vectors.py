@@ -1,7 +1,6 @@
 """The vectors service: records with vectors of the caller's own."""
 
 from collections.abc import Sequence
-from math import ceil
 from typing import Any
 
 import msgspec
@@ -9,13 +8,11 @@ import msgspec
 from app import filters
 from app.domain import Change, IndexSpec, Match, Metadata, Page, QueryPlan, Record, Selection, SparseVector
 from app.errors import InvalidArgument
-from app.services import pages, validation
+from app.services import pages, usage, validation
 from app.services.indexes import Indexes
 from app.settings import LimitSettings
 from app.storage.engine import Engine
 
-GIGABYTE = 1_000_000_000
-RECORDS_PER_READ_UNIT = 10
 FETCH_PAGE = 100
 
 
@@ -113,7 +110,7 @@ class Vectors:
         condition = filters.parse(raw.filter, self._limits.filter_values) if raw.filter is not None else None
         plan = QueryPlan(raw.top_k, vector, sparse, raw.id, condition, raw.include_values)
         answer = await self._engine.query(index, name, plan)
-        return Queried(answer.matches, max(1, ceil(answer.namespace_bytes / GIGABYTE)), answer.lsn)
+        return Queried(answer.matches, usage.of_search(answer.namespace_bytes), answer.lsn)
 
     async def fetch(self, index: str, namespace: str, ids: Sequence[str]) -> Fetched:
         """The records with these ids; unknown ones are left out."""
@@ -124,7 +121,7 @@ class Vectors:
         self._check_ids(ids, self._limits.fetch_ids)
         wanted = list(dict.fromkeys(ids))
         found = await self._engine.page(index, name, Selection(ids=wanted), limit=len(wanted))
-        return Fetched(found.records, _fetch_units(len(found.records)), found.lsn)
+        return Fetched(found.records, usage.of_fetch(len(found.records)), found.lsn)
 
     async def fetch_by_metadata(
         self, index: str, namespace: str, raw_filter: Any, limit: int | None, token: str | None
@@ -136,7 +133,7 @@ class Vectors:
         size = pages.limit(limit, FETCH_PAGE, self._limits.fetch_page)
         after = pages.read(token) if token else ""
         found = await self._engine.page(index, name, selection, size, after)
-        return Fetched(found.records, _fetch_units(len(found.records)), found.lsn, _next(found))
+        return Fetched(found.records, usage.of_fetch(len(found.records)), found.lsn, _next(found))
 
     async def list(
         self, index: str, namespace: str, prefix: str | None, limit: int | None, token: str | None
@@ -216,10 +213,6 @@ class Vectors:
         if condition is None:
             raise InvalidArgument(f"{what} with empty metadata filter is not allowed")
         return condition
-
-
-def _fetch_units(records: int) -> int:
-    return max(1, ceil(records / RECORDS_PER_READ_UNIT))
 
 
 def _next(page: Page, prefix: str | None = None) -> str | None:

@@ -17,7 +17,6 @@ import sqlite_vec
 
 from app.errors import DataLoss, FailedPrecondition, Internal, NotFound, PinyonError, Unavailable
 from app.storage import migrations
-from app.storage.filter_sql import has_words
 
 T = TypeVar("T")
 
@@ -36,7 +35,6 @@ def connect(path: Path, mmap_bytes: int, mode: Literal["read", "write"]) -> apsw
     connection.load_extension(sqlite_vec.loadable_path())
     connection.enable_load_extension(False)
     connection.set_busy_timeout(BUSY_MS)
-    connection.create_scalar_function("has_words", has_words, 3, deterministic=True)
     connection.execute(f"PRAGMA mmap_size = {mmap_bytes}")
     if mode == "write":
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")

@@ -1,6 +1,7 @@
 """The storage seam: what the services ask of a place that keeps records.
 
-Plain domain values in batches, each call addressed by index and namespace. No SQL, no row ids, no engine limits.
+Plain domain values in batches, each call addressed by index (its address, or its name) and namespace. No SQL, no row
+ids, no engine limits.
 A write that returned is on disk; it returns a sequence number (the LSN), and every later read sees it. All methods
 raise only errors of app.errors; each raises NotFound for an unknown index.
 """
@@ -48,11 +49,15 @@ class Engine(Protocol):
         """Replace the details, and how text is embedded, by what `change` makes of them; what it raises stops it."""
         ...
 
-    async def delete_index(self, index: str) -> None:
-        """Delete an index with everything in it; nothing of it is left on disk."""
+    async def delete_index(self, index: str, check: Callable[[Index], None] | None = None) -> None:
+        """Delete an index with everything in it; nothing of it is left on disk. What `check` raises stops it."""
         ...
 
-    async def indexes(self) -> list[Index]:
+    def index(self, index: str) -> Index:
+        """One index. Raises NotFound."""
+        ...
+
+    def indexes(self) -> list[Index]:
         """Every index, by name."""
         ...
 

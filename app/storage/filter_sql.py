@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import apsw
-import msgspec
 import numpy as np
 
-from app.filters import And, Compare, Condition, Exists, HasWords, In, Not, Or, matches
+from app.filters import And, Compare, Condition, Exists, In, Not, Or
 from app.storage.postings import Kind, posted
 
 _COMPARISONS = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
@@ -27,13 +26,6 @@ def compile_filter(condition: Condition, ns: int) -> SQL:
             found = lookups(condition, ns)
             text = " OR ".join(f"record IN ({query})" for query, _ in found) or "FALSE"
             return f"({text})", [parameter for _, parameters in found for parameter in parameters]
-        case HasWords(field, wanted):
-            # LIKE is quick and finds too many, the function finds the right ones among them.
-            plain = [word for word in wanted if word.isascii()]
-            likely = "".join(" AND metadata LIKE ?" for _ in plain)
-            query = f"SELECT record FROM records WHERE ns = ?{likely} AND has_words(metadata, ?, ?)"
-            parameters = [ns, *(f"%{word}%" for word in plain), field, " ".join(wanted)]
-            return f"record IN ({query})", parameters
         case Not(inner):
             text, parameters = compile_filter(inner, ns)
             return f"NOT {text}", parameters
@@ -41,12 +33,6 @@ def compile_filter(condition: Condition, ns: int) -> SQL:
             return _joined("AND", conditions, ns)
         case Or(conditions):
             return _joined("OR", conditions, ns)
-
-
-def has_words(*arguments: Any) -> bool:
-    """The SQL function has_words(metadata, field, words): whether the field of a JSON object has the words in it."""
-    metadata, field, wanted = arguments
-    return matches(HasWords(field, tuple(wanted.split(" "))), msgspec.json.decode(metadata))
 
 
 def lookups(condition: In | Compare | Exists, ns: int) -> list[SQL]:

@@ -8,18 +8,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.domain import IndexSpec, Match, Page, QueryAnswer, QueryPlan, Record, Selection, SparseVector
+from app.filters import HasWords, has_words
 from app.ranking import goodness, shortest
 from app.storage import sparse_index, tables, vector_scan
 from app.storage.selection import kept, prefix_range, where
 from app.storage.selection import namespace as namespace_number
 from app.storage.vector_cache import VectorCache
 
+ROWS_AT_ONCE = 512
+"""Records that match_terms reads at a time."""
+
 Vector = NDArray[np.float32]
 Scored = tuple[vector_scan.Records, NDArray[np.float32]]
 
 
 def query(
-    connection: apsw.Connection, spec: IndexSpec, namespace: str, plan: QueryPlan, cache: VectorCache
+    connection: apsw.Connection,
+    spec: IndexSpec,
+    namespace: str,
+    plan: QueryPlan,
+    cache: VectorCache,
+    address: str,
 ) -> QueryAnswer:
     """The records nearest to the plan's vector or record: filter first, then rank, ties by id."""
     lsn = tables.lsn(connection)
@@ -37,11 +46,11 @@ def query(
         vector = None if spec.sparse else vector_scan.vector_of(connection, row[0])
         sparse = sparse_index.from_blob(row[1])
     keep = None if plan.filter is None else kept(connection, plan.filter, ns)
-    source = vector_scan.Source(connection, ns, spec.dimension, count, version, cache)
+    source = vector_scan.Source(connection, ns, spec.dimension, count, version, cache, address)
     shared = None
     if sparse is not None:
         shared = sparse_index.dots(connection, ns, sparse, count if plan.by_rarity else None)
-    scored = _scored(source, spec, vector, shared, plan.top_k, keep)
+    scored = _scored(source, spec, vector, shared, plan, keep)
     return QueryAnswer(_matches(connection, spec, scored, plan), lsn, size)
 
 
@@ -50,7 +59,7 @@ def _scored(
     spec: IndexSpec,
     vector: Vector | None,
     shared: tuple[vector_scan.Records, NDArray[np.float64]] | None,
-    top_k: int,
+    plan: QueryPlan,
     keep: vector_scan.Records | None,
 ) -> Scored:
     """Row numbers and scores of the best, and of whatever ties with the last of them.
@@ -58,14 +67,44 @@ def _scored(
     shared: records that share terms with the query, and their sparse products.
     """
     if vector is not None:
-        return vector_scan.nearest(source, spec.metric, vector, top_k, keep, shared)
+        return vector_scan.nearest(source, spec.metric, vector, plan.top_k, keep, shared)
     if shared is None:
         return np.empty(0, np.int64), np.empty(0, np.float32)
     records, products = shared
     if keep is not None:
         allowed = np.isin(records, keep, assume_unique=True)
         records, products = records[allowed], products[allowed]
-    return vector_scan.best(records, products.astype(np.float32), top_k)
+    limit = np.finfo(np.float32).max
+    scores = np.clip(products, -limit, limit).astype(np.float32)
+    if plan.words is not None:
+        return _best_with_words(source.connection, records, scores, plan.top_k, plan.words)
+    return vector_scan.best(records, scores, plan.top_k)
+
+
+def _best_with_words(
+    connection: apsw.Connection, records: vector_scan.Records, scores: NDArray[np.float32], top_k: int, wanted: HasWords
+) -> Scored:
+    """As vector_scan.best(), of the records that have the words: read best first, and no further than is needed."""
+    order = np.argsort(-scores, kind="stable")
+    kept: list[int] = []
+    for start in range(0, len(order), ROWS_AT_ONCE):
+        places = order[start : start + ROWS_AT_ONCE]
+        if len(kept) >= top_k and scores[places[0]] < scores[kept[top_k - 1]]:
+            break
+        rows: Any = connection.execute(
+            "SELECT record, metadata FROM records WHERE record IN (SELECT value FROM carray(?))",
+            (apsw.carray(np.ascontiguousarray(records[places])),),
+        )
+        texts: dict[int, str] = dict(rows)
+        kept += [place for place in places.tolist() if _has_words(texts[int(records[place])], wanted)]
+    chosen = np.array(kept, dtype=np.int64)
+    return records[chosen], scores[chosen]
+
+
+def _has_words(metadata: str, wanted: HasWords) -> bool:
+    """The quick look at the JSON text spares most records the decoding."""
+    lower = metadata.lower()
+    return all(word in lower for word in wanted.words) and has_words(wanted, msgspec.json.decode(metadata))
 
 
 def _matches(connection: apsw.Connection, spec: IndexSpec, scored: Scored, plan: QueryPlan) -> list[Match]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import apsw
 import msgspec
@@ -40,7 +41,6 @@ class Opened(msgspec.Struct):
 
     database: Database
     index: Index
-    cache: VectorCache
 
     @property
     def spec(self) -> IndexSpec:
@@ -53,7 +53,7 @@ class SqliteEngine:
 
     def __init__(self, folder: DataDir, readers: int, mmap_bytes: int, cache_bytes: int) -> None:
         self._folder, self._readers, self._mmap_bytes = folder, readers, mmap_bytes
-        self._cache_bytes = cache_bytes
+        self._cache = VectorCache(cache_bytes)
         self._catalogue: Database
         self._opened: dict[str, Opened] = {}
         self._changing = asyncio.Lock()
@@ -108,7 +108,12 @@ class SqliteEngine:
         except BaseException:
             await database.close()
             raise
-        self._opened[name] = Opened(database, Index(spec, details, port), VectorCache(self._cache_bytes))
+        self._keep(database, spec, details, port)
+
+    def _keep(self, database: Database, spec: IndexSpec, details: IndexDetails, port: int | None) -> Index:
+        index = Index(spec, details, port, f"{spec.name}@{uuid4().hex}")
+        self._opened[spec.name] = Opened(database, index)
+        return index
 
     async def create_index(
         self, spec: IndexSpec, details: IndexDetails | None = None, ports: Sequence[int] | None = None
@@ -140,13 +145,12 @@ class SqliteEngine:
             self._folder.remove_index_files(name)
             await self._catalogue.write(partial(index_catalogue.forget, name=name))
             raise
-        self._opened[name] = Opened(database, Index(spec, details, port), VectorCache(self._cache_bytes))
-        return self._opened[name].index
+        return self._keep(database, spec, details, port)
 
     async def assign_port(self, index: str, free: Sequence[int], keep: Collection[int]) -> Index:
         opened = self._open(index)
         port = await self._catalogue.write(
-            lambda connection: index_catalogue.assign_port(connection, index, free, keep)
+            lambda connection: index_catalogue.assign_port(connection, opened.index.name, free, keep)
         )
         opened.index = msgspec.structs.replace(opened.index, port=port)
         return opened.index
@@ -161,16 +165,20 @@ class SqliteEngine:
         opened.index = changed
         return changed
 
-    async def delete_index(self, index: str) -> None:
-        await self._change(self._delete_index(index))
+    async def delete_index(self, index: str, check: Callable[[Index], None] | None = None) -> None:
+        await self._change(self._delete_index(index, check))
 
-    async def _delete_index(self, index: str) -> None:
+    async def _delete_index(self, index: str, check: Callable[[Index], None] | None) -> None:
         opened = self._open(index)
-        await self._catalogue.write(partial(index_catalogue.mark, name=index, state="deleting"))
-        del self._opened[index]
+        if check is not None:
+            check(opened.index)
+        name = opened.index.name
+        await self._catalogue.write(partial(index_catalogue.mark, name=name, state="deleting"))
+        del self._opened[name]
         await opened.database.close()
-        self._folder.remove_index_files(index)
-        await self._catalogue.write(partial(index_catalogue.forget, name=index))
+        self._cache.forget(opened.index.address)
+        self._folder.remove_index_files(name)
+        await self._catalogue.write(partial(index_catalogue.forget, name=name))
 
     async def _change(self, change: Coroutine[Any, Any, T]) -> T:
         """One change of the set of indexes at a time, finished even if whoever asked for it goes away."""
@@ -181,7 +189,10 @@ class SqliteEngine:
 
         return await asyncio.shield(asyncio.ensure_future(in_turn()))
 
-    async def indexes(self) -> list[Index]:
+    def index(self, index: str) -> Index:
+        return self._open(index).index
+
+    def indexes(self) -> list[Index]:
         return [self._opened[name].index for name in sorted(self._opened)]
 
     async def fingerprint(self, index: str) -> Fingerprint | None:
@@ -202,7 +213,9 @@ class SqliteEngine:
     async def query(self, index: str, namespace: str, plan: QueryPlan) -> QueryAnswer:
         opened = self._open(index)
         return await opened.database.read(
-            lambda connection: reading.query(connection, opened.spec, namespace, plan, opened.cache)
+            lambda connection: reading.query(
+                connection, opened.spec, namespace, plan, self._cache, opened.index.address
+            )
         )
 
     async def page(
@@ -274,7 +287,8 @@ class SqliteEngine:
         await self._catalogue.close()
 
     def _open(self, index: str) -> Opened:
-        try:
-            return self._opened[index]
-        except KeyError:
-            raise NotFound(f"Index {index} not found.") from None
+        name = index.partition("@")[0]
+        opened = self._opened.get(name)
+        if opened is None or index not in (name, opened.index.address):
+            raise NotFound(f"Index {name} not found.")
+        return opened

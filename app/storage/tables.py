@@ -47,8 +47,9 @@ def claim(connection: apsw.Connection, embedded_by: Fingerprint) -> None:
         connection.execute("UPDATE state SET fingerprint = ?", (to_json(embedded_by),))
     elif held != embedded_by:
         raise FailedPrecondition(
-            f"This index was embedded by '{held.weights}' ({held.version[:12]}) and cannot take vectors of "
-            f"'{embedded_by.weights}' ({embedded_by.version[:12]}) until it is re-embedded"
+            f"This index was embedded by '{held.weights}' ({held.version[:12]}) for '{held.model}' and cannot take "
+            f"vectors of '{embedded_by.weights}' ({embedded_by.version[:12]}) for '{embedded_by.model}' until it is "
+            "re-embedded"
         )
 
 

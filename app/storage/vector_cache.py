@@ -24,41 +24,52 @@ class Held(msgspec.Struct, frozen=True):
         return self.records.nbytes + self.vectors.nbytes
 
 
+Key = tuple[str, int]
+"""An index's address and the number of a namespace in it."""
+
+
 class VectorCache:
-    """The namespaces of one index that were searched last, up to a number of bytes. Safe for several threads."""
+    """The namespaces of all indexes that were searched last, up to a number of bytes. Safe for several threads."""
 
     def __init__(self, most_bytes: int) -> None:
         self.most_bytes = most_bytes
         self._lock = threading.Lock()
-        self._held: OrderedDict[int, Held] = OrderedDict()
-        self._asked: dict[int, int] = {}
+        self._held: OrderedDict[Key, Held] = OrderedDict()
+        self._asked: dict[Key, int] = {}
         self._bytes = 0
 
-    def get(self, ns: int, version: int) -> Held | None:
+    def get(self, key: Key, version: int) -> Held | None:
         """What is kept of this version, or None."""
         with self._lock:
-            held = self._held.get(ns)
+            held = self._held.get(key)
             if held is None or held.version != version:
                 return None
-            self._held.move_to_end(ns)
+            self._held.move_to_end(key)
             return held
 
-    def worth_keeping(self, ns: int, version: int, size: int) -> bool:
+    def worth_keeping(self, key: Key, version: int, size: int) -> bool:
         """Whether this version was asked for before, and its vectors (size: bytes) fit.
 
         Where a write comes between any two searches, keeping would only cost time.
         """
         with self._lock:
-            again = self._asked.get(ns) == version
-            self._asked[ns] = version
+            again = self._asked.get(key) == version
+            self._asked[key] = version
             return again and size <= self.most_bytes
 
-    def put(self, ns: int, held: Held) -> None:
+    def put(self, key: Key, held: Held) -> None:
         """Keep it, and drop what was searched longest ago."""
         with self._lock:
-            old = self._held.pop(ns, None)
+            old = self._held.pop(key, None)
             self._bytes += held.nbytes - (old.nbytes if old else 0)
-            self._held[ns] = held
+            self._held[key] = held
             while self._bytes > self.most_bytes:
                 _, dropped = self._held.popitem(last=False)
                 self._bytes -= dropped.nbytes
+
+    def forget(self, address: str) -> None:
+        """Drop everything of an index that is gone."""
+        with self._lock:
+            for key in [key for key in self._held if key[0] == address]:
+                self._bytes -= self._held.pop(key).nbytes
+            self._asked = {key: version for key, version in self._asked.items() if key[0] != address}

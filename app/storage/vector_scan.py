@@ -36,7 +36,7 @@ Additions = tuple[Records, NDArray[np.float64]]
 
 
 class Source(msgspec.Struct, frozen=True):
-    """Where the vectors of a namespace are, as one snapshot sees them. count: its records."""
+    """Where the vectors of a namespace are, as one snapshot sees them. count: its records. address: of the index."""
 
     connection: apsw.Connection
     ns: int
@@ -44,6 +44,12 @@ class Source(msgspec.Struct, frozen=True):
     count: int
     version: int
     cache: VectorCache
+    address: str
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What the cache knows the namespace by."""
+        return self.address, self.ns
 
 
 def nearest(
@@ -134,13 +140,13 @@ def _rows(source: Source, kept: Records | None, around: bool = False) -> Iterato
     around = around and kept is not None and 4 * len(kept) >= source.count
     if kept is not None and not len(kept):
         return
-    held = source.cache.get(source.ns, source.version)
+    held = source.cache.get(source.key, source.version)
     many = kept is None or len(kept) >= MANY * source.count
     if held is None and many:
         size = source.count * source.dimension * FLOAT_BYTES
-        if source.cache.worth_keeping(source.ns, source.version, size):
+        if source.cache.worth_keeping(source.key, source.version, size):
             held = _held(source)
-            source.cache.put(source.ns, held)
+            source.cache.put(source.key, held)
     allowed = None
     if kept is not None:
         allowed = np.zeros(kept[-1] + 1, dtype=bool)

@@ -128,3 +128,32 @@ def test_any_host_name_is_fine_with_a_key(caller: httpx.Client) -> None:
 def test_the_banner_says_that_keys_are_asked_for_and_never_which(guarded: RunningServer) -> None:
     assert "every request needs the header Api-Key" in guarded.text
     assert KEY not in guarded.text
+
+
+@pytest.mark.parametrize("verb", ["OPTIONS", "GET", "POST"])
+def test_a_call_is_no_browsers_question(guarded: RunningServer, folder: Path, verb: str) -> None:
+    """A preflight passes without a key; a call that looks like one must not."""
+    asked = {
+        "origin": "https://app.example",
+        "access-control-request-method": "POST",
+        "content-type": "application/grpc",
+        "te": "trailers",
+    }
+    command = [
+        "curl",
+        "-sS",
+        "--http2",
+        "--cacert",
+        folder / "certs" / "ca.pem",
+        "-X",
+        verb,
+        "-D",
+        "-",
+        "-o",
+        "/dev/null",
+    ]
+    told = [part for name, value in asked.items() for part in ("-H", f"{name}: {value}")]
+    url = f"{guarded.url}/VectorService/DescribeIndexStats"
+    body = ["--data-binary", "@-", url]
+    found = subprocess.run([*command, *told, *body], input=bytes(5), capture_output=True, check=True).stdout
+    assert b"grpc-status: 16" in found, found

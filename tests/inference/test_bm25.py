@@ -1,5 +1,8 @@
 """`pinyon-bm25`: sparse vectors of words, and of the pieces of rare ones."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -55,6 +58,30 @@ def test_rare_words_meet_their_parts_and_common_ones_stay_whole(embedder: Sparse
     )
     compound, word, other = (dot(query, passage) for passage in passages)
     assert word > compound > other == 0
+
+
+@pytest.mark.parametrize("word", ["🚀", "ሰላም", "b" * 120])
+def test_words_that_the_vocabulary_lacks_are_words(embedder: SparseEmbedder, word: str) -> None:
+    assert weights(embedder, word, "query") == {word: 1.0}
+    assert set(weights(embedder, f"launch {word} now")) == {"launch", word, "now"}
+    assert weights(embedder, "🐙", "query") != weights(embedder, "🚀", "query")
+
+
+def test_terms_that_share_an_index_are_added(embedder: SparseEmbedder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.inference.bm25_backend.term_index", lambda term: 7 if term in ("one", "two") else 8)
+    (vector,) = embedder.embed(["one two three"], "query", "END").vectors
+    assert (vector.indices.tolist(), vector.values.tolist()) == ([7, 8], [2.0, 1.0])
+
+
+def test_another_tokenizer_is_another_fingerprint(embedder: SparseEmbedder, tmp_path: Path) -> None:
+    original = Catalog(MODELS, stand_ins=True)
+    folder = shutil.copytree(original._weights("all-MiniLM-L6-v2").folder, tmp_path / "weights")
+    tokenizer = folder / "tokenizer.json"
+    tokenizer.write_text(tokenizer.read_text().replace('"lowercase":true', '"lowercase":false'))
+    changed = Catalog(MODELS, {"all-MiniLM-L6-v2": str(folder)}, stand_ins=True)
+    assert changed.fingerprint(HOSTED) != original.fingerprint(HOSTED)
+    with pytest.raises(FailedPrecondition, match="another version"):
+        changed.sparse_embedder(original.fingerprint(HOSTED))
 
 
 @pytest.mark.parametrize("text", ["the", "!!!", "☃", "\u200b", "東京", "to be or not to be", "x" * 3000])

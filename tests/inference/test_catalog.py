@@ -122,6 +122,9 @@ def test_start_keeps_the_end_of_a_text(catalog: Catalog) -> None:
     ends_the_same = ["apples " * 50 + "stars " * 400, "pears " * 50 + "stars " * 400]
     from_the_end = embedder.embed(ends_the_same, "passage", "START").vectors
     np.testing.assert_array_equal(from_the_end[0], from_the_end[1])
+    query = embedder.embed(ends_the_same, "query", "START")
+    assert query.truncated == [True, True]
+    assert not np.array_equal(query.vectors[0], from_the_end[0]), "the prefix is kept"
     from_the_beginning = embedder.embed(ends_the_same, "passage", "END").vectors
     assert not np.array_equal(from_the_beginning[0], from_the_beginning[1])
 

@@ -60,7 +60,7 @@ async def test_an_index_is_made_once(engine: Engine) -> None:
     await engine.create_index(SPEC)
     with pytest.raises(AlreadyExists):
         await engine.create_index(SPEC)
-    assert [index.spec for index in await engine.indexes()] == [SPEC]
+    assert [index.spec for index in engine.indexes()] == [SPEC]
 
 
 async def test_namespaces_do_not_see_each_other(engine: Engine) -> None:
@@ -143,7 +143,7 @@ async def test_everything_is_there_after_a_restart(open_engine: Open) -> None:
     before = await engine.query("docs", "a", QueryPlan(5, vector=X))
     await engine.close()
     engine = await open_engine()
-    assert [index.spec for index in await engine.indexes()] == [SPEC]
+    assert [index.spec for index in engine.indexes()] == [SPEC]
     assert await engine.fingerprint("docs") == PRINT
     assert await engine.query("docs", "a", QueryPlan(5, vector=X)) == before
     assert await engine.upsert("docs", "a", [record("y", X)], PRINT) == before.lsn + 1

@@ -100,35 +100,3 @@ async def test_the_largest_filters_run(tmp_path: Path) -> None:
     assert await kept(engine, {"s": {"$in": [str(n) for n in range(10_000)]}}) == everything
     assert await kept(engine, {"n": {"$nin": list(range(10_000))}}) == set()
     await engine.close()
-
-
-TEXTS = st.text(st.sampled_from("abAB ü%_'\"\\\n東-1"), max_size=12)
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(
-    held=st.lists(st.dictionaries(FIELDS, st.one_of(TEXTS, NUMBERS, st.lists(TEXTS, max_size=2)), max_size=3), min_size=1, max_size=8),
-    asked=st.lists(st.tuples(FIELDS, TEXTS), min_size=1, max_size=6),
-    more=LEAVES,
-)  # fmt: skip
-def test_sql_finds_the_words_that_matches_finds(
-    held: list[dict[str, Any]], asked: list[tuple[str, str]], more: dict[str, Any]
-) -> None:
-    async def compare() -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            engine = await SqliteEngine.open_folder(Path(folder), 1, 0)
-            await engine.create_index(IndexSpec("docs", 1, "dotproduct"))
-            rows = {f"r{n}": metadata for n, metadata in enumerate(held)}
-            one = np.ones(1, np.float32)
-            await engine.upsert("docs", "a", [Record(id, one, metadata) for id, metadata in rows.items()])
-            also = filters.parse(more)
-            assert also is not None
-            for field, text in asked:
-                words = filters.HasWords(field, tuple(filters.words(text)) or ("a",))
-                for condition in (words, filters.Not(words), filters.And((words, also))):
-                    plan = QueryPlan(100, vector=one, filter=condition)
-                    found = {match.id for match in (await engine.query("docs", "a", plan)).matches}
-                    assert found == {id for id, metadata in rows.items() if filters.matches(condition, metadata)}
-            await engine.close()
-
-    asyncio.run(compare())

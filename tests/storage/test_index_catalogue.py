@@ -1,11 +1,14 @@
 """Which indexes exist and where they answer, through restarts and crashes."""
 
+import asyncio
 from pathlib import Path
 
 import apsw
+import msgspec
+import numpy as np
 import pytest
 
-from app.domain import IndexDetails, IndexSpec, QueryPlan
+from app.domain import Index, IndexDetails, IndexSpec, QueryPlan, Record
 from app.errors import AlreadyExists, NotFound, PermissionDenied
 from app.storage.sqlite_engine import SqliteEngine
 
@@ -33,7 +36,44 @@ async def test_details_and_port_are_there_after_a_restart(tmp_path: Path) -> Non
     assert (made.details, made.port) == (details, 5081)
     await engine.close()
     engine = await opened(tmp_path)
-    assert await engine.indexes() == [made]
+    (found,) = engine.indexes()
+    assert (found.spec, found.details, found.port) == (made.spec, made.details, made.port)
+    await engine.close()
+
+
+async def test_what_began_with_an_index_does_not_go_on_with_its_successor(tmp_path: Path) -> None:
+    engine = await opened(tmp_path)
+    old = await engine.create_index(SPEC)
+    await engine.delete_index(old.address)
+    new = await engine.create_index(SPEC)
+    row = Record("a", np.ones(2, np.float32), {})
+    with pytest.raises(NotFound):
+        await engine.upsert(old.address, "n", [row])
+    with pytest.raises(NotFound):
+        await engine.delete_index(old.address)
+    assert await engine.upsert(new.address, "n", [row]) == await engine.upsert("docs", "n", [row]) - 1
+    await engine.close()
+
+
+async def test_changes_and_deletions_of_one_index_take_turns(tmp_path: Path) -> None:
+    engine = await opened(tmp_path)
+    for _ in range(10):
+        await engine.create_index(SPEC)
+
+        def protect(index: Index) -> Index:
+            return msgspec.structs.replace(index, details=IndexDetails(deletion_protection=True))
+
+        def check(index: Index) -> None:
+            if index.details.deletion_protection:
+                raise PermissionDenied("protected")
+
+        done = await asyncio.gather(
+            engine.configure_index("docs", protect), engine.delete_index("docs", check), return_exceptions=True
+        )
+        assert isinstance(done[1], PermissionDenied), "acknowledged as protected, and deleted all the same"
+        assert [index.details.deletion_protection for index in engine.indexes()] == [True]
+        twice = await asyncio.gather(engine.delete_index("docs"), engine.delete_index("docs"), return_exceptions=True)
+        assert [type(one) for one in twice] == [type(None), NotFound]
     await engine.close()
 
 
@@ -44,7 +84,7 @@ async def test_nothing_is_left_of_a_deleted_index(tmp_path: Path) -> None:
     assert left(tmp_path)
     await engine.delete_index("docs")
     assert left(tmp_path) == []
-    assert await engine.indexes() == []
+    assert engine.indexes() == []
     with pytest.raises(NotFound):
         await engine.query("docs", "a", QueryPlan(1))
     with pytest.raises(NotFound):
@@ -72,7 +112,7 @@ async def test_ports_are_given_out_lowest_first_and_again_last(tmp_path: Path) -
     assert [await port("e"), await port("f")] == [5082, 5081]
     with pytest.raises(PermissionDenied, match="No port is left for the index g"):
         await port("g")
-    assert [index.name for index in await engine.indexes()] == ["c", "e", "f"]
+    assert [index.name for index in engine.indexes()] == ["c", "e", "f"]
     assert left(tmp_path) == sorted(left(tmp_path)) and not any(name.startswith("g") for name in left(tmp_path))
     await engine.close()
 
@@ -103,7 +143,7 @@ async def test_a_crash_while_an_index_is_made_leaves_none(
     assert "docs.sqlite" in left(tmp_path)
     monkeypatch.undo()
     engine = await opened(tmp_path)
-    assert await engine.indexes() == []
+    assert engine.indexes() == []
     assert left(tmp_path) == []
     assert (await engine.create_index(SPEC, None, [5081])).port == 5081
     await engine.close()
@@ -121,7 +161,7 @@ async def test_a_crash_while_an_index_is_deleted_leaves_none(
     monkeypatch.undo()
     await engine.close()
     engine = await opened(tmp_path)
-    assert await engine.indexes() == []
+    assert engine.indexes() == []
     assert left(tmp_path) == []
     await engine.close()
 
@@ -145,11 +185,11 @@ async def test_a_file_brought_from_elsewhere_is_an_index(tmp_path: Path) -> None
     (tmp_path / "new" / "indexes").mkdir(parents=True)
     (tmp_path / "old" / "indexes" / "docs.sqlite").rename(tmp_path / "new" / "indexes" / "docs.sqlite")
     engine = await opened(tmp_path / "new")
-    (index,) = await engine.indexes()
+    (index,) = engine.indexes()
     assert (index.details.tags, await engine.counts("docs")) == ({"a": "b"}, {"n": 0})
     await engine.close()
     engine = await opened(tmp_path / "old")  # and where it was it is no more
-    assert await engine.indexes() == []
+    assert engine.indexes() == []
     await engine.close()
 
 
@@ -172,7 +212,7 @@ async def test_a_change_of_details_is_whole(tmp_path: Path) -> None:
 
     with pytest.raises(PermissionDenied):
         await engine.configure_index("docs", refuse)  # type: ignore[arg-type]
-    (index,) = await engine.indexes()
+    (index,) = engine.indexes()
     assert index.details == IndexDetails()
     await engine.close()
 

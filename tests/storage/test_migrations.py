@@ -126,7 +126,7 @@ async def test_a_file_whose_creation_never_finished_is_no_index(tmp_path: Path) 
     (tmp_path / "indexes").mkdir()
     await Database(tmp_path / "indexes" / "docs.sqlite", 1, 0).close()
     engine = await SqliteEngine.open_folder(tmp_path, 1, 0)
-    assert await engine.indexes() == []
+    assert engine.indexes() == []
     await engine.close()
 
 

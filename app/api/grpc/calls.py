@@ -55,6 +55,8 @@ class GrpcCalls:
 
     async def _answer(self, scope: Any, headers: dict[bytes, bytes], body: bytes) -> tuple[bytes, Any]:
         service, path = self._service(), scope["path"]
+        if scope["method"] != "POST":
+            raise Unimplemented(f"Calls are made with POST, not with {scope['method']}")
         found = service.methods.get(path.removeprefix(SERVICE)) if path.startswith(SERVICE) else None
         if found is None:
             raise Unimplemented(f"There is no method {path}; the service is VectorService")

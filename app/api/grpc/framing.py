@@ -32,7 +32,9 @@ def unframe(body: bytes, encoding: bytes, most_bytes: int) -> bytes:
     if compressed:
         message = _inflated(message, encoding, most_bytes)
     if len(message) > most_bytes:
-        raise TooLarge(f"The message has {len(message)} bytes; at most {most_bytes} are allowed")
+        raise TooLarge(
+            f"The message has {len(message)} bytes, which exceeds the maximum supported size of {most_bytes} bytes"
+        )
     return message
 
 
@@ -44,9 +46,14 @@ def _inflated(message: bytes, encoding: bytes, most_bytes: int) -> bytes:
         )
     inflator = zlib.decompressobj(bits)
     try:
-        return inflator.decompress(message, most_bytes + 1)
+        inflated = inflator.decompress(message, most_bytes + 1)
     except zlib.error as error:
         raise InvalidArgument(f"The message cannot be decompressed: {error}") from None
+    if len(inflated) > most_bytes:
+        raise TooLarge(f"The message has more than {most_bytes} bytes, which exceeds the maximum supported size")
+    if not inflator.eof or inflator.unused_data:
+        raise InvalidArgument("The compressed message is not whole")
+    return inflated
 
 
 def timeout_s(header: bytes | None) -> float | None:

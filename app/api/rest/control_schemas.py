@@ -157,6 +157,15 @@ class CreateIndexWithSchema(msgspec.Struct):
         return "dense", dimension, metric
 
 
+class ConfigureEmbed(msgspec.Struct, forbid_unknown_fields=True):
+    """What may be changed of how an index embeds."""
+
+    model: str | None = None
+    field_map: dict[str, str] | None = None
+    read_parameters: dict[str, Any] | None = None
+    write_parameters: dict[str, Any] | None = None
+
+
 class ConfigureSpec(msgspec.Struct, forbid_unknown_fields=True):
     """What may be configured of what provides for an index."""
 
@@ -175,7 +184,7 @@ class ConfigureIndexRequest(msgspec.Struct, forbid_unknown_fields=True):
 
     deletion_protection: OnOff | None = None
     tags: dict[str, str] | None = None
-    embed: dict[str, Any] | None = None
+    embed: ConfigureEmbed | None = None
     spec: ConfigureSpec | None = None
     read_capacity: dict[str, Any] | None = None
     deployment: dict[str, Any] | None = None
@@ -195,14 +204,19 @@ class ConfigureIndexRequest(msgspec.Struct, forbid_unknown_fields=True):
         if self.schema is not None:
             embed = _embed_of(self.schema.fields)
         protection = None if self.deletion_protection is None else self.deletion_protection == "enabled"
-        return Change(protection, self.tags, capacity, embed)
+        named = None if embed is None else {k: v for k, v in msgspec.structs.asdict(embed).items() if v is not None}
+        return Change(protection, self.tags, capacity, named)
 
 
-def _embed_of(fields: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _embed_of(fields: Mapping[str, Mapping[str, Any]]) -> ConfigureEmbed:
     if len(fields) != 1 or next(iter(fields.values())).get("type") != "semantic_text":
         raise InvalidArgument("A schema can only be changed in one field of the type semantic_text")
     name, field = next(iter(fields.items()))
-    return {**{key: value for key, value in field.items() if key != "type"}, "field_map": {"text": name}}
+    told = {**{key: value for key, value in field.items() if key != "type"}, "field_map": {"text": name}}
+    try:
+        return msgspec.convert(told, ConfigureEmbed)
+    except msgspec.ValidationError as error:
+        raise InvalidArgument(f"The field '{name}' is wrong: {error}") from None
 
 
 def described(index: Index, host: str, ready: bool, version: str) -> dict[str, Any]:
@@ -238,6 +252,8 @@ def _before(index: Index) -> dict[str, Any]:
         serverless["schema"] = details.schema
     vector_type = "sparse" if spec.sparse else "dense"
     found: dict[str, Any] = {"metric": spec.metric, "vector_type": vector_type, "spec": {"serverless": serverless}}
+    if details.created_at:
+        found["created_at"] = details.created_at
     if not spec.sparse:
         found["dimension"] = spec.dimension
     if spec.embed is not None:

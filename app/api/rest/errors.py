@@ -45,7 +45,16 @@ STATUS: dict[type[PinyonError], tuple[int, int]] = {
 }
 """HTTP status and rpcStatus code of each class; a subclass has its parent's."""
 
-CONTROL_PLANE = ("/indexes", "/collections", "/backups", "/restore-jobs", "/embed", "/rerank", "/models")
+CONTROL_PLANE = (
+    "/indexes",
+    "/collections",
+    "/backups",
+    "/backup-schedules",
+    "/restore-jobs",
+    "/embed",
+    "/rerank",
+    "/models",
+)
 """First path segments whose errors have the control plane's body."""
 
 

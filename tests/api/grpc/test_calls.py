@@ -1,9 +1,11 @@
 """VectorService over real sockets: what is gRPC's own. The questions themselves are asked in test_vectors.py."""
 
 import re
+import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -15,7 +17,7 @@ from google.protobuf.struct_pb2 import Struct
 
 from app.api.grpc import vector_service_pb2 as pb
 from tests.api.grpc_transport import channel, method
-from tests.running import RunningServer
+from tests.running import RunningServer, plain_config
 
 Servers = Callable[[str], RunningServer]
 
@@ -207,3 +209,28 @@ def test_http_1_cannot_carry_a_call(plain_servers: Servers) -> None:
     url = plain_servers("cosine").url + "/VectorService/Query"
     answer = httpx.post(url, content=b"\0\0\0\0\0", headers={"content-type": "application/grpc"})
     assert answer.status_code == 404
+
+
+def test_more_calls_at_once_than_a_connection_takes_wait_their_turn(plain_servers: Servers) -> None:
+    with channel(plain_servers("cosine").url) as opened:
+        calls = [stats(opened).future(pb.DescribeIndexStatsRequest()) for _ in range(1200)]
+        assert {call.result().dimension for call in calls} == {2}
+
+
+def test_a_path_that_is_no_text_is_reset_and_the_server_still_ends(tmp_path: Path) -> None:
+    server = RunningServer(plain_config(tmp_path, "dimension = 2"), tmp_path / "data")
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    http = h2.connection.H2Connection()
+    http.initiate_connection()
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        half = {":method": "POST", ":scheme": "http", ":authority": f"{host}:{port}", ":path": "/query"}
+        http.send_headers(1, list(half.items()))
+        http.send_headers(3, [*({**half, ":path": b"/\xe9"}).items()])
+        connection.sendall(http.data_to_send())
+        found: list[type] = []
+        while h2.events.StreamReset not in found:
+            found += [type(event) for event in http.receive_data(connection.recv(65_536))]
+        assert h2.events.ConnectionTerminated not in found
+        server.process.send_signal(signal.SIGTERM)
+    assert server.ended() == 0, server.text
+    assert "Traceback" not in server.text

@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import zlib
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -26,9 +27,16 @@ def test_any_bytes_are_a_message_or_refused(body: bytes, encoding: bytes) -> Non
         assert len(unframe(body, encoding, 20)) <= 20
 
 
+@pytest.mark.parametrize("cut", [lambda packed: packed[:-1], lambda packed: packed[:9], lambda packed: packed + b"x"])
+def test_half_a_compressed_message_is_no_message(cut: Callable[[bytes], bytes]) -> None:
+    packed = cut(gzip.compress(b"a message" * 100))
+    with pytest.raises(InvalidArgument, match="not whole|cannot be decompressed"):
+        unframe(b"\1" + len(packed).to_bytes(4) + packed, b"gzip", 10_000)
+
+
 def test_a_message_that_grows_is_stopped() -> None:
     packed = gzip.compress(bytes(50_000_000))
-    with pytest.raises(TooLarge, match="at most 1000 are allowed"):
+    with pytest.raises(TooLarge, match="more than 1000 bytes"):
         unframe(b"\1" + len(packed).to_bytes(4) + packed, b"gzip", 1000)
 
 

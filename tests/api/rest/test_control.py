@@ -1,13 +1,15 @@
 """The control plane: indexes made, described, changed and deleted, in the shapes of both families of versions."""
 
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
 
-from tests.running import RunningServer
+from tests.running import RunningServer, config
 
 OLD, NEW = "2025-10", "2026-07"
 PLACE = {"cloud": "aws", "region": "us-east-1"}
@@ -116,7 +118,7 @@ def test_an_index_for_a_model_takes_its_shape_from_it(
     new = control.get(f"/indexes/{name}", headers={"X-Pinecone-Api-Version": NEW}).json()
     field = new["schema"]["fields"]["chunk"]
     assert (field["type"], field["model"], field["dimension"]) == ("semantic_text", model, dimension)
-    with httpx.Client(base_url=made["host"]) as index:
+    with httpx.Client(base_url=made["host"], timeout=60) as index:
         assert index.post("/records/namespaces/n/upsert", json={"_id": "a", "chunk": "apples"}).status_code == 201
         found = index.post("/records/namespaces/n/search", json={"query": {"top_k": 1, "inputs": {"text": "apples"}}})
         assert [hit["_id"] for hit in found.json()["result"]["hits"]] == ["a"]
@@ -242,6 +244,8 @@ REFUSED: list[tuple[str, str, str, Any, int, str, str]] = [
     ("cloud", OLD, "/indexes", dense(spec={"serverless": {"cloud": "moon", "region": "x"}}), 404, "NOT_FOUND", "Resource cloud: moon region: x not found."),
     ("schema", OLD, "/indexes", dense(spec={"serverless": {**PLACE, "schema": {"genre": {}}}}), 422, "UNPROCESSABLE_ENTITY", "missing required field `fields`"),
     ("filterable", OLD, "/indexes", dense(spec={"serverless": {**PLACE, "schema": {"fields": {"g": {"filterable": False}}}}}), 400, "INVALID_ARGUMENT", "filterable: true"),
+    ("many fields", OLD, "/indexes", dense(spec={"serverless": {**PLACE, "schema": {"fields": {f"f{n}": {"filterable": True} for n in range(51)}}}}), 400, "INVALID_ARGUMENT", "at most 50 fields"),
+    ("field name", OLD, "/indexes", dense(spec={"serverless": {**PLACE, "schema": {"fields": {"_b": {"filterable": True}}}}}), 400, "INVALID_ARGUMENT", "does not begin with _ or $"),
     ("capacity", OLD, "/indexes", dense(spec={"serverless": {**PLACE, "read_capacity": {"mode": "Fast"}}}), 400, "INVALID_ARGUMENT", "OnDemand"),
     ("tag key", OLD, "/indexes", dense(tags={"a b": "c"}), 400, "INVALID_ARGUMENT", "Tag key 'a b'"),
     ("tag value", OLD, "/indexes", dense(tags={"a": "v" * 121}), 400, "INVALID_ARGUMENT", "at most 120"),
@@ -289,6 +293,20 @@ def test_a_wrong_request_is_refused_with_the_reason_and_makes_nothing(
         ({"embed": {"model": "pinecone-sparse-english-v0", "field_map": {"text": "t"}}}, 400, "sparse"),
         ({"read_capacity": {"mode": "Dedicated"}}, 400, "dedicated"),
         ({"tags": {"a": 1}}, 422, "Expected `str`"),
+        ({"embed": {"model": ["x"]}}, 422, "Expected `str | null`"),
+        ({"embed": {"model": "pinyon-hash-embed", "field_map": {"text": 5}}}, 422, "Expected `str`"),
+        ({"embed": {"model": "pinyon-hash-embed", "read_parameters": "x"}}, 422, "Expected `object | null`"),
+        ({"schema": {"fields": {"a": {"type": "semantic_text", "model": {"a": 1}}}}}, 400, "The field 'a' is wrong"),
+        (
+            {
+                "read_capacity": {
+                    "mode": "Dedicated",
+                    "dedicated": {"node_type": "b1", "scaling": "Manual", "manual": [1]},
+                }
+            },
+            400,
+            "must be an object",
+        ),
     ],
 )
 def test_a_wrong_change_is_refused_and_changes_nothing(
@@ -307,3 +325,38 @@ def test_unknown_indexes_and_collections_are_404(control: httpx.Client) -> None:
         refused(control.request(method, "/collections/nope"), 404, "NOT_FOUND")
     refused(control.patch("/indexes/nope", json={"tags": {}}), 404, "NOT_FOUND")
     assert control.get("/collections").json() == {"collections": []}
+
+
+def test_what_the_settings_describe_cannot_be_made_otherwise(tmp_path: Path) -> None:
+    server = RunningServer(config(tmp_path), tmp_path / "data")
+    with server.client() as client:
+        assert client.delete("/indexes/quickstart").status_code == 202
+        body = {"name": "quickstart", "dimension": 8, "spec": SPEC}
+        message = refused(client.post("/indexes", json=body), 400, "FAILED_PRECONDITION")
+        assert "differs from the settings" in message
+    server.stop()
+    server = RunningServer(config(tmp_path), tmp_path / "data")  # it starts, and has made it anew
+    with server.client() as client:
+        assert client.post("/describe_index_stats").json()["totalVectorCount"] == 0
+    server.stop()
+
+
+def test_changing_parameters_does_not_disturb_upserts(control: httpx.Client, name: str) -> None:
+    embed = {"model": "pinyon-hash-embed", "field_map": {"text": "t"}}
+    made = create(control, path="/indexes/create-for-model", name=name, **PLACE, embed=embed)
+    stop, statuses = threading.Event(), set[int]()
+
+    def write() -> None:
+        with httpx.Client(base_url=made["host"]) as index:
+            while not stop.is_set():
+                statuses.add(index.post("/records/namespaces/n/upsert", json={"_id": "a", "t": "x"}).status_code)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    for n in range(20):
+        truncate = "NONE" if n % 2 else "END"
+        change = {"embed": {"read_parameters": {"truncate": truncate}}}
+        assert control.patch(f"/indexes/{name}", json=change).status_code == 202
+    stop.set()
+    writer.join()
+    assert statuses == {201}

@@ -117,6 +117,7 @@ def test_the_status_line_has_a_reason(hash_server: RunningServer) -> None:
         ({"Host": "["}, 403),
         ({"Origin": "http://attacker.example"}, 403),
         ({"Origin": "null"}, 403),
+        ({"Origin": "http://["}, 403),
         ({"Host": "localhost:5080", "Origin": "http://localhost:5080"}, 200),
     ],
 )
