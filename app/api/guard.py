@@ -77,7 +77,7 @@ class Guard:
     def _is_preflight(self, scope: Any, headers: dict[bytes, str]) -> bool:
         """A browser's question before a request of a page; it never carries a key, and changes and tells nothing."""
         asks = scope["method"] == "OPTIONS" and b"access-control-request-method" in headers and not is_grpc(scope)
-        return asks and headers.get(b"origin") in self._origins
+        return asks and ("*" in self._origins or headers.get(b"origin") in self._origins)
 
     def _is_here(self, host: str) -> bool:
         try:

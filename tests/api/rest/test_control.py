@@ -9,7 +9,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.running import RunningServer, config
+from tests.running import RunningServer, config, free_ports
 
 OLD, NEW = "2025-10", "2026-07"
 PLACE = {"cloud": "aws", "region": "us-east-1"}
@@ -360,3 +360,37 @@ def test_changing_parameters_does_not_disturb_upserts(control: httpx.Client, nam
     stop.set()
     writer.join()
     assert statuses == {201}
+
+
+def test_a_model_of_other_vectors_cannot_be_added(control: httpx.Client, name: str) -> None:
+    create(control, name=name, vector_type="sparse", spec=SPEC)
+    change = {"embed": {"model": "pinyon-hash-embed", "field_map": {"text": "t"}}}
+    answer = control.patch(f"/indexes/{name}", json=change)
+    assert "has other vectors than this index" in refused(answer, 400, "INVALID_ARGUMENT")
+
+
+def test_the_record_that_is_too_long_is_named_in_a_large_batch(control: httpx.Client, name: str) -> None:
+    embed = {"model": "pinyon-hash-embed", "field_map": {"text": "t"}, "write_parameters": {"truncate": "NONE"}}
+    made = create(control, path="/indexes/create-for-model", name=name, **PLACE, embed=embed)
+    rows = [{"_id": f"r{n}", "t": "word " * (300 if n == 70 else 3)} for n in range(96)]
+    with httpx.Client(base_url=made["host"]) as index:
+        answer = index.post("/records/namespaces/n/upsert", json=rows)
+        assert answer.status_code == 400
+        assert "record 'r70' has 300 tokens" in answer.json()["message"]
+        assert index.post("/describe_index_stats").json()["totalVectorCount"] == 0
+
+
+def test_of_a_text_with_too_many_words_the_heaviest_are_kept(tmp_path: Path) -> None:
+    server = RunningServer(config(tmp_path), tmp_path / "data", "--index-ports", free_ports(1), "--sparse-terms", "2")
+    embed = {"model": "pinecone-sparse-english-v0", "field_map": {"text": "t"}}
+    with server.client() as control:
+        made = create(control, path="/indexes/create-for-model", name="words", **PLACE, embed=embed)
+    with httpx.Client(base_url=made["host"], timeout=60) as index:
+        text = "apple apple apple pear pear plum"
+        assert index.post("/records/namespaces/n/upsert", json={"_id": "a", "t": text}).status_code == 201
+        found = {}
+        for word in ("apple", "pear", "plum"):
+            answer = index.post("/records/namespaces/n/search", json={"query": {"top_k": 1, "inputs": {"text": word}}})
+            found[word] = len(answer.json()["result"]["hits"])
+    assert found == {"apple": 1, "pear": 1, "plum": 0}
+    server.stop()
