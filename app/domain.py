@@ -10,6 +10,8 @@ from app.filters import Condition, HasWords
 
 Metric = Literal["cosine", "dotproduct", "euclidean"]
 InputType = Literal["query", "passage"]
+Retrieval = Literal["dense", "lexical", "hybrid"]
+"""By meaning, by words, or by both."""
 Truncate = Literal["END", "NONE", "START"]
 """How a text over the limit is treated: END and START say which end is cut off, NONE refuses it."""
 Metadata = dict[str, Any]
@@ -42,6 +44,7 @@ class Fingerprint(msgspec.Struct, frozen=True):
 class EmbedSpec(msgspec.Struct, frozen=True):
     """Integrated embedding of an index: which model, which field, and how queries (read) and texts (write) go to it.
 
+    retrieval: how texts are searched unless a query says otherwise. language: whose words are stemmed.
     *_max_tokens: of a text, for models that let the caller choose; None: the model's default.
     """
 
@@ -53,6 +56,8 @@ class EmbedSpec(msgspec.Struct, frozen=True):
     write_input_type: InputType = "passage"
     read_max_tokens: int | None = None
     write_max_tokens: int | None = None
+    retrieval: Retrieval = "dense"
+    language: str = "english"
 
 
 class IndexSpec(msgspec.Struct, frozen=True):
@@ -126,10 +131,20 @@ class Record(msgspec.Struct, frozen=True):
     sparse: SparseVector | None = None
 
 
+class Parts(msgspec.Struct, frozen=True):
+    """What a score of lexical or hybrid retrieval is made of: score and rank on each side, None where it has none."""
+
+    dense: float | None
+    dense_rank: int | None
+    lexical: float | None
+    lexical_rank: int | None
+
+
 class Match(msgspec.Struct, frozen=True):
     """One hit. score: in the index's metric (cosine and dotproduct: higher is better, euclidean: lower).
 
-    vector and sparse are there if the plan asked for values.
+    Of lexical retrieval it is BM25, of hybrid retrieval ranking.fused(); parts says what it is made of. vector and
+    sparse are there if the plan asked for values.
     """
 
     id: str
@@ -137,6 +152,7 @@ class Match(msgspec.Struct, frozen=True):
     metadata: Metadata
     vector: NDArray[np.float32] | None = None
     sparse: SparseVector | None = None
+    parts: Parts | None = None
 
 
 class QueryPlan(msgspec.Struct, frozen=True):
@@ -145,7 +161,8 @@ class QueryPlan(msgspec.Struct, frozen=True):
     Either id is given, or vector (float32 [dimension]) or sparse or both, whose scores add up. The filter is applied
     before ranking. In a sparse index only records that share a term with the query match. by_rarity: multiply the
     weight of each sparse term of the query by ranking.idf() of it in the namespace. words: for sparse indexes only,
-    words that a match must have.
+    words that a match must have. text: search by its words, beside the vector (hybrid) or without one (lexical); for
+    dense indexes that embed.
     """
 
     top_k: int
@@ -156,6 +173,7 @@ class QueryPlan(msgspec.Struct, frozen=True):
     include_values: bool = False
     by_rarity: bool = False
     words: HasWords | None = None
+    text: str | None = None
 
 
 class QueryAnswer(msgspec.Struct, frozen=True):

@@ -202,10 +202,11 @@ class IndexSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(min_length=1, description="The field of a record that is embedded."),
     ] = msgspec.field(default_factory=lambda: {"text": "text"})
     read_parameters: Annotated[
-        dict[Literal["truncate"], Literal["END", "NONE", "START"]], Meta(description="How a long query is treated.")
+        dict[str, Any],
+        Meta(description="How queries are treated: truncate (END, NONE), retrieval (dense, lexical, hybrid)."),
     ] = msgspec.field(default_factory=lambda: {"truncate": "END"})
     write_parameters: Annotated[
-        dict[Literal["truncate"], Literal["END", "NONE", "START"]], Meta(description="How a long text is treated.")
+        dict[str, Any], Meta(description="How texts are treated: truncate (END, NONE), language of their words.")
     ] = msgspec.field(default_factory=lambda: {"truncate": "END"})
 
 

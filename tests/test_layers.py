@@ -18,7 +18,7 @@ LAYERS = [
     ["app.services"],
     ["app.storage", "app.inference"],
     ["app.settings", "app.keys"],
-    ["app.ranking"],
+    ["app.ranking", "app.terms"],
     ["app.domain"],
     ["app.filters"],
     ["app.errors"],

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.beir_http import measure, ndcg_at_10
+from benchmarks.beir_http import measure, ndcg_at_10, verdict
 from tests.running import RunningServer
 
 
@@ -25,3 +25,11 @@ def test_cranfield_is_searched_and_reranked_as_well_as_measured_before(
         found = measure(client, shared_data("retrieval/cranfield"), "bge-reranker-v2-m3", 50)
     assert found["dense"]["nDCG@10"] >= 0.495
     assert found["bge-reranker-v2-m3, depth 50"]["nDCG@10"] >= 0.535
+    assert found["hybrid"]["nDCG@10"] >= 0.56
+    assert found["hybrid"]["against dense"].startswith("better")
+
+
+def test_the_verdict_is_that_of_the_interval() -> None:
+    assert verdict([0.6, 0.7, 0.5] * 10, [0.5, 0.6, 0.4] * 10).startswith("better: +0.1000")
+    assert verdict([0.4] * 30, [0.5] * 30).startswith("worse")
+    assert verdict([0.5, 0.7] * 15, [0.7, 0.5] * 15).startswith("no difference")

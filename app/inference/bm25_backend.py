@@ -19,54 +19,14 @@ from tokenizers import Encoding, Tokenizer
 from app.domain import Fingerprint, InputType, SparseVector, Truncate
 from app.errors import TextTooLong
 from app.inference.backend import SparseEmbeddings
+from app.ranking import K1, B
+from app.terms import STOP_WORDS
 
-K1, B = 1.2, 0.75
 AVERAGE_WORDS = 100
 PIECE = 0.5
 """What a piece of a word counts, compared with the word."""
 SHORTEST_PIECE = 3
 UNKNOWN = "[UNK]"
-STOP_WORDS = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "are",
-        "as",
-        "at",
-        "be",
-        "but",
-        "by",
-        "for",
-        "if",
-        "in",
-        "into",
-        "is",
-        "it",
-        "no",
-        "not",
-        "of",
-        "on",
-        "or",
-        "s",
-        "such",
-        "t",
-        "that",
-        "the",
-        "their",
-        "then",
-        "there",
-        "these",
-        "they",
-        "this",
-        "to",
-        "was",
-        "will",
-        "with",
-    ]
-)
-"""Those of Lucene's English analyser, and what the tokenizer leaves of 's and 't."""
-
 Weights = dict[str, float]
 """How often each term occurs; pieces count in part."""
 

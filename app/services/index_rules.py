@@ -5,15 +5,18 @@ and what is allowed, and NotFound for unknown models.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
-from app.domain import EmbedSpec, IndexSpec, Metric
+import msgspec
+
+from app.domain import EmbedSpec, IndexSpec, Metric, Retrieval
 from app.errors import InvalidArgument, NotFound
 from app.inference.catalog import Catalog
 from app.inference.manifest import ModelEntry
 from app.services import model_parameters
 from app.settings import INDEX_NAME, MAX_DIMENSION, TEXT_FIELD, IndexSettings
+from app.terms import LANGUAGES
 
 MAX_TAGS = 20
 MAX_SCHEMA_FIELDS = 50
@@ -129,6 +132,12 @@ def integrated(
 ) -> IndexSpec:
     """An index whose text is embedded by a model; what is not said comes from the model."""
     entry = catalog.embedding_entry(model)
+    read, retrieval = _own(read, "retrieval", get_args(Retrieval), "dense")
+    write, language = _own(write, "language", LANGUAGES, "english")
+    if entry.kind == "sparse" and (retrieval, language) != ("dense", "english"):
+        raise InvalidArgument(
+            "Sparse indexes are searched by their own terms; retrieval and language are for dense ones"
+        )
     read, write = _parameters(model, entry, read), _parameters(model, entry, write)
     chosen = _metric(metric or entry.metrics[0])
     if chosen not in entry.metrics:
@@ -143,7 +152,20 @@ def integrated(
     length = next(iter(wanted), int(entry.dimension or 0))
     if entry.kind == "embed":
         catalog.check_dimension(model, length)
-    return IndexSpec(name(index), length, chosen, embed_spec(model, field_map, read, write))
+    embed = embed_spec(model, field_map, read, write)
+    own: Any = {"retrieval": retrieval, "language": language}
+    return IndexSpec(name(index), length, chosen, msgspec.structs.replace(embed, **own))
+
+
+def _own(given: Mapping[str, Any] | None, key: str, allowed: Sequence[str], default: str) -> tuple[dict[str, Any], str]:
+    """The parameters without one that is Pinyon's own, and that one's value."""
+    others = dict(given or {})
+    value = others.pop(key, None)
+    if value is None:
+        return others, default
+    if value not in allowed:
+        raise InvalidArgument(f"The parameter '{key}' must be one of {', '.join(allowed)}, got {value!r}")
+    return others, value
 
 
 def embed_spec(
@@ -204,6 +226,9 @@ def parameters(embed: EmbedSpec, side: str) -> dict[str, Any]:
         "truncate": getattr(embed, f"{side}_truncate"),
         "max_tokens_per_sequence": getattr(embed, f"{side}_max_tokens"),
     }
+    own = ("retrieval", embed.retrieval, "dense") if side == "read" else ("language", embed.language, "english")
+    if own[1] != own[2]:
+        values[own[0]] = own[1]
     return {key: value for key, value in values.items() if value is not None}
 
 
@@ -218,8 +243,8 @@ def from_settings(settings: IndexSettings, catalog: Catalog) -> IndexSpec:
         {"text": settings.field_map["text"]},
         settings.dimension or None,
         settings.metric or None,
-        {str(key): value for key, value in settings.read_parameters.items()},
-        {str(key): value for key, value in settings.write_parameters.items()},
+        settings.read_parameters,
+        settings.write_parameters,
     )
 
 

@@ -9,7 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app import filters
-from app.domain import IndexSpec, InputType, Match, Metadata, QueryPlan, Record, SparseVector, Truncate, Usage
+from app.domain import (
+    IndexSpec,
+    InputType,
+    Match,
+    Metadata,
+    QueryPlan,
+    Record,
+    Retrieval,
+    SparseVector,
+    Truncate,
+    Usage,
+)
 from app.errors import InvalidArgument, TextTooLong
 from app.ranking import shortest
 from app.services import usage, validation
@@ -63,7 +74,8 @@ class Rerank(msgspec.Struct, frozen=True):
 class Search(msgspec.Struct, frozen=True):
     """What to search for: by text, vector or id. sparse: indices and values. fields None: every field.
 
-    match_terms: words that a record's text must have, all of them; for sparse indexes that embed.
+    match_terms: words that a record's text must have, all of them; for sparse indexes that embed. retrieval: by
+    meaning, by words or by both, for a text; None: as the index does. explain: say in `fields` what a score is made of.
     """
 
     top_k: int
@@ -73,6 +85,8 @@ class Search(msgspec.Struct, frozen=True):
     id: str | None = None
     filter: dict[str, Any] | None = None
     match_terms: list[str] | None = None
+    retrieval: Retrieval | None = None
+    explain: bool = False
     fields: list[str] | None = None
     rerank: Rerank | None = None
 
@@ -167,7 +181,7 @@ class Records:
 
         models: list[str] = []
         tokens, truncated, vector = None, 0, None
-        sparse, by_rarity = None, False
+        sparse, by_rarity, by_words = None, False, None
         if search.sparse is not None:
             sparse = validation.sparse_vector(*search.sparse, spec, self._limits.sparse_terms)
         if search.vector is not None:
@@ -175,21 +189,34 @@ class Records:
         elif search.sparse is not None:
             validation.needs_dense(spec)
         elif search.text is not None:
-            embedder = await self._indexes.embedder(index)
-            models.append(embedder.label)
-            assert spec.embed is not None
-            how = Reading(spec.embed.read_input_type, spec.embed.read_truncate, spec.embed.read_max_tokens)
-            read = await self._vectors(spec, embedder, [search.text], how)
-            vector, sparse = read.pairs[0]
-            tokens, truncated, by_rarity = read.tokens, read.truncated, spec.sparse
-        plan = QueryPlan(search.top_k, vector, sparse, search.id, condition, by_rarity=by_rarity, words=words)
+            retrieval = _retrieval(spec, search)
+            if retrieval != "lexical":
+                embedder = await self._indexes.embedder(index)
+                models.append(embedder.label)
+                assert spec.embed is not None
+                how = Reading(spec.embed.read_input_type, spec.embed.read_truncate, spec.embed.read_max_tokens)
+                read = await self._vectors(spec, embedder, [search.text], how)
+                vector, sparse = read.pairs[0]
+                tokens, truncated, by_rarity = read.tokens, read.truncated, spec.sparse
+            if retrieval != "dense":
+                by_words = search.text
+        plan = QueryPlan(
+            search.top_k, vector, sparse, search.id, condition, by_rarity=by_rarity, words=words, text=by_words
+        )
         answer = await self._engine.query(index, name, plan)
         hits, rerank_units = answer.matches, None
         if search.rerank is not None and reranking is not None:
             hits, rerank_units = await self._reranked(index, search, *reranking, hits)
             models.append(reranking[0].answer.label)
         cost = Usage(usage.of_search(answer.namespace_bytes), tokens, rerank_units)
-        shown = [msgspec.structs.replace(hit, metadata=_chosen(hit.metadata, search.fields)) for hit in hits]
+        fields = [_chosen(hit.metadata, search.fields) for hit in hits]
+        if search.explain:
+            before = {hit.id: (rank, hit) for rank, hit in enumerate(answer.matches, 1)}
+            fields = [
+                {**held, "_explain": _explained(*before[hit.id], hit if search.rerank else None)}
+                for held, hit in zip(fields, hits, strict=True)
+            ]
+        shown = [msgspec.structs.replace(hit, metadata=held) for hit, held in zip(hits, fields, strict=True)]
         return Found(shown, cost, answer.lsn, models, truncated)
 
     def _check(self, search: Search) -> None:
@@ -260,6 +287,25 @@ class Records:
         scored = [msgspec.structs.replace(hit, score=shortest(score)) for hit, score in zip(hits, scores, strict=True)]
         scored.sort(key=lambda hit: (-hit.score, hit.id))
         return scored[: search.rerank.top_n], ceil(len(hits) / DOCUMENTS_PER_UNIT)
+
+
+def _retrieval(spec: IndexSpec, search: Search) -> Retrieval:
+    """How a text is searched. Raises InvalidArgument where the index has no choice."""
+    if spec.embed is None:
+        raise InvalidArgument("Integrated inference is not configured for this index")
+    if spec.sparse and search.retrieval not in (None, "dense"):
+        raise InvalidArgument("'retrieval' is for dense indexes; this one is searched by the terms of its model")
+    return search.retrieval or spec.embed.retrieval
+
+
+def _explained(rank: int, found: Match, reranked: Match | None) -> dict[str, Any]:
+    """What a hit's score is made of: the score and rank it was found with, those of each side, and the rerank score."""
+    told: dict[str, Any] = {"score": found.score, "rank": rank}
+    if found.parts is not None:
+        told |= msgspec.structs.asdict(found.parts)
+    if reranked is not None:
+        told["rerank"] = reranked.score
+    return {key: value for key, value in told.items() if value is not None}
 
 
 def _words(spec: IndexSpec, terms: Sequence[str]) -> filters.HasWords:

@@ -8,9 +8,11 @@ A step is never edited once released. PRAGMA user_version holds the number of th
 from collections.abc import Callable, Sequence
 
 import apsw
+import msgspec
 
-from app.domain import Metric
+from app.domain import IndexSpec, Metric
 from app.errors import FailedPrecondition
+from app.storage import lexical
 
 APPLICATION_ID = int.from_bytes(b"Piny")
 """Marks a SQLite file as ours, in its header."""
@@ -93,9 +95,16 @@ def _fourth(connection: apsw.Connection) -> None:
     connection.execute("ALTER TABLE state ADD COLUMN details TEXT")
 
 
+def _fifth(connection: apsw.Connection) -> None:
+    lexical.create(connection)
+    spec = connection.execute("SELECT spec FROM state").get
+    if spec is not None:  # a file of an earlier version: its texts are taken in now
+        lexical.rebuild(connection, msgspec.json.decode(spec, type=IndexSpec))
+
+
 Steps = Sequence[Callable[[apsw.Connection], None]]
 
-STEPS: Steps = [_first, _second, _third, _fourth]
+STEPS: Steps = [_first, _second, _third, _fourth, _fifth]
 
 
 def create_vectors(connection: apsw.Connection, dimension: int, metric: Metric) -> None:

@@ -7,14 +7,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from app.domain import IndexSpec, Match, Page, QueryAnswer, QueryPlan, Record, Selection, SparseVector
+from app.domain import IndexSpec, Match, Page, Parts, QueryAnswer, QueryPlan, Record, Selection, SparseVector
 from app.filters import HasWords, has_words
-from app.ranking import goodness, shortest
-from app.storage import sparse_index, tables, vector_scan
+from app.ranking import fused, goodness, shortest
+from app.storage import lexical, sparse_index, tables, vector_scan
 from app.storage.selection import kept, prefix_range, where
 from app.storage.selection import namespace as namespace_number
 from app.storage.vector_cache import VectorCache
 
+CANDIDATES = 100
+"""Records that each side of hybrid retrieval brings, at least."""
 ROWS_AT_ONCE = 512
 """Records that match_terms reads at a time."""
 
@@ -46,6 +48,10 @@ def query(
         vector = None if spec.sparse else vector_scan.vector_of(connection, row[0])
         sparse = sparse_index.from_blob(row[1])
     keep = None if plan.filter is None else kept(connection, plan.filter, ns)
+    if plan.text is not None:
+        by_words = lexical.search(connection, spec, ns, plan.text, keep)
+        source = vector_scan.Source(connection, ns, spec.dimension, count, version, cache, address)
+        return QueryAnswer(_by_text(source, spec, vector, by_words, plan, keep), lsn, size)
     source = vector_scan.Source(connection, ns, spec.dimension, count, version, cache, address)
     shared = None
     if sparse is not None:
@@ -81,6 +87,60 @@ def _scored(
     return vector_scan.best(records, scores, plan.top_k)
 
 
+def _by_text(
+    source: vector_scan.Source,
+    spec: IndexSpec,
+    vector: Vector | None,
+    by_words: lexical.Scored,
+    plan: QueryPlan,
+    keep: vector_scan.Records | None,
+) -> list[Match]:
+    """Hits of lexical retrieval, or with a vector of hybrid retrieval: the best of each side, scored by both."""
+    many = max(plan.top_k, CANDIDATES)
+    found = by_words.records, by_words.scores.astype(np.float32)
+    words = vector_scan.best(*found, many)[0]
+    if vector is None:
+        scores = dict(zip(found[0].tolist(), found[1].tolist(), strict=True))
+        scored = words, np.array([scores[row] for row in words.tolist()], np.float32)
+        return _matches(source.connection, spec, scored, plan, higher=True)
+    near = vector_scan.nearest(source, "cosine", vector, many, keep)[0]
+    either = np.union1d(words, near)
+    if not len(either):
+        return []
+    records, cosines = vector_scan.nearest(source, "cosine", vector, len(either), either)
+    place = np.searchsorted(by_words.records, records)
+    there = place < len(by_words.records)
+    there[there] = by_words.records[place[there]] == records[there]
+    shares = np.zeros(len(records))
+    shares[there] = by_words.scores[place[there]]
+    scored = records, fused(cosines, shares, by_words.most).astype(np.float32)
+    parts = _parts(records, cosines, shares)
+    return [
+        msgspec.structs.replace(match, parts=parts[row])
+        for row, match in _numbered(source.connection, spec, scored, plan, higher=True)
+    ]
+
+
+def _parts(
+    records: vector_scan.Records, cosines: NDArray[np.float32], lexical_scores: NDArray[np.float64]
+) -> dict[int, Parts]:
+    """Score and rank of each candidate on each side."""
+    dense_ranks, lexical_ranks = (np.empty(len(records), np.int64) for _ in range(2))
+    dense_ranks[np.argsort(-cosines, kind="stable")] = np.arange(1, len(records) + 1)
+    lexical_ranks[np.argsort(-lexical_scores, kind="stable")] = np.arange(1, len(records) + 1)
+    return {
+        int(row): Parts(
+            shortest(cosine),
+            int(dense),
+            shortest(np.float32(words)) if words else None,
+            int(lexical) if words else None,
+        )
+        for row, cosine, dense, words, lexical in zip(
+            records, cosines, dense_ranks, lexical_scores, lexical_ranks, strict=True
+        )
+    }
+
+
 def _best_with_words(
     connection: apsw.Connection, records: vector_scan.Records, scores: NDArray[np.float32], top_k: int, wanted: HasWords
 ) -> Scored:
@@ -107,12 +167,24 @@ def _has_words(metadata: str, wanted: HasWords) -> bool:
     return all(word in lower for word in wanted.words) and has_words(wanted, msgspec.json.decode(metadata))
 
 
-def _matches(connection: apsw.Connection, spec: IndexSpec, scored: Scored, plan: QueryPlan) -> list[Match]:
-    """Hits with ids and fields, best first and ties by id, cut to top_k."""
+def _matches(
+    connection: apsw.Connection, spec: IndexSpec, scored: Scored, plan: QueryPlan, higher: bool = False
+) -> list[Match]:
+    """Hits with ids and fields, best first and ties by id, cut to top_k.
+
+    higher: whether higher scores are better whatever the index's metric is.
+    """
+    return [match for _, match in _numbered(connection, spec, scored, plan, higher)]
+
+
+def _numbered(
+    connection: apsw.Connection, spec: IndexSpec, scored: Scored, plan: QueryPlan, higher: bool
+) -> list[tuple[int, Match]]:
+    """As _matches(), each with its row number."""
     records, scores = scored
     if not len(records):
         return []
-    good = goodness(spec.metric, scores).tolist()
+    good = (scores if higher else goodness(spec.metric, scores)).tolist()
     place = {record: place for place, record in enumerate(records.tolist())}
     ids = connection.execute(
         "SELECT record, id FROM records WHERE record IN (SELECT value FROM carray(?))", (apsw.carray(records),)
@@ -129,7 +201,8 @@ def _matches(connection: apsw.Connection, spec: IndexSpec, scored: Scored, plan:
     for row, id in order:
         metadata, blob = rows[row]
         vector, sparse = _values(connection, spec, row, blob) if plan.include_values else (None, None)
-        matches.append(Match(id, shortest(scores[place[row]]), msgspec.json.decode(metadata), vector, sparse))
+        match = Match(id, shortest(scores[place[row]]), msgspec.json.decode(metadata), vector, sparse)
+        matches.append((row, match))
     return matches
 
 

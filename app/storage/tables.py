@@ -5,7 +5,7 @@ import msgspec
 
 from app.domain import Fingerprint, IndexDetails, IndexSpec
 from app.errors import FailedPrecondition
-from app.storage import migrations
+from app.storage import lexical, migrations
 
 NO_DETAILS = IndexDetails()
 
@@ -30,8 +30,16 @@ def index_details(connection: apsw.Connection) -> IndexDetails:
 
 
 def configure(connection: apsw.Connection, spec: IndexSpec, details: IndexDetails) -> None:
-    """Change what may change of an index: its details, and how text is embedded."""
+    """Change what may change of an index: its details, and how text is embedded and found."""
+    before = index_spec(connection)
     connection.execute("UPDATE state SET spec = ?, details = ?", (to_json(spec), to_json(details)))
+    if before is None or _found_by(before) != _found_by(spec):
+        lexical.rebuild(connection, spec)
+
+
+def _found_by(spec: IndexSpec) -> tuple[str, str] | None:
+    """Field and language of lexical retrieval."""
+    return None if spec.embed is None else (spec.embed.text_field, spec.embed.language)
 
 
 def fingerprint(connection: apsw.Connection) -> Fingerprint | None:

@@ -11,7 +11,7 @@ import msgspec
 
 from app.domain import Change, IndexSpec, Metadata, Record, Selection, SparseVector
 from app.errors import InvalidArgument, NotFound
-from app.storage import sparse_index, tables
+from app.storage import lexical, sparse_index, tables
 from app.storage.postings import postings
 from app.storage.selection import namespace as namespace_number
 from app.storage.selection import where
@@ -139,6 +139,7 @@ def _delete_all(connection: apsw.Connection, spec: IndexSpec, ns: int) -> None:
         connection.execute(f"DELETE FROM vectors_rowids WHERE chunk_id IN {chunks}", (ns,))
         connection.execute(f"DELETE FROM vectors_vector_chunks00 WHERE rowid IN {chunks}", (ns,))
         connection.execute("DELETE FROM vectors_chunks WHERE partition00 = ?", (ns,))
+    lexical.remove_all(connection, ns)
     for table in ("postings", "sparse_postings", "records"):
         connection.execute(f"DELETE FROM {table} WHERE ns = ?", (ns,))
 
@@ -188,6 +189,7 @@ def _remember(connection: apsw.Connection, spec: IndexSpec, ns: int, rows: Itera
         sorted((ns, number[field], int(kind), value, row) for field, kind, value, row in triples),
     )
     sparse_index.add(connection, ns, _sparse(rows))
+    lexical.add(connection, spec, ns, [(row, held) for row, _, held, _ in rows])
     _count(connection, spec, ns, rows, 1)
 
 
@@ -201,6 +203,7 @@ def _forget(connection: apsw.Connection, spec: IndexSpec, ns: int, rows: Iterabl
         [(ns, number[field], int(kind), value, row) for field, kind, value, row in triples],
     )
     sparse_index.remove(connection, ns, _sparse(rows))
+    lexical.remove(connection, spec, ns, [(row, held) for row, _, held, _ in rows])
     _count(connection, spec, ns, rows, -1)
 
 

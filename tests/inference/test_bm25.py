@@ -9,8 +9,9 @@ import pytest
 from app.domain import InputType, SparseVector
 from app.errors import FailedPrecondition, TextTooLong
 from app.inference.backend import SparseEmbedder
-from app.inference.bm25_backend import AVERAGE_WORDS, K1, B, term_index
+from app.inference.bm25_backend import AVERAGE_WORDS, term_index
 from app.inference.catalog import Catalog
+from app.ranking import K1, B
 from tests.running import MODELS
 
 HOSTED = "pinecone-sparse-english-v0"

@@ -4,8 +4,16 @@ from pathlib import Path
 
 import msgspec
 
+from app.domain import IndexSpec
+from app.storage import tables
 from app.storage.database import connect
+from app.storage.lexical import text_of
 from app.storage.postings import postings
+from app.terms import terms
+
+
+def _text(spec: IndexSpec | None, fields: str) -> str | None:
+    return None if spec is None else text_of(spec, msgspec.json.decode(fields))
 
 
 def problems(file: Path) -> list[str]:
@@ -27,6 +35,13 @@ def problems(file: Path) -> list[str]:
     held = set(connection.execute("SELECT ns, field, kind, value, record FROM postings"))
     if wanted != held:
         found.append(f"{len(wanted - held)} postings missing, {len(held - wanted)} too many")
+
+    spec = tables.index_spec(connection)
+    texts = {record: terms(text) for record, *_, fields in records if (text := _text(spec, fields)) is not None}
+    lexical = connection.execute("SELECT count(*), count(DISTINCT doc) FROM lexical_instances").get
+    wanted_terms = sum(map(len, texts.values())), sum(1 for held in texts.values() if held)
+    if lexical != wanted_terms:
+        found.append(f"{lexical} terms and texts in the lexical index, {wanted_terms} in the records")
 
     for ns, name, count in connection.execute("SELECT ns, name, record_count FROM namespaces").fetchall():
         there = sum(1 for _, record_ns, *_ in records if record_ns == ns)

@@ -60,6 +60,8 @@ def _search(data: schemas.SearchRecordsRequest) -> Search:
         id=query.id,
         filter=query.filter,
         match_terms=terms.terms if terms else None,
+        retrieval=query.inputs.retrieval if query.inputs else None,
+        explain=query.inputs.explain if query.inputs else False,
         fields=data.fields,
         rerank=Rerank(rerank.model, rerank.rank_fields, rerank.top_n, rerank.query, rerank.parameters)
         if rerank

@@ -1,6 +1,6 @@
 """The shapes on the wire, named as in Pinecone's OpenAPI. snake_case, as records and inference have it."""
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -24,6 +24,14 @@ class EmbedInputs(msgspec.Struct, forbid_unknown_fields=True):
     text: str
 
 
+class SearchInputs(msgspec.Struct, forbid_unknown_fields=True):
+    """The text that is searched for. retrieval and explain are Pinyon's own."""
+
+    text: str
+    retrieval: Literal["dense", "lexical", "hybrid"] | None = None
+    explain: bool = False
+
+
 class SearchRecordsVector(msgspec.Struct):
     """A query vector."""
 
@@ -37,7 +45,7 @@ class SearchRecordsQuery(msgspec.Struct):
 
     top_k: int
     filter: dict[str, Any] | None = None
-    inputs: EmbedInputs | None = None
+    inputs: SearchInputs | None = None
     vector: SearchRecordsVector | None = None
     id: str | None = None
     match_terms: MatchTerms | None = None

@@ -1,0 +1,150 @@
+"""Search by meaning, by words and by both, over HTTP, with the real MiniLM."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.running import RunningServer, config, free_ports
+
+TEXTS = {
+    "fruit": "Apples and pears keep you healthy",
+    "code": "Error XJ-4711 means that the pump is blocked",
+    "farm": "Orchards were planted by monks in the middle ages",
+    "pump": "A blocked pump must be cleaned with water",
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    folder = tmp_path_factory.mktemp("retrieval")
+    running = RunningServer(config(folder, "all-MiniLM-L6-v2"), folder / "data", "--index-ports", free_ports(2))
+    with running.client() as client:
+        rows = [json.dumps({"_id": id, "chunk_text": text, "n": len(text)}) for id, text in TEXTS.items()]
+        assert client.post("/records/namespaces/n/upsert", content="\n".join(rows)).status_code == 201
+    yield running
+    assert running.stop() == 0, running.text
+
+
+@pytest.fixture
+def client(server: RunningServer) -> Iterator[httpx.Client]:
+    with server.client() as opened:
+        yield opened
+
+
+def ask(client: httpx.Client, text: str, top_k: int = 4, more: Any = None, **inputs: Any) -> httpx.Response:
+    body = {"query": {"top_k": top_k, "inputs": {"text": text, **inputs}}, **(more or {})}
+    return client.post("/records/namespaces/n/search", json=body)
+
+
+def hits(answer: httpx.Response) -> list[dict[str, Any]]:
+    assert answer.status_code == 200, answer.text
+    found: list[dict[str, Any]] = answer.json()["result"]["hits"]
+    return found
+
+
+def ids(answer: httpx.Response) -> list[str]:
+    return [hit["_id"] for hit in hits(answer)]
+
+
+def test_words_find_what_meaning_does_not_and_the_other_way_round(client: httpx.Client) -> None:
+    assert ids(ask(client, "XJ-4711", retrieval="lexical")) == ["code"]
+    assert ids(ask(client, "history of agriculture", retrieval="lexical")) == []
+    assert ids(ask(client, "history of agriculture", 1, retrieval="dense")) == ["farm"]
+    for text, first in (("XJ-4711", "code"), ("history of agriculture", "farm")):
+        assert ids(ask(client, text, retrieval="hybrid"))[0] == first
+
+
+def test_words_are_stemmed(client: httpx.Client) -> None:
+    assert ids(ask(client, "cleaning pumps", retrieval="lexical"))[0] == "pump"
+
+
+def test_a_lexical_search_asks_no_model(client: httpx.Client) -> None:
+    answer = ask(client, "pump", retrieval="lexical")
+    assert "x-pinyon-model" not in answer.headers
+    assert "embed_total_tokens" not in answer.json()["usage"]
+    assert ask(client, "pump", retrieval="hybrid").headers["x-pinyon-model"] == "all-MiniLM-L6-v2"
+
+
+def test_filters_and_fields_hold_for_every_retrieval(client: httpx.Client) -> None:
+    kept = {"n": {"$lt": 42}}
+    for retrieval in ("dense", "lexical", "hybrid"):
+        body = {"top_k": 4, "inputs": {"text": "a blocked pump", "retrieval": retrieval}, "filter": kept}
+        answer = client.post("/records/namespaces/n/search", json={"query": body, "fields": ["n"]})
+        assert set(ids(answer)) <= {"fruit", "pump"}
+        assert all(set(hit["fields"]) == {"n"} for hit in hits(answer))
+
+
+def test_an_explanation_says_what_a_score_is_made_of(client: httpx.Client) -> None:
+    first, *others = hits(ask(client, "blocked pump", retrieval="hybrid", explain=True))
+    told = first["fields"]["_explain"]
+    assert (told["score"], told["rank"]) == (first["_score"], 1)
+    assert (told["dense_rank"], told["lexical_rank"]) == (1, 1)
+    assert 0 < told["dense"] <= 1 and told["lexical"] > 0
+    assert [hit["fields"]["_explain"]["rank"] for hit in others] == [2, 3, 4]
+    unrelated = next(hit for hit in others if hit["_id"] == "farm")["fields"]["_explain"]
+    assert "lexical" not in unrelated and "lexical_rank" not in unrelated
+    rerank = {"rerank": {"model": "bge-reranker-v2-m3", "rank_fields": ["chunk_text"], "top_n": 2}}
+    reranked = hits(ask(client, "blocked pump", more=rerank, retrieval="hybrid", explain=True))
+    assert all(hit["fields"]["_explain"]["rerank"] == hit["_score"] for hit in reranked)
+    plain = hits(ask(client, "blocked pump", explain=True))[0]["fields"]["_explain"]
+    assert set(plain) == {"score", "rank"}
+    assert all("_explain" not in hit["fields"] for hit in hits(ask(client, "blocked pump", retrieval="hybrid")))
+
+
+def test_an_index_can_be_hybrid_and_in_another_language_for_every_client(server: RunningServer) -> None:
+    embed = {
+        "model": "all-MiniLM-L6-v2",
+        "field_map": {"text": "t"},
+        "read_parameters": {"retrieval": "hybrid"},
+        "write_parameters": {"language": "german"},
+    }
+    body = {"name": "houses", "cloud": "aws", "region": "us-east-1", "embed": embed}
+    with server.client() as control:
+        made = control.post("/indexes/create-for-model", json=body).json()
+        assert made["embed"]["read_parameters"]["retrieval"] == "hybrid"
+        assert made["embed"]["write_parameters"]["language"] == "german"
+        with httpx.Client(base_url=made["host"], timeout=60) as index:
+            rows = [{"_id": "a", "t": "Die Häuser am Fluss"}, {"_id": "b", "t": "Ein Boot"}]
+            assert index.post("/records/namespaces/n/upsert", json=rows).status_code == 201
+            found = hits(ask(index, "Haus", explain=True))
+            assert found[0]["_id"] == "a"
+            assert found[0]["fields"]["_explain"]["lexical_rank"] == 1
+            assert ids(ask(index, "Haus", retrieval="lexical")) == ["a"]
+        changed = control.patch("/indexes/houses", json={"embed": {"read_parameters": {"retrieval": "dense"}}}).json()
+        assert "retrieval" not in changed["embed"]["read_parameters"]
+        assert control.delete("/indexes/houses").status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({"retrieval": "magic"}, "Invalid enum value 'magic'"),
+        ({"explain": "yes"}, "Expected `bool`"),
+        ({"other": 1}, "unknown field `other`"),
+    ],
+)
+def test_wrong_inputs_are_refused(client: httpx.Client, inputs: dict[str, Any], message: str) -> None:
+    answer = ask(client, "x", **inputs)
+    assert answer.status_code == 400
+    assert message in answer.json()["message"]
+
+
+@pytest.mark.parametrize(
+    ("embed", "message"),
+    [
+        ({"read_parameters": {"retrieval": "magic"}}, "must be one of dense, lexical, hybrid"),
+        ({"write_parameters": {"language": "klingon"}}, "'language' must be one of"),
+        ({"read_parameters": {"language": "german"}}, "Unknown parameter 'language'"),
+        ({"model": "pinecone-sparse-english-v0", "read_parameters": {"retrieval": "hybrid"}}, "for dense ones"),
+    ],
+)
+def test_wrong_parameters_of_an_index_are_refused(server: RunningServer, embed: dict[str, Any], message: str) -> None:
+    body = {"name": "refused", "cloud": "aws", "region": "us-east-1"}
+    told = {"model": "all-MiniLM-L6-v2", "field_map": {"text": "t"}, **embed}
+    with server.client() as control:
+        answer = control.post("/indexes/create-for-model", json={**body, "embed": told})
+    assert answer.status_code == 400
+    assert message in answer.json()["error"]["message"]

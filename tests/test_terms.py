@@ -1,0 +1,34 @@
+"""The terms of lexical retrieval."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.terms import LANGUAGES, terms
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "found"),
+    [
+        ("The apples, and the Apple's core!", "english", ["appl", "appl", "core"]),
+        ("e-mail C++ 3.14 snake_case", "english", ["e", "mail", "c", "3", "14", "snake", "case"]),
+        ("Die Häuser und das Haus", "german", ["die", "haus", "und", "das", "haus"]),
+        ("Running runners", "none", ["running", "runners"]),
+        ("\uff26\uff55\uff4c\uff4c \uff57ide", "none", ["full", "wide"]),
+        ("東京タワー", "english", ["東京", "京タ", "タワ", "ワー"]),
+        ("東 京", "english", ["東", "京"]),
+        ("iPhone東京2024", "english", ["iphon", "東京", "2024"]),
+        ("бегущие бежит", "russian", ["бегущ", "беж"]),
+        ("the of and", "english", []),
+        ("", "english", []),
+        ("🚀 !!! \n", "english", []),
+    ],
+)
+def test_texts_have_these_terms(text: str, language: str, found: list[str]) -> None:
+    assert terms(text, language) == found
+
+
+@given(st.text(max_size=60), st.sampled_from(LANGUAGES))
+def test_any_text_in_any_language_has_terms_without_blanks(text: str, language: str) -> None:
+    for term in terms(text, language):
+        assert term and not any(character.isspace() for character in term)
