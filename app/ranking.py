@@ -40,7 +40,7 @@ def bounded_scores(
 K1, B = 1.2, 0.75
 """BM25's saturation of repeated terms, and how much longer texts are discounted."""
 LEXICAL_WEIGHT = 1.5
-"""What a text that has all of a query's words counts beside a cosine of 1; chosen on Cranfield, CISI, MED and ADI."""
+"""What a text that has all of a query's words counts beside a cosine of 1; see docs/relevance.md."""
 
 
 def bm25(counts: NDArray[np.float64], lengths: NDArray[np.float64], average: float) -> NDArray[np.float64]:

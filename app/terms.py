@@ -22,13 +22,16 @@ STOP_WORDS = frozenset(
 UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 """Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
 _TOKEN = re.compile(rf"[{UNSPACED}]+|(?:(?![{UNSPACED}])[^\W_])+")
+_WORD = re.compile(r"[^\W_]+")
 _UNSPACED = re.compile(f"[{UNSPACED}]")
 
 
 def terms(text: str, language: str = "english") -> list[str]:
     """The terms of a text, in order and as often as they occur."""
     found: list[str] = []
-    for token in _TOKEN.findall(unicodedata.normalize("NFKC", text).lower()):
+    text = unicodedata.normalize("NFKC", text).lower()
+    # Most texts have no such characters, and the plain expression reads them in half the time.
+    for token in (_TOKEN if _UNSPACED.search(text) else _WORD).findall(text):
         if _UNSPACED.match(token):
             found += [token[place : place + 2] for place in range(max(1, len(token) - 1))]
         elif language != "english" or token not in STOP_WORDS:
