@@ -1,6 +1,7 @@
 """Imports point one way, and only the two places that may name concrete classes do."""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,18 @@ def test_models_and_config_are_folders_of_data_not_packages() -> None:
         assert not list((APP.parent / folder).rglob("*.py"))
     for path in modules().values():
         assert not {"models", "config"} & {name.split(".")[0] for name in imports(path)}
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    """Whichever module is imported first. Imports inside functions happen later and do not count."""
+    there = modules()
+    graph: dict[str, set[str]] = {}
+    for name, path in there.items():
+        found: set[str] = set()
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ImportFrom):
+                found |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
+            elif isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+        graph[name] = (found & set(there)) - {"app", name.rpartition(".")[0]}
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from app.domain import IndexSpec, Metadata
 from app.ranking import K1, bm25, idf
-from app.storage.vector_scan import Records
 from app.terms import terms
 
+Records = NDArray[np.int64]
 Text = tuple[int, str]
 """Row number of a record, and its text."""
 
