@@ -20,8 +20,6 @@ Servers = Callable[[str], RunningServer]
 def protocol(request: pytest.FixtureRequest) -> str:
     """Every test that asks for an index is asked over both protocols."""
     chosen: str = request.param
-    if chosen == "grpc" and request.node.get_closest_marker("rest_only"):
-        pytest.skip("cannot be said over gRPC")
     return chosen
 
 

@@ -11,7 +11,7 @@ from litestar.params import FromPath, RawBody
 from app.api.rest import control_schemas as schemas
 from app.api.rest.bodies import decode_body
 from app.domain import Index
-from app.errors import InvalidArgument, Unprocessable
+from app.errors import InvalidArgument, NotFound, Unprocessable
 from app.inference.catalog import Catalog
 from app.services import index_rules
 from app.services.indexes import Indexes
@@ -118,13 +118,13 @@ async def create_collection() -> None:
 @get("/collections/{collection_name:str}", operation_id="describe_collection")
 async def describe_collection(collection_name: FromPath[str]) -> None:
     """There is none."""
-    raise schemas.no_collection(collection_name)
+    raise NotFound(f"Collection {collection_name} not found.")
 
 
 @delete("/collections/{collection_name:str}", status_code=202, operation_id="delete_collection")
 async def delete_collection(collection_name: FromPath[str]) -> None:
     """There is none."""
-    raise schemas.no_collection(collection_name)
+    raise NotFound(f"Collection {collection_name} not found.")
 
 
 router = Router(

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import msgspec
 
 from app.domain import Index
-from app.errors import InvalidArgument, NotFound
+from app.errors import InvalidArgument
 from app.services import index_rules
 from app.services.indexes import Change, Wish
 
@@ -294,8 +294,3 @@ def _from_2026_07(index: Index) -> dict[str, Any]:
         "read_capacity": _read_capacity(index),
         "schema": {"fields": fields},
     }
-
-
-def no_collection(name: str) -> NotFound:
-    """The error for a collection."""
-    return NotFound(f"Collection {name} not found.")
