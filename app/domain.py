@@ -100,14 +100,14 @@ class IndexDetails(msgspec.Struct, frozen=True):
 class Index(msgspec.Struct, frozen=True):
     """An index. port: where it answers by itself, or None if it has no port of its own.
 
-    address: what storage and services know it by, its name and a mark of its own. A request that has begun with one
+    handle: what storage and services know it by, its name and a mark of its own. A request that has begun with one
     index never goes on with another that was made under the same name meanwhile.
     """
 
     spec: IndexSpec
     details: IndexDetails = IndexDetails()
     port: int | None = None
-    address: str = ""
+    handle: str = ""
 
     @property
     def name(self) -> str:

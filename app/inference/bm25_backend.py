@@ -19,7 +19,7 @@ from tokenizers import Encoding, Tokenizer
 from app.domain import Fingerprint, InputType, SparseVector, Truncate
 from app.errors import TextTooLong
 from app.inference.backend import SparseEmbeddings
-from app.ranking import K1, B
+from app.ranking import bm25
 from app.terms import STOP_WORDS
 
 AVERAGE_WORDS = 100
@@ -109,8 +109,9 @@ def _words(text: str, encoding: Encoding, limit: int) -> Iterator[list[str]]:
 
 
 def _saturated(counted: Weights) -> Weights:
-    length = sum(counted.values()) / AVERAGE_WORDS
-    return {term: tf * (K1 + 1) / (tf + K1 * (1 - B + B * length)) for term, tf in counted.items()}
+    counts = np.array(list(counted.values()))
+    weights = bm25(counts, np.full(len(counts), counts.sum()), AVERAGE_WORDS)
+    return dict(zip(counted, weights.tolist(), strict=True))
 
 
 def _vector(weights: Weights) -> tuple[SparseVector, list[str]]:

@@ -81,7 +81,7 @@ class Indexes:
         for index in self.all():
             if index.spec.embed is not None:
                 try:
-                    await self.embedder(index.address)
+                    await self.embedder(index.handle)
                 except (FailedPrecondition, NotFound, InvalidArgument) as error:
                     self._without[index.name] = error.message
 
@@ -92,7 +92,7 @@ class Indexes:
         return name if any(index.name == name for index in self.all()) else None
 
     def at(self, host: str, port: int | None) -> str:
-        """The address of the index that a request means.
+        """The handle of the index that a request means.
 
         host: its Host header or :authority. port: where it came in. Raises NotFound, saying what answers where.
         """
@@ -108,7 +108,7 @@ class Indexes:
                 "No index answers on the main port; describe an index to learn where it answers, or name one for this "
                 "port in the [index] table of the settings file"
             )
-        return self.index(name).address
+        return self.index(name).handle
 
     def url(self, index: Index, reached_as: str | None = None) -> str:
         """Where the index answers, for a caller that reached this server under that Host header."""
@@ -120,7 +120,7 @@ class Indexes:
         return not self.addresses.by_port or index.name == self.default or index.port in self.addresses.index_ports
 
     def index(self, index: str) -> Index:
-        """One index, by its name or its address. Raises NotFound."""
+        """One index, by its name or its handle. Raises NotFound."""
         return self._engine.index(index)
 
     def spec(self, index: str) -> IndexSpec:
@@ -189,13 +189,13 @@ class Indexes:
                     "Deletion protection is enabled for this index. Disable deletion protection before retrying."
                 )
 
-        address = self.index(name).address
-        await self._engine.delete_index(address, check)
-        self._embedders.pop(address, None)
+        handle = self.index(name).handle
+        await self._engine.delete_index(handle, check)
+        self._embedders.pop(handle, None)
         self._without.pop(name, None)
 
     async def embedder(self, index: str) -> Embedder | SparseEmbedder:
-        """What embeds for the index at this address; loaded when it is first asked for, and then kept.
+        """What embeds for the index of this handle; loaded when it is first asked for, and then kept.
 
         Raises InvalidArgument if it has no integrated embedding, FailedPrecondition if its model cannot answer.
         """
@@ -218,7 +218,7 @@ class Indexes:
 
     def loaded_embedder(self, index: Index) -> Embedder | SparseEmbedder | None:
         """What embeds for the index, if it has been loaded."""
-        return self._embedders.get(index.address)
+        return self._embedders.get(index.handle)
 
     async def encoder(self, index: str) -> TextEncoder | None:
         """The weights that embed for the index, or None if it has no dense embedding. Raises as embedder()."""

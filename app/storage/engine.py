@@ -1,6 +1,6 @@
 """The storage seam: what the services ask of a place that keeps records.
 
-Plain domain values in batches, each call addressed by index (its address, or its name) and namespace. No SQL, no row
+Plain domain values in batches, each call addressed by index (its handle, or its name) and namespace. No SQL, no row
 ids, no engine limits.
 A write that returned is on disk; it returns a sequence number (the LSN), and every later read sees it. All methods
 raise only errors of app.errors; each raises NotFound for an unknown index.

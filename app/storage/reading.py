@@ -30,7 +30,7 @@ def query(
     namespace: str,
     plan: QueryPlan,
     cache: VectorCache,
-    address: str,
+    handle: str,
 ) -> QueryAnswer:
     """The records nearest to the plan's vector or record: filter first, then rank, ties by id."""
     lsn = tables.lsn(connection)
@@ -48,11 +48,10 @@ def query(
         vector = None if spec.sparse else vector_scan.vector_of(connection, row[0])
         sparse = sparse_index.from_blob(row[1])
     keep = None if plan.filter is None else kept(connection, plan.filter, ns)
+    source = vector_scan.Source(connection, ns, spec.dimension, count, version, cache, handle)
     if plan.text is not None:
         by_words = lexical.search(connection, spec, ns, plan.text, keep)
-        source = vector_scan.Source(connection, ns, spec.dimension, count, version, cache, address)
         return QueryAnswer(_by_text(source, spec, vector, by_words, plan, keep), lsn, size)
-    source = vector_scan.Source(connection, ns, spec.dimension, count, version, cache, address)
     shared = None
     if sparse is not None:
         shared = sparse_index.dots(connection, ns, sparse, count if plan.by_rarity else None)

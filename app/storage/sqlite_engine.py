@@ -176,7 +176,7 @@ class SqliteEngine:
         await self._catalogue.write(partial(index_catalogue.mark, name=name, state="deleting"))
         del self._opened[name]
         await opened.database.close()
-        self._cache.forget(opened.index.address)
+        self._cache.forget(opened.index.handle)
         self._folder.remove_index_files(name)
         await self._catalogue.write(partial(index_catalogue.forget, name=name))
 
@@ -213,9 +213,7 @@ class SqliteEngine:
     async def query(self, index: str, namespace: str, plan: QueryPlan) -> QueryAnswer:
         opened = self._open(index)
         return await opened.database.read(
-            lambda connection: reading.query(
-                connection, opened.spec, namespace, plan, self._cache, opened.index.address
-            )
+            lambda connection: reading.query(connection, opened.spec, namespace, plan, self._cache, opened.index.handle)
         )
 
     async def page(
@@ -289,6 +287,6 @@ class SqliteEngine:
     def _open(self, index: str) -> Opened:
         name = index.partition("@")[0]
         opened = self._opened.get(name)
-        if opened is None or index not in (name, opened.index.address):
+        if opened is None or index not in (name, opened.index.handle):
             raise NotFound(f"Index {name} not found.")
         return opened

@@ -25,7 +25,7 @@ class Held(msgspec.Struct, frozen=True):
 
 
 Key = tuple[str, int]
-"""An index's address and the number of a namespace in it."""
+"""An index's handle and the number of a namespace in it."""
 
 
 class VectorCache:
@@ -67,9 +67,9 @@ class VectorCache:
                 _, dropped = self._held.popitem(last=False)
                 self._bytes -= dropped.nbytes
 
-    def forget(self, address: str) -> None:
+    def forget(self, handle: str) -> None:
         """Drop everything of an index that is gone."""
         with self._lock:
-            for key in [key for key in self._held if key[0] == address]:
+            for key in [key for key in self._held if key[0] == handle]:
                 self._bytes -= self._held.pop(key).nbytes
-            self._asked = {key: version for key, version in self._asked.items() if key[0] != address}
+            self._asked = {key: version for key, version in self._asked.items() if key[0] != handle}

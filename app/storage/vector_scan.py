@@ -36,7 +36,7 @@ Additions = tuple[Records, NDArray[np.float64]]
 
 
 class Source(msgspec.Struct, frozen=True):
-    """Where the vectors of a namespace are, as one snapshot sees them. count: its records. address: of the index."""
+    """Where the vectors of a namespace are, as one snapshot sees them. count: its records. handle: of the index."""
 
     connection: apsw.Connection
     ns: int
@@ -44,12 +44,12 @@ class Source(msgspec.Struct, frozen=True):
     count: int
     version: int
     cache: VectorCache
-    address: str
+    handle: str
 
     @property
     def key(self) -> tuple[str, int]:
         """What the cache knows the namespace by."""
-        return self.address, self.ns
+        return self.handle, self.ns
 
 
 def nearest(

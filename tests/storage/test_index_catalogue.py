@@ -44,14 +44,14 @@ async def test_details_and_port_are_there_after_a_restart(tmp_path: Path) -> Non
 async def test_what_began_with_an_index_does_not_go_on_with_its_successor(tmp_path: Path) -> None:
     engine = await opened(tmp_path)
     old = await engine.create_index(SPEC)
-    await engine.delete_index(old.address)
+    await engine.delete_index(old.handle)
     new = await engine.create_index(SPEC)
     row = Record("a", np.ones(2, np.float32), {})
     with pytest.raises(NotFound):
-        await engine.upsert(old.address, "n", [row])
+        await engine.upsert(old.handle, "n", [row])
     with pytest.raises(NotFound):
-        await engine.delete_index(old.address)
-    assert await engine.upsert(new.address, "n", [row]) == await engine.upsert("docs", "n", [row]) - 1
+        await engine.delete_index(old.handle)
+    assert await engine.upsert(new.handle, "n", [row]) == await engine.upsert("docs", "n", [row]) - 1
     await engine.close()
 
 
