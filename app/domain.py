@@ -162,7 +162,7 @@ class QueryPlan(msgspec.Struct, frozen=True):
     before ranking. In a sparse index only records that share a term with the query match. by_rarity: multiply the
     weight of each sparse term of the query by ranking.idf() of it in the namespace. words: for sparse indexes only,
     words that a match must have. text: search by its words, beside the vector (hybrid) or without one (lexical); for
-    dense indexes that embed.
+    dense indexes that embed. counted: a text whose terms the namespace is to be asked for; for such indexes, too.
     """
 
     top_k: int
@@ -174,14 +174,31 @@ class QueryPlan(msgspec.Struct, frozen=True):
     by_rarity: bool = False
     words: HasWords | None = None
     text: str | None = None
+    counted: str | None = None
+
+
+class TermStatistics(msgspec.Struct, frozen=True):
+    """What a namespace says of the terms of a text, for BM25.
+
+    texts: how many records have a text. average: terms of a text. having: how many texts have each of the terms.
+    """
+
+    texts: int
+    average: float
+    having: dict[str, int]
+    language: str
 
 
 class QueryAnswer(msgspec.Struct, frozen=True):
-    """matches: best first, ties by id. lsn: every write up to it was visible. namespace_bytes: data searched."""
+    """matches: best first, ties by id. lsn: every write up to it was visible. namespace_bytes: data searched.
+
+    statistics: of the terms of the plan's `counted`, if there are any texts.
+    """
 
     matches: list[Match]
     lsn: int
     namespace_bytes: int
+    statistics: TermStatistics | None = None
 
 
 class Selection(msgspec.Struct, frozen=True):

@@ -61,6 +61,22 @@ def fused(cosines: NDArray[np.floating[Any]], lexical: NDArray[np.float64], most
     return (cosines + LEXICAL_WEIGHT * share) / (1 + LEXICAL_WEIGHT)
 
 
+LATE_INTERACTION_WEIGHT = 1.5
+"""What late interaction counts beside a cosine of 1 and LEXICAL_WEIGHT; see docs/relevance.md."""
+
+
+def with_late_interaction(
+    own: NDArray[np.float32], cosines: NDArray[np.floating[Any]], shares: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Late interaction beside what retrieval knows, float32 [n] in 0..1; all three are on a scale of their own.
+
+    own: max_sim(), in 0..1. cosines: -1..1. shares: of the query's information that the words carry, as in fused().
+    """
+    mean_of_best = 2.0 * own - 1.0
+    mixed = cosines + LEXICAL_WEIGHT * shares + LATE_INTERACTION_WEIGHT * mean_of_best
+    return np.clip(mixed / (1 + LEXICAL_WEIGHT + LATE_INTERACTION_WEIGHT), 0.0, 1.0).astype(np.float32)
+
+
 def idf(records: int, having: int) -> float:
     """How much a term tells that `having` of `records` records have; above 0 (BM25's, as Lucene computes it)."""
     return log(1 + (records - having + 0.5) / (having + 0.5))

@@ -12,6 +12,8 @@ APP = Path(__file__).parent.parent / "app"
 LAYERS = [
     ["app.__main__"],
     ["app.cli"],
+    ["app.commands"],
+    ["app.evaluation"],
     ["app.serving", "app.doctor", "app.certificates"],
     ["app.listening", "app.hypercorn_fixes"],
     ["app.server"],

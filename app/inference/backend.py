@@ -10,10 +10,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from app.domain import Fingerprint, InputType, SparseVector, Truncate
+from app.domain import Fingerprint, InputType, SparseVector, TermStatistics, Truncate
 
 Windows = list[NDArray[np.float32]]
 """Token vectors of one text, float32 [tokens, dimension] per window."""
+
+MOST_WINDOWS = 4
+"""Windows of a reranker's limit that are read of a longer document: enough for a chapter, and an end to the waiting."""
 
 
 class Embeddings(msgspec.Struct, frozen=True):
@@ -96,8 +99,22 @@ class SparseEmbedder(Protocol):
         ...
 
 
+class Retrieved(msgspec.Struct, frozen=True):
+    """What is known of hits before they are reranked; nothing, of documents that come with a request.
+
+    encoder: of their index, which late interaction reads with. statistics: of the query's terms in the namespace.
+    cosines: float32 [n] with the query; if given, they and the words count beside the reranker's own score.
+    """
+
+    encoder: TextEncoder | None = None
+    statistics: TermStatistics | None = None
+    cosines: NDArray[np.float32] | None = None
+
+
 class Reranker(Protocol):
-    """Scores documents against a query. A score depends on the query and that one document only."""
+    """Scores documents against a query. A score depends on the query and that one document only, except where the
+    words of documents that come with a request are their own statistics.
+    """
 
     def score(self, query: str, documents: Sequence[str], truncate: Truncate) -> NDArray[np.float32]:
         """float32 [n] in 0..1, higher is better.

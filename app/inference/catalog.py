@@ -16,19 +16,25 @@ import numpy as np
 from app.domain import Fingerprint, InputType, Truncate
 from app.errors import FailedPrecondition, InvalidArgument, NotFound, TextTooLong
 from app.inference import weights
-from app.inference.backend import Embedder, Embeddings, Reranker, SparseEmbedder, TextEncoder
+from app.inference.backend import Embedder, Embeddings, Reranker, Retrieved, SparseEmbedder, TextEncoder
 from app.inference.bm25_backend import Bm25Embedder, Terms
+from app.inference.bm25_reranker import Bm25Reranker
+from app.inference.fusing import FusingReranker, Mix
 from app.inference.hash_backend import HashEncoder
 from app.inference.late_interaction import LateInteractionReranker
-from app.inference.manifest import ModelEntry, load_manifest
+from app.inference.manifest import ModelEntry, load_manifest, own_reranker
 from app.inference.token_cache import CachingEncoder
+from app.ranking import with_late_interaction
 
 log = logging.getLogger("pinyon.models")
 
 DEFAULT_EMBEDDER = "all-MiniLM-L6-v2"
 LATE_INTERACTION = "pinyon-late-interaction"
 BM25 = "pinyon-bm25"
+BM25_RERANKER = "bm25"
 BUILTIN_VERSION = "1"
+MIXES: dict[str, Mix] = {LATE_INTERACTION: with_late_interaction}
+"""Rerankers that know less than retrieval and themselves together, and how the two go together."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -47,6 +53,16 @@ class Answer(msgspec.Struct, frozen=True):
     def needs_encoder(self) -> bool:
         """Whether this reranker reads with the index's embedding model."""
         return self.by == LATE_INTERACTION
+
+    @property
+    def fuses(self) -> bool:
+        """Whether this reranker's score of a hit counts beside those of retrieval, and not instead of them."""
+        return self.by in MIXES
+
+    @property
+    def by_words(self) -> bool:
+        """Whether this reranker asks how rare words are."""
+        return self.by == BM25_RERANKER
 
     @property
     def label(self) -> str:
@@ -110,9 +126,8 @@ class Catalog:
         self.entries = load_manifest(models_dir / "manifest.toml")
         self._stand_ins, self._threads, self._token_cache_bytes = stand_ins, threads, token_cache_bytes
         paths = paths or {}
-        for name in paths:
-            if name not in self.entries:
-                raise FailedPrecondition(f"The setting [models.paths] names an unknown model '{name}'")
+        # A name the manifest does not have is a cross-encoder of the user's own.
+        self.entries |= {name: own_reranker(name, Path(paths[name])) for name in paths if name not in self.entries}
         # Looked up once: who answers to a name changes only when the process starts again.
         self._folders = {name: weights.locate(name, entry, models_dir, paths) for name, entry in self.entries.items()}
         self._lock = threading.RLock()
@@ -138,6 +153,10 @@ class Catalog:
         """Check the weights of every model that has some here; damaged ones do not answer from then on."""
         for name in self.entries:
             self.present(name)
+
+    def versions(self) -> dict[str, str]:
+        """The version of every model that can answer here by itself."""
+        return {name: self._version(name) for name in self.entries if self.present(name)}
 
     def present(self, name: str) -> bool:
         """Whether the named model itself can answer here."""
@@ -247,19 +266,27 @@ class Catalog:
             )
         return entry, Answer(fingerprint.model, by, self.answer(by).own_weights).label
 
-    def reranker(self, answer: Answer, encoder: TextEncoder | None) -> Reranker:
-        """The reranker that answer() chose. encoder: what late interaction reads with; None: the default model."""
-        entry = self.entry(answer.name, "rerank")
+    def reranker(self, answer: Answer, known: Retrieved) -> Reranker:
+        """The reranker that answer() chose, for the documents of one request."""
+        own = self._own_reranker(answer, known)
+        if known.cosines is None or not answer.fuses:
+            return own
+        return FusingReranker(own, MIXES[answer.by], known.cosines, known.statistics)
+
+    def _own_reranker(self, answer: Answer, known: Retrieved) -> Reranker:
+        limit = self.entry(answer.name, "rerank").max_tokens
         if answer.needs_encoder:
-            return LateInteractionReranker(encoder or self._encoder(DEFAULT_EMBEDDER), answer.name, entry.max_tokens)
+            return LateInteractionReranker(known.encoder or self._encoder(DEFAULT_EMBEDDER), answer.name, limit)
+        if answer.by_words:
+            return Bm25Reranker(known.statistics, answer.name, limit)
         from app.inference.torch_backend import CrossEncoderReranker
 
-        return CrossEncoderReranker(self._cross_encoder(answer.by), answer.name, entry.max_tokens)
+        return CrossEncoderReranker(self._cross_encoder(answer.by), answer.name, limit)
 
     def load(self, name: str) -> None:
         """Load the reranker that answers to the name, so that the first request does not wait for it."""
         answer = self.answer(name)
-        if not answer.needs_encoder:
+        if self.entries[answer.by].source != "builtin":
             self._cross_encoder(answer.by)
 
     def _encoder(self, name: str) -> TextEncoder:

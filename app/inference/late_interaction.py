@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from app.domain import Truncate
 from app.errors import TextTooLong
-from app.inference.backend import TextEncoder, Windows
+from app.inference.backend import MOST_WINDOWS, TextEncoder, Windows
 from app.ranking import max_sim
 
 
@@ -34,9 +34,10 @@ class LateInteractionReranker:
         # As in a cross-encoder's pair, the query takes its share of the limit first; half is always the document's.
         of_query = min(asked, self._max_tokens // 2)
         query_vectors = np.concatenate(self._encoder.token_windows([query], of_query)[0])
-        room = self._max_tokens - of_query
+        whole = self._max_tokens * (1 if truncate == "NONE" else MOST_WINDOWS)
+        room = whole - of_query
         # Asked for without regard to the query, so that the encoder can remember them for the next one.
-        documents_windows = self._encoder.token_windows(documents, self._max_tokens)
+        documents_windows = self._encoder.token_windows(documents, whole)
         return np.array(
             [
                 max((max_sim(query_vectors, window) for window in _first(windows, room)), default=0.0)

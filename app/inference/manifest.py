@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -39,7 +39,7 @@ class ModelEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         place, _, rest = self.source.partition(":")
-        if place not in ("package", "hub", "builtin", "none") or (place in ("package", "hub")) != bool(rest):
+        if place not in ("package", "hub", "builtin", "folder", "none") or (place in ("package", "hub")) != bool(rest):
             raise ValueError(f"source {self.source!r} is not package:..., hub:..., builtin or none")
         if place == "none" and not self.unavailable:
             raise ValueError("source none needs `unavailable`, the reason")
@@ -63,3 +63,27 @@ def load_manifest(path: Path) -> dict[str, ModelEntry]:
             if other not in entries or entries[other].kind != entry.kind:
                 raise FailedPrecondition(f"The model catalogue {path} is wrong: {name} cannot stand in by {other}")
     return entries
+
+
+def own_reranker(name: str, folder: Path) -> ModelEntry:
+    """The entry of a cross-encoder that the manifest does not have, by the config.json in its folder.
+
+    Raises FailedPrecondition if that is not a cross-encoder with one score per pair.
+    """
+    wrong = f'The setting [models.paths] names "{name}", which is not in the model catalogue; its folder {folder}'
+    try:
+        config = msgspec.json.decode((folder / "config.json").read_bytes(), type=dict[str, Any])
+    except (OSError, msgspec.DecodeError) as error:
+        raise FailedPrecondition(f"{wrong} has no readable config.json: {error}") from error
+    kinds = config.get("architectures")
+    labels = config.get("id2label") or {"0": ""} if config.get("num_labels", 1) == 1 else {}
+    if not isinstance(kinds, list) or not str(kinds[:1]).endswith("ForSequenceClassification']") or len(labels) != 1:
+        raise FailedPrecondition(
+            f"{wrong} is not that of a cross-encoder with one score (architectures {kinds}); only those can be added"
+        )
+    positions = config.get("max_position_embeddings")
+    # Models of the RoBERTa family count positions from 2 on.
+    reads = (positions if isinstance(positions, int) else 512) // 16 * 16
+    return ModelEntry(
+        "rerank", "Your own cross-encoder", "you", "yours", "folder", reads, "END", unavailable="its folder is gone"
+    )

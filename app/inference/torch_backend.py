@@ -16,12 +16,14 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from app.domain import Truncate
 from app.errors import TextTooLong
-from app.inference.backend import Embeddings, Windows
+from app.inference.backend import MOST_WINDOWS, Embeddings, Windows
 
 BATCH_TOKENS = 2_048
 """Padded tokens computed at once: enough to fill two cores, little enough to stay in cache (8,192 took 1.2 times as
 long)."""
 PAIR_BATCH = 8
+SLACK = 8
+"""Tokens left free in a window: a word cut in two may take a few more than it did whole."""
 
 Rows = list[dict[str, list[int]]]
 
@@ -123,21 +125,40 @@ class CrossEncoderModel:
         return _token_counts(self._tokenizer, [query] * len(documents), list(documents))
 
     def predict(self, query: str, documents: Sequence[str], max_tokens: int) -> NDArray[np.float32]:
-        """Scores float32 [n] in 0..1; pairs are cut to max_tokens."""
+        """Scores float32 [n] in 0..1; pairs are cut to max_tokens, or to what the model reads at once."""
         pairs: Any = [(query, document) for document in documents]
+        limit = min(max_tokens, self.own_limit)
         return np.asarray(
             self._model.predict(
                 pairs,
                 batch_size=PAIR_BATCH,
                 show_progress_bar=False,
-                processing_kwargs={"text": {"max_length": max_tokens, "truncation": True}},
+                processing_kwargs={"text": {"max_length": limit, "truncation": True}},
             ),
             dtype=np.float32,
         )
 
+    def windows(self, query: str, document: str, max_tokens: int, most: int) -> list[str]:
+        """The document in parts, each of which fits into a pair with the query; at most `most`, from its beginning."""
+        limit = min(max_tokens, self.own_limit)
+        room = limit - self.pair_tokens(query, [""])[0]
+        if room < limit // 4:  # a query this long is cut in the pair, too
+            return [document]
+        spans = self._tokenizer(
+            document, truncation=False, verbose=False, add_special_tokens=False, return_offsets_mapping=True
+        )["offset_mapping"]
+        if len(spans) <= room:
+            return [document]
+        room -= SLACK
+        starts = range(0, min(len(spans), room * most), room)
+        return [document[spans[at][0] : spans[min(at + room, len(spans)) - 1][1]] for at in starts]
+
 
 class CrossEncoderReranker:
-    """A Reranker over a cross-encoder, with the token limit of the name it answers to."""
+    """A Reranker over a cross-encoder, with the token limit of the name it answers to.
+
+    With truncate END a longer document is read in windows, and the best one counts.
+    """
 
     def __init__(self, model: CrossEncoderModel, name: str, max_tokens: int) -> None:
         self._model, self._name, self._max_tokens = model, name, max_tokens
@@ -147,7 +168,11 @@ class CrossEncoderReranker:
             for position, tokens in enumerate(self._model.pair_tokens(query, documents)):
                 if tokens > self._max_tokens:
                     raise TextTooLong(position, tokens, self._max_tokens, self._name)
-        return self._model.predict(query, documents, self._max_tokens)
+            return self._model.predict(query, documents, self._max_tokens)
+        parts = [self._model.windows(query, text, self._max_tokens, MOST_WINDOWS) for text in documents]
+        scores = self._model.predict(query, [part for windows in parts for part in windows], self._max_tokens)
+        firsts = np.cumsum([0, *(len(windows) for windows in parts[:-1])])
+        return np.maximum.reduceat(scores, firsts)
 
 
 def _token_counts(tokenizer: Callable[..., Any], *columns: list[str]) -> list[int]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from app.domain import InputType, Truncate
 from app.errors import FailedPrecondition, InvalidArgument, TextTooLong
-from app.inference.backend import Embedder, Embeddings, SparseEmbedder, SparseEmbeddings, TextEncoder
+from app.inference.backend import Embedder, Embeddings, Retrieved, SparseEmbedder, SparseEmbeddings
 from app.inference.batcher import PASSAGE, QUERY, Batcher
 from app.inference.catalog import Answer, Catalog
 from app.inference.manifest import ModelEntry
@@ -177,12 +177,12 @@ class Inference:
         return ranked[:top_n]
 
     async def rerank(
-        self, call: RerankCall, query: str, documents: Sequence[str], encoder: TextEncoder | None = None
+        self, call: RerankCall, query: str, documents: Sequence[str], retrieved: Retrieved | None = None
     ) -> NDArray[np.float32]:
-        """Scores float32 [n] in 0..1, higher is better. encoder: what late interaction reads with."""
+        """Scores float32 [n] in 0..1, higher is better. Raises TextTooLong or Unavailable."""
 
         def compute() -> NDArray[np.float32]:
-            return self._catalog.reranker(call.answer, encoder).score(query, documents, call.truncate)
+            return self._catalog.reranker(call.answer, retrieved or Retrieved()).score(query, documents, call.truncate)
 
         return await self._batcher.run(compute, lane=QUERY)
 

@@ -1,7 +1,6 @@
 """The records service: text in, ranked text out."""
 
 from collections.abc import Sequence
-from math import ceil
 from typing import Any
 
 import msgspec
@@ -22,10 +21,10 @@ from app.domain import (
     Usage,
 )
 from app.errors import InvalidArgument, TextTooLong
-from app.ranking import shortest
 from app.services import usage, validation
 from app.services.indexes import Indexes
-from app.services.inference import DOCUMENTS_PER_UNIT, Inference, RerankCall, rank_text
+from app.services.inference import Inference
+from app.services.reranking import HitReranker, Rerank
 from app.settings import LimitSettings
 from app.storage.engine import Engine
 
@@ -59,16 +58,6 @@ class Reading(msgspec.Struct, frozen=True):
     input_type: InputType
     truncate: Truncate
     max_tokens: int | None
-
-
-class Rerank(msgspec.Struct, frozen=True):
-    """How hits are to be reranked. rank_fields None: the field the index embeds. top_n None: all of them."""
-
-    model: str
-    rank_fields: list[str] | None = None
-    top_n: int | None = None
-    query: str | None = None
-    parameters: dict[str, Any] | None = None
 
 
 class Search(msgspec.Struct, frozen=True):
@@ -106,6 +95,7 @@ class Records:
 
     def __init__(self, engine: Engine, indexes: Indexes, inference: Inference, limits: LimitSettings) -> None:
         self._engine, self._indexes, self._inference, self._limits = engine, indexes, inference, limits
+        self._reranker = HitReranker(indexes, inference)
 
     async def upsert(self, index: str, namespace: str, rows: Sequence[Any]) -> Upserted:
         """Embed and store the rows (decoded JSON), all or none. Raises InvalidArgument before anything is stored."""
@@ -177,7 +167,9 @@ class Records:
         self._check(search)
         condition = filters.parse(search.filter, self._limits.filter_values) if search.filter is not None else None
         words = _words(spec, search.match_terms) if search.match_terms is not None else None
-        reranking = await self._reranking(index, spec, search)
+        reranking = None
+        if search.rerank is not None:
+            reranking = await self._reranker.check(index, spec, search.rerank, search.text)
 
         models: list[str] = []
         tokens, truncated, vector = None, 0, None
@@ -201,13 +193,22 @@ class Records:
             if retrieval != "dense":
                 by_words = search.text
         plan = QueryPlan(
-            search.top_k, vector, sparse, search.id, condition, by_rarity=by_rarity, words=words, text=by_words
+            search.top_k,
+            vector,
+            sparse,
+            search.id,
+            condition,
+            include_values=reranking is not None and reranking.fuses,
+            by_rarity=by_rarity,
+            words=words,
+            text=by_words,
+            counted=reranking.query if reranking is not None and reranking.wants_statistics else None,
         )
         answer = await self._engine.query(index, name, plan)
         hits, rerank_units = answer.matches, None
-        if search.rerank is not None and reranking is not None:
-            hits, rerank_units = await self._reranked(index, search, *reranking, hits)
-            models.append(reranking[0].answer.label)
+        if reranking is not None:
+            hits, rerank_units = await self._reranker.rerank(index, spec, reranking, answer)
+            models.append(reranking.call.answer.label)
         cost = Usage(usage.of_search(answer.namespace_bytes), tokens, rerank_units)
         fields = [_chosen(hit.metadata, search.fields) for hit in hits]
         if search.explain:
@@ -236,57 +237,6 @@ class Records:
             raise InvalidArgument(
                 f"'fields' lists {len(search.fields)} names; at most {self._limits.fields} are allowed"
             )
-
-    async def _reranking(self, index: str, spec: IndexSpec, search: Search) -> tuple[RerankCall, str, list[str]] | None:
-        """Who reranks, by which query, on which fields; everything about a rerank that can be checked beforehand."""
-        rerank = search.rerank
-        if rerank is None:
-            return None
-        call = self._inference.rerank_call(rerank.model, rerank.parameters)
-        if call.answer.needs_encoder:
-            await self._indexes.encoder(index)  # raises: another model than the index's own would be a silent change
-        query = rerank.query if rerank.query is not None else search.text
-        if query is None:
-            raise InvalidArgument("Reranking needs a query text: give 'rerank.query', or search by 'inputs.text'")
-        if not query.strip():
-            raise InvalidArgument("The query text to rerank by must be non-empty")
-        if rerank.top_n is not None and rerank.top_n < 1:
-            raise InvalidArgument(f"rerank.top_n must be at least 1, got {rerank.top_n}")
-        mapped = spec.embed.text_field if spec.embed else "text"
-        fields = rerank.rank_fields if rerank.rank_fields is not None else [mapped]
-        self._inference.check_rank_fields(call, fields)
-        return call, query, fields
-
-    async def _reranked(
-        self,
-        index: str,
-        search: Search,
-        call: RerankCall,
-        query: str,
-        fields: list[str],
-        hits: list[Match],
-    ) -> tuple[list[Match], int]:
-        """The hits in the reranker's order with its scores, ties by id, cut to top_n; and the rerank units."""
-        assert search.rerank is not None
-        if len(hits) > call.max_documents:
-            raise InvalidArgument(
-                f"There are {len(hits)} hits to rerank; model '{search.rerank.model}' takes at most "
-                f"{call.max_documents}. Lower top_k"
-            )
-        if not hits:
-            return [], 0
-        documents = [rank_text(hit.metadata, fields, place, f" (record '{hit.id}')") for place, hit in enumerate(hits)]
-        try:
-            scores = await self._inference.rerank(call, query, documents, await self._indexes.encoder(index))
-        except TextTooLong as error:
-            raise InvalidArgument(
-                f"The query with field '{', '.join(fields)}' of record '{hits[error.position].id}' has "
-                f"{error.tokens} tokens, which exceeds the maximum of {error.limit} tokens for model "
-                f"'{error.model}'; set rerank.parameters.truncate to END to cut it"
-            ) from error
-        scored = [msgspec.structs.replace(hit, score=shortest(score)) for hit, score in zip(hits, scores, strict=True)]
-        scored.sort(key=lambda hit: (-hit.score, hit.id))
-        return scored[: search.rerank.top_n], ceil(len(hits) / DOCUMENTS_PER_UNIT)
 
 
 def _retrieval(spec: IndexSpec, search: Search) -> Retrieval:

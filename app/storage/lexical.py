@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from app.domain import IndexSpec, Metadata
+from app.domain import IndexSpec, Metadata, TermStatistics
 from app.ranking import K1, bm25, idf
 from app.terms import terms
 
@@ -126,6 +126,21 @@ def search(connection: apsw.Connection, spec: IndexSpec, ns: int, text: str, kee
         if len(there):
             scores[of_every] += weight * bm25(counts[of_list], lengths[of_every], average)
     return Scored(every, scores, most)
+
+
+def statistics(connection: apsw.Connection, spec: IndexSpec, ns: int, text: str) -> TermStatistics | None:
+    """How many of the namespace's texts have each of a text's terms; None where records have no texts."""
+    if spec.embed is None or spec.sparse:
+        return None
+    found: Any = connection.execute("SELECT words, texts FROM namespaces WHERE ns = ?", (ns,)).get
+    words, texts = found
+    having = {
+        term: connection.execute(
+            "SELECT count(DISTINCT doc) FROM lexical_instances WHERE term = ?", (_token(ns, term),)
+        ).get
+        for term in sorted(set(terms(text, spec.embed.language)))
+    }
+    return TermStatistics(texts, words / texts, having, spec.embed.language) if texts else None
 
 
 def _terms(spec: IndexSpec, rows: Iterable[tuple[int, Metadata]]) -> list[tuple[int, list[str]]]:

@@ -48,15 +48,16 @@ def query(
         vector = None if spec.sparse else vector_scan.vector_of(connection, row[0])
         sparse = sparse_index.from_blob(row[1])
     keep = None if plan.filter is None else kept(connection, plan.filter, ns)
+    counted = None if plan.counted is None else lexical.statistics(connection, spec, ns, plan.counted)
     source = vector_scan.Source(connection, ns, spec.dimension, count, version, cache, handle)
     if plan.text is not None:
         by_words = lexical.search(connection, spec, ns, plan.text, keep)
-        return QueryAnswer(_by_text(source, spec, vector, by_words, plan, keep), lsn, size)
+        return QueryAnswer(_by_text(source, spec, vector, by_words, plan, keep), lsn, size, counted)
     shared = None
     if sparse is not None:
         shared = sparse_index.dots(connection, ns, sparse, count if plan.by_rarity else None)
     scored = _scored(source, spec, vector, shared, plan, keep)
-    return QueryAnswer(_matches(connection, spec, scored, plan), lsn, size)
+    return QueryAnswer(_matches(connection, spec, scored, plan), lsn, size, counted)
 
 
 def _scored(

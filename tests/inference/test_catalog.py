@@ -140,7 +140,24 @@ def test_equal_texts_of_a_batch_have_equal_vectors(catalog: Catalog) -> None:
 def test_a_path_in_the_settings_must_hold_a_model(tmp_path: Path) -> None:
     with pytest.raises(FailedPrecondition, match="absolute path of a folder with config.json"):
         Catalog(MODELS, paths={"bge-reranker-v2-m3": str(tmp_path)})
-    with pytest.raises(FailedPrecondition, match="unknown model 'nope'"):
+
+
+@pytest.mark.parametrize(
+    ("config", "wrong"),
+    [
+        (None, "no readable config.json"),
+        ("[1]", "no readable config.json"),
+        ('{"architectures": ["BertModel"]}', "is not that of a cross-encoder"),
+        ('{"architectures": ["BertForSequenceClassification"], "id2label": {"0": "a", "1": "b"}}', "with one score"),
+        ('{"architectures": ["BertForSequenceClassification"], "num_labels": 3}', "with one score"),
+    ],
+)
+def test_a_name_of_ones_own_must_be_a_cross_encoder_with_one_score(
+    tmp_path: Path, config: str | None, wrong: str
+) -> None:
+    if config is not None:
+        (tmp_path / "config.json").write_text(config)
+    with pytest.raises(FailedPrecondition, match=wrong):
         Catalog(MODELS, paths={"nope": str(tmp_path)})
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from app.errors import TextTooLong
-from app.inference.backend import Embedder, TextEncoder
+from app.inference.backend import Embedder, Retrieved, TextEncoder
 from app.inference.catalog import Answer, Catalog
 from tests.inference.tiny_cross_encoder import LAYOUT, SENTENCES
 from tests.running import MODELS
@@ -107,7 +107,7 @@ def with_cross_encoder(
 def test_a_cross_encoder_loads_and_scores_between_0_and_1(with_cross_encoder: Catalog) -> None:
     answer = with_cross_encoder.answer(BGE)
     assert (answer.by, answer.stand_in) == (BGE, False)
-    found = with_cross_encoder.reranker(answer, None).score("what prevents disease", SENTENCES, "NONE")
+    found = with_cross_encoder.reranker(answer, Retrieved()).score("what prevents disease", SENTENCES, "NONE")
     assert found.shape == (5,)
     assert found.dtype == np.float32
     assert ((found > 0) & (found < 1)).all()
@@ -125,24 +125,54 @@ def test_scores_are_the_sigmoid_of_the_models_own_logits(
     batch = tokenizer(["disease"] * 5, SENTENCES, padding=True, return_tensors="pt")
     with torch.inference_mode():
         wanted = torch.sigmoid(model(**batch).logits[:, 0]).numpy()
-    found = with_cross_encoder.reranker(Answer(BGE, BGE), None).score("disease", SENTENCES, "NONE")
+    found = with_cross_encoder.reranker(Answer(BGE, BGE), Retrieved()).score("disease", SENTENCES, "NONE")
     np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
 def test_a_pair_over_1024_tokens_is_refused_or_cut(with_cross_encoder: Catalog) -> None:
-    reranker = with_cross_encoder.reranker(Answer(BGE, BGE), None)
+    reranker = with_cross_encoder.reranker(Answer(BGE, BGE), Retrieved())
     long = "apples " * 1100
     with pytest.raises(TextTooLong, match=r"position 1 has \d+ tokens, which exceeds the maximum of 1024"):
         reranker.score("disease", ["short", long], "NONE")
-    cut = reranker.score("disease", [long, long + "and more"], "END")
-    assert cut[0] == pytest.approx(cut[1])
+    assert reranker.score("disease", [long], "END").shape == (1,)
+
+
+def test_of_a_longer_document_the_best_window_counts(with_cross_encoder: Catalog) -> None:
+    reranker = with_cross_encoder.reranker(Answer(BGE, BGE), Retrieved())
+    words = [f"apple{n} " for n in range(2000)]
+    ask = "what prevents disease"
+    single = {text: reranker.score(ask, [text], "END")[0] for text in ("".join(words), SENTENCES[2])}
+    model = with_cross_encoder._cross_encoder(BGE)
+    parts = model.windows(ask, "".join(words), 1024, 4)
+    assert len(parts) == 4
+    assert all(count <= 1024 for count in model.pair_tokens(ask, parts))
+    assert "".join(words).startswith(parts[0]), "nothing is skipped at the beginning"
+    assert single["".join(words)] == pytest.approx(model.predict(ask, parts, 1024).max(), abs=1e-6)
+    among = reranker.score(ask, [SENTENCES[2], "".join(words), SENTENCES[2]], "END")
+    np.testing.assert_allclose(among, [single[SENTENCES[2]], single["".join(words)], single[SENTENCES[2]]], atol=1e-6)
+
+
+def test_a_query_as_long_as_the_limit_is_cut_beside_each_document(with_cross_encoder: Catalog) -> None:
+    reranker = with_cross_encoder.reranker(Answer(BGE, BGE), Retrieved())
+    assert np.isfinite(reranker.score("apples " * 1200, ["short", "long " * 3000], "END")).all()
+
+
+def test_any_cross_encoder_folder_reranks_under_a_name_of_its_own(cross_encoder_folder: Path) -> None:
+    named = Catalog(MODELS, paths={"my-reranker": str(cross_encoder_folder), BGE: str(cross_encoder_folder)})
+    answer = named.answer("my-reranker")
+    assert answer.by == "my-reranker"
+    assert answer.label.startswith("my-reranker; own-weights=sha256:")
+    mine, known = (
+        named.reranker(Answer(n, n), Retrieved()).score("disease", SENTENCES, "END") for n in ("my-reranker", BGE)
+    )
+    np.testing.assert_allclose(mine, known, atol=1e-6)
 
 
 @pytest.mark.parametrize("by", [BGE, "pinyon-late-interaction"])
 def test_a_rerank_score_depends_only_on_query_and_document(
     with_cross_encoder: Catalog, encoder: TextEncoder, by: str
 ) -> None:
-    reranker = with_cross_encoder.reranker(Answer(BGE, by), encoder)
+    reranker = with_cross_encoder.reranker(Answer(BGE, by), Retrieved(encoder))
     alone = reranker.score("what prevents disease", [SENTENCES[2]], "NONE")[0]
     among = reranker.score("what prevents disease", [*SENTENCES, "a " * 300], "NONE")[2]
     assert alone == pytest.approx(among, abs=1e-6)
@@ -151,22 +181,22 @@ def test_a_rerank_score_depends_only_on_query_and_document(
 def test_a_rerank_of_remembered_documents_gives_the_same_scores(catalog: Catalog) -> None:
     remembering = Catalog(MODELS, stand_ins=True, token_cache_bytes=10_000_000)
     answer = catalog.answer(BGE)
-    wanted = catalog.reranker(answer, None).score("what prevents disease", SENTENCES, "NONE")
+    wanted = catalog.reranker(answer, Retrieved()).score("what prevents disease", SENTENCES, "NONE")
     for _ in range(2):
-        found = remembering.reranker(answer, None).score("what prevents disease", SENTENCES, "NONE")
+        found = remembering.reranker(answer, Retrieved()).score("what prevents disease", SENTENCES, "NONE")
         np.testing.assert_array_equal(found, wanted)
 
 
 def test_late_interaction_puts_the_answer_first(catalog: Catalog, encoder: TextEncoder) -> None:
     answer = catalog.answer(BGE)
     assert answer.label == "pinyon-late-interaction; stand-in-for=bge-reranker-v2-m3"
-    found = catalog.reranker(answer, encoder).score("Disease prevention", SENTENCES[:4], "NONE")
+    found = catalog.reranker(answer, Retrieved(encoder)).score("Disease prevention", SENTENCES[:4], "NONE")
     assert ((found >= 0) & (found <= 1)).all()
     assert found.argmax() == 2
 
 
 def test_late_interaction_keeps_the_hosted_limit(catalog: Catalog, encoder: TextEncoder) -> None:
-    reranker = catalog.reranker(catalog.answer(BGE), encoder)
+    reranker = catalog.reranker(catalog.answer(BGE), Retrieved(encoder))
     with pytest.raises(TextTooLong, match="position 0 has .* maximum of 1024 tokens for model 'bge-reranker-v2-m3'"):
         reranker.score("disease", ["a " * 1100], "NONE")
     assert reranker.score("disease", ["a " * 1100, "disease"], "END").argmax() == 1

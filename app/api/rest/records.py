@@ -9,7 +9,8 @@ from app.api.rest import schemas
 from app.api.rest.bodies import decode_body, decode_records
 from app.api.rest.paths import name_in_path
 from app.errors import InvalidArgument
-from app.services.records import Records, Rerank, Search
+from app.services.records import Records, Search
+from app.services.reranking import Rerank
 from app.settings import LimitSettings
 
 

@@ -148,3 +148,61 @@ def test_wrong_parameters_of_an_index_are_refused(server: RunningServer, embed: 
         answer = control.post("/indexes/create-for-model", json={**body, "embed": told})
     assert answer.status_code == 400
     assert message in answer.json()["error"]["message"]
+
+
+def rerank(model: str, **more: Any) -> dict[str, Any]:
+    return {"rerank": {"model": model, "rank_fields": ["chunk_text"], **more}}
+
+
+def test_bm25_reranks_by_the_namespaces_own_counts(client: httpx.Client) -> None:
+    # "pump" and "blocked" are in two of the four texts, "cleaned" is in one.
+    found = hits(ask(client, "cleaned pump", more=rerank("bm25"), retrieval="dense"))
+    assert [hit["_id"] for hit in found][:2] == ["pump", "code"]
+    assert found[0]["_score"] > 0.4 > found[1]["_score"] > found[2]["_score"] == found[3]["_score"] == 0
+
+
+def test_a_fused_rerank_does_not_depend_on_how_the_hits_were_found(client: httpx.Client) -> None:
+    model = rerank("pinyon-late-interaction", query="a blocked pump")
+    ways = [
+        ask(client, "a blocked pump", more=model, retrieval="dense"),
+        ask(client, "a blocked pump", more=model, retrieval="hybrid"),
+        ask(client, "monks", more=model, retrieval="dense"),
+        client.post("/records/namespaces/n/search", json={"query": {"top_k": 4, "id": "farm"}, **model}),
+    ]
+    found = [{hit["_id"]: pytest.approx(hit["_score"], abs=1e-5) for hit in hits(way)} for way in ways]
+    assert all(each == found[0] for each in found)
+    assert ids(ways[2])[0] == "pump"
+    # Words alone find fewer, and those have the same scores.
+    by_words = {
+        hit["_id"]: hit["_score"] for hit in hits(ask(client, "a blocked pump", more=model, retrieval="lexical"))
+    }
+    assert by_words == {id: found[0][id] for id in ("code", "pump")}
+
+
+def test_a_field_that_is_not_embedded_is_fused_by_its_own_text(client: httpx.Client) -> None:
+    rows = [
+        {"_id": "a", "chunk_text": "stars", "note": "a blocked pump"},
+        {"_id": "b", "chunk_text": "a blocked pump", "note": "stars"},
+    ]
+    client.post("/records/namespaces/other/upsert", content="\n".join(map(json.dumps, rows))).raise_for_status()
+    for field, first in (("note", "a"), ("chunk_text", "b")):
+        body = {
+            "query": {"top_k": 2, "inputs": {"text": "a blocked pump"}},
+            "rerank": {"model": "pinyon-late-interaction", "rank_fields": [field]},
+        }
+        found = hits(client.post("/records/namespaces/other/search", json=body))
+        assert found[0]["_id"] == first
+        assert found[0]["_score"] > 0.7 > 0.5 > found[1]["_score"]
+
+
+def test_nothing_found_is_nothing_reranked(client: httpx.Client) -> None:
+    for model in ("pinyon-late-interaction", "bm25", "bge-reranker-v2-m3"):
+        body = {"query": {"top_k": 4, "inputs": {"text": "x"}, "filter": {"n": {"$lt": 0}}}, **rerank(model)}
+        assert hits(client.post("/records/namespaces/n/search", json=body)) == []
+
+
+def test_a_hit_without_the_text_to_rank_is_named(client: httpx.Client) -> None:
+    for model in ("pinyon-late-interaction", "bm25"):
+        answer = ask(client, "a blocked pump", more={"rerank": {"model": model, "rank_fields": ["missing"]}})
+        assert answer.status_code == 400
+        assert "field 'missing' not found in document at index 0 (record '" in answer.text

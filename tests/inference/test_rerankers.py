@@ -1,0 +1,106 @@
+"""The rerankers without weights, and how a reranker's scores and those of retrieval go together."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain import TermStatistics
+from app.errors import TextTooLong
+from app.inference.backend import Retrieved
+from app.inference.bm25_reranker import shares
+from app.inference.catalog import Catalog
+from app.ranking import K1, B, fused, idf, with_late_interaction
+from app.terms import terms
+
+DOCUMENTS = ["apples are fruit", "the apple of apples", "stars are far away", "", "and the of"]
+
+
+def test_bm25_prefers_documents_with_more_of_the_querys_words(catalog: Catalog) -> None:
+    reranker = catalog.reranker(catalog.answer("bm25"), Retrieved())
+    found = reranker.score("apple fruit", DOCUMENTS, "END")
+    assert found.dtype == np.float32
+    assert ((found >= 0) & (found <= 1)).all()
+    assert found.argsort()[::-1].tolist()[:2] == [0, 1]
+    assert found[2:].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("documents", [["a b"], ["", ""], ["apple", "apple"], ["of the"]])
+@pytest.mark.parametrize("query", ["apple", "of the", "?!", "zebra"])
+def test_bm25_of_few_documents_is_never_below_0_nor_undefined(
+    catalog: Catalog, query: str, documents: list[str]
+) -> None:
+    found = catalog.reranker(catalog.answer("bm25"), Retrieved()).score(query, documents, "END")
+    assert found.shape == (len(documents),)
+    assert ((found >= 0) & (found <= 1)).all()
+    assert (found > 0).tolist() == ["apple" in text and query == "apple" for text in documents]
+
+
+def test_in_a_search_the_namespace_says_how_rare_a_word_is(catalog: Catalog) -> None:
+    statistics = TermStatistics(1000, 4.0, {"appl": 900, "pear": 1}, "english")
+    answer = catalog.answer("bm25")
+    alone = catalog.reranker(answer, Retrieved()).score("apple pear", ["apple apple", "pear", "apple"], "END")
+    known = catalog.reranker(answer, Retrieved(statistics=statistics)).score(
+        "apple pear", ["apple apple", "pear", "apple"], "END"
+    )
+    assert known.argmax() == 1
+    assert known[1] > 0.4 > 0.1 > known[0]
+    assert abs(alone[1] - alone[2]) < abs(known[1] - known[2])
+
+
+WORDS = st.lists(st.sampled_from(["apple", "pear", "star", "the", "2", "über", "ギター"]), max_size=8).map(" ".join)
+
+
+@given(query=WORDS, documents=st.lists(WORDS, min_size=1, max_size=5), df=st.integers(0, 50), average=st.floats(0.5, 9))
+def test_shares_are_textbook_bm25_over_the_most_there_could_be(
+    query: str, documents: list[str], df: int, average: float
+) -> None:
+    asked = terms(query)
+    statistics = TermStatistics(50, average, dict.fromkeys(asked, df), "english")
+    wanted = []
+    for text in documents:
+        held = terms(text)
+        score = sum(
+            idf(50, df) * held.count(t) * (K1 + 1) / (held.count(t) + K1 * (1 - B + B * len(held) / average))
+            for t in asked
+        )
+        most = sum(idf(50, df) for _ in asked) * (K1 + 1)
+        wanted.append(score / most if most else 0.0)
+    np.testing.assert_allclose(shares(query, documents, statistics), wanted, atol=1e-9)
+
+
+def test_bm25_reads_the_language_of_the_namespace(catalog: Catalog) -> None:
+    statistics = TermStatistics(10, 3.0, {"haus": 2}, "german")
+    reranker = catalog.reranker(catalog.answer("bm25"), Retrieved(statistics=statistics))
+    assert (reranker.score("Haus", ["viele Häuser", "viele Leute"], "END") > 0).tolist() == [True, False]
+
+
+def test_bm25_refuses_longer_texts_only_when_asked_to(catalog: Catalog) -> None:
+    reranker = catalog.reranker(catalog.answer("bm25"), Retrieved())
+    long = "word " * 40_001
+    with pytest.raises(TextTooLong, match="position 1 has 40001 tokens, which exceeds the maximum of 40000"):
+        reranker.score("word", ["word", long], "NONE")
+    assert reranker.score("word", ["word", long], "END")[1] > 0
+
+
+def test_late_interaction_of_hits_counts_beside_cosine_and_words() -> None:
+    own, cosines, of_words = np.float32([1, 0.5, 0]), np.float32([1, 0, -1]), np.float64([1, 0, 0])
+    assert with_late_interaction(own, cosines, of_words).tolist() == [1, 0, 0]
+    # Where late interaction sees no difference, the order is that of hybrid retrieval.
+    dice = np.random.default_rng(0)
+    cosines, of_words = dice.uniform(0, 1, 50).astype(np.float32), dice.uniform(0, 1, 50)
+    even = with_late_interaction(np.full(50, 0.8, np.float32), cosines, of_words)
+    assert even.argsort().tolist() == fused(cosines, of_words, 1.0).astype(np.float32).argsort().tolist()
+
+
+def test_only_hits_are_fused(catalog: Catalog) -> None:
+    answer = catalog.answer("pinyon-late-interaction")
+    documents = ["Apples prevent disease", "Stars are far away"]
+    alone = catalog.reranker(answer, Retrieved()).score("healthy fruit", documents, "END")
+    cosines = np.float32([-1, 1])
+    together = catalog.reranker(answer, Retrieved(cosines=cosines)).score("healthy fruit", documents, "END")
+    assert alone.argmax() == 0
+    assert together.argmax() == 1
+    np.testing.assert_allclose(
+        together, with_late_interaction(alone, cosines, shares("healthy fruit", documents, None)), atol=1e-6
+    )
