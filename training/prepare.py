@@ -3,8 +3,8 @@
     .venv/bin/python -m training.prepare PATH/TO/TRAINING/DATA OUT.jsonl
 
 The data are gzipped lines {"query", "positive", "negatives"}. Each file's passages are one collection: its BM25
-statistics and its vectors by all-MiniLM-L6-v2 give every listed passage the two parts of a hybrid score (the cosine, and
-the share of the query's information that its words carry), and the best of the collection are mined as negatives.
+statistics and its vectors by all-MiniLM-L6-v2 give every listed passage the two parts of a hybrid score (the cosine,
+and the share of the query's information that its words carry), and the best of the collection are mined as negatives.
 """
 
 import argparse

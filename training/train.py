@@ -2,11 +2,11 @@
 
     .venv/bin/python -m training.train LISTS.jsonl OUT_FOLDER [--threads 1]
 
-Starts from all-MiniLM-L6-v2, whose word and position embeddings stay as they are, so that they need not be shipped. The
-loss is the softmax cross-entropy over each list of (a x cosine + b x share + the cross-encoder's score), a and b learned
-beside it: it is the fused score that is judged, so the cross-encoder learns what the other two do not know. A smaller
-share of the loss judges the cross-encoder alone, so that it is of use where there is nothing to fuse with. Continues
-from its last checkpoint.
+Starts from all-MiniLM-L6-v2, whose word and position embeddings stay as they are, so that they need not be shipped.
+The loss is the softmax cross-entropy over each list of (a x cosine + b x share + the cross-encoder's score), a and b
+learned beside it: it is the fused score that is judged, so the cross-encoder learns what the other two do not know. A
+smaller share of the loss judges the cross-encoder alone, so that it is of use where there is nothing to fuse with.
+Continues from its last checkpoint.
 """
 
 import argparse

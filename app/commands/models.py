@@ -1,6 +1,8 @@
 """`pinyon models`: which there are, who answers, how their weights get here."""
 
 import argparse
+import sys
+from pathlib import Path
 from typing import Any
 
 from app.commands.common import add_settings, settings_of
@@ -18,6 +20,21 @@ def add(commands: Any) -> None:
     pull.add_argument("name", metavar="NAME", help="a model of `pinyon models list`")
     pull.set_defaults(run=_pull)
     add_settings(pull, "models")
+    verify = models.add_parser(
+        "verify", help="check every file of the models that are here; status 1 if one is damaged"
+    )
+    verify.add_argument("names", nargs="*", metavar="NAME", help="only these (default: all that are here)")
+    verify.set_defaults(run=_verify)
+    add_settings(verify, "models")
+    pack = models.add_parser("pack", help="put a model into one file, for a machine without a network")
+    pack.add_argument("name", metavar="NAME", help="a model of `pinyon models list` whose weights are here")
+    pack.add_argument("file", type=Path, nargs="?", metavar="FILE", help="where to (default: NAME.tar)")
+    pack.set_defaults(run=_pack)
+    add_settings(pack, "models")
+    unpack = models.add_parser("unpack", help="take in a model that was packed")
+    unpack.add_argument("file", type=Path, metavar="FILE", help="what `pinyon models pack` made")
+    unpack.set_defaults(run=_unpack)
+    add_settings(unpack, "models")
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -44,4 +61,55 @@ def _pull(options: argparse.Namespace) -> int:
     from app.inference.pull import pull
 
     print(pull(options.name, settings.models_dir, settings.models.offline))
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from app.errors import FailedPrecondition
+    from app.inference import checksums, weights
+    from app.inference.catalog import Catalog
+
+    settings = settings_of(options)
+    catalog = Catalog(settings.models_dir, settings.models.paths, settings.models.stand_ins)
+    for name in options.names:
+        catalog.entry(name)
+    status = 0
+    for name, entry in catalog.entries.items():
+        folder = catalog.folder(name)
+        if folder is None or (options.names and name not in options.names):
+            if name in options.names and entry.source != "builtin":
+                print(f"{name}: not here; {catalog.how_to_get(name)}", file=sys.stderr)
+                status = 1
+            continue
+        try:
+            found = weights.verify(name, entry, folder)
+        except FailedPrecondition as error:
+            print(f"{name}: DAMAGED: {error.message}", file=sys.stderr)
+            status = 1
+            continue
+        kind = "as catalogued" if found.catalogued else "weights of your own"
+        print(f"{name}: ok, {kind}, sha256 {found.version}, {max(1, len(checksums.read(folder)))} files checked")
+    return status
+
+
+def _pack(options: argparse.Namespace) -> int:
+    from app.errors import FailedPrecondition
+    from app.inference import packing, weights
+    from app.inference.catalog import Catalog
+
+    settings = settings_of(options)
+    catalog = Catalog(settings.models_dir, settings.models.paths, settings.models.stand_ins)
+    entry, folder = catalog.entry(options.name), catalog.folder(options.name)
+    if folder is None:
+        raise FailedPrecondition(f"Model '{options.name}' cannot be packed: {catalog.how_to_get(options.name)}")
+    if not weights.verify(options.name, entry, folder).catalogued:
+        raise FailedPrecondition(f"The weights in {folder} are not those of the catalogue; copy that folder instead")
+    print(packing.pack(options.name, folder, options.file or Path(f"{options.name}.tar")))
+    return 0
+
+
+def _unpack(options: argparse.Namespace) -> int:
+    from app.inference import packing
+
+    print(packing.unpack(options.file, settings_of(options).models_dir))
     return 0

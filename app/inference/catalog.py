@@ -154,6 +154,10 @@ class Catalog:
         for name in self.entries:
             self.present(name)
 
+    def folder(self, name: str) -> Path | None:
+        """Where the weights of this name are, if they are here."""
+        return self._folders[name]
+
     def versions(self) -> dict[str, str]:
         """The version of every model that can answer here by itself."""
         return {name: self._version(name) for name in self.entries if self.present(name)}

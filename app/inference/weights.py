@@ -1,6 +1,5 @@
 """Where a model's weights are on this machine, and whether they are the right ones. Never touches the network."""
 
-import hashlib
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from app.errors import FailedPrecondition
+from app.inference import checksums
 from app.inference.manifest import ModelEntry
 
 WEIGHTS_FILE = "model.safetensors"
@@ -29,14 +29,14 @@ def locate(name: str, entry: ModelEntry, models_dir: Path, paths: Mapping[str, s
     """
     if name in paths:
         chosen = Path(paths[name])
-        if not chosen.is_absolute() or not _whole(chosen):
+        if not chosen.is_absolute() or not whole(chosen):
             raise FailedPrecondition(
                 f'The setting [models.paths] "{name}" must be the absolute path of a folder with config.json and '
                 f"{WEIGHTS_FILE}; {chosen} is not"
             )
         return chosen
     local = models_dir / "weights" / name
-    if _whole(local):
+    if whole(local):
         return local
     place, _, rest = entry.source.partition(":")
     if place == "package":
@@ -46,7 +46,8 @@ def locate(name: str, entry: ModelEntry, models_dir: Path, paths: Mapping[str, s
     return None
 
 
-def _whole(folder: Path) -> bool:
+def whole(folder: Path) -> bool:
+    """Whether a folder has what every model has."""
     return (folder / "config.json").is_file() and (folder / WEIGHTS_FILE).is_file()
 
 
@@ -57,7 +58,7 @@ def _in_package(source: str) -> Path | None:
         folder = Path(str(distribution(package).locate_file(inside)))
     except PackageNotFoundError:
         return None
-    return folder if _whole(folder) else None
+    return folder if whole(folder) else None
 
 
 def _in_hub_cache(repository: str, pinned: str | None) -> Path | None:
@@ -66,7 +67,7 @@ def _in_hub_cache(repository: str, pinned: str | None) -> Path | None:
 
     for revision in (pinned, "main"):
         found = try_to_load_from_cache(repository, "config.json", revision=revision)
-        if isinstance(found, str) and _whole(Path(found).parent):
+        if isinstance(found, str) and whole(Path(found).parent):
             return Path(found).parent
     return None
 
@@ -75,14 +76,17 @@ def verify(name: str, entry: ModelEntry, folder: Path) -> Weights:
     """The weights with their hash.
 
     Packaged weights must be the catalogued ones. Any other folder was filled by the user and may hold other weights
-    of the same kind (a fine-tuned model): those answer as they are, and say so. Raises FailedPrecondition if the file
-    cannot be read, or is packaged and not the catalogued one.
+    of the same kind (a fine-tuned model): those answer as they are, and say so. Where the hash of every file was
+    written down, all are checked. Raises FailedPrecondition if a file cannot be read, has changed since, or is packaged
+    and not the catalogued one.
     """
     try:
-        with (folder / WEIGHTS_FILE).open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        found = checksums.sha256(folder / WEIGHTS_FILE)
+        wrong = checksums.check(folder, {WEIGHTS_FILE: found})
     except OSError as error:
         raise FailedPrecondition(f"The weights of {name} in {folder} cannot be read: {error.strerror}") from error
+    if wrong:
+        raise FailedPrecondition(f"The files of {name} in {folder} are damaged: {', '.join(wrong)} since they came")
     catalogued = found == entry.sha256
     if not catalogued and entry.source.startswith("package:"):
         raise FailedPrecondition(
