@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from app.commands import evaluate, keys, models
-from app.commands.common import add_settings, settings_of
+from app.commands import evaluate, keys, models, reembed
+from app.commands.common import add_settings, server_url, settings_of
 from app.errors import PinyonError
 
 VERSION = "0.2.0"
@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     certs.set_defaults(run=_certs)
     models.add(commands)
     evaluate.add(commands)
+    reembed.add(commands)
     return parser
 
 
@@ -73,14 +74,12 @@ def _ready(options: argparse.Namespace) -> int:
     import urllib.error
     import urllib.request
 
-    server = settings_of(options).server
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)
-    host = f"[{host}]" if ":" in host else host
+    settings = settings_of(options)
     # Only whether it answers is asked, of this machine itself, which its certificate need not name.
     trust = ssl._create_unverified_context()
     try:
-        url = f"{'https' if server.tls_cert else 'http'}://{host}:{server.port}/ready"
-        urllib.request.urlopen(url, timeout=2, context=trust if server.tls_cert else None).close()
+        url = server_url(settings) + "/ready"
+        urllib.request.urlopen(url, timeout=2, context=trust if settings.server.tls_cert else None).close()
     except urllib.error.HTTPError as error:
         print(error.read().decode(), file=sys.stderr)
         return 1

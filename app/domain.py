@@ -123,12 +123,33 @@ class SparseVector(msgspec.Struct, frozen=True):
 
 
 class Record(msgspec.Struct, frozen=True):
-    """One record. vector: float32 [dimension], kept exactly as given; None in a sparse index."""
+    """One record. vector: float32 [dimension], kept exactly as given; None in a sparse index.
+
+    truncated: whether its text was cut before it was embedded.
+    """
 
     id: str
     vector: NDArray[np.float32] | None
     metadata: Metadata
     sparse: SparseVector | None = None
+    truncated: bool = False
+
+
+class StoredText(msgspec.Struct, frozen=True):
+    """The text of a record that is to be embedded anew."""
+
+    namespace: str
+    id: str
+    text: str
+
+
+class Reembedding(msgspec.Struct, frozen=True):
+    """An index on its way to another embedding. target: what it will be. done, total: records, so far and in all."""
+
+    target: IndexSpec
+    fingerprint: Fingerprint
+    done: int
+    total: int
 
 
 class Parts(msgspec.Struct, frozen=True):
@@ -163,6 +184,7 @@ class QueryPlan(msgspec.Struct, frozen=True):
     weight of each sparse term of the query by ranking.idf() of it in the namespace. words: for sparse indexes only,
     words that a match must have. text: search by its words, beside the vector (hybrid) or without one (lexical); for
     dense indexes that embed. counted: a text whose terms the namespace is to be asked for; for such indexes, too.
+    embedded_by: what embedded the query, which must be what the records are embedded by.
     """
 
     top_k: int
@@ -175,6 +197,7 @@ class QueryPlan(msgspec.Struct, frozen=True):
     words: HasWords | None = None
     text: str | None = None
     counted: str | None = None
+    embedded_by: Fingerprint | None = None
 
 
 class TermStatistics(msgspec.Struct, frozen=True):
@@ -225,11 +248,12 @@ class Page(msgspec.Struct, frozen=True):
 
 
 class NamespaceInfo(msgspec.Struct, frozen=True):
-    """A namespace. schema: its filterable fields as the user declared them, or None."""
+    """A namespace. schema: its filterable fields as the user declared them. truncated: records whose text was cut."""
 
     name: str
     record_count: int
     schema: dict[str, Any] | None = None
+    truncated: int = 0
 
 
 class Usage(msgspec.Struct, frozen=True):

@@ -87,6 +87,10 @@ class FailedPrecondition(PinyonError):
     code = "FAILED_PRECONDITION"
 
 
+class EmbeddedOtherwise(FailedPrecondition):
+    """The vector comes from another model than the records of the index."""
+
+
 class PermissionDenied(PinyonError):
     """This may not be done here: protected, refused to this caller, or no room left for it."""
 

@@ -16,7 +16,7 @@ from app.api.grpc.service import VectorService
 from app.api.guard import Guard
 from app.api.headers import RequestHeaders
 from app.api.refusal import is_grpc
-from app.api.rest import control, health, inference, namespaces, records, vectors
+from app.api.rest import control, health, inference, namespaces, records, reembedding, vectors
 from app.api.rest.errors import EXCEPTION_HANDLERS
 from app.api.rest.openapi import openapi
 from app.api.rest.paths import RawPaths
@@ -31,6 +31,7 @@ from app.services.inference import Inference
 from app.services.namespaces import Namespaces
 from app.services.readiness import Readiness
 from app.services.records import Records
+from app.services.reembedding import Reembeddings
 from app.services.vectors import Vectors
 from app.settings import Settings
 from app.storage.engine import Engine
@@ -67,6 +68,7 @@ class Service:
         self.records: Records
         self.vectors: Vectors
         self.namespaces: Namespaces
+        self.reembeddings: Reembeddings
         self.grpc: VectorService
 
     @asynccontextmanager
@@ -92,6 +94,8 @@ class Service:
             self.stopping()
             beginning.cancel()
             await asyncio.gather(beginning, return_exceptions=True)
+            if self.engine is not None and hasattr(self, "reembeddings"):
+                await self.reembeddings.close()
             await asyncio.to_thread(self.batcher.close, LAST_CALL_S)
             if self.engine is not None:
                 await self.engine.close()
@@ -110,6 +114,7 @@ class Service:
         self.records = Records(self.engine, self.indexes, self.inference, limits)
         self.vectors = Vectors(self.engine, self.indexes, limits)
         self.namespaces = Namespaces(self.engine, self.indexes, limits)
+        self.reembeddings = Reembeddings(self.engine, self.indexes, self.catalog, self.inference, self.batcher)
         self.grpc = VectorService(self.vectors, self.namespaces, limits)
         await self.indexes.open(self.settings.index)
 
@@ -117,6 +122,7 @@ class Service:
         self.readiness.waiting_for = "models are being loaded"
         await self.batcher.run(self.catalog.verify)
         await self.indexes.load_embedders()
+        await self.reembeddings.resume()
         for name in self.settings.models.preload:
             if self.catalog.present(name):
                 try:
@@ -134,6 +140,11 @@ class Service:
         """The indexes service. Raises Unavailable before it is ready."""
         self.readiness.check()
         return self.indexes
+
+    def ready_reembeddings(self) -> Reembeddings:
+        """The reembedding service. Raises Unavailable before it is ready."""
+        self.readiness.check()
+        return self.reembeddings
 
     def ready_grpc(self) -> VectorService:
         """The gRPC service. Raises Unavailable before it is ready."""
@@ -174,12 +185,13 @@ def rest_app(service: Service, most_bytes: int = LARGEST_BODY) -> Any:
         return service.index_of(request.scope)
 
     cors = service.settings.server.cors_origins
-    families = (health, control, inference, records, vectors, namespaces)
+    families = (health, control, reembedding, inference, records, vectors, namespaces)
     return Litestar(
         route_handlers=[*(family.router for family in families), openapi],
         dependencies={
             "index": provide(index),
             "indexes": provide(service.ready_indexes),
+            "reembeddings": provide(service.ready_reembeddings),
             "catalog": provide(lambda: service.catalog),
             "records": provide(lambda: service.records),
             "vectors": provide(lambda: service.vectors),

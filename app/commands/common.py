@@ -1,8 +1,11 @@
 """What subcommands share: options for settings, and the settings that follow from them."""
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
+
+from app.errors import FailedPrecondition, Unavailable
 
 
 def add_settings(parser: argparse.ArgumentParser, *sections: str) -> None:
@@ -34,3 +37,55 @@ def settings_of(options: argparse.Namespace) -> Any:
     # Only `pinyon models pull` may use the network: said before any hub library is imported, which reads it then.
     os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1")
     return load(options.config, os.environ, flags)
+
+
+def with_server(parser: argparse.ArgumentParser) -> None:
+    """Options of a subcommand that may have to ask a running server."""
+    add_settings(parser, "server", "storage", "models")
+    parser.add_argument("--key", metavar="KEY", help="one of the server's API keys (default: the setting api_key)")
+
+
+def server_url(settings: Any) -> str:
+    """Where the server of these settings answers callers on this machine."""
+    server = settings.server
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)
+    host = f"[{host}]" if ":" in host else host
+    return f"{'https' if server.tls_cert else 'http'}://{host}:{server.port}"
+
+
+def ask_server(settings: Any, key: str | None, method: str, path: str, body: Any = None) -> Any:
+    """The JSON answer of the running server, or None for an empty one.
+
+    Raises FailedPrecondition with what the server says if it refuses, Unavailable if it does not answer.
+    """
+    import http.client
+    import ssl
+    import urllib.error
+    import urllib.request
+
+    key = key or settings.server.api_key
+    headers = {"Content-Type": "application/json"} | ({"Api-Key": key} if key else {})
+    url = server_url(settings) + path
+    request = urllib.request.Request(url, None if body is None else json.dumps(body).encode(), headers, method=method)
+    # The server is this machine itself, which its certificate need not name.
+    trust = ssl._create_unverified_context() if settings.server.tls_cert else None
+    try:
+        with urllib.request.urlopen(request, timeout=60, context=trust) as answer:
+            content = answer.read()
+    except urllib.error.HTTPError as error:
+        raise FailedPrecondition(f"The server refuses: {_message(error.read())}") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise Unavailable(
+            f"Nobody answers at {url}: {error}. The data folder is in use; name that server by --host and --port, or "
+            "its settings file"
+        ) from error
+    return json.loads(content) if content else None
+
+
+def _message(body: bytes) -> str:
+    """What an error's body says, whichever of the two shapes it has."""
+    try:
+        told = json.loads(body)
+        return str(told["error"]["message"] if "error" in told else told["message"])
+    except (ValueError, KeyError, TypeError):
+        return body[:200].decode(errors="replace")

@@ -212,6 +212,10 @@ class Indexes:
         self._without.pop(spec.name, None)
         return held
 
+    def forget_embedder(self, index: str) -> None:
+        """The index is embedded by something else from now on."""
+        self._embedders.pop(index, None)
+
     def _load(self, spec: IndexSpec, embed: EmbedSpec, printed: Fingerprint | None) -> Embedder | SparseEmbedder:
         printed = printed or self._catalog.fingerprint(embed.model, spec.dimension or None)
         return self._catalog.sparse_embedder(printed) if spec.sparse else self._catalog.embedder(printed)
@@ -266,8 +270,8 @@ def check_same(there: IndexSpec, wanted: IndexSpec) -> None:
         if flat_there.get(name) != flat_wanted[name]
     )
     raise FailedPrecondition(
-        f"Index {wanted.name} on disk differs from the settings: {differences}. Change the settings back, or give the "
-        "new index another name"
+        f"Index {wanted.name} on disk differs from the settings: {differences}. Change the settings back, give the new "
+        "index another name, or, for another model, change them back and run `pinyon reembed`"
     )
 
 

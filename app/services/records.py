@@ -1,7 +1,7 @@
 """The records service: text in, ranked text out."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -20,7 +20,7 @@ from app.domain import (
     Truncate,
     Usage,
 )
-from app.errors import InvalidArgument, TextTooLong
+from app.errors import EmbeddedOtherwise, InvalidArgument, TextTooLong
 from app.services import usage, validation
 from app.services.indexes import Indexes
 from app.services.inference import Inference
@@ -28,6 +28,7 @@ from app.services.reranking import HitReranker, Rerank
 from app.settings import LimitSettings
 from app.storage.engine import Engine
 
+T = TypeVar("T")
 MOST_WORDS = 100
 """Words match_terms may ask for."""
 
@@ -45,11 +46,11 @@ Pair = tuple[NDArray[np.float32] | None, SparseVector | None]
 
 
 class TextVectors(msgspec.Struct, frozen=True):
-    """pairs: a dense or a sparse vector for each text. tokens: in all. truncated: how many texts were cut."""
+    """pairs: a dense or a sparse vector for each text. tokens: in all. truncated: whether each text was cut."""
 
     pairs: list[Pair]
     tokens: int
-    truncated: int
+    truncated: list[bool]
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -99,6 +100,17 @@ class Records:
 
     async def upsert(self, index: str, namespace: str, rows: Sequence[Any]) -> Upserted:
         """Embed and store the rows (decoded JSON), all or none. Raises InvalidArgument before anything is stored."""
+        return await self._again_if_embedded_otherwise(index, lambda: self._upsert(index, namespace, rows))
+
+    async def _again_if_embedded_otherwise(self, index: str, call: Callable[[], Awaitable[T]]) -> T:
+        """The call; once more if the index was embedded anew, by another model, while it ran."""
+        try:
+            return await call()
+        except EmbeddedOtherwise:
+            self._indexes.forget_embedder(index)
+            return await call()
+
+    async def _upsert(self, index: str, namespace: str, rows: Sequence[Any]) -> Upserted:
         spec = self._indexes.spec(index)
         name = validation.namespace_name(namespace, self._limits)
         embedder = await self._indexes.embedder(index)
@@ -120,11 +132,11 @@ class Records:
                 f"which exceeds the maximum of {error.limit} tokens for model '{error.model}'"
             ) from error
         records = [
-            Record(id, vector, fields, sparse)
-            for (id, fields), (vector, sparse) in zip(checked, vectors.pairs, strict=True)
+            Record(id, vector, fields, sparse, cut)
+            for (id, fields), (vector, sparse), cut in zip(checked, vectors.pairs, vectors.truncated, strict=True)
         ]
         lsn = await self._engine.upsert(index, name, records, embedder.fingerprint)
-        return Upserted(len(records), lsn, [embedder.label], vectors.truncated)
+        return Upserted(len(records), lsn, [embedder.label], sum(vectors.truncated))
 
     async def _vectors(self, spec: IndexSpec, embedder: Any, texts: Sequence[str], how: Reading) -> TextVectors:
         """The vectors of texts, dense or sparse as the index is."""
@@ -132,9 +144,9 @@ class Records:
             found = await self._inference.embed_sparse(embedder, texts, how.input_type, how.truncate, how.max_tokens)
             most = self._limits.sparse_terms
             pairs: list[Pair] = [(None, _heaviest(sparse, most)) for sparse in found.vectors]
-            return TextVectors(pairs, sum(found.tokens), sum(found.truncated))
+            return TextVectors(pairs, sum(found.tokens), found.truncated)
         dense = await self._inference.embed(embedder, texts, how.input_type, how.truncate)
-        return TextVectors([(vector, None) for vector in dense.vectors], sum(dense.tokens), sum(dense.truncated))
+        return TextVectors([(vector, None) for vector in dense.vectors], sum(dense.tokens), dense.truncated)
 
     def _checked(self, place: int, row: Any, text_field: str) -> tuple[str, Metadata]:
         """Id and fields of the place-th row, from 1."""
@@ -162,6 +174,9 @@ class Records:
 
         An unknown namespace or id gives no hits. Raises InvalidArgument, NotFound or FailedPrecondition.
         """
+        return await self._again_if_embedded_otherwise(index, lambda: self._search(index, namespace, search))
+
+    async def _search(self, index: str, namespace: str, search: Search) -> Found:
         spec = self._indexes.spec(index)
         name = validation.namespace_name(namespace, self._limits)
         self._check(search)
@@ -173,7 +188,7 @@ class Records:
 
         models: list[str] = []
         tokens, truncated, vector = None, 0, None
-        sparse, by_rarity, by_words = None, False, None
+        sparse, by_rarity, by_words, embedded_by = None, False, None, None
         if search.sparse is not None:
             sparse = validation.sparse_vector(*search.sparse, spec, self._limits.sparse_terms)
         if search.vector is not None:
@@ -185,11 +200,12 @@ class Records:
             if retrieval != "lexical":
                 embedder = await self._indexes.embedder(index)
                 models.append(embedder.label)
+                embedded_by = embedder.fingerprint
                 assert spec.embed is not None
                 how = Reading(spec.embed.read_input_type, spec.embed.read_truncate, spec.embed.read_max_tokens)
                 read = await self._vectors(spec, embedder, [search.text], how)
                 vector, sparse = read.pairs[0]
-                tokens, truncated, by_rarity = read.tokens, read.truncated, spec.sparse
+                tokens, truncated, by_rarity = read.tokens, sum(read.truncated), spec.sparse
             if retrieval != "dense":
                 by_words = search.text
         plan = QueryPlan(
@@ -202,6 +218,7 @@ class Records:
             by_rarity=by_rarity,
             words=words,
             text=by_words,
+            embedded_by=embedded_by,
             counted=reranking.query if reranking is not None and reranking.wants_statistics else None,
         )
         answer = await self._engine.query(index, name, plan)

@@ -6,7 +6,18 @@ from typing import Any
 import msgspec
 
 from app import filters
-from app.domain import Change, IndexSpec, Match, Metadata, Page, QueryPlan, Record, Selection, SparseVector
+from app.domain import (
+    Change,
+    IndexSpec,
+    Match,
+    Metadata,
+    NamespaceInfo,
+    Page,
+    QueryPlan,
+    Record,
+    Selection,
+    SparseVector,
+)
 from app.errors import InvalidArgument
 from app.services import pages, usage, validation
 from app.services.indexes import Indexes
@@ -193,14 +204,14 @@ class Vectors:
             selection = Selection() if everything else Selection(filter=self._filter(raw_filter, "Delete"))
         return await self._engine.delete(index, name, selection)
 
-    async def stats(self, index: str, raw_filter: Any) -> tuple[IndexSpec, dict[str, int]]:
-        """What the index is, and how many records each namespace has."""
+    async def stats(self, index: str, raw_filter: Any) -> tuple[IndexSpec, Sequence[NamespaceInfo]]:
+        """What the index is, and its namespaces with their counts."""
         spec = self._indexes.spec(index)
         if raw_filter:
             raise InvalidArgument(
                 "Serverless and Starter indexes do not support describing index stats with metadata filtering."
             )
-        return spec, await self._engine.counts(index)
+        return spec, await self._engine.every_namespace(index)
 
     def _check_ids(self, ids: Sequence[str], most: int) -> None:
         if len(ids) > most:

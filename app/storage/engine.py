@@ -9,6 +9,9 @@ raise only errors of app.errors; each raises NotFound for an unknown index.
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from app.domain import (
     Change,
     Fingerprint,
@@ -21,7 +24,9 @@ from app.domain import (
     QueryAnswer,
     QueryPlan,
     Record,
+    Reembedding,
     Selection,
+    StoredText,
 )
 
 
@@ -71,12 +76,15 @@ class Engine(Protocol):
         """Store the records, all or none, replacing those with the same id; the last of equal ids wins.
 
         The namespace is made if need be. fingerprint: what embedded the vectors; kept with the first batch, and a
-        batch embedded by anything else than the index's own raises FailedPrecondition. Returns the LSN.
+        batch embedded by anything else than the index's own raises EmbeddedOtherwise. Returns the LSN.
         """
         ...
 
     async def query(self, index: str, namespace: str, plan: QueryPlan) -> QueryAnswer:
-        """The records nearest to a vector or to a stored record; an unknown namespace or id gives no matches."""
+        """The records nearest to a vector or to a stored record; an unknown namespace or id gives no matches.
+
+        Raises EmbeddedOtherwise if the plan says what embedded the vector, and the records were by something else.
+        """
         ...
 
     async def page(
@@ -119,8 +127,8 @@ class Engine(Protocol):
         """Delete the selected records; the namespace stays. Returns the LSN. Raises NotFound without the namespace."""
         ...
 
-    async def counts(self, index: str) -> dict[str, int]:
-        """Records by namespace, every namespace, exact."""
+    async def every_namespace(self, index: str) -> list[NamespaceInfo]:
+        """Every namespace, in byte order of the names; the counts are exact."""
         ...
 
     async def namespaces(
@@ -139,6 +147,35 @@ class Engine(Protocol):
 
     async def delete_namespace(self, index: str, name: str) -> int:
         """Delete a namespace with its records. Returns the LSN. Raises NotFound."""
+        ...
+
+    async def reembedding(self, index: str) -> Reembedding | None:
+        """How far the index is on its way to another embedding; None if it is on none."""
+        ...
+
+    async def begin_reembedding(self, index: str, target: IndexSpec, embedded_by: Fingerprint) -> None:
+        """Begin to collect new vectors, or go on with what is there for the same target.
+
+        Raises FailedPrecondition if a record has no text to embed.
+        """
+        ...
+
+    async def texts_to_reembed(self, index: str, most: int) -> list[StoredText]:
+        """Some of the texts that have no new vector yet; none when all have one."""
+        ...
+
+    async def keep_reembedded(
+        self, index: str, embedded: Sequence[tuple[StoredText, NDArray[np.float32], bool]]
+    ) -> None:
+        """Keep new vectors, with whether the text was cut; those of texts that have changed meanwhile are dropped."""
+        ...
+
+    async def finish_reembedding(self, index: str) -> bool:
+        """Make the new vectors those of the index, all at once, if every record has one; whether it was done."""
+        ...
+
+    async def cancel_reembedding(self, index: str) -> None:
+        """Drop the new vectors; the index stays as it is."""
         ...
 
     async def close(self) -> None:

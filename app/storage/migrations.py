@@ -102,9 +102,30 @@ def _fifth(connection: apsw.Connection) -> None:
         lexical.rebuild(connection, msgspec.json.decode(spec, type=IndexSpec))
 
 
+def _sixth(connection: apsw.Connection) -> None:
+    connection.execute(
+        """
+        -- Whether a record's text was cut before it was embedded, and how many of a namespace were.
+        ALTER TABLE records ADD COLUMN truncated INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE namespaces ADD COLUMN truncated INTEGER NOT NULL DEFAULT 0;
+
+        -- At most one row: what the index is being embedded anew for (JSON), and up to which record.
+        CREATE TABLE reembedding (
+            only INTEGER PRIMARY KEY CHECK (only = 1),
+            target TEXT NOT NULL,
+            fingerprint TEXT NOT NULL,
+            upto INTEGER NOT NULL DEFAULT 0
+        ) STRICT;
+
+        -- New vectors that wait for the others.
+        CREATE TABLE reembedded (record INTEGER PRIMARY KEY, vector BLOB NOT NULL, truncated INTEGER NOT NULL) STRICT;
+        """
+    )
+
+
 Steps = Sequence[Callable[[apsw.Connection], None]]
 
-STEPS: Steps = [_first, _second, _third, _fourth, _fifth]
+STEPS: Steps = [_first, _second, _third, _fourth, _fifth, _sixth]
 
 
 def create_vectors(connection: apsw.Connection, dimension: int, metric: Metric) -> None:

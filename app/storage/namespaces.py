@@ -11,9 +11,10 @@ from app.storage import tables
 from app.storage.selection import prefix_range
 
 
-def counts(connection: apsw.Connection) -> dict[str, int]:
-    """Records by namespace, every namespace, in byte order."""
-    return dict(connection.execute("SELECT name, record_count FROM namespaces ORDER BY name"))
+def every(connection: apsw.Connection) -> list[NamespaceInfo]:
+    """Every namespace, in byte order of the names."""
+    rows = connection.execute("SELECT name, record_count, schema, truncated FROM namespaces ORDER BY name")
+    return [_info(row) for row in rows]
 
 
 def page(
@@ -22,7 +23,7 @@ def page(
     """Namespaces by name from after `after` on, whether more follow, and how many have the prefix in all."""
     first, end = prefix_range(prefix)
     rows = connection.execute(
-        "SELECT name, record_count, schema FROM namespaces WHERE name >= ? AND name < ? AND name > ?"
+        "SELECT name, record_count, schema, truncated FROM namespaces WHERE name >= ? AND name < ? AND name > ?"
         " ORDER BY name LIMIT ?",
         (first, end, after, limit + 1),
     ).fetchall()
@@ -32,7 +33,7 @@ def page(
 
 def describe(connection: apsw.Connection, name: str) -> NamespaceInfo:
     """One namespace. Raises NotFound."""
-    row = connection.execute("SELECT name, record_count, schema FROM namespaces WHERE name = ?", (name,)).get
+    row = connection.execute("SELECT name, record_count, schema, truncated FROM namespaces WHERE name = ?", (name,)).get
     if row is None:
         raise NotFound("Namespace not found")
     return _info(row)
@@ -48,5 +49,5 @@ def create(connection: apsw.Connection, name: str, schema: dict[str, Any] | None
 
 
 def _info(row: tuple[Any, ...]) -> NamespaceInfo:
-    name, count, schema = row
-    return NamespaceInfo(name, count, None if schema is None else msgspec.json.decode(schema))
+    name, count, schema, truncated = row
+    return NamespaceInfo(name, count, None if schema is None else msgspec.json.decode(schema), truncated)

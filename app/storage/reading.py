@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.domain import IndexSpec, Match, Page, Parts, QueryAnswer, QueryPlan, Record, Selection, SparseVector
+from app.errors import InvalidArgument
 from app.filters import HasWords, has_words
 from app.ranking import fused, goodness, shortest
 from app.storage import lexical, sparse_index, tables, vector_scan
@@ -40,7 +41,13 @@ def query(
     if found is None:
         return QueryAnswer([], lsn, 0)
     ns, size, count, version = found
+    if plan.embedded_by is not None:
+        tables.check_embedded_by(tables.fingerprint(connection), plan.embedded_by)
     vector, sparse = plan.vector, plan.sparse
+    if vector is not None and len(vector) != spec.dimension:
+        raise InvalidArgument(
+            f"Vector dimension {len(vector)} does not match the dimension of the index {spec.dimension}"
+        )
     if plan.id is not None:
         row = connection.execute("SELECT record, sparse FROM records WHERE ns = ? AND id = ?", (ns, plan.id)).get
         if row is None:

@@ -23,12 +23,15 @@ from app.domain import (
     QueryAnswer,
     QueryPlan,
     Record,
+    Reembedding,
     Selection,
+    StoredText,
 )
 from app.errors import AlreadyExists, FailedPrecondition, NotFound
-from app.storage import index_catalogue, namespaces, reading, tables, writing
+from app.storage import index_catalogue, namespaces, reading, reembedding, tables, writing
 from app.storage.data_dir import DataDir
 from app.storage.database import Database
+from app.storage.reading import Vector
 from app.storage.vector_cache import VectorCache
 
 T = TypeVar("T")
@@ -41,11 +44,6 @@ class Opened(msgspec.Struct):
 
     database: Database
     index: Index
-
-    @property
-    def spec(self) -> IndexSpec:
-        """What the index is."""
-        return self.index.spec
 
 
 class SqliteEngine:
@@ -206,14 +204,16 @@ class SqliteEngine:
         def run(connection: apsw.Connection) -> int:
             if fingerprint is not None:
                 tables.claim(connection, fingerprint)
-            return writing.upsert(connection, opened.spec, namespace, records)
+            return writing.upsert(connection, tables.known_spec(connection), namespace, records)
 
         return await opened.database.write(run)
 
     async def query(self, index: str, namespace: str, plan: QueryPlan) -> QueryAnswer:
         opened = self._open(index)
         return await opened.database.read(
-            lambda connection: reading.query(connection, opened.spec, namespace, plan, self._cache, opened.index.handle)
+            lambda connection: reading.query(
+                connection, tables.known_spec(connection), namespace, plan, self._cache, opened.index.handle
+            )
         )
 
     async def page(
@@ -228,7 +228,9 @@ class SqliteEngine:
     ) -> Page:
         opened = self._open(index)
         return await opened.database.read(
-            lambda connection: reading.page(connection, opened.spec, namespace, selection, limit, after, prefix, whole)
+            lambda connection: reading.page(
+                connection, tables.known_spec(connection), namespace, selection, limit, after, prefix, whole
+            )
         )
 
     async def update(
@@ -242,7 +244,9 @@ class SqliteEngine:
     ) -> tuple[int, int]:
         opened = self._open(index)
         return await opened.database.write(
-            lambda connection: writing.update(connection, opened.spec, namespace, selection, change, check, most)
+            lambda connection: writing.update(
+                connection, tables.known_spec(connection), namespace, selection, change, check, most
+            )
         )
 
     async def count(self, index: str, namespace: str, selection: Selection) -> int:
@@ -251,11 +255,11 @@ class SqliteEngine:
     async def delete(self, index: str, namespace: str, selection: Selection) -> int:
         opened = self._open(index)
         return await opened.database.write(
-            lambda connection: writing.delete(connection, opened.spec, namespace, selection)
+            lambda connection: writing.delete(connection, tables.known_spec(connection), namespace, selection)
         )
 
-    async def counts(self, index: str) -> dict[str, int]:
-        return await self._open(index).database.read(namespaces.counts)
+    async def every_namespace(self, index: str) -> list[NamespaceInfo]:
+        return await self._open(index).database.read(namespaces.every)
 
     async def namespaces(
         self, index: str, limit: int, after: str = "", prefix: str = ""
@@ -272,7 +276,45 @@ class SqliteEngine:
 
     async def delete_namespace(self, index: str, name: str) -> int:
         opened = self._open(index)
-        return await opened.database.write(lambda connection: writing.delete_namespace(connection, opened.spec, name))
+        return await opened.database.write(
+            lambda connection: writing.delete_namespace(connection, tables.known_spec(connection), name)
+        )
+
+    async def reembedding(self, index: str) -> Reembedding | None:
+        return await self._open(index).database.read(reembedding.state)
+
+    async def begin_reembedding(self, index: str, target: IndexSpec, embedded_by: Fingerprint) -> None:
+        def run(connection: apsw.Connection) -> None:
+            number, example = reembedding.without_text(connection, target)
+            if number:
+                raise FailedPrecondition(
+                    f"{number} records have no text in their field to embed anew, '{example}' for one; delete them, or "
+                    "give them a text"
+                )
+            reembedding.begin(connection, target, embedded_by)
+
+        await self._open(index).database.write(run)
+
+    async def texts_to_reembed(self, index: str, most: int) -> list[StoredText]:
+        return await self._open(index).database.read(lambda connection: reembedding.pending(connection, most))
+
+    async def keep_reembedded(self, index: str, embedded: Sequence[tuple[StoredText, Vector, bool]]) -> None:
+        await self._open(index).database.write(lambda connection: reembedding.stage(connection, embedded))
+
+    async def finish_reembedding(self, index: str) -> bool:
+        return await self._change(self._finish_reembedding(index))
+
+    async def _finish_reembedding(self, index: str) -> bool:
+        opened = self._open(index)
+        done = await opened.database.write(reembedding.switch)
+        if done:
+            spec = await opened.database.read(tables.known_spec)
+            opened.index = msgspec.structs.replace(opened.index, spec=spec)
+            self._cache.forget(opened.index.handle)
+        return done
+
+    async def cancel_reembedding(self, index: str) -> None:
+        await self._open(index).database.write(reembedding.cancel)
 
     async def close(self) -> None:
         await self._close_databases()

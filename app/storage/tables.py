@@ -1,10 +1,12 @@
 """The tables that say what an index file is: its spec, what embedded it, the number of its last write."""
 
+from functools import lru_cache
+
 import apsw
 import msgspec
 
 from app.domain import Fingerprint, IndexDetails, IndexSpec
-from app.errors import FailedPrecondition
+from app.errors import EmbeddedOtherwise
 from app.storage import lexical, migrations
 
 NO_DETAILS = IndexDetails()
@@ -20,7 +22,17 @@ def create_index(connection: apsw.Connection, spec: IndexSpec, details: IndexDet
 def index_spec(connection: apsw.Connection) -> IndexSpec | None:
     """What the index is; None in a file whose creation never finished."""
     text = connection.execute("SELECT spec FROM state").get
-    return None if text is None else msgspec.json.decode(text, type=IndexSpec)
+    return None if text is None else _spec(text)
+
+
+def known_spec(connection: apsw.Connection) -> IndexSpec:
+    """What the index is, in this very snapshot: it may become something else when it is embedded anew."""
+    return _spec(connection.execute("SELECT spec FROM state").get)
+
+
+@lru_cache(maxsize=256)
+def _spec(text: str) -> IndexSpec:
+    return msgspec.json.decode(text, type=IndexSpec)
 
 
 def index_details(connection: apsw.Connection) -> IndexDetails:
@@ -45,16 +57,27 @@ def _found_by(spec: IndexSpec) -> tuple[str, str] | None:
 def fingerprint(connection: apsw.Connection) -> Fingerprint | None:
     """What embedded the records; None while nothing has."""
     text = connection.execute("SELECT fingerprint FROM state").get
-    return None if text is None else msgspec.json.decode(text, type=Fingerprint)
+    return None if text is None else _fingerprint(text)
+
+
+@lru_cache(maxsize=256)
+def _fingerprint(text: str) -> Fingerprint:
+    return msgspec.json.decode(text, type=Fingerprint)
 
 
 def claim(connection: apsw.Connection, embedded_by: Fingerprint) -> None:
-    """Say what embeds, the first time. Raises FailedPrecondition later for anything else: models are never mixed."""
+    """Say what embeds, the first time. Raises EmbeddedOtherwise later for anything else: models are never mixed."""
     held = fingerprint(connection)
     if held is None:
         connection.execute("UPDATE state SET fingerprint = ?", (to_json(embedded_by),))
-    elif held != embedded_by:
-        raise FailedPrecondition(
+    else:
+        check_embedded_by(held, embedded_by)
+
+
+def check_embedded_by(held: Fingerprint | None, embedded_by: Fingerprint) -> None:
+    """Raises EmbeddedOtherwise if the index was embedded by something else."""
+    if held is not None and held != embedded_by:
+        raise EmbeddedOtherwise(
             f"This index was embedded by '{held.weights}' ({held.version[:12]}) for '{held.model}' and cannot take "
             f"vectors of '{embedded_by.weights}' ({embedded_by.version[:12]}) for '{embedded_by.model}' until it is "
             "re-embedded"

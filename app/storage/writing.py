@@ -8,10 +8,12 @@ from itertools import islice
 
 import apsw
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from app.domain import Change, IndexSpec, Metadata, Record, Selection, SparseVector
 from app.errors import InvalidArgument, NotFound
-from app.storage import lexical, sparse_index, tables
+from app.storage import lexical, reembedding, sparse_index, tables
 from app.storage.postings import postings
 from app.storage.selection import namespace as namespace_number
 from app.storage.selection import where
@@ -26,6 +28,7 @@ Stored = tuple[int, str, Metadata, bytes | None]
 
 def upsert(connection: apsw.Connection, spec: IndexSpec, namespace: str, records: Sequence[Record]) -> int:
     """Store the records, replacing those with the same id; the last of equal ids wins. Returns the LSN."""
+    _check_dimension(spec, (record.vector for record in records))
     connection.execute("INSERT INTO namespaces (name) VALUES (?) ON CONFLICT DO NOTHING", (namespace,))
     ns = namespace_number(connection, namespace)
     assert ns is not None
@@ -35,9 +38,13 @@ def upsert(connection: apsw.Connection, spec: IndexSpec, namespace: str, records
     rows = {id: old[id][0] if id in old else following + place for place, id in enumerate(wanted)}
     _forget(connection, spec, ns, old.values())
     connection.executemany(
-        "INSERT INTO records (record, ns, id, metadata, sparse) VALUES (?, ?, ?, ?, ?)"
-        " ON CONFLICT (record) DO UPDATE SET metadata = excluded.metadata, sparse = excluded.sparse",
-        [(rows[r.id], ns, r.id, tables.to_json(r.metadata), sparse_index.to_blob(r.sparse)) for r in wanted.values()],
+        "INSERT INTO records (record, ns, id, metadata, sparse, truncated) VALUES (?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (record) DO UPDATE"
+        " SET metadata = excluded.metadata, sparse = excluded.sparse, truncated = excluded.truncated",
+        [
+            (rows[r.id], ns, r.id, tables.to_json(r.metadata), sparse_index.to_blob(r.sparse), r.truncated)
+            for r in wanted.values()
+        ],
     )
     if not spec.sparse:
         _set_vectors(connection, ns, [(rows[r.id], r) for r in wanted.values()], set(old))
@@ -60,6 +67,7 @@ def update(
     check(id, fields) is called with the merged fields of each record, and raises to stop everything. Raises
     InvalidArgument if more than `most` records are selected.
     """
+    _check_dimension(spec, [change.vector])
     ns = namespace_number(connection, namespace)
     if ns is None:
         return 0, tables.lsn(connection)
@@ -82,6 +90,7 @@ def update(
         if change.vector is not None:
             blob = change.vector.tobytes()
             connection.executemany("UPDATE vectors SET embedding = ? WHERE rowid = ?", [(blob, row[0]) for row in new])
+            connection.executemany("UPDATE records SET truncated = 0 WHERE record = ?", [(row[0],) for row in new])
         _remember(connection, spec, ns, new)
     return len(selected), _written(connection, ns)
 
@@ -102,7 +111,7 @@ def delete(connection: apsw.Connection, spec: IndexSpec, namespace: str, selecti
         raise NotFound("Namespace not found")
     if selection.ids is None and selection.filter is None:
         _delete_all(connection, spec, ns)
-        connection.execute("UPDATE namespaces SET record_count = 0, bytes = 0 WHERE ns = ?", (ns,))
+        connection.execute("UPDATE namespaces SET record_count = 0, bytes = 0, truncated = 0 WHERE ns = ?", (ns,))
         return _written(connection, ns)
     text, parameters = where(selection, ns)
     selected = iter([row for (row,) in connection.execute(f"SELECT record FROM records WHERE {text}", parameters)])
@@ -125,6 +134,15 @@ def delete_namespace(connection: apsw.Connection, spec: IndexSpec, namespace: st
     return tables.next_lsn(connection)
 
 
+def _check_dimension(spec: IndexSpec, vectors: Iterable[NDArray[np.float32] | None]) -> None:
+    """Raises InvalidArgument: the index may have got another dimension since the caller looked."""
+    for vector in vectors:
+        if vector is not None and len(vector) != spec.dimension:
+            raise InvalidArgument(
+                f"Vector dimension {len(vector)} does not match the dimension of the index {spec.dimension}"
+            )
+
+
 def _written(connection: apsw.Connection, ns: int) -> int:
     """Number the write, and mark the namespace as changed by it. Returns the LSN."""
     lsn = tables.next_lsn(connection)
@@ -140,6 +158,7 @@ def _delete_all(connection: apsw.Connection, spec: IndexSpec, ns: int) -> None:
         connection.execute(f"DELETE FROM vectors_vector_chunks00 WHERE rowid IN {chunks}", (ns,))
         connection.execute("DELETE FROM vectors_chunks WHERE partition00 = ?", (ns,))
     lexical.remove_all(connection, ns)
+    reembedding.forget_all(connection, ns)
     for table in ("postings", "sparse_postings", "records"):
         connection.execute(f"DELETE FROM {table} WHERE ns = ?", (ns,))
 
@@ -204,6 +223,7 @@ def _forget(connection: apsw.Connection, spec: IndexSpec, ns: int, rows: Iterabl
     )
     sparse_index.remove(connection, ns, _sparse(rows))
     lexical.remove(connection, spec, ns, [(row, held) for row, _, held, _ in rows])
+    reembedding.forget(connection, [row for row, *_ in rows])
     _count(connection, spec, ns, rows, -1)
 
 
@@ -217,9 +237,16 @@ def _count(connection: apsw.Connection, spec: IndexSpec, ns: int, rows: list[Sto
         len(id) + len(msgspec.json.encode(metadata)) + FLOAT_BYTES * spec.dimension + len(sparse or b"")
         for _, id, metadata, sparse in rows
     )
+    cut = 0
+    if spec.embed is not None:
+        cut = connection.execute(
+            "SELECT coalesce(sum(truncated), 0) FROM records WHERE record IN (SELECT value FROM json_each(?))",
+            (tables.to_json([row for row, *_ in rows]),),
+        ).get
     connection.execute(
-        "UPDATE namespaces SET record_count = record_count + ?, bytes = bytes + ? WHERE ns = ?",
-        (sign * len(rows), sign * size, ns),
+        "UPDATE namespaces SET record_count = record_count + ?, bytes = bytes + ?, truncated = truncated + ?"
+        " WHERE ns = ?",
+        (sign * len(rows), sign * size, sign * cut, ns),
     )
 
 

@@ -43,6 +43,11 @@ def problems(file: Path) -> list[str]:
     if lexical != wanted_terms:
         found.append(f"{lexical} terms and texts in the lexical index, {wanted_terms} in the records")
 
+    cut: dict[int, int] = dict(connection.execute("SELECT ns, sum(truncated) FROM records GROUP BY ns"))
+    for ns, name, count in connection.execute("SELECT ns, name, truncated FROM namespaces").fetchall():
+        if count != cut.get(ns, 0):
+            found.append(f"namespace {name} counts {count} texts that were cut and has {cut.get(ns, 0)}")
+
     for ns, name, count in connection.execute("SELECT ns, name, record_count FROM namespaces").fetchall():
         there = sum(1 for _, record_ns, *_ in records if record_ns == ns)
         if there != count:

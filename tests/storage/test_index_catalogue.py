@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from app.domain import Index, IndexDetails, IndexSpec, QueryPlan, Record
+from app.domain import Index, IndexDetails, IndexSpec, NamespaceInfo, QueryPlan, Record
 from app.errors import AlreadyExists, NotFound, PermissionDenied
 from app.storage.sqlite_engine import SqliteEngine
 
@@ -90,7 +90,7 @@ async def test_nothing_is_left_of_a_deleted_index(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         await engine.delete_index("docs")
     await engine.create_index(SPEC, None, [5081])
-    assert await engine.counts("docs") == {}
+    assert await engine.every_namespace("docs") == []
     await engine.close()
 
 
@@ -186,7 +186,7 @@ async def test_a_file_brought_from_elsewhere_is_an_index(tmp_path: Path) -> None
     (tmp_path / "old" / "indexes" / "docs.sqlite").rename(tmp_path / "new" / "indexes" / "docs.sqlite")
     engine = await opened(tmp_path / "new")
     (index,) = engine.indexes()
-    assert (index.details.tags, await engine.counts("docs")) == ({"a": "b"}, {"n": 0})
+    assert (index.details.tags, await engine.every_namespace("docs")) == ({"a": "b"}, [NamespaceInfo("n", 0)])
     await engine.close()
     engine = await opened(tmp_path / "old")  # and where it was it is no more
     assert engine.indexes() == []

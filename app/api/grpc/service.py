@@ -133,17 +133,17 @@ class VectorService:
 
     async def describe_index_stats(self, index: str, request: pb.DescribeIndexStatsRequest) -> Reply:
         """What the index is, and how many records each namespace has."""
-        spec, counts = await self._vectors.stats(index, _filter(request))
+        spec, every = await self._vectors.stats(index, _filter(request))
         reply = pb.DescribeIndexStatsResponse(
             index_fullness=0.0,
-            total_vector_count=sum(counts.values()),
+            total_vector_count=sum(one.record_count for one in every),
             metric=spec.metric,
             vector_type="sparse" if spec.sparse else "dense",
         )
         if not spec.sparse:
             reply.dimension = spec.dimension
-        for name, count in counts.items():
-            reply.namespaces[name].vector_count = count
+        for one in every:
+            reply.namespaces[one.name].vector_count = one.record_count
         return reply, {}
 
     async def list_namespaces(self, index: str, request: pb.ListNamespacesRequest) -> Reply:

@@ -209,6 +209,13 @@ class RerankRequest(msgspec.Struct):
     parameters: dict[str, Any] | None = None
 
 
+class ReembedRequest(msgspec.Struct):
+    """POST /indexes/NAME/reembed, ours."""
+
+    model: str
+    dimension: int | None = None
+
+
 class RankedDocument(msgspec.Struct, omit_defaults=True):
     """A document's place in the request, its score, and itself if it was asked for."""
 

@@ -206,9 +206,10 @@ class DeleteResponse(msgspec.Struct):
 
 
 class NamespaceSummary(msgspec.Struct, rename="camel"):
-    """A namespace in the statistics."""
+    """A namespace in the statistics. truncated_count, ours: texts that were cut; only for indexes that embed text."""
 
     vector_count: int
+    truncated_count: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class IndexDescription(msgspec.Struct, rename="camel"):

@@ -172,16 +172,18 @@ async def _stats(
     request: Request[Any, Any, Any], body: bytes, index: str, vectors: Vectors
 ) -> schemas.IndexDescription:
     data = decode_vector_body(body, schemas.DescribeIndexStatsRequest)
-    spec, counts = await vectors.stats(index, data.filter)
+    spec, every = await vectors.stats(index, data.filter)
     version = request.headers.get("x-pinecone-api-version", FIRST_VERSION_WITH_DEFAULT)
     old = version < FIRST_VERSION_WITH_DEFAULT
     return schemas.IndexDescription(
         namespaces={
-            "" if old and name == DEFAULT_NAMESPACE else name: schemas.NamespaceSummary(count)
-            for name, count in counts.items()
+            "" if old and one.name == DEFAULT_NAMESPACE else one.name: schemas.NamespaceSummary(
+                one.record_count, msgspec.UNSET if spec.embed is None else one.truncated
+            )
+            for one in every
         },
         index_fullness=0.0,
-        total_vector_count=sum(counts.values()),
+        total_vector_count=sum(one.record_count for one in every),
         metric=spec.metric,
         vector_type="sparse" if spec.sparse else "dense",
         dimension=msgspec.UNSET if spec.sparse else spec.dimension,

@@ -6,6 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.running import RunningServer
+
 
 def upsert(client: httpx.Client, namespace: str, *rows: Any, **headers: str) -> httpx.Response:
     body = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
@@ -175,3 +177,28 @@ def test_a_wrong_request_is_refused_with_the_reason(
 def test_a_wrong_namespace_name_is_refused(client: httpx.Client, name: str) -> None:
     answer = upsert(client, name, GOOD)
     assert (answer.status_code, answer.json()["code"]) == (400, 3)
+
+
+def test_texts_that_were_cut_are_counted_by_namespace(minilm_server: RunningServer, namespace: str) -> None:
+    with minilm_server.client() as opened:
+
+        def upsert(*texts: str) -> httpx.Response:
+            rows = [json.dumps({"_id": str(n), "chunk_text": text}) for n, text in enumerate(texts)]
+            answer = opened.post(f"/records/namespaces/{namespace}/upsert", content="\n".join(rows))
+            assert answer.status_code == 201
+            return answer
+
+        def counted() -> Any:
+            return opened.post("/describe_index_stats").json()["namespaces"][namespace]
+
+        long = "apples " * 300
+        assert upsert("short", long, long).headers["x-pinyon-truncated"] == "2"
+        assert counted() == {"vectorCount": 3, "truncatedCount": 2}
+        upsert("short", "short", long)
+        assert counted() == {"vectorCount": 3, "truncatedCount": 1}
+        changed = {"id": "2", "namespace": namespace, "values": [0.5] * 384}
+        assert opened.post("/vectors/update", json=changed).status_code == 200
+        assert counted() == {"vectorCount": 3, "truncatedCount": 0}
+        upsert(long)
+        assert opened.post("/vectors/delete", json={"ids": ["0"], "namespace": namespace}).status_code == 200
+        assert counted() == {"vectorCount": 2, "truncatedCount": 0}

@@ -1,0 +1,157 @@
+"""Embedding an index anew by another model, from the texts it holds, while it goes on answering."""
+
+import asyncio
+import logging
+
+import msgspec
+
+from app.domain import Fingerprint, IndexSpec, Reembedding
+from app.errors import FailedPrecondition, InvalidArgument, NotFound, PinyonError, Unavailable
+from app.inference.backend import Embedder
+from app.inference.batcher import Batcher
+from app.inference.catalog import Catalog
+from app.services.indexes import Indexes
+from app.services.inference import Inference
+from app.storage.engine import Engine
+
+log = logging.getLogger("pinyon.reembedding")
+
+AT_ONCE = 32
+"""Texts between two looks at what is left: what is lost by a crash, and how long a query waits at most."""
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """running: whether it goes on. failed: why it stopped, if it did. model: of the target."""
+
+    running: bool
+    model: str | None = None
+    done: int = 0
+    total: int = 0
+    failed: str | None = None
+
+
+class Reembeddings:
+    """Every index on its way to another embedding. What was begun goes on when the service starts again."""
+
+    def __init__(
+        self, engine: Engine, indexes: Indexes, catalog: Catalog, inference: Inference, batcher: Batcher
+    ) -> None:
+        self._engine, self._indexes, self._catalog = engine, indexes, catalog
+        self._inference, self._batcher = inference, batcher
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._failed: dict[str, str] = {}
+
+    async def resume(self) -> None:
+        """Go on with whatever an earlier process had begun."""
+        for index in self._indexes.all():
+            if await self._engine.reembedding(index.handle) is not None:
+                self._go_on(index.handle)
+
+    async def start(self, name: str, model: str, dimension: int | None = None) -> Progress:
+        """Begin, or go on with the same. Returns at once.
+
+        Raises NotFound for an unknown index or model, InvalidArgument where the model does not fit the index,
+        FailedPrecondition if it cannot answer here, or a record has no text.
+        """
+        index = self._indexes.index(name)
+        target, printed = await self._batcher.run(self._target, index.spec, model, dimension)
+        if await self._engine.fingerprint(index.handle) == printed and await self._engine.reembedding(name) is None:
+            raise FailedPrecondition(f"Index {name} is embedded by this very model already")
+        await self._stop(index.handle)
+        await self._engine.begin_reembedding(index.handle, target, printed)
+        self._go_on(index.handle)
+        return await self.progress(name)
+
+    def _target(self, spec: IndexSpec, model: str, dimension: int | None) -> tuple[IndexSpec, Fingerprint]:
+        """What the index will be, and by what. Loads nothing, but hashes weights."""
+        if spec.embed is None:
+            raise InvalidArgument(f"Index {spec.name} has no integrated embedding; its vectors are yours")
+        if spec.sparse:
+            raise InvalidArgument(f"Index {spec.name} is sparse; only dense indexes can be embedded anew")
+        entry = self._catalog.entry(model, "embed")
+        if spec.metric not in entry.metrics:
+            allowed = ", ".join(entry.metrics)
+            raise InvalidArgument(f"Model '{model}' has the metrics {allowed}; index {spec.name} has {spec.metric}")
+        printed = self._catalog.fingerprint(model, dimension)
+        embed = msgspec.structs.replace(spec.embed, model=model, read_max_tokens=None, write_max_tokens=None)
+        return msgspec.structs.replace(spec, dimension=printed.dimension, embed=embed), printed
+
+    async def progress(self, name: str) -> Progress:
+        """How far it is; not running and nothing done where there is nothing to do. Raises NotFound."""
+        handle = self._indexes.index(name).handle
+        held = await self._engine.reembedding(handle)
+        failed = self._failed.get(handle)
+        if held is None:
+            return Progress(False, failed=failed)
+        task = self._tasks.get(handle)
+        running = task is not None and not task.done()
+        model = held.target.embed.model if held.target.embed else None
+        return Progress(running, model, held.done, held.total, failed)
+
+    async def cancel(self, name: str) -> None:
+        """Stop it and drop what was made; the index stays as it is. Raises NotFound."""
+        handle = self._indexes.index(name).handle
+        await self._stop(handle)
+        self._failed.pop(handle, None)
+        await self._engine.cancel_reembedding(handle)
+
+    async def wait(self, name: str) -> None:
+        """Until it has ended, in one way or another."""
+        task = self._tasks.get(self._indexes.index(name).handle)
+        if task is not None:
+            await asyncio.wait([task])
+
+    async def close(self) -> None:
+        """Stop everything; it goes on at the next start."""
+        for handle in list(self._tasks):
+            await self._stop(handle)
+
+    def _go_on(self, handle: str) -> None:
+        self._failed.pop(handle, None)
+        self._tasks[handle] = asyncio.create_task(self._run(handle))
+
+    async def _stop(self, handle: str) -> None:
+        task = self._tasks.pop(handle, None)
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _run(self, handle: str) -> None:
+        name = handle.partition("@")[0]
+        try:
+            held = await self._engine.reembedding(handle)
+            if held is not None:
+                await self._embed_all(handle, held)
+                log.info("index %s is embedded by %s now", name, held.fingerprint.weights)
+        except NotFound:  # the index was deleted
+            return
+        except PinyonError as error:
+            self._failed[handle] = error.message
+            log.error("embedding index %s anew stopped: %s", name, error.message)
+        except Exception as error:
+            self._failed[handle] = f"a defect of Pinyon's own ({type(error).__name__}); the log has the details"
+            log.exception("embedding index %s anew stopped", name)
+
+    async def _embed_all(self, handle: str, held: Reembedding) -> None:
+        embed = held.target.embed
+        assert embed is not None
+        embedder: Embedder = await self._batcher.run(self._catalog.embedder, held.fingerprint)
+        while True:
+            texts = await self._engine.texts_to_reembed(handle, AT_ONCE)
+            if not texts:
+                if await self._engine.finish_reembedding(handle):
+                    self._indexes.forget_embedder(handle)
+                    return
+                if not await self._engine.texts_to_reembed(handle, 1):
+                    raise FailedPrecondition("a record without text was stored meanwhile; delete it, and run it again")
+                continue
+            try:
+                # Cut, whatever the index says: the text is there already, and NONE would stop everything for one.
+                found = await self._inference.embed(
+                    embedder, [text.text for text in texts], embed.write_input_type, "END"
+                )
+            except Unavailable as error:  # the models are busy with requests, which go first
+                await asyncio.sleep(error.retry_after_s)
+                continue
+            embedded = list(zip(texts, found.vectors, found.truncated, strict=True))
+            await self._engine.keep_reembedded(handle, embedded)

@@ -1,0 +1,134 @@
+"""Embedding an index anew, while it answers: plain functions on a connection, inside the caller's transaction.
+
+New vectors wait in the table `reembedded` until every record has one; then they become the vectors of the index, all at
+once. Whatever changes a record meanwhile takes its new vector away (writing.py), so that the record is done again.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import apsw
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from app.domain import Fingerprint, IndexSpec, Reembedding, StoredText
+from app.storage import migrations, tables
+from app.storage.lexical import text_of
+
+Embedded = tuple[StoredText, NDArray[np.float32], bool]
+"""A text, its new vector, and whether the text was cut."""
+
+
+def state(connection: apsw.Connection) -> Reembedding | None:
+    """What is going on, or None."""
+    row: Any = connection.execute("SELECT target, fingerprint FROM reembedding").get
+    if row is None:
+        return None
+    counts: Any = connection.execute("SELECT (SELECT count(*) FROM reembedded), (SELECT count(*) FROM records)").get
+    target = msgspec.json.decode(row[0], type=IndexSpec)
+    return Reembedding(target, msgspec.json.decode(row[1], type=Fingerprint), *counts)
+
+
+def begin(connection: apsw.Connection, target: IndexSpec, embedded_by: Fingerprint) -> None:
+    """Begin, or go on if the same was begun before; anything else that was begun is forgotten."""
+    held = state(connection)
+    if held is not None and (held.target, held.fingerprint) == (target, embedded_by):
+        return
+    cancel(connection)
+    connection.execute(
+        "INSERT INTO reembedding (only, target, fingerprint) VALUES (1, ?, ?)",
+        (tables.to_json(target), tables.to_json(embedded_by)),
+    )
+
+
+def cancel(connection: apsw.Connection) -> None:
+    """Forget it; the index stays as it is."""
+    connection.execute("DELETE FROM reembedding")
+    connection.execute("DELETE FROM reembedded")
+
+
+def without_text(connection: apsw.Connection, spec: IndexSpec) -> tuple[int, str]:
+    """How many records have no text to embed, and the id of one of them."""
+    count, example = 0, ""
+    rows: Any = connection.execute("SELECT id, metadata FROM records")
+    for id, metadata in rows:
+        if text_of(spec, msgspec.json.decode(metadata)) is None:
+            count, example = count + 1, id
+    return count, example
+
+
+def pending(connection: apsw.Connection, most: int) -> list[StoredText]:
+    """Some of the records that have no new vector yet; none when all have one, or have no text."""
+    row: Any = connection.execute("SELECT target, upto FROM reembedding").get
+    if row is None:
+        return []
+    target, upto = msgspec.json.decode(row[0], type=IndexSpec), row[1]
+    # From where it stands; then from the beginning, for those that were changed meanwhile.
+    for after in (upto, 0):
+        rows: Any = connection.execute(
+            "SELECT name, id, metadata FROM records JOIN namespaces USING (ns)"
+            " WHERE record > ? AND record NOT IN (SELECT record FROM reembedded) ORDER BY record LIMIT ?",
+            (after, most),
+        ).fetchall()
+        texts = [(name, id, text_of(target, msgspec.json.decode(metadata))) for name, id, metadata in rows]
+        if found := [StoredText(name, id, text) for name, id, text in texts if text is not None]:
+            return found
+    return []
+
+
+def stage(connection: apsw.Connection, embedded: Sequence[Embedded]) -> None:
+    """Keep new vectors, except for records that have another text by now, or are gone."""
+    row: Any = connection.execute("SELECT target FROM reembedding").get
+    if row is None:  # cancelled meanwhile
+        return
+    target = msgspec.json.decode(row, type=IndexSpec)
+    for text, vector, truncated in embedded:
+        found: Any = connection.execute(
+            "SELECT record, metadata FROM records WHERE ns = (SELECT ns FROM namespaces WHERE name = ?) AND id = ?",
+            (text.namespace, text.id),
+        ).get
+        if found is not None and text_of(target, msgspec.json.decode(found[1])) == text.text:
+            connection.execute(
+                "INSERT OR REPLACE INTO reembedded (record, vector, truncated) VALUES (?, ?, ?)",
+                (found[0], vector.tobytes(), truncated),
+            )
+            connection.execute("UPDATE reembedding SET upto = max(upto, ?)", (found[0],))
+
+
+def forget(connection: apsw.Connection, records: Sequence[int]) -> None:
+    """Take away the new vectors of records that change."""
+    connection.executemany("DELETE FROM reembedded WHERE record = ?", [(record,) for record in records])
+
+
+def forget_all(connection: apsw.Connection, ns: int) -> None:
+    """Take away the new vectors of a namespace, whose records are still there."""
+    connection.execute("DELETE FROM reembedded WHERE record IN (SELECT record FROM records WHERE ns = ?)", (ns,))
+
+
+def switch(connection: apsw.Connection) -> bool:
+    """Make the new vectors those of the index, if every record has one; whether it was done."""
+    held, before = state(connection), tables.index_spec(connection)
+    if held is None or before is None or held.done < held.total:
+        return False
+    target = held.target
+    connection.execute("DROP TABLE vectors")
+    migrations.create_vectors(connection, target.dimension, target.metric)
+    connection.execute(
+        "INSERT INTO vectors (rowid, ns, embedding)"
+        " SELECT record, ns, vector FROM reembedded JOIN records USING (record) ORDER BY ns, record"
+    )
+    connection.execute(
+        "UPDATE records SET truncated = reembedded.truncated FROM reembedded WHERE reembedded.record = records.record"
+    )
+    lsn = tables.next_lsn(connection)
+    connection.execute(
+        "UPDATE namespaces SET version = ?, bytes = bytes + record_count * ?,"
+        " truncated = (SELECT coalesce(sum(truncated), 0) FROM records WHERE records.ns = namespaces.ns)",
+        (lsn, 4 * (target.dimension - before.dimension)),
+    )
+    connection.execute(
+        "UPDATE state SET spec = ?, fingerprint = ?", (tables.to_json(target), tables.to_json(held.fingerprint))
+    )
+    cancel(connection)
+    return True

@@ -1,0 +1,194 @@
+"""New vectors for every record, while records come, change and go; then all at once."""
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from app.domain import Change, EmbedSpec, Fingerprint, IndexSpec, QueryPlan, Record, Selection, StoredText
+from app.errors import EmbeddedOtherwise, FailedPrecondition, InvalidArgument
+from app.storage.sqlite_engine import SqliteEngine
+from tests.storage.consistency import problems
+
+pytestmark = pytest.mark.anyio
+
+OLD = IndexSpec("docs", 2, "cosine", EmbedSpec("old", "text"))
+NEW = IndexSpec("docs", 3, "cosine", EmbedSpec("new", "text"))
+
+
+def printed(model: str, dimension: int) -> Fingerprint:
+    return Fingerprint(model, model, "1", "mean", "", "", dimension)
+
+
+def embedded(text: str, dimension: int) -> Any:
+    """A vector that only this text has, in a pretended model of this dimension."""
+    return np.random.default_rng(abs(hash((text, dimension))) % 2**32).normal(size=dimension).astype(np.float32)
+
+
+def record(id: str, text: str, dimension: int, cut: bool = False) -> Record:
+    return Record(id, embedded(text, dimension), {"text": text}, truncated=cut)
+
+
+async def opened(folder: Path) -> SqliteEngine:
+    return await SqliteEngine.open_folder(folder, 1, 0)
+
+
+async def step(engine: SqliteEngine, most: int = 2) -> list[StoredText]:
+    """One round of embedding anew; the texts it was for."""
+    texts = await engine.texts_to_reembed("docs", most)
+    await engine.keep_reembedded("docs", [(text, embedded(text.text, 3), len(text.text) > 4) for text in texts])
+    return texts
+
+
+async def vectors(engine: SqliteEngine, namespace: str) -> dict[str, Any]:
+    page = await engine.page("docs", namespace, Selection(), 100)
+    return {found.id: found.vector for found in page.records}
+
+
+OPERATION = st.one_of(
+    st.tuples(st.just("step"), st.just(""), st.just("")),
+    st.tuples(
+        st.just("upsert"), st.sampled_from(["a", "b", "c", "d"]), st.sampled_from(["one", "two", "three", "four"])
+    ),
+    st.tuples(st.just("update"), st.sampled_from(["a", "b", "c", "d"]), st.sampled_from(["one", "five"])),
+    st.tuples(st.just("delete"), st.sampled_from(["a", "b", "c", "d"]), st.just("")),
+    st.tuples(st.just("delete all"), st.just(""), st.just("")),
+    st.tuples(st.just("stale"), st.just(""), st.just("")),
+    st.tuples(st.just("reopen"), st.just(""), st.just("")),
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(operations=st.lists(st.tuples(st.sampled_from(["m", "n"]), OPERATION), max_size=14))
+def test_whatever_happens_meanwhile_every_record_ends_with_the_vector_of_its_text(operations: list[Any]) -> None:
+    async def run(folder: Path) -> None:
+        engine = await opened(folder)
+        await engine.create_index(OLD)
+        start = [record(id, text, 2) for id, text in (("a", "one"), ("b", "two"), ("c", "three"))]
+        await engine.upsert("docs", "m", start, printed("old", 2))
+        texts = {("m", one.id): one.metadata["text"] for one in start}
+        await engine.begin_reembedding("docs", NEW, printed("new", 3))
+        stale: list[StoredText] = []
+        for namespace, (what, id, text) in operations:
+            if what == "step":
+                stale = await step(engine)
+            elif what == "stale":  # vectors that arrive after the text has changed
+                await engine.keep_reembedded(
+                    "docs", [(held, embedded(held.text, 3), len(held.text) > 4) for held in stale]
+                )
+            elif what == "upsert":
+                await engine.upsert("docs", namespace, [record(id, text, 2)], printed("old", 2))
+                texts[namespace, id] = text
+            elif what == "update" and (namespace, id) in texts:
+                await engine.update(
+                    "docs", namespace, Selection(ids=[id]), Change(metadata={"text": text}), lambda *_: None, 9
+                )
+                texts[namespace, id] = text
+            elif what == "delete" and (namespace, id) in texts:
+                await engine.delete("docs", namespace, Selection(ids=[id]))
+                del texts[namespace, id]
+            elif what == "delete all" and any(key[0] == namespace for key in texts):
+                await engine.delete("docs", namespace, Selection())
+                texts = {key: text for key, text in texts.items() if key[0] != namespace}
+            elif what == "reopen":
+                await engine.close()
+                engine = await opened(folder)
+        while not await engine.finish_reembedding("docs"):
+            assert await step(engine), "something is left to do as long as it cannot be finished"
+        assert engine.index("docs").spec == NEW
+        assert await engine.fingerprint("docs") == printed("new", 3)
+        assert await engine.reembedding("docs") is None
+        for namespace in ("m", "n"):
+            found = await vectors(engine, namespace)
+            wanted = {id: embedded(text, 3) for (ns, id), text in texts.items() if ns == namespace}
+            assert found.keys() == wanted.keys()
+            for id, vector in wanted.items():
+                np.testing.assert_array_equal(found[id], vector)
+        counted = {one.name: one.truncated for one in await engine.every_namespace("docs")}
+        for namespace, cut in counted.items():
+            assert cut == sum(len(text) > 4 for (ns, _), text in texts.items() if ns == namespace)
+        await engine.close()
+        assert problems(folder / "indexes" / "docs.sqlite") == []
+
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(run(Path(folder)))
+
+
+async def test_until_the_switch_the_index_answers_as_before_and_then_not_with_the_old_vectors(tmp_path: Path) -> None:
+    engine = await opened(tmp_path)
+    await engine.create_index(OLD)
+    await engine.upsert("docs", "n", [record("a", "one", 2), record("b", "two", 2)], printed("old", 2))
+    await engine.begin_reembedding("docs", NEW, printed("new", 3))
+    old = QueryPlan(2, vector=embedded("one", 2), embedded_by=printed("old", 2))
+    new = QueryPlan(2, vector=embedded("one", 3), embedded_by=printed("new", 3))
+    await step(engine)
+    held = await engine.reembedding("docs")
+    assert held is not None
+    assert (held.done, held.total, held.target) == (2, 2, NEW)
+    assert (await engine.query("docs", "n", old)).matches[0].id == "a"
+    with pytest.raises(EmbeddedOtherwise):
+        await engine.query("docs", "n", new)
+    assert await engine.finish_reembedding("docs")
+    assert (await engine.query("docs", "n", new)).matches[0].score == pytest.approx(1)
+    with pytest.raises(EmbeddedOtherwise):
+        await engine.query("docs", "n", old)
+    with pytest.raises(EmbeddedOtherwise):
+        await engine.upsert("docs", "n", [record("c", "three", 2)], printed("old", 2))
+    # A vector of the caller's own is refused by its length.
+    for call in (
+        engine.query("docs", "n", QueryPlan(2, vector=embedded("one", 2))),
+        engine.upsert("docs", "n", [record("c", "three", 2)]),
+        engine.update("docs", "n", Selection(ids=["a"]), Change(vector=embedded("x", 2)), lambda *_: None, 9),
+    ):
+        with pytest.raises(InvalidArgument, match="dimension 2 does not match the dimension of the index 3"):
+            await call
+    assert not await engine.finish_reembedding("docs"), "nothing is going on any more"
+    await engine.close()
+
+
+async def test_another_target_begins_anew_and_the_same_goes_on(tmp_path: Path) -> None:
+    engine = await opened(tmp_path)
+    await engine.create_index(OLD)
+    await engine.upsert("docs", "n", [record(id, id, 2) for id in "abc"], printed("old", 2))
+    await engine.begin_reembedding("docs", NEW, printed("new", 3))
+    await step(engine)
+    await engine.begin_reembedding("docs", NEW, printed("new", 3))
+    held = await engine.reembedding("docs")
+    assert held is not None and held.done == 2
+    other = msgspec.structs.replace(NEW, dimension=4)
+    await engine.begin_reembedding("docs", other, printed("newer", 4))
+    held = await engine.reembedding("docs")
+    assert held is not None and (held.done, held.target) == (0, other)
+    await engine.cancel_reembedding("docs")
+    assert await engine.reembedding("docs") is None
+    assert await engine.texts_to_reembed("docs", 9) == []
+    await engine.keep_reembedded("docs", [(StoredText("n", "a", "a"), embedded("a", 4), False)])
+    assert not await engine.finish_reembedding("docs")
+    assert engine.index("docs").spec == OLD
+    await engine.close()
+
+
+async def test_records_without_text_are_named_before_anything_begins(tmp_path: Path) -> None:
+    engine = await opened(tmp_path)
+    await engine.create_index(OLD)
+    await engine.upsert("docs", "n", [Record("bare", embedded("x", 2), {"other": 1}), record("a", "one", 2)])
+    with pytest.raises(FailedPrecondition, match="1 records have no text in their field to embed anew, 'bare' for one"):
+        await engine.begin_reembedding("docs", NEW, printed("new", 3))
+    assert await engine.reembedding("docs") is None
+    await engine.close()
+
+
+async def test_an_empty_index_is_switched_at_once(tmp_path: Path) -> None:
+    engine = await opened(tmp_path)
+    await engine.create_index(OLD)
+    await engine.begin_reembedding("docs", NEW, printed("new", 3))
+    assert await engine.finish_reembedding("docs")
+    await engine.upsert("docs", "n", [record("a", "one", 3, cut=True)], printed("new", 3))
+    assert [(one.record_count, one.truncated) for one in await engine.every_namespace("docs")] == [(1, 1)]
+    await engine.close()
