@@ -20,6 +20,12 @@ def add(commands: Any) -> None:
     pull.add_argument("name", metavar="NAME", help="a model of `pinyon models list`")
     pull.set_defaults(run=_pull)
     add_settings(pull, "models")
+    bench = models.add_parser("bench", help="measure how to compute a model on this machine, and remember the best")
+    bench.add_argument("name", metavar="NAME", help="a model of `pinyon models list` whose weights are here")
+    bench.add_argument("--choose", choices=("fp32", "bf16", "int8"), help="remember this one, without measuring")
+    bench.add_argument("--forget", action="store_true", help="measure, and remember nothing")
+    bench.set_defaults(run=_bench)
+    add_settings(bench, "models")
     verify = models.add_parser(
         "verify", help="check every file of the models that are here; status 1 if one is damaged"
     )
@@ -112,4 +118,42 @@ def _unpack(options: argparse.Namespace) -> int:
     from app.inference import packing
 
     print(packing.unpack(options.file, settings_of(options).models_dir))
+    return 0
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from app.errors import FailedPrecondition
+    from app.inference import bench, precision
+    from app.inference.catalog import Catalog
+    from app.settings import PROJECT
+
+    settings = settings_of(options)
+    catalog = Catalog(settings.models_dir, settings.models.paths, settings.models.stand_ins)
+    entry, folder = catalog.entry(options.name), catalog.folder(options.name)
+    if folder is None or entry.kind == "sparse":
+        way = "it has no weights" if entry.source == "builtin" else catalog.how_to_get(options.name)
+        raise FailedPrecondition(f"Model '{options.name}' cannot be measured: {way}")
+    chosen = options.choose
+    if chosen is None:
+        print(f"{options.name} on {precision.machine()}")
+        unit = "documents/s" if entry.kind == "embed" else "pairs/s"
+        measured = bench.measure(
+            (settings.models_dir, dict(settings.models.paths)),
+            options.name,
+            settings.models.threads,
+            bench.paragraphs(PROJECT),
+        )
+        for one in measured:
+            print(
+                f"  {one.precision}  {one.per_s:8.1f} {unit}  {one.per_s / measured[0].per_s:5.2f}x  "
+                f"{one.memory / 1e6:7.0f} MB  rank correlation with fp32 {one.agreement:.4f}"
+            )
+        chosen = bench.best(measured)
+    if options.forget:
+        print(f"Best here: {chosen}; not remembered.")
+        return 0
+    precision.choose(settings.models_dir, options.name, chosen)
+    print(f"{options.name} is computed in {chosen} on this kind of machine, from the next start on.")
+    if entry.kind == "embed":
+        print("Indexes that have records keep what they were embedded with; `pinyon reembed` changes them.")
     return 0

@@ -15,7 +15,7 @@ import numpy as np
 
 from app.domain import Fingerprint, InputType, Truncate
 from app.errors import FailedPrecondition, InvalidArgument, NotFound, TextTooLong
-from app.inference import weights
+from app.inference import precision, weights
 from app.inference.backend import Embedder, Embeddings, Reranker, Retrieved, SparseEmbedder, TextEncoder
 from app.inference.bm25_backend import Bm25Embedder, Terms
 from app.inference.bm25_reranker import Bm25Reranker
@@ -23,6 +23,7 @@ from app.inference.fusing import FusingReranker, Mix
 from app.inference.hash_backend import HashEncoder
 from app.inference.late_interaction import LateInteractionReranker
 from app.inference.manifest import ModelEntry, load_manifest, own_reranker
+from app.inference.precision import PRECISIONS, Precision
 from app.inference.token_cache import CachingEncoder
 from app.ranking import with_late_interaction
 
@@ -43,6 +44,7 @@ class Answer(msgspec.Struct, frozen=True):
     name: str
     by: str
     own_weights: str | None = None
+    precision: Precision = "fp32"
 
     @property
     def stand_in(self) -> bool:
@@ -72,6 +74,8 @@ class Answer(msgspec.Struct, frozen=True):
             label += f"; stand-in-for={self.name}"
         if self.own_weights is not None:
             label += f"; own-weights=sha256:{self.own_weights[:12]}"
+        if self.precision != "fp32":
+            label += f"; precision={self.precision}"
         return label
 
 
@@ -130,6 +134,7 @@ class Catalog:
         self.entries |= {name: own_reranker(name, Path(paths[name])) for name in paths if name not in self.entries}
         # Looked up once: who answers to a name changes only when the process starts again.
         self._folders = {name: weights.locate(name, entry, models_dir, paths) for name, entry in self.entries.items()}
+        self._precisions = precision.chosen(models_dir)
         self._lock = threading.RLock()
         self._verified: dict[str, weights.Weights] = {}
         self._broken: dict[str, str] = {}
@@ -186,8 +191,13 @@ class Catalog:
             fits = dimension is None or (self.entries[by].dimension or 0) <= dimension
             if self.present(by) and fits:
                 found = self._verified.get(by)
-                return Answer(name, by, found.version if found and not found.catalogued else None)
+                own = found.version if found and not found.catalogued else None
+                return Answer(name, by, own, self.precision(by))
         raise FailedPrecondition(f"Model '{name}' cannot answer here: {self.how_to_get(name)}")
+
+    def precision(self, name: str) -> Precision:
+        """What `pinyon models bench` chose on this kind of machine, or fp32."""
+        return self._precisions.get(name, "fp32") if self.entries[name].source not in ("builtin", "none") else "fp32"
 
     def how_to_get(self, name: str) -> str:
         """What a user can do to have the named model itself answer."""
@@ -214,7 +224,7 @@ class Catalog:
         return Fingerprint(
             model=name,
             weights=by,
-            version=self._version(by),
+            version=_versioned(self._version(by), self.precision(by)),
             pooling=self.entries[by].pooling,
             query_prefix=entry.query_prefix,
             passage_prefix=entry.passage_prefix,
@@ -234,7 +244,8 @@ class Catalog:
         Raises FailedPrecondition if those weights are not here, or are a stand-in and stand-ins are off.
         """
         entry, label = self._same(fingerprint, "embed")
-        return NamedEmbedder(self._encoder(fingerprint.weights), fingerprint, label, entry.max_tokens)
+        encoder = self._encoder(fingerprint.weights, _precision_of(fingerprint))
+        return NamedEmbedder(encoder, fingerprint, label, entry.max_tokens)
 
     def sparse_embedder(self, fingerprint: Fingerprint) -> SparseEmbedder:
         """The sparse embedder with exactly this fingerprint. Raises FailedPrecondition as embedder() does."""
@@ -263,12 +274,13 @@ class Catalog:
         entry = self.entry(fingerprint.model, kind)
         if by not in self.entries or not self.present(by):
             raise FailedPrecondition(f"This index was embedded by '{by}', whose weights are not on this machine")
-        if self._version(by) != fingerprint.version:
+        computed = _precision_of(fingerprint)
+        if _versioned(self._version(by), computed) != fingerprint.version:
             raise FailedPrecondition(
                 f"This index was embedded by '{by}' ({fingerprint.version[:12]}); the weights here are another "
                 f"version ({self._version(by)[:12]}). Bring the old weights back, or re-embed it"
             )
-        return entry, Answer(fingerprint.model, by, self.answer(by).own_weights).label
+        return entry, Answer(fingerprint.model, by, self.answer(by).own_weights, computed).label
 
     def reranker(self, answer: Answer, known: Retrieved) -> Reranker:
         """The reranker that answer() chose, for the documents of one request."""
@@ -293,38 +305,45 @@ class Catalog:
         if self.entries[answer.by].source != "builtin":
             self._cross_encoder(answer.by)
 
-    def _encoder(self, name: str) -> TextEncoder:
+    def bare(self, name: str, computed: Precision) -> Any:
+        """The weights alone, computed like this: a TextEncoder, or a cross-encoder."""
+        if self.entry(name).kind == "embed":
+            return self._encoder(name, computed)
+        return self._load(name, computed, _cross_encoder)
+
+    def _encoder(self, name: str, computed: Precision = "fp32") -> TextEncoder:
         entry = self.entries[name]
         if entry.source == "builtin":
             return HashEncoder(int(entry.dimension or 0), entry.max_tokens)
-        encoder: TextEncoder = self._load(name, self._cached_encoder)
+        encoder: TextEncoder = self._load(name, computed, self._cached_encoder)
         if encoder.dimension != entry.dimension:
             raise FailedPrecondition(
                 f"The weights of {name} have {encoder.dimension} dimensions, the catalogue says {entry.dimension}"
             )
         return encoder
 
-    def _cached_encoder(self, torch_backend: Any, folder: Path) -> TextEncoder:
-        return CachingEncoder(torch_backend.TorchEncoder(folder), self._token_cache_bytes)
+    def _cached_encoder(self, torch_backend: Any, folder: Path, computed: Precision) -> TextEncoder:
+        return CachingEncoder(torch_backend.TorchEncoder(folder, computed), self._token_cache_bytes)
 
     def _cross_encoder(self, name: str) -> Any:
-        return self._load(name, lambda torch_backend, folder: torch_backend.CrossEncoderModel(folder))
+        return self._load(name, self.precision(name), _cross_encoder)
 
-    def _load(self, name: str, read: Callable[[Any, Path], Any]) -> Any:
+    def _load(self, name: str, computed: Precision, read: Callable[[Any, Path, Precision], Any]) -> Any:
         """The loaded weights of this name; read gets the torch backend, which is imported only now, and the folder."""
+        key = _versioned(name, computed)
         with self._lock:
-            if name not in self._loaded:
+            if key not in self._loaded:
                 found = self._weights(name)
                 from app.inference import torch_backend
 
                 torch_backend.use_threads(self._threads)
                 try:
-                    self._loaded[name] = read(torch_backend, found.folder)
+                    self._loaded[key] = read(torch_backend, found.folder, computed)
                 except Exception as error:  # whatever the readers of foreign files raise
                     log.exception("the weights of %s in %s do not load", name, found.folder)
                     self._broken[name] = f"its weights in {found.folder} do not load ({type(error).__name__})"
                     raise FailedPrecondition(f"Model '{name}' cannot answer here: {self._broken[name]}") from error
-            return self._loaded[name]
+            return self._loaded[key]
 
     def _version(self, name: str) -> str:
         if name == BM25:
@@ -349,3 +368,18 @@ class Catalog:
                 if not found.catalogued:
                     log.warning("%s answers with weights of your own: %s, sha256 %s", name, folder, found.version)
             return self._verified[name]
+
+
+def _versioned(version: str, computed: Precision) -> str:
+    """A version, or a name, with how it is computed."""
+    return version if computed == "fp32" else f"{version}+{computed}"
+
+
+def _precision_of(fingerprint: Fingerprint) -> Precision:
+    """How the vectors of an index were computed."""
+    end = fingerprint.version.rpartition("+")[2]
+    return next((each for each in PRECISIONS if each == end), "fp32")
+
+
+def _cross_encoder(torch_backend: Any, folder: Path, computed: Precision) -> Any:
+    return torch_backend.CrossEncoderModel(folder, computed)

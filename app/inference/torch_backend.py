@@ -4,7 +4,9 @@ Importing this module takes seconds; the catalogue does it on a thread, when the
 come from folders on disk only, and code that lies beside them is never run.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 from app.domain import Truncate
 from app.errors import TextTooLong
 from app.inference.backend import MOST_WINDOWS, Embeddings, Windows
+from app.inference.precision import Precision
 
 BATCH_TOKENS = 2_048
 """Padded tokens computed at once: enough to fill two cores, little enough to stay in cache (8,192 took 1.2 times as
@@ -36,12 +39,25 @@ def use_threads(threads: int) -> None:
         torch.set_num_threads(threads)
 
 
+def computed(model: Any, precision: Precision) -> tuple[Any, Callable[[], AbstractContextManager[Any]]]:
+    """The model made ready for a precision, and what to compute it in."""
+    if precision == "bf16":
+        # Autocast keeps sums, norms and the pooling in float32: cosines with fp32 of 0.9999, and not 0.997.
+        return model, lambda: torch.autocast(model.device.type, dtype=torch.bfloat16)
+    if precision == "int8":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its successor, torchao, is no part of the torch that is pinned here
+            by_row = {torch.nn.Linear: torch.ao.quantization.per_channel_dynamic_qconfig}
+            model = torch.ao.quantization.quantize_dynamic(model, by_row, inplace=True)
+    return model, nullcontext
+
+
 class TorchEncoder:
     """A TextEncoder over a sentence-transformers folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self._model = SentenceTransformer(str(folder), local_files_only=True, trust_remote_code=False)
-        self._model.eval()
+    def __init__(self, folder: Path, precision: Precision = "fp32") -> None:
+        model = SentenceTransformer(str(folder), local_files_only=True, trust_remote_code=False)
+        self._model, self._computed = computed(model.eval(), precision)
         self._tokenizer: Any = self._model.tokenizer
         self.dimension = int(self._model.get_embedding_dimension() or 0)
         self.max_tokens = int(self._model.max_seq_length or self._tokenizer.model_max_length)
@@ -104,7 +120,7 @@ class TorchEncoder:
             longest = len(rows[order[start]]["input_ids"])
             places = order[start : start + max(1, BATCH_TOKENS // longest)]
             features = self._tokenizer.pad([rows[place] for place in places], return_tensors="pt")
-            with torch.inference_mode():
+            with torch.inference_mode(), self._computed():
                 output = self._model({name: t.to(self._model.device) for name, t in features.items()})
             yield places, output
             start += len(places)
@@ -113,10 +129,11 @@ class TorchEncoder:
 class CrossEncoderModel:
     """A cross-encoder folder, as bge-reranker-v2-m3 is published: one logit per pair, sigmoid to 0..1."""
 
-    def __init__(self, folder: Path) -> None:
-        self._model = CrossEncoder(
+    def __init__(self, folder: Path, precision: Precision = "fp32") -> None:
+        model = CrossEncoder(
             str(folder), local_files_only=True, trust_remote_code=False, activation_fn=torch.nn.Sigmoid()
         )
+        self._model, self._computed = computed(model, precision)
         self._tokenizer: Any = self._model.tokenizer
         self.own_limit = int(self._model.max_seq_length or self._tokenizer.model_max_length)
 
@@ -128,15 +145,15 @@ class CrossEncoderModel:
         """Scores float32 [n] in 0..1; pairs are cut to max_tokens, or to what the model reads at once."""
         pairs: Any = [(query, document) for document in documents]
         limit = min(max_tokens, self.own_limit)
-        return np.asarray(
-            self._model.predict(
+        with self._computed():
+            scores = self._model.predict(
                 pairs,
                 batch_size=PAIR_BATCH,
                 show_progress_bar=False,
+                convert_to_tensor=True,
                 processing_kwargs={"text": {"max_length": limit, "truncation": True}},
-            ),
-            dtype=np.float32,
-        )
+            )
+        return np.asarray(scores.float().cpu().numpy(), dtype=np.float32)
 
     def windows(self, query: str, document: str, max_tokens: int, most: int) -> list[str]:
         """The document in parts, each of which fits into a pair with the query; at most `most`, from its beginning."""

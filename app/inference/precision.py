@@ -1,0 +1,58 @@
+"""How exactly a model is computed, and what was found to be best on this machine.
+
+fp32 is the reference. bf16 multiplies matrices in bfloat16 and adds up in float32; int8 multiplies whole numbers. Which
+one is quick depends on the processor: `pinyon models bench` measures, and its choice is kept in the models folder, by
+kind of machine. An index remembers what its vectors were computed with, and goes on so; the choice is for new ones.
+"""
+
+import os
+import platform
+from pathlib import Path
+from typing import Literal, get_args
+
+import msgspec
+
+from app.errors import FailedPrecondition
+
+Precision = Literal["fp32", "bf16", "int8"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+FILE = "precision.json"
+
+
+def machine() -> str:
+    """The kind of machine this is: processor and number of cores."""
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def chosen(models_dir: Path) -> dict[str, Precision]:
+    """What was chosen on this kind of machine, by model. Raises FailedPrecondition for a file that cannot be read."""
+    return _read(models_dir / FILE).get(machine(), {})
+
+
+def choose(models_dir: Path, model: str, precision: Precision) -> None:
+    """Remember a choice; fp32 needs none. Raises FailedPrecondition if the file cannot be written."""
+    file = models_dir / FILE
+    held = _read(file)
+    mine = {**held.get(machine(), {}), model: precision}
+    held[machine()] = {name: value for name, value in mine.items() if value != "fp32"}
+    part = file.with_suffix(".partial")
+    try:
+        part.write_bytes(msgspec.json.format(msgspec.json.encode(held), indent=2))
+        part.replace(file)
+    except OSError as error:
+        raise FailedPrecondition(f"The choice cannot be kept in {file}: {error.strerror}") from error
+
+
+def _read(file: Path) -> dict[str, dict[str, Precision]]:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=dict[str, dict[str, Precision]])
+    except FileNotFoundError:
+        return {}
+    except (OSError, msgspec.DecodeError) as error:
+        raise FailedPrecondition(f"{file}, made by `pinyon models bench`, cannot be read: {error}") from error

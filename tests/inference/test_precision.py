@@ -1,0 +1,135 @@
+"""The same model computed more quickly: close to fp32, never mixed with it, chosen by measurement."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.cli import main
+from app.errors import FailedPrecondition
+from app.inference import bench, precision
+from app.inference.backend import Retrieved
+from app.inference.catalog import Catalog
+from tests.inference.tiny_cross_encoder import SENTENCES
+from tests.running import MODELS, PROJECT
+
+MINILM, BGE = "all-MiniLM-L6-v2", "bge-reranker-v2-m3"
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    shutil.copy(MODELS / "manifest.toml", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("chosen", "nearest"), [("bf16", 0.9995), ("int8", 0.95)])
+def test_vectors_are_close_to_those_of_fp32(
+    catalog: Catalog, models: Path, chosen: precision.Precision, nearest: float
+) -> None:
+    precision.choose(models, MINILM, chosen)
+    quick = Catalog(models)
+    printed = quick.fingerprint(MINILM)
+    assert printed.version == f"{catalog.fingerprint(MINILM).version}+{chosen}"
+    embedder = quick.embedder(printed)
+    assert embedder.label == f"{MINILM}; precision={chosen}"
+    wanted = catalog.embedder(catalog.fingerprint(MINILM)).embed(SENTENCES, "passage", "END").vectors
+    found = embedder.embed(SENTENCES, "passage", "END").vectors
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-3)
+    cosines = (found * wanted).sum(axis=1)
+    assert nearest < cosines.min() < 1 - 1e-7, "close, and not the same"
+
+
+def test_an_index_goes_on_with_what_it_was_embedded_with(catalog: Catalog, models: Path) -> None:
+    before = catalog.fingerprint(MINILM)
+    precision.choose(models, MINILM, "bf16")
+    later = Catalog(models)
+    wanted = catalog.embedder(before).embed(SENTENCES, "query", "END").vectors
+    np.testing.assert_array_equal(later.embedder(before).embed(SENTENCES, "query", "END").vectors, wanted)
+    made = later.fingerprint(MINILM)
+    precision.choose(models, MINILM, "fp32")
+    again = Catalog(models)
+    assert again.fingerprint(MINILM) == before
+    assert again.embedder(made).label == f"{MINILM}; precision=bf16"
+
+
+@pytest.mark.parametrize("chosen", ["bf16", "int8"])
+def test_a_cross_encoder_is_computed_as_chosen_and_says_so(
+    cross_encoder_folder: Path, models: Path, chosen: precision.Precision
+) -> None:
+    paths = {BGE: str(cross_encoder_folder)}
+    exact = Catalog(models, paths)
+    precision.choose(models, BGE, chosen)
+    quick = Catalog(models, paths)
+    answer = quick.answer(BGE)
+    assert answer.label.endswith(f"; precision={chosen}")
+    wanted, found = (c.reranker(c.answer(BGE), Retrieved()).score("disease", SENTENCES, "END") for c in (exact, quick))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, wanted, atol=0.3)  # random weights are sensitive
+    assert not np.array_equal(found, wanted)
+
+
+def test_a_choice_is_for_one_kind_of_machine(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    precision.choose(models, MINILM, "bf16")
+    assert precision.chosen(models) == {MINILM: "bf16"}
+    monkeypatch.setattr(precision, "machine", lambda: "another, 64 cores")
+    assert precision.chosen(models) == {}
+    precision.choose(models, MINILM, "int8")
+    monkeypatch.undo()
+    assert precision.chosen(models) == {MINILM: "bf16"}
+    precision.choose(models, MINILM, "fp32")
+    assert precision.chosen(models) == {}
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"m": {"a": "fp8"}}'])
+def test_a_file_that_is_not_ours_is_named(models: Path, content: str) -> None:
+    (models / precision.FILE).write_text(content)
+    with pytest.raises(FailedPrecondition, match="made by `pinyon models bench`, cannot be read"):
+        Catalog(models)
+
+
+def test_bench_measures_every_precision_in_a_process_of_its_own() -> None:
+    found = bench.measure((MODELS, {}), MINILM, 1, bench.paragraphs(PROJECT)[:24])
+    assert [one.precision for one in found] == ["fp32", "bf16", "int8"]
+    assert found[0].agreement == pytest.approx(1)
+    assert found[1].agreement > 0.99
+    assert found[1].agreement > found[2].agreement > 0.8
+    assert all(one.per_s > 0 and one.memory > 10_000_000 for one in found)
+
+
+def test_bench_measures_pairs_of_a_cross_encoder(cross_encoder_folder: Path) -> None:
+    scores, seconds, _ = bench.scored(
+        (MODELS, {BGE: str(cross_encoder_folder)}), BGE, "fp32", 1, bench.paragraphs(PROJECT)[:8]
+    )
+    assert scores.shape == (4, 8)
+    assert seconds > 0
+
+
+def test_the_best_is_the_quickest_that_ranks_alike() -> None:
+    def measured(kind: precision.Precision, per_s: float, agreement: float) -> bench.Measured:
+        return bench.Measured(kind, per_s, 0, agreement)
+
+    fp32 = measured("fp32", 10, 1)
+    assert bench.best([fp32, measured("bf16", 20, 0.999), measured("int8", 30, 0.98)]) == "bf16"
+    assert bench.best([fp32, measured("bf16", 5, 0.999), measured("int8", 30, 0.98)]) == "fp32"
+
+
+def test_agreement_is_spearmans_rank_correlation() -> None:
+    scores = np.float32([[1, 2, 3, 4], [4, 3, 2, 1]])
+    assert bench.agreement(scores, scores * 3 + 1) == pytest.approx(1)
+    assert bench.agreement(scores, -scores) == pytest.approx(-1)
+    assert bench.agreement(scores, np.float32([[1, 2, 4, 3], [4, 3, 2, 1]])) == pytest.approx((0.8 + 1) / 2)
+
+
+def test_the_command_remembers_and_the_list_says_so(
+    models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PINYON_MODELS_MODELS_DIR", str(models))
+    assert main(["models", "bench", MINILM, "--choose", "bf16"]) == 0
+    assert "is computed in bf16" in capsys.readouterr().out
+    assert main(["models", "list"]) == 0
+    assert f"{MINILM}; precision=bf16" in capsys.readouterr().out
+    for name, why in ((BGE, "pinyon models pull"), ("pinyon-hash-embed", "it has no weights"), ("nope", "not found")):
+        assert main(["models", "bench", name]) == 1
+        assert why in capsys.readouterr().err
