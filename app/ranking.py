@@ -112,16 +112,19 @@ def exact_scores(
         return np.asarray(np.clip(exact, -limit, limit), dtype=np.float32)
 
 
-def max_sim(query: NDArray[np.float32], document: NDArray[np.float32]) -> float:
+def max_sim(
+    query: NDArray[np.float32], document: NDArray[np.float32], weights: NDArray[np.float64] | None = None
+) -> float:
     """Late interaction (ColBERT, Khattab and Zaharia 2020), as a mean so that long queries are comparable.
 
     query: float32 [q, dimension], document: float32 [d, dimension], rows of unit length. For every query token the
     best cosine over the document's tokens, averaged, moved from -1..1 to 0..1; higher is better; 0 without tokens.
+    weights: float64 [q] above 0, what each query token counts in the average; None: all the same.
     """
     if not len(query) or not len(document):
         return 0.0
     best = (query @ document.T).max(axis=1)
-    return float(np.clip((1.0 + best.mean(dtype=np.float64)) / 2.0, 0.0, 1.0))
+    return float(np.clip((1.0 + np.average(best.astype(np.float64), weights=weights)) / 2.0, 0.0, 1.0))
 
 
 def shortest(value: float | np.float32) -> float:

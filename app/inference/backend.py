@@ -19,6 +19,10 @@ MOST_WINDOWS = 4
 """Windows of a reranker's limit that are read of a longer document: enough for a chapter, and an end to the waiting."""
 
 
+Span = tuple[int, int]
+"""Where a token stands in its text: first character, and the one after the last."""
+
+
 class Embeddings(msgspec.Struct, frozen=True):
     """vectors: float32 [n, dimension]. tokens: tokens computed per text. truncated: which texts were cut."""
 
@@ -58,6 +62,10 @@ class TextEncoder(Protocol):
 
     def ends(self, texts: Sequence[str], max_tokens: int) -> list[str]:
         """The last part of each text, of at most max_tokens tokens, special tokens left out."""
+        ...
+
+    def token_spans(self, text: str) -> list[Span]:
+        """Where each token of a text stands, special tokens left out; as many as token_windows() has vectors."""
         ...
 
     def token_windows(self, texts: Sequence[str], max_tokens: int) -> list[Windows]:

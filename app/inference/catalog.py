@@ -292,7 +292,8 @@ class Catalog:
     def _own_reranker(self, answer: Answer, known: Retrieved) -> Reranker:
         limit = self.entry(answer.name, "rerank").max_tokens
         if answer.needs_encoder:
-            return LateInteractionReranker(known.encoder or self._encoder(DEFAULT_EMBEDDER), answer.name, limit)
+            encoder = known.encoder or self._encoder(DEFAULT_EMBEDDER)
+            return LateInteractionReranker(encoder, answer.name, limit, known.statistics)
         if answer.by_words:
             return Bm25Reranker(known.statistics, answer.name, limit)
         from app.inference.torch_backend import CrossEncoderReranker

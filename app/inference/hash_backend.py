@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from app.inference.backend import Embeddings, Windows
+from app.inference.backend import Embeddings, Span, Windows
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 
@@ -47,6 +47,9 @@ class HashEncoder:
             text if len(found := list(_WORD.finditer(text))) <= max_tokens else text[found[-max_tokens].start() :]
             for text in texts
         ]
+
+    def token_spans(self, text: str) -> list[Span]:
+        return [found.span() for found in _WORD.finditer(text)] or [(0, len(text))]
 
     def token_windows(self, texts: Sequence[str], max_tokens: int) -> list[Windows]:
         found = []

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from app.inference.backend import Embeddings, TextEncoder, Windows
+from app.inference.backend import Embeddings, Span, TextEncoder, Windows
 
 
 class CachingEncoder:
@@ -31,6 +31,9 @@ class CachingEncoder:
 
     def ends(self, texts: Sequence[str], max_tokens: int) -> list[str]:
         return self._encoder.ends(texts, max_tokens)
+
+    def token_spans(self, text: str) -> list[Span]:
+        return self._encoder.token_spans(text)
 
     def token_windows(self, texts: Sequence[str], max_tokens: int) -> list[Windows]:
         missing = list(dict.fromkeys(text for text in texts if (text, max_tokens) not in self._kept))

@@ -18,7 +18,7 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from app.domain import Truncate
 from app.errors import TextTooLong
-from app.inference.backend import MOST_WINDOWS, Embeddings, Windows
+from app.inference.backend import MOST_WINDOWS, Embeddings, Span, Windows
 from app.inference.precision import Precision
 
 BATCH_TOKENS = 2_048
@@ -75,13 +75,17 @@ class TorchEncoder:
         return Embeddings(vectors, [len(row["input_ids"]) for row in rows], truncated)
 
     def ends(self, texts: Sequence[str], max_tokens: int) -> list[str]:
-        batch = self._tokenizer(
-            list(texts), truncation=False, verbose=False, add_special_tokens=False, return_offsets_mapping=True
-        )
+        spans = [self.token_spans(text) for text in texts]
         return [
-            text if len(offsets) <= max_tokens else text[offsets[-max_tokens][0] :]
-            for text, offsets in zip(texts, batch["offset_mapping"], strict=True)
+            text if len(found) <= max_tokens else text[found[-max_tokens][0] :]
+            for text, found in zip(texts, spans, strict=True)
         ]
+
+    def token_spans(self, text: str) -> list[Span]:
+        found: list[Span] = self._tokenizer(
+            text, truncation=False, verbose=False, add_special_tokens=False, return_offsets_mapping=True
+        )["offset_mapping"]
+        return found
 
     def token_windows(self, texts: Sequence[str], max_tokens: int) -> list[Windows]:
         batch = self._tokenizer(

@@ -10,6 +10,7 @@ from app.errors import TextTooLong
 from app.inference.backend import Retrieved
 from app.inference.bm25_reranker import shares
 from app.inference.catalog import Catalog
+from app.inference.late_interaction import OTHER_WEIGHT, token_weights
 from app.ranking import K1, B, fused, idf, with_late_interaction
 from app.terms import terms
 
@@ -91,6 +92,42 @@ def test_late_interaction_of_hits_counts_beside_cosine_and_words() -> None:
     cosines, of_words = dice.uniform(0, 1, 50).astype(np.float32), dice.uniform(0, 1, 50)
     even = with_late_interaction(np.full(50, 0.8, np.float32), cosines, of_words)
     assert even.argsort().tolist() == fused(cosines, of_words, 1.0).astype(np.float32).argsort().tolist()
+
+
+def test_the_tokens_of_a_rare_word_count_more_in_late_interaction() -> None:
+    statistics = TermStatistics(100, 5.0, {"common": 90, "zeppelin": 1}, "english")
+    query = "the common zeppelin, ?"
+    spans = [(0, 3), (4, 10), (11, 14), (14, 17), (17, 19), (19, 20), (21, 22)]
+    weights = token_weights(query, spans, statistics)
+    assert weights.tolist() == pytest.approx(
+        [OTHER_WEIGHT, idf(100, 90), *[idf(100, 1)] * 3, OTHER_WEIGHT, OTHER_WEIGHT]
+    )
+    assert token_weights("東京タワー", [(0, 1), (1, 2)], statistics).tolist() == [pytest.approx(idf(100, 0))] * 2
+
+
+@pytest.mark.parametrize(
+    "query", ["zeppelin", "a [SEP] b", "?!", "[UNK]", "\u2603 snow", "naïve Straße 東京", "word " * 700]
+)
+@pytest.mark.parametrize("model", ["all-MiniLM-L6-v2", "pinyon-hash-embed"])
+def test_every_query_token_has_its_place_in_the_query(catalog: Catalog, query: str, model: str) -> None:
+    encoder = catalog.embedder(catalog.fingerprint(model)).encoder
+    (windows,) = encoder.token_windows([query], 2000)
+    spans = encoder.token_spans(query)
+    assert len(spans) == sum(map(len, windows))
+    assert all(0 <= start <= end <= len(query) for start, end in spans)
+    statistics = TermStatistics(10, 5.0, {}, "english")
+    reranker = catalog.reranker(catalog.answer("pinyon-late-interaction"), Retrieved(encoder, statistics))
+    assert np.isfinite(reranker.score(query, DOCUMENTS[:3], "END")).all()
+
+
+def test_a_search_weighs_what_ad_hoc_documents_do_not(catalog: Catalog) -> None:
+    statistics = TermStatistics(1000, 5.0, {"appl": 900, "zeppelin": 1}, "english")
+    answer = catalog.answer("pinyon-late-interaction")
+    documents = ["apples and pears", "zeppelins fly"]
+    alone = catalog.reranker(answer, Retrieved()).score("apples zeppelin", documents, "END")
+    known = catalog.reranker(answer, Retrieved(statistics=statistics)).score("apples zeppelin", documents, "END")
+    assert known[1] > known[0]
+    assert known[1] - known[0] > alone[1] - alone[0]
 
 
 def test_only_hits_are_fused(catalog: Catalog) -> None:
