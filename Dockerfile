@@ -20,6 +20,7 @@ RUN useradd --system --uid 10001 --home-dir /pinyon pinyon && install -d -o piny
 WORKDIR /pinyon
 COPY --from=build /pinyon /pinyon
 COPY models/manifest.toml models/manifest.toml
+COPY models/pinyon-rerank-mini models/pinyon-rerank-mini
 COPY config config
 RUN install -d -o pinyon models/weights
 USER pinyon

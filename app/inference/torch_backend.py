@@ -14,12 +14,14 @@ import numpy as np
 import torch
 import transformers
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from app.domain import Truncate
 from app.errors import TextTooLong
 from app.inference.backend import MOST_WINDOWS, Embeddings, Span, Windows
 from app.inference.precision import Precision
+from app.inference.weights import WEIGHTS_FILE
 
 BATCH_TOKENS = 2_048
 """Padded tokens computed at once: enough to fill two cores, little enough to stay in cache (8,192 took 1.2 times as
@@ -150,14 +152,18 @@ class CrossEncoderModel:
         pairs: Any = [(query, document) for document in documents]
         limit = min(max_tokens, self.own_limit)
         with self._computed():
-            scores = self._model.predict(
-                pairs,
-                batch_size=PAIR_BATCH,
-                show_progress_bar=False,
-                convert_to_tensor=True,
-                processing_kwargs={"text": {"max_length": limit, "truncation": True}},
-            )
+            scores = self._predict(pairs, limit)
         return np.asarray(scores.float().cpu().numpy(), dtype=np.float32)
+
+    def _predict(self, pairs: Any, limit: int) -> torch.Tensor:
+        scores: torch.Tensor = self._model.predict(
+            pairs,
+            batch_size=PAIR_BATCH,
+            show_progress_bar=False,
+            convert_to_tensor=True,
+            processing_kwargs={"text": {"max_length": limit, "truncation": True}},
+        )
+        return scores
 
     def windows(self, query: str, document: str, max_tokens: int, most: int) -> list[str]:
         """The document in parts, each of which fits into a pair with the query; at most `most`, from its beginning."""
@@ -173,6 +179,41 @@ class CrossEncoderModel:
         room -= SLACK
         starts = range(0, min(len(spans), room * most), room)
         return [document[spans[at][0] : spans[min(at + room, len(spans)) - 1][1]] for at in starts]
+
+
+class CompletedCrossEncoder(CrossEncoderModel):
+    """A cross-encoder shipped without the parameters, and the tokenizer, that it has in common with a base model."""
+
+    own_limit = 256
+    """Tokens: it was trained on shorter pairs, and has positions for 512."""
+
+    def __init__(self, folder: Path, base: Path, precision: Precision = "fp32") -> None:
+        config = transformers.AutoConfig.from_pretrained(str(folder), local_files_only=True)
+        held = load_file(base / WEIGHTS_FILE)
+        shared = {f"{config.model_type}.{name}": value for name, value in held.items()}
+        own = {name: value.float() for name, value in load_file(folder / WEIGHTS_FILE).items()}
+        model = transformers.AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]
+        wanted = model.state_dict().keys()
+        model.load_state_dict({name: value for name, value in {**shared, **own}.items() if name in wanted})
+        self._tokenizer = transformers.AutoTokenizer.from_pretrained(str(base), local_files_only=True)
+        self._model, self._computed = computed(model.eval(), precision)
+
+    def _predict(self, pairs: Any, limit: int) -> torch.Tensor:
+        scores = torch.empty(len(pairs))
+        # Pairs of about a length together, so that padding is little.
+        order = sorted(range(len(pairs)), key=lambda place: len(pairs[place][1]))
+        for start in range(0, len(order), PAIR_BATCH):
+            places = order[start : start + PAIR_BATCH]
+            batch = self._tokenizer(
+                [pairs[place] for place in places],
+                truncation="longest_first",
+                max_length=limit,
+                padding=True,
+                return_tensors="pt",
+            )
+            with torch.inference_mode():
+                scores[places] = torch.sigmoid(self._model(**batch).logits[:, 0].float())
+        return scores
 
 
 class CrossEncoderReranker:

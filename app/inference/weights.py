@@ -41,6 +41,8 @@ def locate(name: str, entry: ModelEntry, models_dir: Path, paths: Mapping[str, s
     place, _, rest = entry.source.partition(":")
     if place == "package":
         return _in_package(rest)
+    if place == "shipped":
+        return models_dir / rest if whole(models_dir / rest) else None
     if place == "hub":
         return _in_hub_cache(rest, entry.revision)
     return None
@@ -88,7 +90,7 @@ def verify(name: str, entry: ModelEntry, folder: Path) -> Weights:
     if wrong:
         raise FailedPrecondition(f"The files of {name} in {folder} are damaged: {', '.join(wrong)} since they came")
     catalogued = found == entry.sha256
-    if not catalogued and entry.source.startswith("package:"):
+    if not catalogued and entry.source.startswith(("package:", "shipped:")):
         raise FailedPrecondition(
             f"The weights of {name} in {folder} are damaged: sha256 is {found}, the catalogue says {entry.sha256}"
         )

