@@ -77,7 +77,7 @@ def with_late_interaction(
     return np.clip(mixed / (1 + LEXICAL_WEIGHT + LATE_INTERACTION_WEIGHT), 0.0, 1.0).astype(np.float32)
 
 
-CROSS_ENCODER_WEIGHT = 0.25
+CROSS_ENCODER_WEIGHT = 0.15
 """What pinyon-rerank-mini's cross-encoder counts beside LATE_INTERACTION_WEIGHT; see docs/relevance.md."""
 MINI_WEIGHT = LATE_INTERACTION_WEIGHT + CROSS_ENCODER_WEIGHT
 
