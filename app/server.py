@@ -68,7 +68,7 @@ class Service:
         self.records: Records
         self.vectors: Vectors
         self.namespaces: Namespaces
-        self.reembeddings: Reembeddings
+        self.reembeddings: Reembeddings | None = None
         self.grpc: VectorService
 
     @asynccontextmanager
@@ -94,7 +94,7 @@ class Service:
             self.stopping()
             beginning.cancel()
             await asyncio.gather(beginning, return_exceptions=True)
-            if self.engine is not None and hasattr(self, "reembeddings"):
+            if self.reembeddings is not None:
                 await self.reembeddings.close()
             await asyncio.to_thread(self.batcher.close, LAST_CALL_S)
             if self.engine is not None:
@@ -122,6 +122,7 @@ class Service:
         self.readiness.waiting_for = "models are being loaded"
         await self.batcher.run(self.catalog.verify)
         await self.indexes.load_embedders()
+        assert self.reembeddings is not None
         await self.reembeddings.resume()
         for name in self.settings.models.preload:
             if self.catalog.present(name):
@@ -144,6 +145,7 @@ class Service:
     def ready_reembeddings(self) -> Reembeddings:
         """The reembedding service. Raises Unavailable before it is ready."""
         self.readiness.check()
+        assert self.reembeddings is not None
         return self.reembeddings
 
     def ready_grpc(self) -> VectorService:

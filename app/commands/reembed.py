@@ -76,17 +76,18 @@ async def _here(settings: Any, options: argparse.Namespace) -> int:
     begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     async with service.running(lambda: begun.set_result(None), begun.set_exception):
         await begun
+        reembeddings = service.ready_reembeddings()
         if options.cancel:
-            await service.reembeddings.cancel(options.index)
+            await reembeddings.cancel(options.index)
             print(f"Index {options.index} stays as it is.")
             return 0
-        told = await service.reembeddings.start(options.index, options.model, options.dimension)
+        told = await reembeddings.start(options.index, options.model, options.dimension)
         with tqdm(desc=options.index, unit="record", total=told.total, disable=None) as bar:
             while told.running:
                 bar.n = told.done
                 bar.refresh()
                 await asyncio.sleep(0.2)
-                told = await service.reembeddings.progress(options.index)
+                told = await reembeddings.progress(options.index)
         return _ended(settings, options, told.failed)
 
 

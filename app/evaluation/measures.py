@@ -28,9 +28,6 @@ class Verdict(msgspec.Struct, frozen=True):
     low: float
     high: float
 
-    def __str__(self) -> str:
-        return f"{self.word} {self.difference:+.4f} ({self.low:+.4f} to {self.high:+.4f})"
-
 
 def values(ranked: Mapping[str, Sequence[str]], grades: Grades) -> dict[str, list[float]]:
     """Each measure's value for each query, in the order of the queries. ranked: ids of the hits, best first."""

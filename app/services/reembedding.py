@@ -95,12 +95,6 @@ class Reembeddings:
         self._failed.pop(handle, None)
         await self._engine.cancel_reembedding(handle)
 
-    async def wait(self, name: str) -> None:
-        """Until it has ended, in one way or another."""
-        task = self._tasks.get(self._indexes.index(name).handle)
-        if task is not None:
-            await asyncio.wait([task])
-
     async def close(self) -> None:
         """Stop everything; it goes on at the next start."""
         for handle in list(self._tasks):

@@ -49,7 +49,6 @@ def test_the_verdict_is_that_of_the_interval() -> None:
     none = compared([0.5, 0.7] * 15, [0.7, 0.5] * 15)
     assert none.word == "no difference"
     assert none.low < 0 < none.high
-    assert str(none).startswith("no difference +0.0000 (-")
 
 
 def test_quantiles_are_those_of_the_times() -> None:
