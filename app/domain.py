@@ -215,13 +215,14 @@ class TermStatistics(msgspec.Struct, frozen=True):
 class QueryAnswer(msgspec.Struct, frozen=True):
     """matches: best first, ties by id. lsn: every write up to it was visible. namespace_bytes: data searched.
 
-    statistics: of the terms of the plan's `counted`, if there are any texts.
+    statistics: of the terms of the plan's `counted`, if there are any texts. embedded_by: what embedded the records.
     """
 
     matches: list[Match]
     lsn: int
     namespace_bytes: int
     statistics: TermStatistics | None = None
+    embedded_by: Fingerprint | None = None
 
 
 class Selection(msgspec.Struct, frozen=True):

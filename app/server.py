@@ -183,6 +183,15 @@ def rest_app(service: Service, most_bytes: int = LARGEST_BODY) -> Any:
     def provide(value: Callable[..., Any]) -> Provide:
         return Provide(value, sync_to_thread=False)
 
+    def ready(value: Callable[[], Any]) -> Callable[[], Any]:
+        """Dependencies are made in no certain order, and before storage is open there are no services."""
+
+        def checked() -> Any:
+            service.readiness.check()
+            return value()
+
+        return checked
+
     def index(request: Request[Any, Any, Any]) -> str:
         return service.index_of(request.scope)
 
@@ -195,9 +204,9 @@ def rest_app(service: Service, most_bytes: int = LARGEST_BODY) -> Any:
             "indexes": provide(service.ready_indexes),
             "reembeddings": provide(service.ready_reembeddings),
             "catalog": provide(lambda: service.catalog),
-            "records": provide(lambda: service.records),
-            "vectors": provide(lambda: service.vectors),
-            "namespaces": provide(lambda: service.namespaces),
+            "records": provide(ready(lambda: service.records)),
+            "vectors": provide(ready(lambda: service.vectors)),
+            "namespaces": provide(ready(lambda: service.namespaces)),
             "inference": provide(lambda: service.inference),
             "readiness": provide(lambda: service.readiness),
             "limits": provide(lambda: service.settings.limits),

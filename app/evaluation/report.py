@@ -43,8 +43,8 @@ async def evaluate(
         known: dict[str, Outcome] = {}
         files = {pipeline.name: _file(cache, program, collection, pipeline) for pipeline in wanted if cache is not None}
         for name, file in files.items():
-            if file.is_file():
-                known[name] = msgspec.json.decode(file.read_bytes(), type=Outcome)
+            if (held := _read(file)) is not None:
+                known[name] = held
         missing = [pipeline for pipeline in wanted if pipeline.name not in known]
         if missing:
             for outcome in await pipelines.run(settings, collection, missing):
@@ -63,7 +63,9 @@ def _program(settings: Settings) -> str:
         digest.update(path.read_bytes())
     digest.update((settings.models_dir / "manifest.toml").read_bytes())
     catalog = Catalog(settings.models_dir, settings.models.paths, settings.models.stand_ins)
-    digest.update(repr(catalog.versions()).encode())
+    digest.update(
+        repr({name: (version, catalog.precision(name)) for name, version in catalog.versions().items()}).encode()
+    )
     digest.update(repr((settings.index, settings.models.stand_ins)).encode())
     return digest.hexdigest()
 
@@ -71,6 +73,14 @@ def _program(settings: Settings) -> str:
 def _file(cache: Path, program: str, collection: Collection, pipeline: Pipeline) -> Path:
     key = hashlib.sha256(repr((program, collection.digest, pipeline)).encode()).hexdigest()
     return cache / f"{collection.name}-{key[:32]}.json"
+
+
+def _read(file: Path) -> Outcome | None:
+    """A kept outcome; None if there is none, or it cannot be read."""
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Outcome)
+    except (OSError, ValueError, msgspec.MsgspecError):
+        return None
 
 
 def _write(file: Path, content: bytes) -> None:

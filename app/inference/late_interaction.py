@@ -43,7 +43,10 @@ class LateInteractionReranker:
                     raise TextTooLong(position, asked + tokens, self._max_tokens, self._name)
         # As in a cross-encoder's pair, the query takes its share of the limit first; half is always the document's.
         of_query = min(asked, self._max_tokens // 2)
-        query_vectors = np.concatenate(self._encoder.token_windows([query], of_query)[0])
+        query_windows = self._encoder.token_windows([query], of_query)[0]
+        if not query_windows:  # of characters that the tokenizer drops
+            return np.zeros(len(documents), np.float32)
+        query_vectors = np.concatenate(query_windows)
         weights = None
         if self._statistics is not None:
             spans = self._encoder.token_spans(query)

@@ -78,7 +78,7 @@ def own_reranker(name: str, folder: Path) -> ModelEntry:
     wrong = f'The setting [models.paths] names "{name}", which is not in the model catalogue; its folder {folder}'
     try:
         config = msgspec.json.decode((folder / "config.json").read_bytes(), type=dict[str, Any])
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, ValueError, msgspec.MsgspecError) as error:
         raise FailedPrecondition(f"{wrong} has no readable config.json: {error}") from error
     kinds = config.get("architectures")
     labels = config.get("id2label") or {"0": ""} if config.get("num_labels", 1) == 1 else {}

@@ -68,16 +68,12 @@ def unpack(archive: Path, models_dir: Path) -> str:
     Raises FailedPrecondition if this is not such an archive, is damaged, or is not the catalogue's model; NotFound if
     the catalogue does not have the model.
     """
+    arriving: Path | None = None
     try:
         with tarfile.open(archive, "r:") as tar:
-            first = tar.next()
-            if first is None or first.name != LABEL:
-                raise FailedPrecondition(f"{archive} was not made by `pinyon models pack`")
-            stream = tar.extractfile(first)
-            assert stream is not None
-            label = msgspec.json.decode(stream.read(), type=Label)
+            label = _label(tar, archive)
             entry = known(label.name, models_dir)
-            arriving = models_dir / "weights" / f"{label.name}.partial"
+            arriving = models_dir / "weights" / f"{label.name}.unpacking"
             shutil.rmtree(arriving, ignore_errors=True)
             arriving.mkdir(parents=True)
             for info in tqdm(iter(tar.next, None), desc=label.name, unit="file", leave=False, disable=None):
@@ -85,14 +81,25 @@ def unpack(archive: Path, models_dir: Path) -> str:
                     raise FailedPrecondition(f"{archive} holds {info.name!r}, which its label does not name")
                 # The filter refuses names that lead out of the folder.
                 tar.extract(info, arriving, filter="data")
-    except (OSError, tarfile.TarError, msgspec.DecodeError, AssertionError) as error:
+        wrong = [
+            name
+            for name, wanted in label.sums.items()
+            if not (arriving / name).is_file() or checksums.sha256(arriving / name) != wanted
+        ]
+        if wrong or not weights.whole(arriving):
+            raise FailedPrecondition(f"{archive} is damaged: {', '.join(wrong) or 'no weights'}; nothing was unpacked")
+        return install(label.name, entry, arriving, models_dir)
+    except (OSError, tarfile.TarError) as error:
         raise FailedPrecondition(f"{archive} cannot be unpacked: {error}") from error
-    wrong = [
-        name
-        for name, wanted in label.sums.items()
-        if not (arriving / name).is_file() or checksums.sha256(arriving / name) != wanted
-    ]
-    if wrong or not weights.whole(arriving):
-        shutil.rmtree(arriving)
-        raise FailedPrecondition(f"{archive} is damaged: {', '.join(wrong) or 'no weights'}; nothing was unpacked")
-    return install(label.name, entry, arriving, models_dir)
+    finally:
+        if arriving is not None:
+            shutil.rmtree(arriving, ignore_errors=True)
+
+
+def _label(tar: tarfile.TarFile, archive: Path) -> Label:
+    first = tar.next()
+    stream = tar.extractfile(first) if first is not None and first.name == LABEL else None
+    try:
+        return msgspec.json.decode(stream.read() if stream else b"", type=Label)
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise FailedPrecondition(f"{archive} was not made by `pinyon models pack`") from error

@@ -54,5 +54,7 @@ def _read(file: Path) -> dict[str, dict[str, Precision]]:
         return msgspec.json.decode(file.read_bytes(), type=dict[str, dict[str, Precision]])
     except FileNotFoundError:
         return {}
-    except (OSError, msgspec.DecodeError) as error:
-        raise FailedPrecondition(f"{file}, made by `pinyon models bench`, cannot be read: {error}") from error
+    except (OSError, ValueError, msgspec.MsgspecError) as error:
+        raise FailedPrecondition(
+            f"{file}, made by `pinyon models bench`, cannot be read: {error}. Without it everything is computed in fp32"
+        ) from error

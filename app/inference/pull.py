@@ -46,6 +46,9 @@ def pull(name: str, models_dir: Path, offline: bool) -> str:
         raise FailedPrecondition(
             f"What arrived for '{name}' is not what the hub lists ({', '.join(wrong)}); it was removed again"
         )
+    for path in checksums.files_of(arriving):
+        if path not in files:  # left by something else
+            (arriving / path).unlink()
     return install(name, entry, arriving, models_dir)
 
 

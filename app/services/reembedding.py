@@ -40,6 +40,7 @@ class Reembeddings:
         self._inference, self._batcher = inference, batcher
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._failed: dict[str, str] = {}
+        self._changing = asyncio.Lock()
 
     async def resume(self) -> None:
         """Go on with whatever an earlier process had begun."""
@@ -57,9 +58,10 @@ class Reembeddings:
         target, printed = await self._batcher.run(self._target, index.spec, model, dimension)
         if await self._engine.fingerprint(index.handle) == printed and await self._engine.reembedding(name) is None:
             raise FailedPrecondition(f"Index {name} is embedded by this very model already")
-        await self._stop(index.handle)
-        await self._engine.begin_reembedding(index.handle, target, printed)
-        self._go_on(index.handle)
+        async with self._changing:
+            await self._stop(index.handle)
+            await self._engine.begin_reembedding(index.handle, target, printed)
+            self._go_on(index.handle)
         return await self.progress(name)
 
     def _target(self, spec: IndexSpec, model: str, dimension: int | None) -> tuple[IndexSpec, Fingerprint]:
@@ -74,6 +76,10 @@ class Reembeddings:
             raise InvalidArgument(f"Model '{model}' has the metrics {allowed}; index {spec.name} has {spec.metric}")
         printed = self._catalog.fingerprint(model, dimension)
         embed = msgspec.structs.replace(spec.embed, model=model, read_max_tokens=None, write_max_tokens=None)
+        if embed.read_truncate not in entry.truncations:
+            embed = msgspec.structs.replace(embed, read_truncate=entry.truncate)
+        if embed.write_truncate not in entry.truncations:
+            embed = msgspec.structs.replace(embed, write_truncate=entry.truncate)
         return msgspec.structs.replace(spec, dimension=printed.dimension, embed=embed), printed
 
     async def progress(self, name: str) -> Progress:
@@ -89,11 +95,19 @@ class Reembeddings:
         return Progress(running, model, held.done, held.total, failed)
 
     async def cancel(self, name: str) -> None:
-        """Stop it and drop what was made; the index stays as it is. Raises NotFound."""
+        """Stop it and drop what was made; the index stays as it is.
+
+        Raises NotFound, or FailedPrecondition if it was finished before it could be stopped.
+        """
         handle = self._indexes.index(name).handle
-        await self._stop(handle)
-        self._failed.pop(handle, None)
-        await self._engine.cancel_reembedding(handle)
+        async with self._changing:
+            held = await self._engine.reembedding(handle)
+            await self._stop(handle)
+            await self._engine.cancel_reembedding(handle)
+            if held is not None and await self._engine.fingerprint(handle) == held.fingerprint:
+                self._indexes.forget_embedder(handle)
+                raise FailedPrecondition(f"Index {name} was switched over before it could be stopped")
+            self._failed[handle] = "it was cancelled"
 
     async def close(self) -> None:
         """Stop everything; it goes on at the next start."""
@@ -127,25 +141,30 @@ class Reembeddings:
             log.exception("embedding index %s anew stopped", name)
 
     async def _embed_all(self, handle: str, held: Reembedding) -> None:
+        embedder: Embedder | None = None
+        while True:
+            try:
+                if embedder is None:
+                    embedder = await self._batcher.run(self._catalog.embedder, held.fingerprint)
+                if await self._embed_some(handle, embedder, held):
+                    return
+            except Unavailable as error:  # models or disk are busy with requests, which go first
+                await asyncio.sleep(error.retry_after_s)
+
+    async def _embed_some(self, handle: str, embedder: Embedder, held: Reembedding) -> bool:
+        """Embed some texts, or switch over if none is left; whether that was the end."""
         embed = held.target.embed
         assert embed is not None
-        embedder: Embedder = await self._batcher.run(self._catalog.embedder, held.fingerprint)
-        while True:
-            texts = await self._engine.texts_to_reembed(handle, AT_ONCE)
-            if not texts:
-                if await self._engine.finish_reembedding(handle):
-                    self._indexes.forget_embedder(handle)
-                    return
-                if not await self._engine.texts_to_reembed(handle, 1):
-                    raise FailedPrecondition("a record without text was stored meanwhile; delete it, and run it again")
-                continue
-            try:
-                # Cut, whatever the index says: the text is there already, and NONE would stop everything for one.
-                found = await self._inference.embed(
-                    embedder, [text.text for text in texts], embed.write_input_type, "END"
-                )
-            except Unavailable as error:  # the models are busy with requests, which go first
-                await asyncio.sleep(error.retry_after_s)
-                continue
+        texts = await self._engine.texts_to_reembed(handle, AT_ONCE)
+        if texts:
+            # Cut, whatever the index says: the text is there already, and NONE would stop everything for one.
+            found = await self._inference.embed(embedder, [text.text for text in texts], embed.write_input_type, "END")
             embedded = list(zip(texts, found.vectors, found.truncated, strict=True))
-            await self._engine.keep_reembedded(handle, embedded)
+            await self._engine.keep_reembedded(handle, held.fingerprint, embedded)
+            return False
+        if await self._engine.finish_reembedding(handle):
+            self._indexes.forget_embedder(handle)
+            return True
+        if not await self._engine.texts_to_reembed(handle, 1):
+            raise FailedPrecondition("a record without text was stored meanwhile; delete it, and run it again")
+        return False

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.domain import IndexSpec, Match, QueryAnswer
-from app.errors import InvalidArgument, TextTooLong
+from app.errors import EmbeddedOtherwise, InvalidArgument, TextTooLong
 from app.inference.backend import Embedder, Retrieved
 from app.ranking import exact_scores, shortest
 from app.services.indexes import Indexes
@@ -87,8 +87,9 @@ class HitReranker:
         texts = [
             rank_text(hit.metadata, reranking.fields, place, f" (record '{hit.id}')") for place, hit in enumerate(hits)
         ]
-        cosines = await self._cosines(index, spec, reranking, hits, texts) if reranking.fuses else None
-        retrieved = Retrieved(await self._indexes.encoder(index), found.statistics, cosines)
+        cosines = await self._cosines(index, spec, reranking, found, texts) if reranking.fuses else None
+        encoder = await self._indexes.encoder(index) if call.answer.needs_encoder else None
+        retrieved = Retrieved(encoder, found.statistics, cosines)
         try:
             scores = await self._inference.rerank(call, reranking.query, texts, retrieved)
         except TextTooLong as error:
@@ -102,13 +103,18 @@ class HitReranker:
         return scored[: reranking.asked.top_n], ceil(len(hits) / DOCUMENTS_PER_UNIT)
 
     async def _cosines(
-        self, index: str, spec: IndexSpec, reranking: Reranking, hits: Sequence[Match], texts: Sequence[str]
+        self, index: str, spec: IndexSpec, reranking: Reranking, found: QueryAnswer, texts: Sequence[str]
     ) -> NDArray[np.float32]:
-        """Between the query and each text, float32 [n]: by the stored vectors, where those are of these texts."""
-        embed = spec.embed
+        """Between the query and each text, float32 [n]: by the stored vectors, where those are of these texts.
+
+        Raises EmbeddedOtherwise if the index was embedded anew since the hits were found.
+        """
+        embed, hits = spec.embed, found.matches
         assert embed is not None
         embedder: Any = await self._indexes.embedder(index)
         dense: Embedder = embedder
+        if found.embedded_by is not None and found.embedded_by != dense.fingerprint:
+            raise EmbeddedOtherwise(f"Index {spec.name} was embedded anew while the search ran; try again")
         asked = await self._inference.embed(dense, [reranking.query], embed.read_input_type, embed.read_truncate)
         stored = [hit.vector for hit in hits if hit.vector is not None]
         if reranking.fields == [embed.text_field] and len(stored) == len(hits):

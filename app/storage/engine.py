@@ -165,9 +165,15 @@ class Engine(Protocol):
         ...
 
     async def keep_reembedded(
-        self, index: str, embedded: Sequence[tuple[StoredText, NDArray[np.float32], bool]]
+        self,
+        index: str,
+        embedded_by: Fingerprint,
+        embedded: Sequence[tuple[StoredText, NDArray[np.float32], bool]],
     ) -> None:
-        """Keep new vectors, with whether the text was cut; those of texts that have changed meanwhile are dropped."""
+        """Keep new vectors, with whether the text was cut.
+
+        Those of texts that have changed meanwhile are dropped, and all if the index is on its way to something else.
+        """
         ...
 
     async def finish_reembedding(self, index: str) -> bool:

@@ -41,8 +41,9 @@ def query(
     if found is None:
         return QueryAnswer([], lsn, 0)
     ns, size, count, version = found
+    embedded_by = tables.fingerprint(connection)
     if plan.embedded_by is not None:
-        tables.check_embedded_by(tables.fingerprint(connection), plan.embedded_by)
+        tables.check_embedded_by(embedded_by, plan.embedded_by)
     vector, sparse = plan.vector, plan.sparse
     if vector is not None and len(vector) != spec.dimension:
         raise InvalidArgument(
@@ -59,12 +60,12 @@ def query(
     source = vector_scan.Source(connection, ns, spec.dimension, count, version, cache, handle)
     if plan.text is not None:
         by_words = lexical.search(connection, spec, ns, plan.text, keep)
-        return QueryAnswer(_by_text(source, spec, vector, by_words, plan, keep), lsn, size, counted)
+        return QueryAnswer(_by_text(source, spec, vector, by_words, plan, keep), lsn, size, counted, embedded_by)
     shared = None
     if sparse is not None:
         shared = sparse_index.dots(connection, ns, sparse, count if plan.by_rarity else None)
     scored = _scored(source, spec, vector, shared, plan, keep)
-    return QueryAnswer(_matches(connection, spec, scored, plan), lsn, size, counted)
+    return QueryAnswer(_matches(connection, spec, scored, plan), lsn, size, counted, embedded_by)
 
 
 def _scored(

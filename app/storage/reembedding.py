@@ -42,6 +42,24 @@ def begin(connection: apsw.Connection, target: IndexSpec, embedded_by: Fingerpri
     )
 
 
+def follow(connection: apsw.Connection) -> None:
+    """Take over what has changed of the index meanwhile; vectors of another field are dropped."""
+    held, spec = state(connection), tables.index_spec(connection)
+    if held is None or spec is None or held.target.embed is None or spec.embed is None:
+        return
+    embed = msgspec.structs.replace(
+        spec.embed,
+        model=held.target.embed.model,
+        read_truncate=held.target.embed.read_truncate,
+        write_truncate=held.target.embed.write_truncate,
+    )
+    target = msgspec.structs.replace(spec, dimension=held.target.dimension, embed=embed)
+    connection.execute("UPDATE reembedding SET target = ?", (tables.to_json(target),))
+    if spec.embed.text_field != held.target.embed.text_field:
+        connection.execute("DELETE FROM reembedded")
+        connection.execute("UPDATE reembedding SET upto = 0")
+
+
 def cancel(connection: apsw.Connection) -> None:
     """Forget it; the index stays as it is."""
     connection.execute("DELETE FROM reembedding")
@@ -77,12 +95,12 @@ def pending(connection: apsw.Connection, most: int) -> list[StoredText]:
     return []
 
 
-def stage(connection: apsw.Connection, embedded: Sequence[Embedded]) -> None:
+def stage(connection: apsw.Connection, embedded_by: Fingerprint, embedded: Sequence[Embedded]) -> None:
     """Keep new vectors, except for records that have another text by now, or are gone."""
-    row: Any = connection.execute("SELECT target FROM reembedding").get
-    if row is None:  # cancelled meanwhile
+    held = state(connection)
+    if held is None or held.fingerprint != embedded_by:  # cancelled meanwhile, or begun for another model
         return
-    target = msgspec.json.decode(row, type=IndexSpec)
+    target = held.target
     for text, vector, truncated in embedded:
         found: Any = connection.execute(
             "SELECT record, metadata FROM records WHERE ns = (SELECT ns FROM namespaces WHERE name = ?) AND id = ?",

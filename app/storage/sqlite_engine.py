@@ -159,7 +159,12 @@ class SqliteEngine:
     async def _configure_index(self, index: str, change: Callable[[Index], Index]) -> Index:
         opened = self._open(index)
         changed = change(opened.index)
-        await opened.database.write(lambda connection: tables.configure(connection, changed.spec, changed.details))
+
+        def run(connection: apsw.Connection) -> None:
+            tables.configure(connection, changed.spec, changed.details)
+            reembedding.follow(connection)
+
+        await opened.database.write(run)
         opened.index = changed
         return changed
 
@@ -298,8 +303,10 @@ class SqliteEngine:
     async def texts_to_reembed(self, index: str, most: int) -> list[StoredText]:
         return await self._open(index).database.read(lambda connection: reembedding.pending(connection, most))
 
-    async def keep_reembedded(self, index: str, embedded: Sequence[tuple[StoredText, Vector, bool]]) -> None:
-        await self._open(index).database.write(lambda connection: reembedding.stage(connection, embedded))
+    async def keep_reembedded(
+        self, index: str, embedded_by: Fingerprint, embedded: Sequence[tuple[StoredText, Vector, bool]]
+    ) -> None:
+        await self._open(index).database.write(lambda connection: reembedding.stage(connection, embedded_by, embedded))
 
     async def finish_reembedding(self, index: str) -> bool:
         return await self._change(self._finish_reembedding(index))
@@ -314,7 +321,7 @@ class SqliteEngine:
         return done
 
     async def cancel_reembedding(self, index: str) -> None:
-        await self._open(index).database.write(reembedding.cancel)
+        await self._change(self._open(index).database.write(reembedding.cancel))
 
     async def close(self) -> None:
         await self._close_databases()

@@ -111,7 +111,7 @@ def test_the_tokens_of_a_rare_word_count_more_in_late_interaction() -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["zeppelin", "a [SEP] b", "?!", "[UNK]", "\u2603 snow", "naïve Straße 東京", "word " * 700]
+    "query", ["zeppelin", "a [SEP] b", "?!", "[UNK]", "\u2603 snow", "naïve Straße 東京", "word " * 700, "\u200b"]
 )
 @pytest.mark.parametrize("model", ["all-MiniLM-L6-v2", "pinyon-hash-embed"])
 def test_every_query_token_has_its_place_in_the_query(catalog: Catalog, query: str, model: str) -> None:

@@ -42,7 +42,9 @@ async def opened(folder: Path) -> SqliteEngine:
 async def step(engine: SqliteEngine, most: int = 2) -> list[StoredText]:
     """One round of embedding anew; the texts it was for."""
     texts = await engine.texts_to_reembed("docs", most)
-    await engine.keep_reembedded("docs", [(text, embedded(text.text, 3), len(text.text) > 4) for text in texts])
+    await engine.keep_reembedded(
+        "docs", printed("new", 3), [(text, embedded(text.text, 3), len(text.text) > 4) for text in texts]
+    )
     return texts
 
 
@@ -80,7 +82,7 @@ def test_whatever_happens_meanwhile_every_record_ends_with_the_vector_of_its_tex
                 stale = await step(engine)
             elif what == "stale":  # vectors that arrive after the text has changed
                 await engine.keep_reembedded(
-                    "docs", [(held, embedded(held.text, 3), len(held.text) > 4) for held in stale]
+                    "docs", printed("new", 3), [(held, embedded(held.text, 3), len(held.text) > 4) for held in stale]
                 )
             elif what == "upsert":
                 await engine.upsert("docs", namespace, [record(id, text, 2)], printed("old", 2))
@@ -168,7 +170,7 @@ async def test_another_target_begins_anew_and_the_same_goes_on(tmp_path: Path) -
     await engine.cancel_reembedding("docs")
     assert await engine.reembedding("docs") is None
     assert await engine.texts_to_reembed("docs", 9) == []
-    await engine.keep_reembedded("docs", [(StoredText("n", "a", "a"), embedded("a", 4), False)])
+    await engine.keep_reembedded("docs", printed("newer", 4), [(StoredText("n", "a", "a"), embedded("a", 4), False)])
     assert not await engine.finish_reembedding("docs")
     assert engine.index("docs").spec == OLD
     await engine.close()
@@ -192,3 +194,36 @@ async def test_an_empty_index_is_switched_at_once(tmp_path: Path) -> None:
     await engine.upsert("docs", "n", [record("a", "one", 3, cut=True)], printed("new", 3))
     assert [(one.record_count, one.truncated) for one in await engine.every_namespace("docs")] == [(1, 1)]
     await engine.close()
+
+
+async def test_vectors_of_another_model_are_never_taken(tmp_path: Path) -> None:
+    engine = await opened(tmp_path)
+    await engine.create_index(OLD)
+    await engine.upsert("docs", "n", [record("a", "one", 2)], printed("old", 2))
+    await engine.begin_reembedding("docs", NEW, printed("new", 3))
+    texts = await engine.texts_to_reembed("docs", 9)
+    await engine.begin_reembedding("docs", NEW, printed("newer", 3))
+    await engine.keep_reembedded("docs", printed("new", 3), [(text, embedded("late", 3), False) for text in texts])
+    assert not await engine.finish_reembedding("docs")
+    await engine.close()
+
+
+async def test_what_is_configured_meanwhile_is_kept_by_the_switch(tmp_path: Path) -> None:
+    engine = await opened(tmp_path)
+    await engine.create_index(OLD)
+    rows = [Record(id, embedded(id, 2), {"text": id, "other": f"{id} {id}"}) for id in "abc"]
+    await engine.upsert("docs", "n", rows, printed("old", 2))
+    await engine.begin_reembedding("docs", NEW, printed("new", 3))
+    await step(engine)
+    changed = msgspec.structs.replace(OLD, embed=EmbedSpec("old", "other", retrieval="hybrid"))
+    await engine.configure_index("docs", lambda index: msgspec.structs.replace(index, spec=changed))
+    while not await engine.finish_reembedding("docs"):
+        assert await step(engine)
+    spec = engine.index("docs").spec
+    assert spec.embed == EmbedSpec("new", "other", retrieval="hybrid")
+    assert spec.dimension == 3
+    for id, vector in (await vectors(engine, "n")).items():
+        np.testing.assert_array_equal(vector, embedded(f"{id} {id}", 3))
+    await engine.delete("docs", "n", Selection(ids=["a"]))
+    await engine.close()
+    assert problems(tmp_path / "indexes" / "docs.sqlite") == []
