@@ -16,7 +16,8 @@ from app.errors import FailedPrecondition
 
 Precision = Literal["fp32", "bf16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-FILE = "precision.json"
+FILE = Path("weights") / "precision.json"
+"""In the models folder; in the part of it that is a volume in a container."""
 
 
 def machine() -> str:
@@ -43,6 +44,7 @@ def choose(models_dir: Path, model: str, precision: Precision) -> None:
     held[machine()] = {name: value for name, value in mine.items() if value != "fp32"}
     part = file.with_suffix(".partial")
     try:
+        part.parent.mkdir(exist_ok=True)
         part.write_bytes(msgspec.json.format(msgspec.json.encode(held), indent=2))
         part.replace(file)
     except OSError as error:

@@ -84,6 +84,7 @@ def test_a_choice_is_for_one_kind_of_machine(models: Path, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"m": {"a": "fp8"}}', b'{"\xff": {}}'])
 def test_a_file_that_is_not_ours_is_named(models: Path, content: bytes) -> None:
+    (models / "weights").mkdir()
     (models / precision.FILE).write_bytes(content)
     with pytest.raises(FailedPrecondition, match="made by `pinyon models bench`, cannot be read"):
         Catalog(models)
