@@ -66,7 +66,7 @@ def test_the_table_says_the_same(evaluate: Any, collection: Path) -> None:
 
 
 def test_what_was_measured_before_is_not_measured_again(
-    evaluate: Any, collection: Path, monkeypatch: pytest.MonkeyPatch
+    evaluate: Any, collection: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = evaluate(collection, "--no-rerank", "--json")[1]
     from app.evaluation import pipelines
@@ -81,6 +81,11 @@ def test_what_was_measured_before_is_not_measured_again(
     monkeypatch.setattr(pipelines, "run", counted)
     assert evaluate(collection, "--no-rerank", "--json")[1] == first, "times included"
     assert calls == []
+    for kept in (tmp_path / "cache").rglob("*.json"):
+        kept.write_bytes(b"\xff damaged")
+    evaluate(collection, "--no-rerank")
+    assert calls == [["dense", "lexical", "hybrid"]], "what cannot be read is measured again"
+    calls.clear()
     evaluate(collection, "--rerank", "bm25")
     evaluate(collection, "--no-rerank", "--no-cache")
     (collection / "queries.jsonl").write_text(QUERIES + "\n")

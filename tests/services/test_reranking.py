@@ -1,0 +1,79 @@
+"""Reranking hits of an index that changes meanwhile, or whose own model cannot answer."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.domain import EmbedSpec, Fingerprint, IndexSpec, Match, QueryAnswer
+from app.errors import EmbeddedOtherwise, FailedPrecondition
+from app.inference.backend import Embeddings, Retrieved
+from app.inference.catalog import Answer
+from app.services.inference import RerankCall
+from app.services.reranking import HitReranker, Rerank, Reranking
+
+pytestmark = pytest.mark.anyio
+
+SPEC = IndexSpec("docs", 2, "cosine", EmbedSpec("any", "text"))
+HITS = [Match(id, 0.5, {"text": id}, np.float32([1, 0])) for id in ("b", "a")]
+
+
+def printed(model: str) -> Fingerprint:
+    return Fingerprint(model, model, "1", "mean", "", "", 2)
+
+
+class Embedding:
+    fingerprint = printed("new")
+
+
+class Indexes:
+    """Stands for an index that is embedded by `new` now; `gone`: whose model is not on this machine."""
+
+    def __init__(self, gone: bool = False) -> None:
+        self._gone = gone
+
+    async def embedder(self, index: str) -> Embedding:
+        return Embedding()
+
+    async def encoder(self, index: str) -> None:
+        if self._gone:
+            raise FailedPrecondition("weights are not on this machine")
+
+
+class Scores:
+    """Stands for the inference service: scores by the cosines, or all the same."""
+
+    async def embed(self, *_: Any) -> Embeddings:
+        return Embeddings(np.float32([[1, 0]]), [1], [False])
+
+    async def rerank(self, call: RerankCall, query: str, texts: list[str], known: Retrieved) -> Any:
+        return np.full(len(texts), 0.5, np.float32) if known.cosines is None else known.cosines
+
+
+def reranking(model: str) -> Reranking:
+    call = RerankCall(model, Answer(model, model), "END", 100, 1)
+    return Reranking(Rerank(model), call, "query", ["text"], call.answer.fuses)
+
+
+def reranker(gone: bool = False) -> HitReranker:
+    indexes: Any = Indexes(gone)
+    inference: Any = Scores()
+    return HitReranker(indexes, inference)
+
+
+async def test_hits_found_before_a_switch_are_not_compared_with_the_new_model() -> None:
+    for embedded_by in (printed("new"), None):
+        found = QueryAnswer(HITS, 1, 0, embedded_by=embedded_by)
+        hits, units = await reranker().rerank("docs", SPEC, reranking("pinyon-late-interaction"), found)
+        assert ([hit.id for hit in hits], [hit.score for hit in hits], units) == (["a", "b"], [1, 1], 1)
+    with pytest.raises(EmbeddedOtherwise):
+        stale = QueryAnswer(HITS, 1, 0, embedded_by=printed("old"))
+        await reranker().rerank("docs", SPEC, reranking("pinyon-late-interaction"), stale)
+
+
+async def test_a_reranker_that_does_not_read_with_the_indexs_model_does_not_need_it() -> None:
+    found = QueryAnswer(HITS, 1, 0)
+    hits, _ = await reranker(gone=True).rerank("docs", SPEC, reranking("bm25"), found)
+    assert [hit.id for hit in hits] == ["a", "b"]
+    with pytest.raises(FailedPrecondition):
+        await reranker(gone=True).rerank("docs", SPEC, reranking("pinyon-late-interaction"), found)
