@@ -21,19 +21,25 @@ Embedded = tuple[StoredText, NDArray[np.float32], bool]
 
 
 def state(connection: apsw.Connection) -> Reembedding | None:
-    """What is going on, or None."""
+    """What is going on, or None. Counts every record."""
+    held = _held(connection)
+    if held is None:
+        return None
+    counts: Any = connection.execute("SELECT (SELECT count(*) FROM reembedded), (SELECT count(*) FROM records)").get
+    return Reembedding(*held, *counts)
+
+
+def _held(connection: apsw.Connection) -> tuple[IndexSpec, Fingerprint] | None:
+    """What the index will be, and by what; None if nothing is going on."""
     row: Any = connection.execute("SELECT target, fingerprint FROM reembedding").get
     if row is None:
         return None
-    counts: Any = connection.execute("SELECT (SELECT count(*) FROM reembedded), (SELECT count(*) FROM records)").get
-    target = msgspec.json.decode(row[0], type=IndexSpec)
-    return Reembedding(target, msgspec.json.decode(row[1], type=Fingerprint), *counts)
+    return msgspec.json.decode(row[0], type=IndexSpec), msgspec.json.decode(row[1], type=Fingerprint)
 
 
 def begin(connection: apsw.Connection, target: IndexSpec, embedded_by: Fingerprint) -> None:
     """Begin, or go on if the same was begun before; anything else that was begun is forgotten."""
-    held = state(connection)
-    if held is not None and (held.target, held.fingerprint) == (target, embedded_by):
+    if _held(connection) == (target, embedded_by):
         return
     cancel(connection)
     connection.execute(
@@ -44,18 +50,16 @@ def begin(connection: apsw.Connection, target: IndexSpec, embedded_by: Fingerpri
 
 def follow(connection: apsw.Connection) -> None:
     """Take over what has changed of the index meanwhile; vectors of another field are dropped."""
-    held, spec = state(connection), tables.index_spec(connection)
-    if held is None or spec is None or held.target.embed is None or spec.embed is None:
+    held, spec = _held(connection), tables.index_spec(connection)
+    if held is None or spec is None or held[0].embed is None or spec.embed is None:
         return
+    before = held[0].embed
     embed = msgspec.structs.replace(
-        spec.embed,
-        model=held.target.embed.model,
-        read_truncate=held.target.embed.read_truncate,
-        write_truncate=held.target.embed.write_truncate,
+        spec.embed, model=before.model, read_truncate=before.read_truncate, write_truncate=before.write_truncate
     )
-    target = msgspec.structs.replace(spec, dimension=held.target.dimension, embed=embed)
+    target = msgspec.structs.replace(spec, dimension=held[0].dimension, embed=embed)
     connection.execute("UPDATE reembedding SET target = ?", (tables.to_json(target),))
-    if spec.embed.text_field != held.target.embed.text_field:
+    if spec.embed.text_field != before.text_field:
         connection.execute("DELETE FROM reembedded")
         connection.execute("UPDATE reembedding SET upto = 0")
 
@@ -97,10 +101,10 @@ def pending(connection: apsw.Connection, most: int) -> list[StoredText]:
 
 def stage(connection: apsw.Connection, embedded_by: Fingerprint, embedded: Sequence[Embedded]) -> None:
     """Keep new vectors, except for records that have another text by now, or are gone."""
-    held = state(connection)
-    if held is None or held.fingerprint != embedded_by:  # cancelled meanwhile, or begun for another model
+    held = _held(connection)
+    if held is None or held[1] != embedded_by:  # cancelled meanwhile, or begun for another model
         return
-    target = held.target
+    target = held[0]
     for text, vector, truncated in embedded:
         found: Any = connection.execute(
             "SELECT record, metadata FROM records WHERE ns = (SELECT ns FROM namespaces WHERE name = ?) AND id = ?",
