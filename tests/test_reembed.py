@@ -106,8 +106,9 @@ def test_what_a_crash_interrupts_goes_on_at_the_next_start(tmp_path: Path) -> No
         fill(client, 480)
         begun = client.post("/indexes/quickstart/reembed", json={"model": MINILM}).json()
         assert (begun["running"], begun["model"], begun["total"]) == (True, MINILM, 480)
-        while client.get("/indexes/quickstart/reembed").json()["done"] < 96:
+        while (told := client.get("/indexes/quickstart/reembed").json())["running"] and told["done"] < 96:
             pass
+        assert told["done"] >= 96, "it was over before it could be killed: give it more records"
     server.kill()
     assert problems(data / "indexes" / "quickstart.sqlite") == []
     server = RunningServer(settings, data)
