@@ -344,15 +344,17 @@ def test_what_the_settings_describe_cannot_be_made_otherwise(tmp_path: Path) -> 
 def test_changing_parameters_does_not_disturb_upserts(control: httpx.Client, name: str) -> None:
     embed = {"model": "pinyon-hash-embed", "field_map": {"text": "t"}}
     made = create(control, path="/indexes/create-for-model", name=name, **PLACE, embed=embed)
-    stop, statuses = threading.Event(), set[int]()
+    writing, stop, statuses = threading.Event(), threading.Event(), set[int]()
 
     def write() -> None:
         with httpx.Client(base_url=made["host"]) as index:
             while not stop.is_set():
                 statuses.add(index.post("/records/namespaces/n/upsert", json={"_id": "a", "t": "x"}).status_code)
+                writing.set()
 
     writer = threading.Thread(target=write)
     writer.start()
+    assert writing.wait(30)
     for n in range(20):
         truncate = "NONE" if n % 2 else "END"
         change = {"embed": {"read_parameters": {"truncate": truncate}}}
