@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from app.commands.common import add_settings, settings_of
+from app.inference.precision import PRECISIONS
 
 
 def add(commands: Any) -> None:
@@ -22,7 +23,7 @@ def add(commands: Any) -> None:
     add_settings(pull, "models")
     bench = models.add_parser("bench", help="measure how to compute a model on this machine, and remember the best")
     bench.add_argument("name", metavar="NAME", help="a model of `pinyon models list` whose weights are here")
-    bench.add_argument("--choose", choices=("fp32", "bf16", "int8"), help="remember this one, without measuring")
+    bench.add_argument("--choose", choices=PRECISIONS, help="remember this one, without measuring")
     bench.add_argument("--forget", action="store_true", help="measure, and remember nothing")
     bench.set_defaults(run=_bench)
     add_settings(bench, "models")
@@ -134,7 +135,9 @@ def _bench(options: argparse.Namespace) -> int:
         way = "it has no weights" if entry.source == "builtin" else catalog.how_to_get(options.name)
         raise FailedPrecondition(f"Model '{options.name}' cannot be measured: {way}")
     chosen = options.choose
-    if chosen is None:
+    if chosen is not None:
+        precision.check_computable(chosen)
+    else:
         print(f"{options.name} on {precision.machine()}")
         unit = "documents/s" if entry.kind == "embed" else "pairs/s"
         measured = bench.measure(
@@ -145,7 +148,7 @@ def _bench(options: argparse.Namespace) -> int:
         )
         for one in measured:
             print(
-                f"  {one.precision}  {one.per_s:8.1f} {unit}  {one.per_s / measured[0].per_s:5.2f}x  "
+                f"  {one.precision:13}  {one.per_s:8.1f} {unit}  {one.per_s / measured[0].per_s:5.2f}x  "
                 f"{one.memory / 1e6:7.0f} MB  rank correlation with fp32 {one.agreement:.4f}"
             )
         chosen = bench.best(measured)

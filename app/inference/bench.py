@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.inference.catalog import Catalog
-from app.inference.precision import PRECISIONS, Precision
+from app.inference.precision import PRECISIONS, Precision, computable
 
 Models = tuple[Path, Mapping[str, str]]
 """The models folder, and [models.paths] of the settings."""
@@ -44,10 +44,10 @@ def paragraphs(folder: Path) -> list[str]:
 
 
 def measure(models: Models, name: str, threads: int, texts: list[str]) -> list[Measured]:
-    """Every precision of a model, fp32 first."""
+    """Every precision of a model that can be computed here, fp32 first."""
     found: list[Measured] = []
     reference: NDArray[np.float32] | None = None
-    for precision in PRECISIONS:
+    for precision in filter(computable, PRECISIONS):
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
             scores, seconds, memory = process.submit(scored, models, name, precision, threads, texts).result()
         reference = scores if reference is None else reference

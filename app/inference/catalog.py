@@ -318,6 +318,7 @@ class Catalog:
         with self._lock:
             if key not in self._loaded:
                 found = self._weights(name)
+                precision.check_computable(computed)
                 from app.inference import torch_backend
 
                 torch_backend.use_threads(self._threads)

@@ -1,12 +1,14 @@
 """How exactly a model is computed, and what was found to be best on this machine.
 
-fp32 is the reference. bf16 multiplies matrices in bfloat16 and adds up in float32; int8 multiplies whole numbers. Which
-one is quick depends on the processor: `pinyon models bench` measures, and its choice is kept in the models folder, by
-kind of machine. An index remembers what its vectors were computed with, and goes on so; the choice is for new ones.
+fp32 is the reference. bf16 multiplies matrices in bfloat16 and adds up in float32; int8 multiplies whole numbers;
+openvino is fp32, and openvino-bf16 bf16, computed by OpenVINO where it is installed. Which one is quick depends on the
+processor: `pinyon models bench` measures, and its choice is kept in the models folder, by kind of machine. An index
+remembers what its vectors were computed with, and goes on so; the choice is for new ones.
 """
 
 import os
 import platform
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -14,10 +16,23 @@ import msgspec
 
 from app.errors import FailedPrecondition
 
-Precision = Literal["fp32", "bf16", "int8"]
+Precision = Literal["fp32", "bf16", "int8", "openvino", "openvino-bf16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 FILE = Path("weights") / "precision.json"
 """In the models folder; in the part of it that is a volume in a container."""
+
+
+def computable(precision: Precision) -> bool:
+    """Whether what computes like this is installed."""
+    return not precision.startswith("openvino") or find_spec("openvino") is not None
+
+
+def check_computable(precision: Precision) -> None:
+    """Raises FailedPrecondition, saying how to get it, if what computes like this is not installed."""
+    if not computable(precision):
+        raise FailedPrecondition(
+            f"'{precision}' needs OpenVINO, which is not installed; get it with: pip install -e '.[openvino]'"
+        )
 
 
 def machine() -> str:

@@ -41,8 +41,13 @@ def use_threads(threads: int) -> None:
         torch.set_num_threads(threads)
 
 
-def computed(model: Any, precision: Precision) -> tuple[Any, Callable[[], AbstractContextManager[Any]]]:
+def computed(model: Any, tokenizer: Any, precision: Precision) -> tuple[Any, Callable[[], AbstractContextManager[Any]]]:
     """The model made ready for a precision, and what to compute it in."""
+    if precision in ("openvino", "openvino-bf16"):
+        from app.inference.openvino_backend import use_openvino
+
+        model = model.to("cpu")
+        use_openvino(getattr(model, "transformers_model", model), tokenizer, precision)
     if precision == "bf16":
         # Autocast keeps sums, norms and the pooling in float32: cosines with fp32 of 0.9999, and not 0.997.
         return model, lambda: torch.autocast(model.device.type, dtype=torch.bfloat16)
@@ -59,7 +64,7 @@ class TorchEncoder:
 
     def __init__(self, folder: Path, precision: Precision = "fp32") -> None:
         model = SentenceTransformer(str(folder), local_files_only=True, trust_remote_code=False)
-        self._model, self._computed = computed(model.eval(), precision)
+        self._model, self._computed = computed(model.eval(), model.tokenizer, precision)
         self._tokenizer: Any = self._model.tokenizer
         self.dimension = int(self._model.get_embedding_dimension() or 0)
         self.max_tokens = int(self._model.max_seq_length or self._tokenizer.model_max_length)
@@ -139,7 +144,7 @@ class CrossEncoderModel:
         model = CrossEncoder(
             str(folder), local_files_only=True, trust_remote_code=False, activation_fn=torch.nn.Sigmoid()
         )
-        self._model, self._computed = computed(model, precision)
+        self._model, self._computed = computed(model, model.tokenizer, precision)
         self._tokenizer: Any = self._model.tokenizer
         self.own_limit = int(self._model.max_seq_length or self._tokenizer.model_max_length)
 
@@ -196,7 +201,7 @@ class CompletedCrossEncoder(CrossEncoderModel):
         wanted = model.state_dict().keys()
         model.load_state_dict({name: value for name, value in {**shared, **own}.items() if name in wanted})
         self._tokenizer = transformers.AutoTokenizer.from_pretrained(str(base), local_files_only=True)
-        self._model, self._computed = computed(model.eval(), precision)
+        self._model, self._computed = computed(model.eval(), self._tokenizer, precision)
 
     def _predict(self, pairs: Any, limit: int) -> torch.Tensor:
         scores = torch.empty(len(pairs))
