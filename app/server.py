@@ -107,7 +107,11 @@ class Service:
     async def _open(self) -> None:
         storage = self.settings.storage
         self.engine = await SqliteEngine.open_folder(
-            Path(storage.data_dir), storage.readers, storage.mmap_bytes, storage.vector_cache_bytes
+            Path(storage.data_dir),
+            storage.readers,
+            storage.mmap_bytes,
+            storage.vector_cache_bytes,
+            storage.writes_per_commit,
         )
         self.indexes = Indexes(self.engine, self.catalog, self.batcher, self.addresses)
         limits = self.settings.limits

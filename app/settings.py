@@ -104,6 +104,9 @@ class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     vector_cache_bytes: Annotated[
         int, Meta(ge=0, description="Memory for the vectors of namespaces that are searched again and again.")
     ] = 536_870_912
+    writes_per_commit: Annotated[
+        int, Meta(ge=1, description="Writes to an index that may share a wait for the disk, when they come together.")
+    ] = 64
     mmap_bytes: Annotated[int, Meta(ge=0, description="How much of each index file SQLite may map into memory.")] = (
         2_147_418_112
     )

@@ -41,7 +41,7 @@ def _passages() -> Iterator[str]:
         for line in file.open(encoding="utf-8"):
             yield json.loads(line)["text"]
     for file in sorted(DATA.glob("train/*.jsonl.gz")):
-        for line in gzip.open(file, "rt", encoding="utf-8"):
+        for line in gzip.decompress(file.read_bytes()).splitlines():
             row = json.loads(line)
             yield from (row["positive"], *row["negatives"])
 

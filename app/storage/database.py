@@ -1,14 +1,14 @@
 """Connections and threads of one SQLite file: one writer, several readers, each on a thread of its own.
 
-Callers hand over plain functions on a connection. A writing function runs in one transaction: it commits as a whole
-or leaves nothing, and returns only once the commit is on disk. A reading function sees one snapshot.
+Callers hand over plain functions on a connection. A writing function commits as a whole or leaves nothing, and returns
+only once the commit, which others may share, is on disk. A reading function sees one snapshot.
 """
 
 import asyncio
 import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -17,12 +17,15 @@ import sqlite_vec
 
 from app.errors import DataLoss, FailedPrecondition, Internal, NotFound, PinyonError, Unavailable
 from app.storage import migrations
+from app.storage.writer import Transaction, Writer
 
 T = TypeVar("T")
 
 PAGE_BYTES = 16_384
 """Larger pages and mmap together read a scan 1.5 times as fast as SQLite's defaults."""
 BUSY_MS = 5_000
+WRITES_PER_COMMIT = 64
+"""Writes that may share a commit."""
 
 log = logging.getLogger("pinyon.storage")
 
@@ -71,7 +74,14 @@ def translated(error: apsw.Error, path: Path) -> PinyonError:
 class Database:
     """One open file. Opening brings it to the newest schema."""
 
-    def __init__(self, path: Path, readers: int, mmap_bytes: int, steps: migrations.Steps = migrations.STEPS) -> None:
+    def __init__(
+        self,
+        path: Path,
+        readers: int,
+        mmap_bytes: int,
+        steps: migrations.Steps = migrations.STEPS,
+        writes_per_commit: int = WRITES_PER_COMMIT,
+    ) -> None:
         """Raises FailedPrecondition for a file that is not ours or of a later version, DataLoss for a damaged one."""
         self.path, self._mmap_bytes = path, mmap_bytes
         self._local = threading.local()
@@ -88,27 +98,22 @@ class Database:
                 raise
         except apsw.Error as error:
             raise self._translated(error) from error
-        self._write_thread = ThreadPoolExecutor(1, thread_name_prefix=f"write-{path.stem}")
+        self._writing = Writer(self._writer, f"write-{path.stem}", writes_per_commit)
         self._read_threads = ThreadPoolExecutor(readers, thread_name_prefix=f"read-{path.stem}")
 
     async def write(self, function: Callable[[apsw.Connection], T]) -> T:
-        """Run the function in one transaction on the writer; when this returns the result is on disk."""
-
-        def run() -> T:
-            with _Transaction(self._writer, "IMMEDIATE"):
-                return function(self._writer)
-
-        return await self._on(self._write_thread, run)
+        """Run the function, all or nothing, on the writer; when this returns the result is on disk."""
+        return await self._answer(lambda: self._writing.submit(function))
 
     async def read(self, function: Callable[[apsw.Connection], T]) -> T:
         """Run the function on one snapshot of the file."""
 
         def run() -> T:
             connection = self._reader()
-            with _Transaction(connection, "DEFERRED"):
+            with Transaction(connection, "DEFERRED"):
                 return function(connection)
 
-        return await self._on(self._read_threads, run)
+        return await self._answer(lambda: self._read_threads.submit(run))
 
     def _reader(self) -> apsw.Connection:
         """This thread's own connection, opened when it is first needed; if that fails, the next read tries again."""
@@ -118,11 +123,11 @@ class Database:
             self._readers.append(connection)
         return connection
 
-    async def _on(self, threads: ThreadPoolExecutor, run: Callable[[], T]) -> T:
+    async def _answer(self, submit: "Callable[[], Future[T]]") -> T:
         if self._closed:  # the index was deleted after the caller looked it up
             raise NotFound(f"Index {self.path.stem} not found.")
         try:
-            return await asyncio.get_running_loop().run_in_executor(threads, run)
+            return await asyncio.wrap_future(submit())
         except apsw.Error as error:
             raise self._translated(error) from error
 
@@ -137,7 +142,7 @@ class Database:
 
     def _close(self) -> None:
         self._read_threads.shutdown()
-        self._write_thread.shutdown()
+        self._writing.close()
         for connection in self._readers:
             connection.close()
         try:
@@ -145,27 +150,3 @@ class Database:
         except apsw.Error as error:  # nothing is lost: the next start replays the log
             log.warning("could not fold the log of %s at the end: %s", self.path, error)
         self._writer.close()
-
-
-class _Transaction:
-    """BEGIN, then COMMIT, or ROLLBACK if the block raised; apsw's own `with` uses savepoints, begun deferred."""
-
-    def __init__(self, connection: apsw.Connection, kind: str) -> None:
-        self._connection, self._kind = connection, kind
-
-    def __enter__(self) -> None:
-        self._connection.execute(f"BEGIN {self._kind}")
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            try:
-                self._connection.execute("COMMIT")
-                return
-            except apsw.Error:
-                self._rollback()
-                raise
-        self._rollback()
-
-    def _rollback(self) -> None:
-        if self._connection.in_transaction:  # some errors have rolled back already
-            self._connection.execute("ROLLBACK")

@@ -30,7 +30,7 @@ from app.domain import (
 from app.errors import AlreadyExists, FailedPrecondition, NotFound
 from app.storage import index_catalogue, namespaces, reading, reembedding, tables, writing
 from app.storage.data_dir import DataDir
-from app.storage.database import Database
+from app.storage.database import WRITES_PER_COMMIT, Database
 from app.storage.reading import Vector
 from app.storage.vector_cache import VectorCache
 
@@ -49,18 +49,23 @@ class Opened(msgspec.Struct):
 class SqliteEngine:
     """A folder of index files, and the catalogue of them. Made by open_folder()."""
 
-    def __init__(self, folder: DataDir, readers: int, mmap_bytes: int, cache_bytes: int) -> None:
-        self._folder, self._readers, self._mmap_bytes = folder, readers, mmap_bytes
+    def __init__(
+        self, folder: DataDir, readers: int, mmap_bytes: int, cache_bytes: int, writes_per_commit: int
+    ) -> None:
+        self._folder = folder
+        self._database = partial(Database, readers=readers, mmap_bytes=mmap_bytes, writes_per_commit=writes_per_commit)
         self._cache = VectorCache(cache_bytes)
         self._catalogue: Database
         self._opened: dict[str, Opened] = {}
         self._changing = asyncio.Lock()
 
     @classmethod
-    async def open_folder(cls, path: Path, readers: int, mmap_bytes: int, cache_bytes: int = 0) -> "SqliteEngine":
+    async def open_folder(
+        cls, path: Path, readers: int, mmap_bytes: int, cache_bytes: int = 0, writes_per_commit: int = WRITES_PER_COMMIT
+    ) -> "SqliteEngine":
         """Lock the folder and open every index in it. Raises FailedPrecondition or DataLoss, naming the file."""
         folder = DataDir(path)
-        engine = cls(folder, readers, mmap_bytes, cache_bytes)
+        engine = cls(folder, readers, mmap_bytes, cache_bytes, writes_per_commit)
         try:
             engine._catalogue = await asyncio.to_thread(Database, folder.catalogue_file, 1, 0, index_catalogue.STEPS)
             try:
@@ -88,7 +93,7 @@ class SqliteEngine:
 
     async def _open_index(self, name: str) -> None:
         file = self._folder.index_file(name)
-        database = await asyncio.to_thread(Database, file, self._readers, self._mmap_bytes)
+        database = await asyncio.to_thread(self._database, file)
         try:
             spec = await database.read(tables.index_spec)
             if spec is None:  # a crash between making the file and saying what it is: nothing was ever stored
@@ -132,7 +137,7 @@ class SqliteEngine:
 
         port = await self._catalogue.write(enter)
         try:
-            database = await asyncio.to_thread(Database, self._folder.index_file(name), self._readers, self._mmap_bytes)
+            database = await asyncio.to_thread(self._database, self._folder.index_file(name))
             try:
                 await database.write(lambda connection: tables.create_index(connection, spec, details))
                 await self._catalogue.write(partial(index_catalogue.mark, name=name, state="ready"))
