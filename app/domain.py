@@ -161,7 +161,7 @@ class Parts(msgspec.Struct, frozen=True):
     lexical_rank: int | None
 
 
-class Match(msgspec.Struct, frozen=True):
+class Match(msgspec.Struct, frozen=True, gc=False):
     """One hit. score: in the index's metric (cosine and dotproduct: higher is better, euclidean: lower).
 
     Of lexical retrieval it is BM25, of hybrid retrieval ranking.fused(); parts says what it is made of. vector and
@@ -184,7 +184,8 @@ class QueryPlan(msgspec.Struct, frozen=True):
     weight of each sparse term of the query by ranking.idf() of it in the namespace. words: for sparse indexes only,
     words that a match must have. text: search by its words, beside the vector (hybrid) or without one (lexical); for
     dense indexes that embed. counted: a text whose terms the namespace is to be asked for; for such indexes, too.
-    embedded_by: what embedded the query, which must be what the records are embedded by.
+    embedded_by: what embedded the query, which must be what the records are embedded by. exact: every record is
+    compared with the vector, however many there are.
     """
 
     top_k: int
@@ -198,6 +199,7 @@ class QueryPlan(msgspec.Struct, frozen=True):
     text: str | None = None
     counted: str | None = None
     embedded_by: Fingerprint | None = None
+    exact: bool = False
 
 
 class TermStatistics(msgspec.Struct, frozen=True):
@@ -216,6 +218,7 @@ class QueryAnswer(msgspec.Struct, frozen=True):
     """matches: best first, ties by id. lsn: every write up to it was visible. namespace_bytes: data searched.
 
     statistics: of the terms of the plan's `counted`, if there are any texts. embedded_by: what embedded the records.
+    approximate: whether some records near to the vector may have been missed.
     """
 
     matches: list[Match]
@@ -223,6 +226,16 @@ class QueryAnswer(msgspec.Struct, frozen=True):
     namespace_bytes: int
     statistics: TermStatistics | None = None
     embedded_by: Fingerprint | None = None
+    approximate: bool = False
+
+
+class RecallSample(msgspec.Struct, frozen=True):
+    """How many approximate answers were compared with exact ones, and the mean share of the best that they had."""
+
+    index: str
+    namespace: str
+    queries: int
+    recall: float
 
 
 class Selection(msgspec.Struct, frozen=True):

@@ -4,6 +4,7 @@ from math import log
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from app.domain import Metric
@@ -14,15 +15,24 @@ SMALLEST_SQUARE, LARGEST_SQUARE = 1e-30, 1e30
 """Squared lengths outside lose their precision in float32, or leave its range."""
 
 
+def squared_lengths(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The squared length of each row, float32 [n]."""
+    return np.asarray(np.einsum("ij,ij->i", matrix, matrix))
+
+
 def bounded_scores(
-    metric: Metric, matrix: NDArray[np.float32], query: NDArray[np.float32]
+    metric: Metric,
+    matrix: NDArray[np.float32],
+    query: NDArray[np.float32],
+    squares: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Quick scores of each row against the query, and how far each may be from the exact one.
 
     matrix: float32 [n, dimension]; query: float32 [dimension]; returns float64 [n] twice. Computed in float32 where
-    that is safe, else exactly. What the scores mean: exact_scores().
+    that is safe, else exactly. What the scores mean: exact_scores(). squares: squared_lengths(matrix), if known.
     """
-    squares = np.einsum("ij,ij->i", matrix, matrix)
+    if squares is None:
+        squares = squared_lengths(matrix)
     own = np.square(query.astype(np.float64)).sum()
     smallest, largest = min(squares.min(), own), max(squares.max(), own)
     if not (smallest >= SMALLEST_SQUARE and largest <= LARGEST_SQUARE):
@@ -146,6 +156,7 @@ def max_sim(
     return float(np.clip((1.0 + np.average(best.astype(np.float64), weights=weights)) / 2.0, 0.0, 1.0))
 
 
-def shortest(value: float | np.float32) -> float:
-    """The float whose text is the shortest that reads back as this float32: 0.4, not 0.4000000059604645."""
-    return float(str(np.float32(value)))
+def shortest(values: NDArray[np.float32]) -> list[float]:
+    """The floats whose texts are the shortest that read back as these float32 [n]: 0.4, not 0.4000000059604645."""
+    found: list[float] = orjson.loads(orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY))
+    return found

@@ -110,8 +110,11 @@ class Service:
             Path(storage.data_dir),
             storage.readers,
             storage.mmap_bytes,
-            storage.vector_cache_bytes,
-            storage.writes_per_commit,
+            cache_bytes=storage.vector_cache_bytes,
+            writes_per_commit=storage.writes_per_commit,
+            filter_cache_bytes=storage.filter_cache_bytes,
+            approximate_from=storage.approximate_from or None,
+            recall_sample=storage.recall_sample,
         )
         self.indexes = Indexes(self.engine, self.catalog, self.batcher, self.addresses)
         limits = self.settings.limits

@@ -104,6 +104,21 @@ class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     vector_cache_bytes: Annotated[
         int, Meta(ge=0, description="Memory for the vectors of namespaces that are searched again and again.")
     ] = 536_870_912
+    filter_cache_bytes: Annotated[
+        int, Meta(ge=0, description="Memory for which records the filters used last keep.")
+    ] = 67_108_864
+    approximate_from: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Records of a namespace from which on searches by vector look at the most promising part only; "
+            "0 to compare all, always.",
+        ),
+    ] = 50_000
+    recall_sample: Annotated[
+        float,
+        Meta(ge=0, le=1, description="Share of such searches that are repeated exactly in idle time; GET /recall."),
+    ] = 0.01
     writes_per_commit: Annotated[
         int, Meta(ge=1, description="Writes to an index that may share a wait for the disk, when they come together.")
     ] = 64

@@ -29,7 +29,7 @@ async def main(records: int, dimension: int, cache_bytes: int) -> None:
     vectors = rng.standard_normal((records, dimension)).astype(np.float32)
     share = rng.permutation(records) / records
     with tempfile.TemporaryDirectory() as folder:
-        engine = await SqliteEngine.open_folder(Path(folder), 2, 2**31 - 65536, cache_bytes)
+        engine = await SqliteEngine.open_folder(Path(folder), 2, 2**31 - 65536, cache_bytes=cache_bytes)
         await engine.create_index(IndexSpec("docs", dimension, "cosine"))
         for start in range(0, records, 1000):
             rows = range(start, min(start + 1000, records))

@@ -35,7 +35,7 @@ async def measure(records: int) -> None:
     rows = texts(records, rng)
     vectors = rng.standard_normal((records, DIMENSION)).astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:
-        engine = await SqliteEngine.open_folder(Path(folder), 2, 2**31 - 65536, 2**29)
+        engine = await SqliteEngine.open_folder(Path(folder), 2, 2**31 - 65536, cache_bytes=2**29)
         await engine.create_index(IndexSpec("without", DIMENSION, "cosine"))
         await engine.create_index(IndexSpec("with", DIMENSION, "cosine", EmbedSpec("any", "text")))
         taken = {"without": 0.0, "with": 0.0}

@@ -34,7 +34,7 @@ async def measure(records: int) -> None:
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((records, DIMENSION)).astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:
-        engine = await SqliteEngine.open_folder(Path(folder), 2, 2**31 - 65536, 2**29)
+        engine = await SqliteEngine.open_folder(Path(folder), 2, 2**31 - 65536, cache_bytes=2**29)
         await engine.create_index(IndexSpec("docs", DIMENSION, "cosine"))
         rates = []
         for start in range(0, records, BATCH):

@@ -69,5 +69,7 @@ def test_more_of_the_document_never_lowers_max_sim() -> None:
 
 
 def test_shortest_prints_a_float32_as_it_was_typed() -> None:
-    assert repr(shortest(np.float32(0.4))) == "0.4"
-    assert repr(shortest(0.0800000429)) == "0.08000004"
+    assert (
+        repr(shortest(np.float32([0.4, 0.0800000429, 3.4028235e38, -0.0, 1])))
+        == "[0.4, 0.08000004, 3.4028235e+38, -0.0, 1.0]"
+    )

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from app.domain import EmbedSpec, Fingerprint, Index, IndexDetails, IndexSpec
+from app.domain import EmbedSpec, Fingerprint, Index, IndexDetails, IndexSpec, RecallSample
 from app.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from app.inference.backend import Embedder, SparseEmbedder, TextEncoder
 from app.inference.batcher import Batcher
@@ -211,6 +211,10 @@ class Indexes:
         self._embedders[index] = held
         self._without.pop(spec.name, None)
         return held
+
+    def recall(self) -> list[RecallSample]:
+        """How good approximate answers were, as far as some were compared with exact ones."""
+        return self._engine.recall()
 
     def forget_embedder(self, index: str) -> None:
         """The index is embedded by something else from now on."""

@@ -173,7 +173,7 @@ class Inference:
         self.check_rank_fields(call, fields)
         texts = [rank_text(document, fields, place) for place, document in enumerate(documents)]
         scores = await self.rerank(call, query, texts)
-        ranked = sorted(enumerate(map(shortest, scores)), key=lambda row: (-row[1], row[0]))
+        ranked = sorted(enumerate(shortest(scores)), key=lambda row: (-row[1], row[0]))
         return ranked[:top_n]
 
     async def rerank(

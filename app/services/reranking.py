@@ -98,7 +98,7 @@ class HitReranker:
                 f"{error.tokens} tokens, which exceeds the maximum of {error.limit} tokens for model "
                 f"'{error.model}'; set rerank.parameters.truncate to END to cut it"
             ) from error
-        scored = [msgspec.structs.replace(hit, score=shortest(score)) for hit, score in zip(hits, scores, strict=True)]
+        scored = [msgspec.structs.replace(hit, score=score) for hit, score in zip(hits, shortest(scores), strict=True)]
         scored.sort(key=lambda hit: (-hit.score, hit.id))
         return scored[: reranking.asked.top_n], ceil(len(hits) / DOCUMENTS_PER_UNIT)
 

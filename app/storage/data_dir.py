@@ -4,6 +4,7 @@ DATA/pinyon.lock          held as long as the process lives; the operating syste
 DATA/holder.json          who holds it, for the message a second process prints
 DATA/catalogue.sqlite     which indexes exist, see index_catalogue.py
 DATA/indexes/NAME.sqlite  one file per index, with SQLite's -wal and -shm beside it
+DATA/indexes/NAME.nsN.*   inverted files of large namespaces, see approximate.py; made again if they are taken away
 """
 
 import os
@@ -59,7 +60,8 @@ class DataDir:
         file = self.index_file(name)
         try:
             # The main file last: while it is there, the rest of it is known to be unfinished business.
-            for path in (*(file.with_name(file.name + end) for end in ("-wal", "-shm", "-journal")), file):
+            beside = [file.with_name(file.name + end) for end in ("-wal", "-shm", "-journal")]
+            for path in (*beside, *self.indexes.glob(f"{name}.ns*"), file):
                 path.unlink(missing_ok=True)
         except OSError as error:
             raise FailedPrecondition(f"The file {file} cannot be removed: {error.strerror}") from error

@@ -23,6 +23,7 @@ from app.domain import (
     Page,
     QueryAnswer,
     QueryPlan,
+    RecallSample,
     Record,
     Reembedding,
     Selection,
@@ -85,6 +86,10 @@ class Engine(Protocol):
 
         Raises EmbeddedOtherwise if the plan says what embedded the vector, and the records were by something else.
         """
+        ...
+
+    def recall(self) -> list[RecallSample]:
+        """How good approximate answers were, as far as some were compared with exact ones."""
         ...
 
     async def page(

@@ -123,9 +123,26 @@ def _sixth(connection: apsw.Connection) -> None:
     )
 
 
+def _seventh(connection: apsw.Connection) -> None:
+    connection.execute(
+        """
+        -- The version from which the changes of a namespace's vectors are written down; NULL: they are not.
+        ALTER TABLE namespaces ADD COLUMN followed INTEGER;
+
+        -- What each write changed: row numbers, int64.
+        CREATE TABLE changes (
+            ns INTEGER NOT NULL,
+            version INTEGER NOT NULL,
+            rows BLOB NOT NULL,
+            PRIMARY KEY (ns, version)
+        ) STRICT, WITHOUT ROWID;
+        """
+    )
+
+
 Steps = Sequence[Callable[[apsw.Connection], None]]
 
-STEPS: Steps = [_first, _second, _third, _fourth, _fifth, _sixth]
+STEPS: Steps = [_first, _second, _third, _fourth, _fifth, _sixth, _seventh]
 
 
 def create_vectors(connection: apsw.Connection, dimension: int, metric: Metric) -> None:

@@ -1,5 +1,6 @@
 """Reading records: plain functions on a connection, inside the caller's snapshot."""
 
+from collections.abc import Callable
 from typing import Any
 
 import apsw
@@ -11,18 +12,33 @@ from app.domain import IndexSpec, Match, Page, Parts, QueryAnswer, QueryPlan, Re
 from app.errors import InvalidArgument
 from app.filters import HasWords, has_words
 from app.ranking import fused, goodness, shortest
-from app.storage import lexical, sparse_index, tables, vector_scan
-from app.storage.selection import kept, prefix_range, where
+from app.storage import changes, lexical, sparse_index, tables, vector_scan
+from app.storage.filter_cache import FilterCache
+from app.storage.inverted_file import InvertedFile
 from app.storage.selection import namespace as namespace_number
+from app.storage.selection import prefix_range, where
 from app.storage.vector_cache import VectorCache
+from app.storage.vector_rows import Records, Source, vector_of
 
 CANDIDATES = 100
 """Records that each side of hybrid retrieval brings, at least."""
 ROWS_AT_ONCE = 512
 """Records that match_terms reads at a time."""
 
+MOST_CHANGED, MOST_CHANGED_SHARE = 1_000, 0.02
+"""Rows, and share of the rows, that an inverted file may be behind: each is read and scored."""
+
 Vector = NDArray[np.float32]
-Scored = tuple[vector_scan.Records, NDArray[np.float32]]
+decode = msgspec.json.Decoder(dict).decode
+Scored = tuple[Records, NDArray[np.float32]]
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """What is held in memory beside the tables. inverted: the inverted file of an index's handle and a namespace."""
+
+    vectors: VectorCache
+    filters: FilterCache
+    inverted: Callable[[str, int], InvertedFile | None]
 
 
 def query(
@@ -30,7 +46,7 @@ def query(
     spec: IndexSpec,
     namespace: str,
     plan: QueryPlan,
-    cache: VectorCache,
+    memory: Memory,
     handle: str,
 ) -> QueryAnswer:
     """The records nearest to the plan's vector or record: filter first, then rank, ties by id."""
@@ -53,28 +69,34 @@ def query(
         row = connection.execute("SELECT record, sparse FROM records WHERE ns = ? AND id = ?", (ns, plan.id)).get
         if row is None:
             return QueryAnswer([], lsn, size)
-        vector = None if spec.sparse else vector_scan.vector_of(connection, row[0])
+        vector = None if spec.sparse else vector_of(connection, row[0])
         sparse = sparse_index.from_blob(row[1])
-    keep = None if plan.filter is None else kept(connection, plan.filter, ns)
+    keep = None if plan.filter is None else memory.filters.kept(connection, plan.filter, (handle, ns), version)
     counted = None if plan.counted is None else lexical.statistics(connection, spec, ns, plan.counted)
-    source = vector_scan.Source(connection, ns, spec.dimension, count, version, cache, handle)
+    inverted = None if plan.exact else memory.inverted(handle, ns)
+    changed = None if inverted is None else changes.since(connection, ns, inverted.version)
+    if changed is None or len(changed) > max(MOST_CHANGED, MOST_CHANGED_SHARE * count):
+        inverted = changed = None
+    source = Source(connection, ns, spec.dimension, count, version, memory.vectors, handle, inverted, changed)
     if plan.text is not None:
         by_words = lexical.search(connection, spec, ns, plan.text, keep)
-        return QueryAnswer(_by_text(source, spec, vector, by_words, plan, keep), lsn, size, counted, embedded_by)
+        return QueryAnswer(
+            _by_text(source, spec, vector, by_words, plan, keep), lsn, size, counted, embedded_by, inverted is not None
+        )
     shared = None
     if sparse is not None:
         shared = sparse_index.dots(connection, ns, sparse, count if plan.by_rarity else None)
     scored = _scored(source, spec, vector, shared, plan, keep)
-    return QueryAnswer(_matches(connection, spec, scored, plan), lsn, size, counted, embedded_by)
+    return QueryAnswer(_matches(connection, spec, scored, plan), lsn, size, counted, embedded_by, inverted is not None)
 
 
 def _scored(
-    source: vector_scan.Source,
+    source: Source,
     spec: IndexSpec,
     vector: Vector | None,
-    shared: tuple[vector_scan.Records, NDArray[np.float64]] | None,
+    shared: tuple[Records, NDArray[np.float64]] | None,
     plan: QueryPlan,
-    keep: vector_scan.Records | None,
+    keep: Records | None,
 ) -> Scored:
     """Row numbers and scores of the best, and of whatever ties with the last of them.
 
@@ -96,12 +118,12 @@ def _scored(
 
 
 def _by_text(
-    source: vector_scan.Source,
+    source: Source,
     spec: IndexSpec,
     vector: Vector | None,
     by_words: lexical.Scored,
     plan: QueryPlan,
-    keep: vector_scan.Records | None,
+    keep: Records | None,
 ) -> list[Match]:
     """Hits of lexical retrieval, or with a vector of hybrid retrieval: the best of each side, scored by both."""
     many = max(plan.top_k, CANDIDATES)
@@ -129,28 +151,26 @@ def _by_text(
     ]
 
 
-def _parts(
-    records: vector_scan.Records, cosines: NDArray[np.float32], lexical_scores: NDArray[np.float64]
-) -> dict[int, Parts]:
+def _parts(records: Records, cosines: NDArray[np.float32], lexical_scores: NDArray[np.float64]) -> dict[int, Parts]:
     """Score and rank of each candidate on each side."""
     dense_ranks, lexical_ranks = (np.empty(len(records), np.int64) for _ in range(2))
     dense_ranks[np.argsort(-cosines, kind="stable")] = np.arange(1, len(records) + 1)
     lexical_ranks[np.argsort(-lexical_scores, kind="stable")] = np.arange(1, len(records) + 1)
+    columns: list[list[Any]] = [
+        records.tolist(),
+        shortest(cosines),
+        dense_ranks.tolist(),
+        shortest(lexical_scores.astype(np.float32)),
+        lexical_ranks.tolist(),
+    ]
     return {
-        int(row): Parts(
-            shortest(cosine),
-            int(dense),
-            shortest(np.float32(words)) if words else None,
-            int(lexical) if words else None,
-        )
-        for row, cosine, dense, words, lexical in zip(
-            records, cosines, dense_ranks, lexical_scores, lexical_ranks, strict=True
-        )
+        row: Parts(cosine, dense, words or None, lexical if words else None)
+        for row, cosine, dense, words, lexical in zip(*columns, strict=True)
     }
 
 
 def _best_with_words(
-    connection: apsw.Connection, records: vector_scan.Records, scores: NDArray[np.float32], top_k: int, wanted: HasWords
+    connection: apsw.Connection, records: Records, scores: NDArray[np.float32], top_k: int, wanted: HasWords
 ) -> Scored:
     """As vector_scan.best(), of the records that have the words: read best first, and no further than is needed."""
     order = np.argsort(-scores, kind="stable")
@@ -192,32 +212,41 @@ def _numbered(
     records, scores = scored
     if not len(records):
         return []
-    good = (scores if higher else goodness(spec.metric, scores)).tolist()
-    place = {record: place for place, record in enumerate(records.tolist())}
-    ids = connection.execute(
-        "SELECT record, id FROM records WHERE record IN (SELECT value FROM carray(?))", (apsw.carray(records),)
-    )
-    order = sorted(ids, key=lambda row: (-good[place[row[0]]], row[1]))[: plan.top_k]
-    rows = {
-        row: (metadata, sparse)
-        for row, metadata, sparse in connection.execute(
-            "SELECT record, metadata, sparse FROM records WHERE record IN (SELECT value FROM carray(?))",
-            (apsw.carray(np.array([row for row, _ in order], dtype=np.int64)),),
+    good = scores if higher else goodness(spec.metric, scores)
+    order = np.argsort(-good, kind="stable")
+    records, scores = records[order], scores[order]
+    same = scores[1:] == scores[:-1]
+    if same.any():
+        tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
+        found: Any = connection.execute(
+            "SELECT record, id FROM carray(?) CROSS JOIN records ON record = value", (apsw.carray(records[tied]),)
         )
+        ids = dict(found)
+        by_id = sorted(
+            zip((-good[order[tied]]).tolist(), records[tied].tolist(), strict=True),
+            key=lambda row: (row[0], ids[row[1]]),
+        )
+        records[tied] = [row for _, row in by_id]
+    records, scores = records[: plan.top_k], scores[: plan.top_k]
+    rows: Any = connection.execute(
+        "SELECT record, id, metadata, sparse FROM carray(?) CROSS JOIN records ON record = value",
+        (apsw.carray(np.sort(records)),),  # neighbours in the file one after another
+    ).fetchall()
+    scored_by_row = dict(zip(records.tolist(), shortest(scores), strict=True))
+    matches = {
+        row: Match(id, scored_by_row[row], decode(metadata), *_values(connection, spec, row, blob, plan))
+        for row, id, metadata, blob in rows
     }
-    matches = []
-    for row, id in order:
-        metadata, blob = rows[row]
-        vector, sparse = _values(connection, spec, row, blob) if plan.include_values else (None, None)
-        match = Match(id, shortest(scores[place[row]]), msgspec.json.decode(metadata), vector, sparse)
-        matches.append((row, match))
-    return matches
+    return [(row, matches[row]) for row in scored_by_row]
 
 
 def _values(
-    connection: apsw.Connection, spec: IndexSpec, row: int, blob: bytes | None
+    connection: apsw.Connection, spec: IndexSpec, row: int, blob: bytes | None, plan: QueryPlan | None = None
 ) -> tuple[Vector | None, SparseVector | None]:
-    return None if spec.sparse else vector_scan.vector_of(connection, row), sparse_index.from_blob(blob)
+    """What a record has of vectors; nothing if a plan does not ask for them."""
+    if plan is not None and not plan.include_values:
+        return None, None
+    return None if spec.sparse else vector_of(connection, row), sparse_index.from_blob(blob)
 
 
 def page(

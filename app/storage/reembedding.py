@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.domain import Fingerprint, IndexSpec, Reembedding, StoredText
-from app.storage import migrations, tables
+from app.storage import changes, migrations, tables
 from app.storage.lexical import text_of
 
 Embedded = tuple[StoredText, NDArray[np.float32], bool]
@@ -143,6 +143,7 @@ def switch(connection: apsw.Connection) -> bool:
     connection.execute(
         "UPDATE records SET truncated = reembedded.truncated FROM reembedded WHERE reembedded.record = records.record"
     )
+    changes.stop(connection)
     lsn = tables.next_lsn(connection)
     connection.execute(
         "UPDATE namespaces SET version = ?, bytes = bytes + record_count * ?,"

@@ -22,6 +22,7 @@ from app.domain import (
     Page,
     QueryAnswer,
     QueryPlan,
+    RecallSample,
     Record,
     Reembedding,
     Selection,
@@ -29,9 +30,13 @@ from app.domain import (
 )
 from app.errors import AlreadyExists, FailedPrecondition, NotFound
 from app.storage import index_catalogue, namespaces, reading, reembedding, tables, writing
+from app.storage.approximate import Approximate
 from app.storage.data_dir import DataDir
-from app.storage.database import WRITES_PER_COMMIT, Database
+from app.storage.database import Database
+from app.storage.filter_cache import FilterCache
 from app.storage.reading import Vector
+from app.storage.recall import RecallSampler
+from app.storage.tuning import Tuning
 from app.storage.vector_cache import VectorCache
 
 T = TypeVar("T")
@@ -49,23 +54,28 @@ class Opened(msgspec.Struct):
 class SqliteEngine:
     """A folder of index files, and the catalogue of them. Made by open_folder()."""
 
-    def __init__(
-        self, folder: DataDir, readers: int, mmap_bytes: int, cache_bytes: int, writes_per_commit: int
-    ) -> None:
+    def __init__(self, folder: DataDir, tuning: Tuning) -> None:
         self._folder = folder
-        self._database = partial(Database, readers=readers, mmap_bytes=mmap_bytes, writes_per_commit=writes_per_commit)
-        self._cache = VectorCache(cache_bytes)
+        self._database = partial(
+            Database, readers=tuning.readers, mmap_bytes=tuning.mmap_bytes, writes_per_commit=tuning.writes_per_commit
+        )
+        self._approximate = Approximate(folder.indexes, tuning.approximate_from)
+        self._recall = RecallSampler(tuning.recall_sample)
+        self._memory = reading.Memory(
+            VectorCache(tuning.cache_bytes), FilterCache(tuning.filter_cache_bytes), self._approximate.get
+        )
         self._catalogue: Database
         self._opened: dict[str, Opened] = {}
         self._changing = asyncio.Lock()
 
     @classmethod
-    async def open_folder(
-        cls, path: Path, readers: int, mmap_bytes: int, cache_bytes: int = 0, writes_per_commit: int = WRITES_PER_COMMIT
-    ) -> "SqliteEngine":
-        """Lock the folder and open every index in it. Raises FailedPrecondition or DataLoss, naming the file."""
+    async def open_folder(cls, path: Path, readers: int, mmap_bytes: int, **tuning: Any) -> "SqliteEngine":
+        """Lock the folder and open every index in it; tuning: of Tuning, where it is not the default.
+
+        Raises FailedPrecondition or DataLoss, naming the file.
+        """
         folder = DataDir(path)
-        engine = cls(folder, readers, mmap_bytes, cache_bytes, writes_per_commit)
+        engine = cls(folder, Tuning(readers, mmap_bytes, **tuning))
         try:
             engine._catalogue = await asyncio.to_thread(Database, folder.catalogue_file, 1, 0, index_catalogue.STEPS)
             try:
@@ -111,7 +121,7 @@ class SqliteEngine:
         except BaseException:
             await database.close()
             raise
-        self._keep(database, spec, details, port)
+        await self._approximate.open(database, self._keep(database, spec, details, port).handle)
 
     def _keep(self, database: Database, spec: IndexSpec, details: IndexDetails, port: int | None) -> Index:
         index = Index(spec, details, port, f"{spec.name}@{uuid4().hex}")
@@ -183,10 +193,17 @@ class SqliteEngine:
         name = opened.index.name
         await self._catalogue.write(partial(index_catalogue.mark, name=name, state="deleting"))
         del self._opened[name]
+        await self._forget(opened.index)
         await opened.database.close()
-        self._cache.forget(opened.index.handle)
         self._folder.remove_index_files(name)
         await self._catalogue.write(partial(index_catalogue.forget, name=name))
+
+    async def _forget(self, index: Index) -> None:
+        """Drop what is held in memory of an index that is gone, or was changed as a whole."""
+        await self._approximate.forget(index.handle)
+        self._memory.vectors.forget(index.handle)
+        self._memory.filters.forget(index.handle)
+        self._recall.forget(index.name)
 
     async def _change(self, change: Coroutine[Any, Any, T]) -> T:
         """One change of the set of indexes at a time, finished even if whoever asked for it goes away."""
@@ -216,15 +233,34 @@ class SqliteEngine:
                 tables.claim(connection, fingerprint)
             return writing.upsert(connection, tables.known_spec(connection), namespace, records)
 
-        return await opened.database.write(run)
+        return await self._written(opened, namespace, run)
+
+    async def _written(self, opened: Opened, namespace: str, run: Callable[[apsw.Connection], T]) -> T:
+        """Write, and have what is held of the namespace's vectors follow."""
+        done = await opened.database.write(run)
+        self._approximate.look_at(opened.database, opened.index.handle, namespace)
+        return done
 
     async def query(self, index: str, namespace: str, plan: QueryPlan) -> QueryAnswer:
         opened = self._open(index)
-        return await opened.database.read(
-            lambda connection: reading.query(
-                connection, tables.known_spec(connection), namespace, plan, self._cache, opened.index.handle
+
+        def ask(plan: QueryPlan) -> Coroutine[Any, Any, QueryAnswer]:
+            return opened.database.read(
+                lambda connection: reading.query(
+                    connection, tables.known_spec(connection), namespace, plan, self._memory, opened.index.handle
+                )
             )
-        )
+
+        answer = await ask(plan)
+        self._recall.offer(opened.index.name, namespace, answer, lambda: ask(msgspec.structs.replace(plan, exact=True)))
+        return answer
+
+    def recall(self) -> list[RecallSample]:
+        return self._recall.samples()
+
+    async def settled(self) -> None:
+        """Wait until what is held in memory has followed the writes there were."""
+        await self._approximate.settled()
 
     async def page(
         self,
@@ -253,10 +289,12 @@ class SqliteEngine:
         most: int,
     ) -> tuple[int, int]:
         opened = self._open(index)
-        return await opened.database.write(
+        return await self._written(
+            opened,
+            namespace,
             lambda connection: writing.update(
                 connection, tables.known_spec(connection), namespace, selection, change, check, most
-            )
+            ),
         )
 
     async def count(self, index: str, namespace: str, selection: Selection) -> int:
@@ -264,8 +302,10 @@ class SqliteEngine:
 
     async def delete(self, index: str, namespace: str, selection: Selection) -> int:
         opened = self._open(index)
-        return await opened.database.write(
-            lambda connection: writing.delete(connection, tables.known_spec(connection), namespace, selection)
+        return await self._written(
+            opened,
+            namespace,
+            lambda connection: writing.delete(connection, tables.known_spec(connection), namespace, selection),
         )
 
     async def every_namespace(self, index: str) -> list[NamespaceInfo]:
@@ -322,7 +362,8 @@ class SqliteEngine:
         if done:
             spec = await opened.database.read(tables.known_spec)
             opened.index = msgspec.structs.replace(opened.index, spec=spec)
-            self._cache.forget(opened.index.handle)
+            await self._forget(opened.index)
+            await self._approximate.open(opened.database, opened.index.handle)
         return done
 
     async def cancel_reembedding(self, index: str) -> None:
@@ -333,6 +374,8 @@ class SqliteEngine:
         self._folder.close()
 
     async def _close_databases(self) -> None:
+        await self._recall.close()
+        await self._approximate.close()
         for opened in self._opened.values():
             await opened.database.close()
         self._opened.clear()

@@ -12,16 +12,20 @@ from numpy.typing import NDArray
 
 
 class Held(msgspec.Struct, frozen=True):
-    """All live rows of a namespace at one version. records: int64 [n], vectors: float32 [n, dimension]."""
+    """All live rows of a namespace at one version. records: sorted int64 [n], vectors: float32 [n, dimension].
+
+    squares: their squared lengths, float32 [n].
+    """
 
     version: int
     records: NDArray[np.int64]
     vectors: NDArray[np.float32]
+    squares: NDArray[np.float32]
 
     @property
     def nbytes(self) -> int:
         """Memory it takes."""
-        return self.records.nbytes + self.vectors.nbytes
+        return self.records.nbytes + self.vectors.nbytes + self.squares.nbytes
 
 
 Key = tuple[str, int]

@@ -1,55 +1,24 @@
-"""Exact nearest neighbours: a numpy scan over the chunks in which sqlite-vec keeps the vectors.
+"""Nearest neighbours, exact by a numpy scan, or nearly so by an inverted file; scores are exact always.
 
 SQL's `MATCH` ends at k = 4096, has no dot product and breaks ties as it likes; the scan has none of these limits and
-is about as fast. Tests compare the two. Layout of sqlite-vec 0.1.9 that this file relies on:
-    vectors_chunks(chunk_id, partition00, validity, rowids)   a bit and an int64 per slot
-    vectors_vector_chunks00, at row id chunk_id: vectors      a float32 [dimension] per slot
-    vectors_rowids(rowid, chunk_id, chunk_offset)             where a row lies
+is about as fast. Tests compare the two.
 """
 
-from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
-import apsw
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from app.domain import Metric
 from app.ranking import bounded_scores, exact_scores, goodness
-from app.storage.migrations import CHUNK_ROWS
-from app.storage.vector_cache import Held, VectorCache
+from app.storage.inverted_file import bits_of
+from app.storage.vector_rows import NOT_KEPT, Records, Source, Vectors, live
 
-MANY = 0.05
-"""Share of the rows from which on all chunks are read."""
-ROWS_AT_ONCE = 4_096
-NOT_KEPT = -1
-FLOAT_BYTES = 4
-CHUNKS_AT_ONCE = 32
-"""Chunks per numpy call: enough that the cost of the call does not show."""
+FEW = 256
+"""Rows that are sooner all scored than looked for."""
 
-Records = NDArray[np.int64]
-Vectors = NDArray[np.float32]
 Additions = tuple[Records, NDArray[np.float64]]
 """Sorted row numbers, and a number for each."""
-
-
-class Source(msgspec.Struct, frozen=True):
-    """Where the vectors of a namespace are, as one snapshot sees them. count: its records. handle: of the index."""
-
-    connection: apsw.Connection
-    ns: int
-    dimension: int
-    count: int
-    version: int
-    cache: VectorCache
-    handle: str
-
-    @property
-    def key(self) -> tuple[str, int]:
-        """What the cache knows the namespace by."""
-        return self.handle, self.ns
 
 
 def nearest(
@@ -67,18 +36,43 @@ def nearest(
     n >= min(top_k, rows), in no particular order.
 
     Two passes: quick float32 scores of every row, each with a bound on its rounding error; then exact scores of the
-    rows that may be among the best by that bound, which are few unless many are alike.
+    rows that may be among the best by that bound, which are few unless many are alike. With an inverted file the first
+    pass looks at some of the rows only, and may miss some of the best; scores are exact either way.
     """
+    if source.inverted is not None and more is None and (kept is None or len(kept) > FEW):
+        wanted = min(top_k, source.count if kept is None else len(kept))
+        records, scores = _scored(source, metric, query, _candidates(source, query, wanted, kept))
+        if len(records) >= wanted:
+            return best(records, scores, top_k, metric)
     finalists = _finalists(source, metric, query, top_k, kept, more)
-    if not len(finalists):
-        return finalists, np.empty(0, np.float32)
+    return best(*_scored(source, metric, query, finalists, more), top_k, metric)
+
+
+def _candidates(source: Source, query: Vectors, wanted: int, kept: Records | None) -> Records:
+    """Sorted numbers of rows that an inverted file finds near, and of all it may be wrong about."""
+    assert source.inverted is not None
+    bits = None if kept is None else bits_of(kept)
+    share = 1.0 if kept is None else len(kept) / source.count
+    near = source.inverted.candidates(query, wanted, share, bits)
+    if source.changed is None or not len(source.changed):
+        return near
+    changed = source.changed if kept is None else np.intersect1d(source.changed, kept, assume_unique=True)
+    return np.union1d(near, changed)
+
+
+def _scored(
+    source: Source, metric: Metric, query: Vectors, rows: Records, more: Additions | None = None
+) -> tuple[Records, NDArray[np.float32]]:
+    """The rows that there are, and their exact scores."""
+    if not len(rows):
+        return rows, np.empty(0, np.float32)
     found = [
         (records, exact_scores(metric, vectors, query, _added(records, more)))
-        for records, vectors in _rows(source, finalists)
+        for records, vectors, _ in live(source, rows)
     ]
-    records = np.concatenate([rows for rows, _ in found])
-    exact = np.concatenate([values for _, values in found])
-    return best(records, exact, top_k, metric)
+    if not found:
+        return np.empty(0, np.int64), np.empty(0, np.float32)
+    return np.concatenate([records for records, _ in found]), np.concatenate([values for _, values in found])
 
 
 def best(
@@ -100,8 +94,8 @@ def _finalists(
 ) -> Records:
     """Sorted numbers of the rows that may be among the top_k best."""
     all_records, lows, highs = [np.empty(0, np.int64)], [np.empty(0, np.float64)], [np.empty(0, np.float64)]
-    for records, vectors in _rows(source, kept, around=True):
-        quick, error = bounded_scores(metric, vectors, query)
+    for records, vectors, squares in live(source, kept, around=True):
+        quick, error = bounded_scores(metric, vectors, query, squares)
         good = goodness(metric, quick) + _added(records, more)
         there = records != NOT_KEPT
         all_records.append(records[there])
@@ -123,101 +117,3 @@ def _added(records: Records, more: Additions | None) -> NDArray[np.float64]:
 def _kth_largest(values: NDArray[np.floating[Any]], k: int) -> float:
     """The k-th largest value, or minus infinity if there are fewer."""
     return float(np.partition(values, -k)[-k]) if len(values) >= k else -np.inf
-
-
-def vector_of(connection: apsw.Connection, record: int) -> Vectors:
-    """The stored vector of one row, float32 [dimension]."""
-    blob = connection.execute("SELECT embedding FROM vectors WHERE rowid = ?", (record,)).get
-    return np.frombuffer(blob, dtype=np.float32)
-
-
-def _rows(source: Source, kept: Records | None, around: bool = False) -> Iterator[tuple[Records, Vectors]]:
-    """Live rows and their vectors, many at a time; with a filter, only the kept ones.
-
-    What is yielded is overwritten by the next step. around: where a quarter or more is kept, the others may come too,
-    numbered NOT_KEPT: scoring them costs less than copying the vectors around them.
-    """
-    around = around and kept is not None and 4 * len(kept) >= source.count
-    if kept is not None and not len(kept):
-        return
-    held = source.cache.get(source.key, source.version)
-    many = kept is None or len(kept) >= MANY * source.count
-    if held is None and many:
-        size = source.count * source.dimension * FLOAT_BYTES
-        if source.cache.worth_keeping(source.key, source.version, size):
-            held = _held(source)
-            source.cache.put(source.key, held)
-    allowed = None
-    if kept is not None:
-        allowed = np.zeros(kept[-1] + 1, dtype=bool)
-        allowed[kept] = True
-    if held is None:
-        yield from _chunks(source, allowed, None if many else kept)
-        return
-    wanted = None if allowed is None else _among(allowed, held.records)
-    for start in range(0, len(held.records), ROWS_AT_ONCE):
-        part = slice(start, start + ROWS_AT_ONCE)
-        if wanted is None or wanted[part].all():
-            yield held.records[part], held.vectors[part]
-        elif around:
-            yield np.where(wanted[part], held.records[part], NOT_KEPT), held.vectors[part]
-        elif wanted[part].any():
-            places = start + np.flatnonzero(wanted[part])
-            yield held.records[places], held.vectors[places]
-
-
-def _among(allowed: NDArray[np.bool_], records: Records) -> NDArray[np.bool_]:
-    """Which of the rows are allowed; allowed has a place for every row number up to its own last."""
-    return np.asarray(allowed[np.minimum(records, len(allowed) - 1)] & (records < len(allowed)))
-
-
-def _held(source: Source) -> Held:
-    """All live rows, read into memory."""
-    records = np.empty(source.count, np.int64)
-    vectors = np.empty((source.count, source.dimension), np.float32)
-    end = 0
-    for some, rows in _chunks(source, None, None):
-        records[end : end + len(some)], vectors[end : end + len(some)] = some, rows
-        end += len(some)
-    assert end == source.count
-    return Held(source.version, records, vectors)
-
-
-def _chunks(
-    source: Source, allowed: NDArray[np.bool_] | None, only: Records | None
-) -> Iterator[tuple[Records, Vectors]]:
-    """The same from the file, chunk by chunk; only: read no chunks but those of these rows.
-
-    Blobs are read straight into one buffer: through rows of a query they would be copied twice, with Python's lock
-    held, and searches would wait for each other.
-    """
-    sql = "SELECT chunk_id, rowids, validity FROM vectors_chunks WHERE partition00 = ?"
-    bindings: tuple[object, ...] = (source.ns,)
-    if only is not None:
-        sql += " AND chunk_id IN (SELECT chunk_id FROM vectors_rowids WHERE rowid IN (SELECT value FROM carray(?)))"
-        bindings = (source.ns, apsw.carray(only))
-    buffer = np.empty((CHUNKS_AT_ONCE * CHUNK_ROWS, source.dimension), np.float32)
-    chunk_bytes = CHUNK_ROWS * source.dimension * FLOAT_BYTES
-    target = memoryview(buffer.data).cast("B")
-    cursor, blob = source.connection.execute(sql, bindings), None
-    try:
-        while group := list(islice(cursor, CHUNKS_AT_ONCE)):
-            for place, (chunk, _, _) in enumerate(group):
-                if blob is None:
-                    blob = source.connection.blob_open("main", "vectors_vector_chunks00", "vectors", chunk, False)
-                else:
-                    blob.reopen(chunk)
-                blob.read_into(target, place * chunk_bytes, chunk_bytes)
-            records = np.frombuffer(b"".join(row[1] for row in group), dtype=np.int64)
-            bits = np.frombuffer(b"".join(row[2] for row in group), dtype=np.uint8)
-            vectors = buffer[: len(records)]
-            live = np.unpackbits(bits, bitorder="little").astype(bool)
-            if allowed is not None:
-                live &= _among(allowed, records)
-            if live.all():
-                yield records, vectors
-            elif live.any():
-                yield records[live], vectors[live]
-    finally:
-        if blob is not None:
-            blob.close()

@@ -4,7 +4,6 @@ Whatever changes a record changes its vector, its postings and its namespace's c
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
 
 import apsw
 import msgspec
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from app.domain import Change, IndexSpec, Metadata, Record, Selection, SparseVector
 from app.errors import InvalidArgument, NotFound
-from app.storage import lexical, reembedding, sparse_index, tables
+from app.storage import changes, lexical, reembedding, sparse_index, tables
 from app.storage.postings import postings
 from app.storage.selection import namespace as namespace_number
 from app.storage.selection import where
@@ -50,7 +49,7 @@ def upsert(connection: apsw.Connection, spec: IndexSpec, namespace: str, records
         _set_vectors(connection, ns, [(rows[r.id], r) for r in wanted.values()], set(old))
     stored = [(rows[r.id], r.id, r.metadata, sparse_index.to_blob(r.sparse)) for r in wanted.values()]
     _remember(connection, spec, ns, stored)
-    return _written(connection, ns)
+    return _written(connection, ns, [] if spec.sparse else rows.values())
 
 
 def update(
@@ -92,7 +91,7 @@ def update(
             connection.executemany("UPDATE vectors SET embedding = ? WHERE rowid = ?", [(blob, row[0]) for row in new])
             connection.executemany("UPDATE records SET truncated = 0 WHERE record = ?", [(row[0],) for row in new])
         _remember(connection, spec, ns, new)
-    return len(selected), _written(connection, ns)
+    return len(selected), _written(connection, ns, selected if change.vector is not None else [])
 
 
 def count(connection: apsw.Connection, namespace: str, selection: Selection) -> int:
@@ -114,14 +113,15 @@ def delete(connection: apsw.Connection, spec: IndexSpec, namespace: str, selecti
         connection.execute("UPDATE namespaces SET record_count = 0, bytes = 0, truncated = 0 WHERE ns = ?", (ns,))
         return _written(connection, ns)
     text, parameters = where(selection, ns)
-    selected = iter([row for (row,) in connection.execute(f"SELECT record FROM records WHERE {text}", parameters)])
-    while part := list(islice(selected, AT_ONCE)):
+    selected = [row for (row,) in connection.execute(f"SELECT record FROM records WHERE {text}", parameters)]
+    for start in range(0, len(selected), AT_ONCE):
+        part = selected[start : start + AT_ONCE]
         _forget(connection, spec, ns, _rows(connection, part))
         rows = [(row,) for row in part]
         connection.executemany("DELETE FROM records WHERE record = ?", rows)
         if not spec.sparse:
             connection.executemany("DELETE FROM vectors WHERE rowid = ?", rows)
-    return _written(connection, ns)
+    return _written(connection, ns, [] if spec.sparse else selected)
 
 
 def delete_namespace(connection: apsw.Connection, spec: IndexSpec, namespace: str) -> int:
@@ -143,10 +143,11 @@ def _check_dimension(spec: IndexSpec, vectors: Iterable[NDArray[np.float32] | No
             )
 
 
-def _written(connection: apsw.Connection, ns: int) -> int:
-    """Number the write, and mark the namespace as changed by it. Returns the LSN."""
+def _written(connection: apsw.Connection, ns: int, rows: Iterable[int] = ()) -> int:
+    """Number the write, and mark the namespace as changed by it, the vectors of these rows. Returns the LSN."""
     lsn = tables.next_lsn(connection)
     connection.execute("UPDATE namespaces SET version = ? WHERE ns = ?", (lsn, ns))
+    changes.note(connection, ns, lsn, np.fromiter(rows, np.int64))
     return lsn
 
 
@@ -157,6 +158,7 @@ def _delete_all(connection: apsw.Connection, spec: IndexSpec, ns: int) -> None:
         connection.execute(f"DELETE FROM vectors_rowids WHERE chunk_id IN {chunks}", (ns,))
         connection.execute(f"DELETE FROM vectors_vector_chunks00 WHERE rowid IN {chunks}", (ns,))
         connection.execute("DELETE FROM vectors_chunks WHERE partition00 = ?", (ns,))
+    changes.stop(connection, ns)
     lexical.remove_all(connection, ns)
     reembedding.forget_all(connection, ns)
     for table in ("postings", "sparse_postings", "records"):

@@ -51,7 +51,7 @@ async def test_a_file_of_the_first_schema_is_brought_up_to_date(
     connection.execute("INSERT INTO fields (name) VALUES ('n')")
     connection.execute("INSERT INTO postings VALUES (1, 1, 1, 1.0, 1)")
     connection.close()
-    engine = await SqliteEngine.open_folder(tmp_path, 1, 0, 2**20)
+    engine = await SqliteEngine.open_folder(tmp_path, 1, 0, cache_bytes=2**20)
     await engine.upsert("docs", "a", [Record("new", np.ones(2, np.float32), {"n": 1})])
     plan = QueryPlan(5, id="old", filter=filters.parse({"n": 1}))
     assert [match.id for match in (await engine.query("docs", "a", plan)).matches] == ["new", "old"]

@@ -69,7 +69,7 @@ def test_the_scan_finds_what_numpy_finds_ties_included(
         condition = filters.parse({"n": {"$in": rows}})
 
     async def ask() -> None:
-        engine = await SqliteEngine.open_folder(path, 1, 2**28, cache_bytes)
+        engine = await SqliteEngine.open_folder(path, 1, 2**28, cache_bytes=cache_bytes)
         for query in (vectors[7], vectors[11] * 2, rng.standard_normal(DIMENSION).astype(np.float32)):
             answer = await engine.query("docs", "a", QueryPlan(top_k, vector=query, filter=condition))
             wanted = expected(vectors, metric, query, rows)[:top_k]
@@ -87,7 +87,7 @@ def test_a_filter_may_keep_nothing_of_whole_stretches(
     path, metric = folder
 
     async def ask() -> None:
-        engine = await SqliteEngine.open_folder(path, 1, 0, cache_bytes)
+        engine = await SqliteEngine.open_folder(path, 1, 0, cache_bytes=cache_bytes)
         for raw in ({"n": {"$gte": ROWS - 2500}}, {"n": {"$lt": 2500}}, {"n": {"$in": [0, ROWS - 1]}}):
             condition = filters.parse(raw)
             assert condition is not None

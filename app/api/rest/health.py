@@ -1,8 +1,10 @@
-"""Is it alive, can it answer."""
+"""Is it alive, can it answer, how good are the answers."""
 
 from litestar import Router, get
 from litestar.di import NamedDependency
 
+from app.domain import RecallSample
+from app.services.indexes import Indexes
 from app.services.readiness import Readiness
 
 
@@ -19,4 +21,10 @@ async def ready(readiness: NamedDependency[Readiness]) -> dict[str, str]:
     return {"status": "ready"}
 
 
-router = Router("/", route_handlers=[health, ready])
+@get("/recall", operation_id="recall")
+async def recall(indexes: NamedDependency[Indexes]) -> list[RecallSample]:
+    """How many of the best the approximate searches found, by index and namespace, as sampled since the start."""
+    return indexes.recall()
+
+
+router = Router("/", route_handlers=[health, ready, recall])

@@ -1,0 +1,341 @@
+"""Which namespaces have an inverted file, and keeping each up to date, beside everything else.
+
+The tables are the truth: until an inverted file is there, queries are answered exactly. It is built from the tables in
+short reads, follows the changes that writes note down (changes.py), and is kept in two files beside the index's, so
+that the next start only has to catch up.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import apsw
+import msgspec
+import numpy as np
+
+from app.domain import IndexSpec, Metric
+from app.storage import changes, inverted_file, tables, vector_rows
+from app.storage.database import Database
+from app.storage.inverted_file import Builder, Cells, InvertedFile, beside
+from app.storage.vector_cache import Key, VectorCache
+
+T = TypeVar("T")
+Part = tuple[vector_rows.Records, vector_rows.Vectors]
+"""Row numbers and their vectors."""
+
+CHUNKS_AT_ONCE, ROWS_AT_ONCE = 64, 4_096
+"""Read at a time: other readers wait no longer."""
+KEPT_FROM = 0.5
+"""Share of the least number of records under which an inverted file is given up."""
+MOST_STALE, MOST_GROWN, MOST_CHANGED = 0.3, 2.0, 0.3
+"""When to build anew: share of rows gone or changed, growth since it was built, share changed at once."""
+SAVED_AFTER = 0.1
+"""Share of the rows that may have changed since it was saved."""
+
+log = logging.getLogger("pinyon.storage")
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """What is kept beside the file of an inverted file. size: vectors when it was built."""
+
+    version: int
+    metric: Metric
+    dimension: int
+    size: int
+    calibration: tuple[Cells, ...]
+
+
+class Held(msgspec.Struct):
+    """An inverted file in use. size: vectors when it was built. unsaved: rows changed since it was saved."""
+
+    file: InvertedFile
+    size: int
+    unsaved: int = 0
+
+
+class Situation(msgspec.Struct, frozen=True):
+    """A namespace as one snapshot sees it."""
+
+    spec: IndexSpec
+    ns: int
+    count: int
+    version: int
+    followed: int | None
+
+
+class Approximate:
+    """The inverted files of an installation. from_records: how large a namespace must be; None: none has one."""
+
+    def __init__(self, folder: Path, from_records: int | None) -> None:
+        self._folder, self._from = folder, from_records
+        self._held: dict[Key, Held] = {}
+        self._hopeless: dict[Key, int] = {}
+        self._waiting: dict[tuple[str, str], Database] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._thread: ThreadPoolExecutor | None = None
+
+    def get(self, handle: str, ns: int) -> InvertedFile | None:
+        """The inverted file of a namespace, if there is one."""
+        held = self._held.get((handle, ns))
+        return None if held is None else held.file
+
+    def look_at(self, database: Database, handle: str, namespace: str) -> None:
+        """See, soon, to a namespace that was written to, or has just been opened."""
+        if self._from is None:
+            return
+        self._waiting[handle, namespace] = database
+        self._go_on()
+
+    async def open(self, database: Database, handle: str) -> None:
+        """See to every large namespace of an index."""
+        if self._from is not None:
+            least = self._from * KEPT_FROM
+
+            def large(connection: apsw.Connection) -> list[Any]:
+                return connection.execute("SELECT name FROM namespaces WHERE record_count >= ?", (least,)).fetchall()
+
+            for (name,) in await database.read(large):
+                self.look_at(database, handle, name)
+
+    async def settled(self) -> None:
+        """Wait until everything that is known of is seen to."""
+        while self._task is not None and not self._task.done():
+            await asyncio.wait([self._task])
+
+    async def forget(self, handle: str) -> None:
+        """Let go of an index that is to be deleted, or was changed as a whole; nothing touches its files after this."""
+        self._waiting = {key: database for key, database in self._waiting.items() if key[0] != handle}
+        await self._interrupt()
+        self._held = {key: held for key, held in self._held.items() if key[0] != handle}
+        self._hopeless = {key: count for key, count in self._hopeless.items() if key[0] != handle}
+        self._go_on()
+
+    async def close(self) -> None:
+        """Stop working; what is not saved is caught up with at the next start."""
+        self._waiting.clear()
+        await self._interrupt()
+        if self._thread is not None:
+            self._thread.shutdown()
+
+    def _go_on(self) -> None:
+        if self._waiting and (self._task is None or self._task.done()):
+            self._task = asyncio.create_task(self._work())
+
+    async def _interrupt(self) -> None:
+        """Stop what is being done; what was interrupted waits again."""
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._thread is not None:
+            await self._compute(lambda: None)  # behind what runs there
+
+    async def _work(self) -> None:
+        while self._waiting:
+            handle, namespace = next(iter(self._waiting))
+            database = self._waiting[handle, namespace]
+            del self._waiting[handle, namespace]
+            try:
+                await self._see_to(database, handle, namespace)
+            except asyncio.CancelledError:
+                self._waiting[handle, namespace] = database
+                raise
+            except Exception:  # the tables are whole, and answer exactly
+                log.exception("no inverted file for namespace %r of %s", namespace, handle)
+
+    async def _see_to(self, database: Database, handle: str, namespace: str) -> None:
+        assert self._from is not None
+        at = await database.read(partial(_situation, namespace=namespace))
+        if at is None or at.spec.sparse:
+            return
+        key = handle, at.ns
+        held = self._held.get(key)
+        if held is not None and (at.followed is None or held.file.version < at.followed):
+            held = self._held.pop(key, None) and None
+        if at.count < self._from * KEPT_FROM:
+            if self._held.pop(key, None) is not None or at.followed is not None:
+                await database.write(partial(changes.stop, ns=at.ns))
+                self._remove_files(handle, at.ns, keep=None)
+            return
+        if held is None and at.followed is not None:
+            held = await self._load(database, handle, at)
+        if held is not None and held.file.version < at.version:
+            held = await self._catch_up(database, held, at)
+        if held is None or held.file.stale > MOST_STALE or at.count > MOST_GROWN * held.size:
+            if at.count < max(self._from, MOST_GROWN * self._hopeless.get(key, 0)):
+                return
+            built = await self._build(database, handle, at)
+            if built is None:
+                self._hopeless[key] = at.count
+                return
+            held = await self._catch_up(database, built, at)
+            if held is None:  # much was written meanwhile
+                self._waiting[handle, namespace] = database
+                return
+        self._held[key] = held
+        if held.unsaved > SAVED_AFTER * held.size:
+            await self._save(database, handle, at, held)
+
+    async def _build(self, database: Database, handle: str, at: Situation) -> Held | None:
+        ns, spec = at.ns, at.spec
+        if await database.write(partial(changes.follow, ns=ns)) is None:
+            return None
+        version = await database.read(partial(_version, ns=ns))
+        chunks = await database.read(partial(vector_rows.chunks, ns=ns))
+        builder = await self._compute(Builder, spec.metric, spec.dimension, at.count)
+        wanted = -(-builder.sample // max(1, at.count // max(1, len(chunks))))
+        some = np.sort(np.array(random.sample(chunks.tolist(), min(len(chunks), wanted)), dtype=np.int64))
+        parts = [vectors async for _, vectors in self._parts(database, at, some)]
+        await self._compute(builder.train, np.concatenate(parts))
+        del parts
+        async for rows, vectors in self._parts(database, at, chunks):
+            await self._compute(builder.add, rows, vectors)
+        file = await self._compute(builder.finish, version)
+        if file is None:
+            log.info("the vectors of namespace %s of %s have no cells; it is searched exactly", ns, handle)
+            await database.write(partial(changes.stop, ns=ns))
+            return None
+        log.info(
+            "namespace %s of %s is searched by an inverted file: %d vectors, %.0f MB, cells looked into %s",
+            ns,
+            handle,
+            file.size,
+            file.nbytes / 1e6,
+            ", ".join(f"{each.cells} of {builder.cells} for {each.depth}" for each in file.calibration),
+        )
+        held = Held(file, file.size)
+        await self._save(database, handle, at, held)
+        return held
+
+    async def _parts(self, database: Database, at: Situation, chunks: vector_rows.Records) -> AsyncIterator[Part]:
+        for start in range(0, len(chunks), CHUNKS_AT_ONCE):
+            rows, vectors = await database.read(partial(_part, at=at, some=chunks[start : start + CHUNKS_AT_ONCE]))
+            if len(rows):
+                yield rows, vectors
+
+    async def _catch_up(self, database: Database, held: Held, at: Situation) -> Held | None:
+        """Take in what has changed; None if that is not known, or too much."""
+
+        def now(connection: apsw.Connection) -> tuple[int, vector_rows.Records | None]:
+            return _version(connection, at.ns), changes.since(connection, at.ns, held.file.version)
+
+        version, changed = await database.read(now)
+        if changed is None or len(changed) > MOST_CHANGED * held.size:
+            return None
+        for start in range(0, max(1, len(changed)), ROWS_AT_ONCE):
+            some = changed[start : start + ROWS_AT_ONCE]
+            last = start + ROWS_AT_ONCE >= len(changed)
+            rows, vectors = await database.read(partial(_some, at=at, rows=some))
+            await self._compute(held.file.replace, some, rows, vectors, version if last else held.file.version)
+        held.unsaved += len(changed)
+        return held
+
+    async def _load(self, database: Database, handle: str, at: Situation) -> Held | None:
+        """From the files beside the index's, if they are there and fit what the tables hold."""
+        try:
+            kept = msgspec.json.decode(self._note_file(handle, at.ns).read_bytes(), type=Kept)
+        except (OSError, msgspec.MsgspecError):
+            return None
+        fits = (kept.metric, kept.dimension) == (at.spec.metric, at.spec.dimension)
+        if not fits or at.followed is None or not at.followed <= kept.version <= at.version:
+            return None
+
+        def rows(connection: apsw.Connection) -> tuple[vector_rows.Records, vector_rows.Records | None]:
+            return vector_rows.rows(connection, at.ns), changes.since(connection, at.ns, kept.version)
+
+        alive, changed = await database.read(rows)
+        try:
+            file = await self._compute(
+                InvertedFile.load,
+                self._file(handle, at.ns, kept.version),
+                kept.metric,
+                kept.version,
+                kept.calibration,
+                alive,
+            )
+        except Exception as error:  # whatever the readers of damaged files raise
+            log.warning("an inverted file of %s cannot be read, and is built anew: %s", handle, error)
+            return None
+        if changed is None or len(np.setdiff1d(np.setdiff1d(alive, changed), file.held_rows)):
+            return None
+        return Held(file, kept.size)
+
+    async def _save(self, database: Database, handle: str, at: Situation, held: Held) -> None:
+        def write() -> int:
+            part = self._note_file(handle, at.ns).with_suffix(".partial")
+            version = held.file.save(part)
+            beside(part).replace(beside(self._file(handle, at.ns, version)))
+            part.replace(self._file(handle, at.ns, version))
+            kept = Kept(version, at.spec.metric, at.spec.dimension, held.size, held.file.calibration)
+            part.write_bytes(msgspec.json.encode(kept))
+            part.replace(self._note_file(handle, at.ns))
+            self._remove_files(handle, at.ns, keep=version)
+            return version
+
+        try:
+            version = await self._compute(write)
+        except (OSError, RuntimeError) as error:
+            log.warning("an inverted file of %s cannot be kept, and is built anew at the next start: %s", handle, error)
+            return
+        held.unsaved = 0
+        await database.write(partial(changes.settle, ns=at.ns, version=version))
+
+    def _file(self, handle: str, ns: int, version: int) -> Path:
+        return self._folder / f"{_name(handle)}.ns{ns}.{version}.ivf"
+
+    def _note_file(self, handle: str, ns: int) -> Path:
+        return self._folder / f"{_name(handle)}.ns{ns}.json"
+
+    def _remove_files(self, handle: str, ns: int, keep: int | None) -> None:
+        file = self._file(handle, ns, keep or 0)
+        kept = [] if keep is None else [file, beside(file), self._note_file(handle, ns)]
+        for path in self._folder.glob(f"{_name(handle)}.ns{ns}.*"):
+            if path not in kept:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+    async def _compute(self, function: Callable[..., T], *arguments: Any) -> T:
+        """On one thread, with one core: searches go on meanwhile."""
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(
+                1, thread_name_prefix="inverted", initializer=inverted_file.use_threads, initargs=(1,)
+            )
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+
+
+def _name(handle: str) -> str:
+    return handle.partition("@")[0]
+
+
+def _situation(connection: apsw.Connection, namespace: str) -> Situation | None:
+    found: Any = connection.execute(
+        "SELECT ns, record_count, version, followed FROM namespaces WHERE name = ?", (namespace,)
+    ).get
+    return None if found is None else Situation(tables.known_spec(connection), *found)
+
+
+def _version(connection: apsw.Connection, ns: int) -> int:
+    return int(connection.execute("SELECT version FROM namespaces WHERE ns = ?", (ns,)).get or 0)
+
+
+def _part(connection: apsw.Connection, at: Situation, some: vector_rows.Records) -> Part:
+    return vector_rows.read_chunks(_source(connection, at), some)
+
+
+def _some(connection: apsw.Connection, at: Situation, rows: vector_rows.Records) -> Part:
+    found = list(vector_rows.points(_source(connection, at), rows))
+    if not found:
+        return np.empty(0, np.int64), np.empty((0, at.spec.dimension), np.float32)
+    return np.concatenate([some for some, _ in found]), np.concatenate([vectors for _, vectors in found])
+
+
+def _source(connection: apsw.Connection, at: Situation) -> vector_rows.Source:
+    return vector_rows.Source(connection, at.ns, at.spec.dimension, at.count, at.version, NOTHING_KEPT, "")
+
+
+NOTHING_KEPT = VectorCache(0)

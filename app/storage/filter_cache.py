@@ -1,0 +1,56 @@
+"""Which rows a filter keeps, remembered: most filters come again, and reading them is what takes the time.
+
+What is kept is true of one version of a namespace, and every write makes another.
+"""
+
+import threading
+from collections import OrderedDict
+
+import apsw
+
+from app.filters import Condition
+from app.storage.selection import kept
+from app.storage.vector_cache import Key
+from app.storage.vector_rows import Records
+
+
+class FilterCache:
+    """The filters used last, up to a number of bytes. Safe for several threads."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self.most_bytes = most_bytes
+        self._lock = threading.Lock()
+        self._held: OrderedDict[tuple[Key, str], tuple[int, Records]] = OrderedDict()
+        self._bytes = 0
+
+    def kept(self, connection: apsw.Connection, condition: Condition, key: Key, version: int) -> Records:
+        """Sorted row numbers that a filter keeps, of the namespace with this key in this version."""
+        place = key, repr(condition)  # not the condition: True and 1.0 are equal to Python, and not to a filter
+        with self._lock:
+            found = self._held.get(place)
+            if found is not None and found[0] == version:
+                self._held.move_to_end(place)
+                return found[1]
+        rows = kept(connection, condition, key[1])
+        if _size(place, rows) <= self.most_bytes // 4:
+            self._put(place, version, rows)
+        return rows
+
+    def _put(self, place: tuple[Key, str], version: int, rows: Records) -> None:
+        with self._lock:
+            old = self._held.pop(place, None)
+            self._bytes += _size(place, rows) - (0 if old is None else _size(place, old[1]))
+            self._held[place] = version, rows
+            while self._bytes > self.most_bytes:
+                dropped_place, (_, dropped) = self._held.popitem(last=False)
+                self._bytes -= _size(dropped_place, dropped)
+
+    def forget(self, handle: str) -> None:
+        """Drop everything of an index that is gone."""
+        with self._lock:
+            for place in [place for place in self._held if place[0][0] == handle]:
+                self._bytes -= _size(place, self._held.pop(place)[1])
+
+
+def _size(place: tuple[Key, str], rows: Records) -> int:
+    return rows.nbytes + len(place[1])

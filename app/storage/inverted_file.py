@@ -1,0 +1,358 @@
+"""Approximate nearest neighbours: an inverted file (IVF) over the vectors of one namespace, by Faiss.
+
+k-means divides the vectors into cells; a query looks into the cells nearest to it, at codes of half a byte for one to
+three numbers (product quantisation, Jegou et al. 2011, laid out as Andre et al. 2015 do), and then at codes of a byte
+for each number of those that look best. What is found are candidates: which rows to score exactly, never scores. How
+many cells a query must see is measured on the very data when the file is built. Knows no SQL.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from app.domain import Metric
+
+Records = NDArray[np.int64]
+Vectors = NDArray[np.float32]
+Bits = NDArray[np.uint8]
+"""One bit for each row number, the lowest first in each byte."""
+
+MOST_CELLS = 4_096
+TRAINED_ON = 32
+"""Vectors per cell that k-means sees."""
+ROUNDS = 8
+"""Of k-means; more find hardly better cells."""
+WANTED = {10: 0.9985, 100: 0.996, 1_000: 0.99}
+"""Recall, by how many are wanted, of midpoints between records; real questions are harder, and get 0.99 for 10."""
+LEAST_RECALL = 0.98
+QUESTIONS = 256
+ADDED_AT_ONCE = 256
+"""Vectors that searches wait for: some milliseconds."""
+DEEPEST = max(WANTED)
+WORTH = 0.6
+"""Share of the cells that a query for 10 may look into at most; if it needs more, the data has no cells."""
+
+
+class Cells(msgspec.Struct, frozen=True):
+    """What a query for `depth` hits must look into."""
+
+    depth: int
+    cells: int
+
+
+@cache
+def faiss() -> Any:
+    """The library, imported when the first namespace is large enough: it takes 0.2 s and 50 MB."""
+    return import_module("faiss")
+
+
+def looked_at(depth: int) -> int:
+    """How many rows the short codes have to bring, so that the best `depth` are among them."""
+    return int(depth * max(4, 15 * (10 / max(depth, 10)) ** 0.3)) + 8
+
+
+def bits_of(rows: Records) -> Bits:
+    """Sorted row numbers as bits."""
+    there = np.zeros(int(rows[-1]) + 1 if len(rows) else 0, dtype=bool)
+    there[rows] = True
+    return np.packbits(there, bitorder="little")
+
+
+class Codes:
+    """A byte for each number of each vector, by row number; each dimension on a scale of its own."""
+
+    def __init__(self, low: Vectors, step: Vectors, capacity: int) -> None:
+        self.low, self.step = low, step
+        self.rows = np.empty(capacity, np.int64)
+        self._bytes = np.empty((capacity, len(low)), np.uint8)
+        self._slots = np.full(0, -1, np.int32)
+        self.used = 0
+
+    @classmethod
+    def fitted(cls, vectors: Vectors, capacity: int) -> "Codes":
+        """On the scale of these vectors; what lies outside later is cut."""
+        low, high = vectors.min(axis=0), vectors.max(axis=0)
+        return cls(low, np.maximum((high - low) / 255, np.finfo(np.float32).tiny).astype(np.float32), capacity)
+
+    def put(self, rows: Records, vectors: Vectors) -> None:
+        """Keep vectors, each in place of what the row had."""
+        if not len(rows):
+            return
+        top = int(rows.max()) + 1
+        if top > len(self._slots):
+            self._slots = np.concatenate([self._slots, np.full(top + top // 4 - len(self._slots), -1, np.int32)])
+        new = rows[self._slots[rows] < 0]
+        if self.used + len(new) > len(self.rows):
+            capacity = (self.used + len(new)) * 5 // 4
+            self.rows = np.resize(self.rows, capacity)
+            self._bytes = np.concatenate(
+                [self._bytes[: self.used], np.empty((capacity - self.used, len(self.low)), np.uint8)]
+            )
+        self._slots[new] = np.arange(self.used, self.used + len(new), dtype=np.int32)
+        self.rows[self.used : self.used + len(new)] = new
+        self.used += len(new)
+        self._bytes[self._slots[rows]] = np.clip(np.rint((vectors - self.low) / self.step), 0, 255)
+
+    def nearest(self, query: Vectors, rows: Records, count: int, metric: Metric) -> Records:
+        """The `count` rows that are the nearest by their codes."""
+        if len(rows) <= count:
+            return rows
+        codes = self._bytes[self._slots[rows]].astype(np.float32)
+        if metric == "euclidean":
+            codes *= self.step
+            codes += self.low - query
+            good = -np.einsum("ij,ij->i", codes, codes)
+        else:
+            good = codes @ (self.step * query)
+        return rows[np.argpartition(-good, count)[:count]]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory it takes."""
+        return self._bytes.nbytes + self._slots.nbytes + self.rows.nbytes
+
+    def save(self, path: Path) -> None:
+        """Write it to a file."""
+        with path.open("wb") as stream:
+            np.savez(stream, low=self.low, step=self.step, rows=self.rows[: self.used], codes=self._bytes[: self.used])
+
+    @classmethod
+    def load(cls, path: Path) -> "Codes":
+        """Read what save() wrote."""
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as held:
+            codes = cls(held["low"], held["step"], 0)
+            codes.rows, codes._bytes = held["rows"], held["codes"]
+        codes.used = len(codes.rows)
+        codes._slots = np.full(int(codes.rows.max(initial=-1)) + 1, -1, np.int32)
+        codes._slots[codes.rows] = np.arange(codes.used, dtype=np.int32)
+        return codes
+
+
+class InvertedFile:
+    """Row numbers by nearness. version: of the namespace whose vectors it holds. Safe for several threads."""
+
+    def __init__(
+        self, index: Any, codes: Codes, metric: Metric, version: int, calibration: tuple[Cells, ...], alive: Records
+    ) -> None:
+        self.version, self.calibration = version, calibration
+        self._index, self._codes, self._metric = index, codes, metric
+        self._there = np.zeros(0, dtype=bool)
+        self._lock = _SharedLock()
+        self._note(np.empty(0, np.int64), alive)
+
+    def candidates(self, query: Vectors, count: int, share: float = 1.0, allowed: Bits | None = None) -> Records:
+        """Row numbers that may be among the `count` nearest, sorted, each once, a quarter more if there are.
+
+        query: float32 [dimension]. allowed: the rows a filter keeps, which are a `share` of all.
+        """
+        cells = self.cells_for(count / max(share, 1e-9))
+        target = _prepared(query[None, :], self._metric)
+        with self._lock.shared():
+            if allowed is None and self._alive < self._index.ntotal:
+                allowed = self._bits
+            selector = None if allowed is None else faiss().IDSelectorBitmap(allowed)
+            parameters = faiss().SearchParametersIVF(nprobe=cells, sel=selector)
+            _, rows = self._index.search(target, looked_at(count), params=parameters)
+            found = np.unique(rows[0])
+            found = found[np.searchsorted(found, 0) :]
+            return np.sort(self._codes.nearest(target[0], found, count + count // 4 + 8, self._metric))
+
+    def cells_for(self, depth: float) -> int:
+        """How many cells to look into for that many hits, between and beyond the measured depths on a log scale."""
+        depths = np.log([each.depth for each in self.calibration])
+        cells = np.log([each.cells for each in self.calibration])
+        wanted = np.interp(np.log(max(depth, 1.0)), depths, cells)
+        if depth > self.calibration[-1].depth and len(cells) > 1:
+            slope = (cells[-1] - cells[-2]) / (depths[-1] - depths[-2])
+            wanted = cells[-1] + max(slope, 0.2) * (np.log(depth) - depths[-1])
+        return int(np.clip(np.ceil(np.exp(wanted)), 1, self._index.nlist))
+
+    def replace(self, changed: Records, rows: Records, vectors: Vectors, version: int) -> None:
+        """Take in the vectors that changed rows have now; rows that are not in `rows` are gone."""
+        prepared = _prepared(vectors, self._metric)
+        for start in range(0, len(rows), ADDED_AT_ONCE):
+            part = slice(start, start + ADDED_AT_ONCE)
+            with self._lock.alone():
+                self._index.add_with_ids(prepared[part], rows[part])
+                self._codes.put(rows[part], prepared[part])
+        with self._lock.alone():
+            self._note(changed, rows)
+            self.version = version
+
+    def _note(self, gone: Records, rows: Records) -> None:
+        top = int(max(gone.max(initial=-1), rows.max(initial=-1))) + 1
+        there = np.zeros(max(top, len(self._there)), dtype=bool)
+        there[: len(self._there)] = self._there
+        there[gone] = False
+        there[rows] = True
+        self._there, self._bits, self._alive = there, np.packbits(there, bitorder="little"), int(there.sum())
+
+    @property
+    def stale(self) -> float:
+        """Share of what is held that is of rows gone or changed."""
+        return float(1 - self._alive / max(self._index.ntotal, 1))
+
+    @property
+    def size(self) -> int:
+        """Vectors held."""
+        return int(self._index.ntotal)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory it takes, about."""
+        cells = self._index.nlist * self._index.d * 4
+        return int(self._index.ntotal * (self._index.code_size + 8) + cells + self._codes.nbytes + len(self._there))
+
+    @property
+    def held_rows(self) -> Records:
+        """Row numbers that are held, also of rows gone."""
+        return self._codes.rows[: self._codes.used]
+
+    def save(self, path: Path) -> int:
+        """Write it to two files, this and the one beside it; the version that is in them."""
+        with self._lock.shared():
+            faiss().write_index(self._index, str(path))
+            self._codes.save(beside(path))
+            return self.version
+
+    @classmethod
+    def load(
+        cls, path: Path, metric: Metric, version: int, calibration: tuple[Cells, ...], alive: Records
+    ) -> "InvertedFile":
+        """Read one that save() wrote; alive: the rows there are. Raises RuntimeError, OSError or ValueError else."""
+        return cls(faiss().read_index(str(path)), Codes.load(beside(path)), metric, version, calibration, alive)
+
+
+def beside(path: Path) -> Path:
+    """Where the byte codes are."""
+    return path.with_name(path.name + ".codes")
+
+
+class Builder:
+    """Makes an inverted file, a part at a time: train() once, add() for every part, then finish()."""
+
+    def __init__(self, metric: Metric, dimension: int, count: int) -> None:
+        """count: about how many vectors there will be."""
+        self._metric, self._count = metric, count
+        self.cells = int(np.clip(4 * np.sqrt(count), 16, MOST_CELLS))
+        kind = faiss().METRIC_L2 if metric == "euclidean" else faiss().METRIC_INNER_PRODUCT
+        finest = 1 if dimension < 128 else 2 if dimension < 256 else 3  # errors of many parts even out
+        part = next(size for size in (3, 2, 1) if size <= finest and dimension % size == 0)
+        self._index = faiss().index_factory(dimension, f"IVF{self.cells},PQ{dimension // part}x4fs", kind)
+        self._index.cp.niter, self._index.cp.max_points_per_centroid = ROUNDS, TRAINED_ON
+        self._index.cp.min_points_per_centroid = 1
+        self._questions = np.empty((0, dimension), np.float32)
+        self._scores = np.empty((QUESTIONS, 0), np.float32)
+        self._rows = np.empty((QUESTIONS, 0), np.int64)
+        self._alive: list[Records] = []
+
+    @property
+    def sample(self) -> int:
+        """How many vectors train() should get."""
+        return self.cells * TRAINED_ON
+
+    def train(self, vectors: Vectors) -> None:
+        """Find the cells, from vectors drawn at random."""
+        prepared = _prepared(vectors, self._metric)
+        self._index.train(prepared)
+        self._codes = Codes.fitted(prepared, self._count + self._count // 20)
+        random = np.random.default_rng(0)
+        ends = random.choice(len(prepared), (2, min(QUESTIONS, len(prepared))))
+        self._questions = _prepared((prepared[ends[0]] + prepared[ends[1]]) / 2, self._metric)
+        self._scores, self._rows = self._scores[: ends.shape[1]], self._rows[: ends.shape[1]]
+
+    def add(self, rows: Records, vectors: Vectors) -> None:
+        """Take vectors in, and keep in mind which are really the nearest to the questions."""
+        prepared = _prepared(vectors, self._metric)
+        self._index.add_with_ids(prepared, rows)
+        self._codes.put(rows, prepared)
+        self._alive.append(rows.copy())
+        scores = self._questions @ prepared.T
+        if self._metric == "euclidean":
+            scores = 2 * scores - np.einsum("ij,ij->i", prepared, prepared)
+        self._scores = np.concatenate([self._scores, scores], axis=1)
+        self._rows = np.concatenate([self._rows, np.broadcast_to(rows, scores.shape)], axis=1)
+        if self._scores.shape[1] > DEEPEST:
+            best = np.argpartition(-self._scores, DEEPEST, axis=1)[:, :DEEPEST]
+            self._scores = np.take_along_axis(self._scores, best, axis=1)
+            self._rows = np.take_along_axis(self._rows, best, axis=1)
+
+    def finish(self, version: int) -> InvertedFile | None:
+        """The inverted file, calibrated; None if these vectors have no cells that would help."""
+        order = np.argsort(-self._scores, axis=1)
+        nearest = np.take_along_axis(self._rows, order, axis=1)
+        depths = [depth for depth in WANTED if depth <= nearest.shape[1]]
+        calibration = [Cells(depth, self._enough(nearest[:, :depth])) for depth in depths]
+        if not calibration or calibration[0].cells > WORTH * self.cells:
+            return None
+        alive = np.unique(np.concatenate(self._alive))
+        return InvertedFile(self._index, self._codes, self._metric, version, tuple(calibration), alive)
+
+    def _enough(self, nearest: Records) -> int:
+        """The least number of cells, on a grid, in which nearly all of the nearest [questions, depth] are found."""
+        most = self._recall(nearest, self.cells)
+        if most < LEAST_RECALL:
+            return self.cells
+        grid = np.unique(np.geomspace(1, self.cells, 32).astype(int)).tolist()
+        wanted = min(WANTED[nearest.shape[1]], most - 0.0005)
+        return next((cells for cells in grid if self._recall(nearest, cells) >= wanted), self.cells)
+
+    def _recall(self, nearest: Records, cells: int) -> float:
+        depth = nearest.shape[1]
+        parameters = faiss().SearchParametersIVF(nprobe=cells)
+        _, found = self._index.search(self._questions, looked_at(depth), params=parameters)
+        return float(np.mean([len(np.intersect1d(a, b)) / depth for a, b in zip(found, nearest, strict=True)]))
+
+
+def use_threads(count: int) -> None:
+    """How many threads Faiss computes with in calls of this thread."""
+    faiss().omp_set_num_threads(count)
+
+
+def _prepared(vectors: Vectors, metric: Metric) -> Vectors:
+    """Contiguous float32 [n, dimension]; for cosine of unit length, or zero."""
+    if metric == "cosine":
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        vectors = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    return np.ascontiguousarray(vectors, dtype=np.float32)
+
+
+class _SharedLock:
+    """Many searches at once, or one change."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._searching, self._waiting = 0, 0
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        with self._changed:
+            while self._waiting:
+                self._changed.wait()
+            self._searching += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._searching -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        with self._changed:
+            self._waiting += 1
+            while self._searching:
+                self._changed.wait()
+            try:
+                yield
+            finally:
+                self._waiting -= 1
+                self._changed.notify_all()

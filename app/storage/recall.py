@@ -1,0 +1,70 @@
+"""How good approximate answers are: some are given again, exactly, when nothing else is to be done, and compared."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+from app.domain import QueryAnswer, RecallSample
+
+QUIET_S = 0.05
+"""Without a query for this long, there is time."""
+MOST_WAITING = 16
+"""Answers that wait to be compared; of a busy server the others are not."""
+
+Check = Callable[[], Awaitable[QueryAnswer]]
+
+
+class RecallSampler:
+    """Recall of a share of the approximate answers, by index and namespace. Not for use by several threads."""
+
+    def __init__(self, share: float) -> None:
+        """share: of the approximate answers, 0 to 1."""
+        self._share = share
+        self._sums: dict[tuple[str, str], RecallSample] = {}
+        self._waiting: list[tuple[str, str, QueryAnswer, Check]] = []
+        self._task: asyncio.Task[None] | None = None
+        self._last = 0.0
+
+    def offer(self, index: str, namespace: str, answer: QueryAnswer, exactly: Check) -> None:
+        """Keep an answer in mind, now and then. exactly: asks the same question, to be answered exactly."""
+        loop = asyncio.get_running_loop()
+        self._last = loop.time()
+        if not answer.approximate or random.random() >= self._share or len(self._waiting) >= MOST_WAITING:
+            return
+        self._waiting.append((index, namespace, answer, exactly))
+        if self._task is None or self._task.done():
+            self._task = loop.create_task(self._compare())
+
+    async def _compare(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            while (busy := self._last + QUIET_S - loop.time()) > 0:
+                await asyncio.sleep(busy)
+            index, namespace, answer, exactly = self._waiting.pop(0)
+            try:
+                exact = await exactly()
+            except Exception:  # the index is gone, or is being embedded anew
+                continue
+            if exact.lsn != answer.lsn or not exact.matches:  # of other records: nothing to compare
+                continue
+            wanted = {match.id for match in exact.matches}
+            recall = len(wanted & {match.id for match in answer.matches}) / len(wanted)
+            before = self._sums.get((index, namespace), RecallSample(index, namespace, 0, 0.0))
+            total = before.queries + 1
+            mean = before.recall + (recall - before.recall) / total
+            self._sums[index, namespace] = RecallSample(index, namespace, total, mean)
+
+    def samples(self) -> list[RecallSample]:
+        """What has been measured since the start."""
+        return [self._sums[key] for key in sorted(self._sums)]
+
+    def forget(self, index: str) -> None:
+        """Drop what was measured of an index that is gone."""
+        self._sums = {key: sample for key, sample in self._sums.items() if key[0] != index}
+
+    async def close(self) -> None:
+        """Compare nothing any more."""
+        self._waiting.clear()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)

@@ -1,0 +1,20 @@
+"""What makes the engine quick, and how much of it."""
+
+import msgspec
+
+from app.storage.database import WRITES_PER_COMMIT
+
+
+class Tuning(msgspec.Struct, frozen=True):
+    """What makes the engine quick; see the settings of the same names.
+
+    approximate_from: records of a namespace from which on it is searched approximately; None: never.
+    """
+
+    readers: int
+    mmap_bytes: int
+    cache_bytes: int = 0
+    writes_per_commit: int = WRITES_PER_COMMIT
+    filter_cache_bytes: int = 0
+    approximate_from: int | None = None
+    recall_sample: float = 0.0

@@ -1,0 +1,227 @@
+"""Where vectors are: in the chunks in which sqlite-vec keeps them, or in memory.
+
+Layout of sqlite-vec 0.1.9 that this file relies on:
+    vectors_chunks(chunk_id, partition00, validity, rowids)   a bit and an int64 per slot
+    vectors_vector_chunks00, at row id chunk_id: vectors      a float32 [dimension] per slot
+    vectors_rowids(rowid, chunk_id, chunk_offset)             where a row lies
+"""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import apsw
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from app.ranking import squared_lengths
+from app.storage.inverted_file import InvertedFile
+from app.storage.migrations import CHUNK_ROWS
+from app.storage.vector_cache import Held, VectorCache
+
+MANY = 0.05
+"""Share of the rows from which on all chunks are read."""
+FEW = 64
+"""Rows that are sooner read one by one than kept in memory."""
+ROWS_AT_ONCE = 4_096
+NOT_KEPT = -1
+FLOAT_BYTES = 4
+CHUNKS_AT_ONCE = 32
+"""Chunks per numpy call: enough that the cost of the call does not show."""
+
+Records = NDArray[np.int64]
+Vectors = NDArray[np.float32]
+Squares = NDArray[np.float32]
+
+
+class Source(msgspec.Struct, frozen=True):
+    """Where the vectors of a namespace are, as one snapshot sees them. count: its records. handle: of the index.
+
+    inverted: knows most rows that are near to a query; changed: sorted rows of which it may be wrong.
+    """
+
+    connection: apsw.Connection
+    ns: int
+    dimension: int
+    count: int
+    version: int
+    cache: VectorCache
+    handle: str
+    inverted: InvertedFile | None = None
+    changed: Records | None = None
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What the cache knows the namespace by."""
+        return self.handle, self.ns
+
+
+def vector_of(connection: apsw.Connection, record: int) -> Vectors:
+    """The stored vector of one row, float32 [dimension]."""
+    blob = connection.execute("SELECT embedding FROM vectors WHERE rowid = ?", (record,)).get
+    return np.frombuffer(blob, dtype=np.float32)
+
+
+def live(
+    source: Source, kept: Records | None, around: bool = False
+) -> Iterator[tuple[Records, Vectors, Squares | None]]:
+    """Live rows, their vectors and (if known) squared lengths, many at a time; with a filter, only the kept ones.
+
+    What is yielded is overwritten by the next step. around: where a quarter or more is kept, the others may come too,
+    numbered NOT_KEPT: scoring them costs less than copying the vectors around them.
+    """
+    around = around and kept is not None and 4 * len(kept) >= source.count
+    if kept is not None and not len(kept):
+        return
+    held = source.cache.get(source.key, source.version)
+    asked = source.count if kept is None else len(kept)
+    many = kept is None or asked >= MANY * source.count
+    if held is None and (many or asked > FEW):
+        size = source.count * source.dimension * FLOAT_BYTES
+        if source.cache.worth_keeping(source.key, source.version, size):
+            held = _held(source)
+            source.cache.put(source.key, held)
+    if held is not None and kept is not None and not many:
+        places = np.minimum(np.searchsorted(held.records, kept), len(held.records) - 1)
+        places = places[held.records[places] == kept]
+        for start in range(0, len(places), ROWS_AT_ONCE):
+            part = places[start : start + ROWS_AT_ONCE]
+            yield held.records[part], held.vectors[part], held.squares[part]
+        return
+    if held is None and kept is not None and not many:
+        yield from ((rows, vectors, None) for rows, vectors in points(source, kept))
+        return
+    allowed = None
+    if kept is not None:
+        allowed = np.zeros(kept[-1] + 1, dtype=bool)
+        allowed[kept] = True
+    if held is None:
+        yield from ((rows, vectors, None) for rows, vectors in _chunks(source, allowed))
+        return
+    wanted = None if allowed is None else _among(allowed, held.records)
+    for start in range(0, len(held.records), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
+        if wanted is None or wanted[part].all():
+            yield held.records[part], held.vectors[part], held.squares[part]
+        elif around:
+            yield np.where(wanted[part], held.records[part], NOT_KEPT), held.vectors[part], held.squares[part]
+        elif wanted[part].any():
+            places = start + np.flatnonzero(wanted[part])
+            yield held.records[places], held.vectors[places], held.squares[places]
+
+
+def points(source: Source, rows: Records) -> Iterator[tuple[Records, Vectors]]:
+    """Those of the rows that the namespace has, and their vectors, each read by itself."""
+    size = source.dimension * FLOAT_BYTES
+    blob: Any = None
+    try:
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            found: Any = source.connection.execute(
+                "SELECT rowid, chunk_id, chunk_offset FROM vectors_rowids"
+                " WHERE rowid IN (SELECT value FROM carray(?))"
+                " AND (SELECT partition00 FROM vectors_chunks WHERE chunk_id = vectors_rowids.chunk_id) = ?",
+                (apsw.carray(rows[start : start + ROWS_AT_ONCE]), source.ns),
+            ).fetchall()
+            if not found:
+                continue
+            places = np.array(found, dtype=np.int64)
+            vectors = np.empty((len(found), source.dimension), np.float32)
+            target, open_chunk = memoryview(vectors.data).cast("B"), None
+            for place in np.lexsort((places[:, 2], places[:, 1])).tolist():
+                _, chunk, offset = found[place]
+                if blob is None:
+                    blob = source.connection.blob_open("main", "vectors_vector_chunks00", "vectors", chunk, False)
+                elif chunk != open_chunk:
+                    blob.reopen(chunk)
+                open_chunk = chunk
+                blob.seek(offset * size)
+                blob.read_into(target, place * size, size)
+            yield places[:, 0], vectors
+    finally:
+        if blob is not None:
+            blob.close()
+
+
+def _among(allowed: NDArray[np.bool_], records: Records) -> NDArray[np.bool_]:
+    """Which of the rows are allowed; allowed has a place for every row number up to its own last."""
+    return np.asarray(allowed[np.minimum(records, len(allowed) - 1)] & (records < len(allowed)))
+
+
+def _held(source: Source) -> Held:
+    """All live rows, read into memory."""
+    records = np.empty(source.count, np.int64)
+    vectors = np.empty((source.count, source.dimension), np.float32)
+    end = 0
+    for some, rows in _chunks(source):
+        records[end : end + len(some)], vectors[end : end + len(some)] = some, rows
+        end += len(some)
+    assert end == source.count
+    if (records[1:] < records[:-1]).any():  # slots of deleted rows were used again
+        order = np.argsort(records)
+        records, vectors = records[order], vectors[order]
+    return Held(source.version, records, vectors, squared_lengths(vectors))
+
+
+def chunks(connection: apsw.Connection, ns: int) -> Records:
+    """The numbers of the chunks of a namespace."""
+    found: Any = connection.execute("SELECT chunk_id FROM vectors_chunks WHERE partition00 = ?", (ns,)).fetchall()
+    return np.array(found, dtype=np.int64).reshape(-1)
+
+
+def rows(connection: apsw.Connection, ns: int) -> Records:
+    """The sorted row numbers of a namespace."""
+    blobs: Any = connection.execute(
+        "SELECT rowids, validity FROM vectors_chunks WHERE partition00 = ?", (ns,)
+    ).fetchall()
+    records = np.frombuffer(b"".join(row[0] for row in blobs), dtype=np.int64)
+    bits = np.frombuffer(b"".join(row[1] for row in blobs), dtype=np.uint8)
+    return np.sort(records[np.unpackbits(bits, bitorder="little").astype(bool)])
+
+
+def read_chunks(source: Source, some: Records) -> tuple[Records, Vectors]:
+    """All live rows of some chunks, and their vectors; of chunks that are gone, none."""
+    parts = [(rows.copy(), vectors.copy()) for rows, vectors in _chunks(source, only=some)]
+    if not parts:
+        return np.empty(0, np.int64), np.empty((0, source.dimension), np.float32)
+    return np.concatenate([rows for rows, _ in parts]), np.concatenate([vectors for _, vectors in parts])
+
+
+def _chunks(
+    source: Source, allowed: NDArray[np.bool_] | None = None, only: Records | None = None
+) -> Iterator[tuple[Records, Vectors]]:
+    """The same from the file, chunk by chunk; only: these chunks.
+
+    Blobs are read straight into one buffer: through rows of a query they would be copied twice, with Python's lock
+    held, and searches would wait for each other.
+    """
+    sql = "SELECT chunk_id, rowids, validity FROM vectors_chunks WHERE partition00 = ?"
+    bindings: tuple[object, ...] = (source.ns,)
+    if only is not None:
+        sql += " AND chunk_id IN (SELECT value FROM carray(?))"
+        bindings = (source.ns, apsw.carray(only))
+    buffer = np.empty((CHUNKS_AT_ONCE * CHUNK_ROWS, source.dimension), np.float32)
+    chunk_bytes = CHUNK_ROWS * source.dimension * FLOAT_BYTES
+    target = memoryview(buffer.data).cast("B")
+    cursor, blob = source.connection.execute(sql, bindings), None
+    try:
+        while group := list(islice(cursor, CHUNKS_AT_ONCE)):
+            for place, (chunk, _, _) in enumerate(group):
+                if blob is None:
+                    blob = source.connection.blob_open("main", "vectors_vector_chunks00", "vectors", chunk, False)
+                else:
+                    blob.reopen(chunk)
+                blob.read_into(target, place * chunk_bytes, chunk_bytes)
+            records = np.frombuffer(b"".join(row[1] for row in group), dtype=np.int64)
+            bits = np.frombuffer(b"".join(row[2] for row in group), dtype=np.uint8)
+            vectors = buffer[: len(records)]
+            live = np.unpackbits(bits, bitorder="little").astype(bool)
+            if allowed is not None:
+                live &= _among(allowed, records)
+            if live.all():
+                yield records, vectors
+            elif live.any():
+                yield records[live], vectors[live]
+    finally:
+        if blob is not None:
+            blob.close()
