@@ -62,7 +62,7 @@ class Service:
         for name in models.preload:
             self.catalog.entry(name, "rerank")
         self.batcher = Batcher(models.queue)
-        self.inference = Inference(self.catalog, self.batcher)
+        self.inference = Inference(self.catalog, self.batcher, models.query_cache_bytes)
         self.engine: Engine | None = None
         self.indexes: Indexes
         self.records: Records

@@ -145,6 +145,9 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     queue: Annotated[
         int, Meta(ge=1, description="Model calls that may wait; one more is answered with 503 at once.")
     ] = 256
+    query_cache_bytes: Annotated[
+        int, Meta(ge=0, description="Memory for the vectors of the texts that were searched for last.")
+    ] = 33_554_432
     token_cache_bytes: Annotated[
         int, Meta(ge=0, description="Memory for token vectors of documents that late interaction reranked.")
     ] = 268_435_456

@@ -8,20 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.domain import InputType, Truncate
-from app.errors import FailedPrecondition, InvalidArgument, TextTooLong
+from app.errors import FailedPrecondition, InvalidArgument
 from app.inference.backend import Embedder, Embeddings, Retrieved, SparseEmbedder, SparseEmbeddings
 from app.inference.batcher import PASSAGE, QUERY, Batcher
 from app.inference.catalog import Answer, Catalog
 from app.inference.manifest import ModelEntry
 from app.ranking import shortest
 from app.services import model_parameters
+from app.services.embedding_calls import EmbeddingCalls
 
 MAX_INPUTS = 96
 """Texts one /embed request may hold."""
 DOCUMENTS_PER_UNIT = 100
 """Documents that make a rerank unit."""
-AT_ONCE = 32
-"""Texts per model call: half as long a wait for queries as 96, at a tenth more time in all."""
 
 
 class RerankCall(msgspec.Struct, frozen=True):
@@ -56,8 +55,9 @@ class KnownModel(msgspec.Struct, frozen=True):
 class Inference:
     """Model calls for every service of one installation."""
 
-    def __init__(self, catalog: Catalog, batcher: Batcher) -> None:
+    def __init__(self, catalog: Catalog, batcher: Batcher, query_cache_bytes: int = 0) -> None:
         self._catalog, self._batcher = catalog, batcher
+        self._calls = EmbeddingCalls(batcher, query_cache_bytes)
 
     def known_models(self) -> list[KnownModel]:
         """Every model of the catalogue."""
@@ -74,23 +74,8 @@ class Inference:
     async def embed(
         self, embedder: Embedder, texts: Sequence[str], input_type: InputType, truncate: Truncate
     ) -> Embeddings:
-        """One vector per text. Raises TextTooLong or Unavailable.
-
-        Passages are computed some at a time, so that a query need not wait for a whole batch of them.
-        """
-        lane = QUERY if input_type == "query" else PASSAGE
-        parts: list[Embeddings] = []
-        for start in range(0, len(texts), AT_ONCE):
-            part = texts[start : start + AT_ONCE]
-            try:
-                parts.append(await self._batcher.run(embedder.embed, part, input_type, truncate, lane=lane))
-            except TextTooLong as error:
-                raise TextTooLong(start + error.position, error.tokens, error.limit, error.model) from error
-        return Embeddings(
-            np.concatenate([part.vectors for part in parts]),
-            [tokens for part in parts for tokens in part.tokens],
-            [cut for part in parts for cut in part.truncated],
-        )
+        """One vector per text. Raises TextTooLong or Unavailable."""
+        return await self._calls.embed(embedder, texts, input_type, truncate)
 
     async def embed_sparse(
         self,

@@ -34,6 +34,8 @@ WANTED = {10: 0.9985, 100: 0.996, 1_000: 0.99}
 """Recall, by how many are wanted, of midpoints between records; real questions are harder, and get 0.99 for 10."""
 LEAST_RECALL = 0.98
 QUESTIONS = 256
+ALONE_NS, IN_CELLS_NS = 250, 8
+"""What it takes, about, to look at the codes of a row by itself, and beside the others of its cell."""
 ADDED_AT_ONCE = 256
 """Vectors that searches wait for: some milliseconds."""
 DEEPEST = max(WANTED)
@@ -114,6 +116,11 @@ class Codes:
             good = codes @ (self.step * query)
         return rows[np.argpartition(-good, count)[:count]]
 
+    def known(self, rows: Records) -> Records:
+        """Those of the rows that are kept."""
+        rows = rows[rows < len(self._slots)]
+        return rows[self._slots[rows] >= 0]
+
     @property
     def nbytes(self) -> int:
         """Memory it takes."""
@@ -164,6 +171,18 @@ class InvertedFile:
             found = np.unique(rows[0])
             found = found[np.searchsorted(found, 0) :]
             return np.sort(self._codes.nearest(target[0], found, count + count // 4 + 8, self._metric))
+
+    def among(self, query: Vectors, rows: Records, count: int) -> Records:
+        """As candidates(), of these rows alone, each of which is looked at."""
+        target = _prepared(query[None, :], self._metric)[0]
+        with self._lock.shared():
+            known = self._codes.known(rows)
+            return np.sort(self._codes.nearest(target, known, count + count // 4 + 8, self._metric))
+
+    def sooner_alone(self, count: int, rows: int, share: float) -> bool:
+        """Whether to look at each of so many rows is quicker than to look for those of them that are near."""
+        seen = self._index.ntotal * self.cells_for(count / max(share, 1e-9)) / self._index.nlist
+        return bool(rows * ALONE_NS < seen * IN_CELLS_NS)
 
     def cells_for(self, depth: float) -> int:
         """How many cells to look into for that many hits, between and beyond the measured depths on a log scale."""

@@ -228,24 +228,26 @@ def _numbered(
         )
         records[tied] = [row for _, row in by_id]
     records, scores = records[: plan.top_k], scores[: plan.top_k]
+    order = np.argsort(records)  # rows that are neighbours in the file are read one after another
     rows: Any = connection.execute(
-        "SELECT record, id, metadata, sparse FROM carray(?) CROSS JOIN records ON record = value",
-        (apsw.carray(np.sort(records)),),  # neighbours in the file one after another
-    ).fetchall()
-    scored_by_row = dict(zip(records.tolist(), shortest(scores), strict=True))
-    matches = {
-        row: Match(id, scored_by_row[row], decode(metadata), *_values(connection, spec, row, blob, plan))
-        for row, id, metadata, blob in rows
-    }
-    return [(row, matches[row]) for row in scored_by_row]
+        "SELECT id, metadata, sparse FROM carray(?) CROSS JOIN records ON record = value",
+        (apsw.carray(records[order]),),
+    )
+    values = shortest(scores[order])
+    if plan.include_values:
+        matches = [
+            Match(id, score, decode(metadata), *_values(connection, spec, row, blob))
+            for row, (id, metadata, blob), score in zip(records[order].tolist(), rows, values, strict=True)
+        ]
+    else:
+        matches = [Match(id, score, decode(metadata)) for (id, metadata, _), score in zip(rows, values, strict=True)]
+    places = np.argsort(order).tolist()
+    return list(zip(records.tolist(), [matches[place] for place in places], strict=True))
 
 
 def _values(
-    connection: apsw.Connection, spec: IndexSpec, row: int, blob: bytes | None, plan: QueryPlan | None = None
+    connection: apsw.Connection, spec: IndexSpec, row: int, blob: bytes | None
 ) -> tuple[Vector | None, SparseVector | None]:
-    """What a record has of vectors; nothing if a plan does not ask for them."""
-    if plan is not None and not plan.include_values:
-        return None, None
     return None if spec.sparse else vector_of(connection, row), sparse_index.from_blob(blob)
 
 

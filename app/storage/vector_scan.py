@@ -51,9 +51,12 @@ def nearest(
 def _candidates(source: Source, query: Vectors, wanted: int, kept: Records | None) -> Records:
     """Sorted numbers of rows that an inverted file finds near, and of all it may be wrong about."""
     assert source.inverted is not None
-    bits = None if kept is None else bits_of(kept)
-    share = 1.0 if kept is None else len(kept) / source.count
-    near = source.inverted.candidates(query, wanted, share, bits)
+    if kept is None:
+        near = source.inverted.candidates(query, wanted)
+    elif source.inverted.sooner_alone(wanted, len(kept), len(kept) / source.count):
+        near = source.inverted.among(query, kept, wanted)
+    else:
+        near = source.inverted.candidates(query, wanted, len(kept) / source.count, bits_of(kept))
     if source.changed is None or not len(source.changed):
         return near
     changed = source.changed if kept is None else np.intersect1d(source.changed, kept, assume_unique=True)

@@ -69,7 +69,7 @@ def routes() -> list[tuple[str, str]]:
     ]
 
 
-UNREFUSABLE = {"/health", "/ready", "/openapi.json"}
+UNREFUSABLE = {"/health", "/ready", "/recall", "/openapi.json"}
 CONTROL = ("/models", "/indexes", "/collections", "/embed", "/rerank")
 
 

@@ -1,0 +1,106 @@
+"""Which texts are computed together, and when: queries soon, passages quickly.
+
+Passages alike in length are computed together, so that little is padding, and while queries come no call takes longer
+than they may wait. Queries that were asked before are remembered.
+"""
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from app.domain import InputType, Truncate
+from app.errors import TextTooLong
+from app.inference.backend import Embedder, Embeddings
+from app.inference.batcher import PASSAGE, QUERY, Batcher
+from app.services.query_cache import QueryCache, QueryVector
+
+MOST_AT_ONCE = 32
+"""Texts; more at once are no quicker."""
+CALL_S, CALL_BESIDE_QUERIES_S = 0.4, 0.03
+"""How long a call for passages is meant to take, alone and while queries come."""
+QUERIES_COME_S = 2.0
+"""So long after a query another one is expected."""
+MOST_CHARACTERS = 2_000
+"""Of a text; what is longer is mostly cut."""
+FIRST_RATE = 20_000.0
+"""Characters a second, before anything was measured."""
+
+
+class EmbeddingCalls:
+    """Calls of embedders on the model thread. Not for use by several threads at once."""
+
+    def __init__(self, batcher: Batcher, query_cache_bytes: int) -> None:
+        self._batcher = batcher
+        self._queries = QueryCache(query_cache_bytes)
+        self._rates: dict[str, float] = {}
+        self._last_query = -QUERIES_COME_S
+
+    async def embed(
+        self, embedder: Embedder, texts: Sequence[str], input_type: InputType, truncate: Truncate
+    ) -> Embeddings:
+        """One vector per text. Raises TextTooLong or Unavailable."""
+        if input_type == "query":
+            return await self._queries_of(embedder, texts, truncate)
+        return await self._passages(embedder, texts, truncate)
+
+    async def _queries_of(self, embedder: Embedder, texts: Sequence[str], truncate: Truncate) -> Embeddings:
+        self._last_query = time.monotonic()
+        keys = [(embedder.fingerprint, truncate, text) for text in texts]
+        kept = {key: found for key in keys if (found := self._queries.get(key)) is not None}
+        missing = [key for key in dict.fromkeys(keys) if key not in kept]
+        if missing:
+            places = [keys.index(key) for key in missing]
+            computed = await self._call(embedder, [key[2] for key in missing], places, "query", truncate)
+            kept |= dict(zip(missing, _rows(computed), strict=True))
+            for key in missing:
+                self._queries.put(key, kept[key])
+        return _together([kept[key] for key in keys])
+
+    async def _passages(self, embedder: Embedder, texts: Sequence[str], truncate: Truncate) -> Embeddings:
+        # The longest first: one that is too long is found before much is computed.
+        order = sorted(range(len(texts)), key=lambda place: -len(texts[place]))
+        found: dict[int, QueryVector] = {}
+        while order:
+            number = self._how_many(embedder.label, len(texts[order[0]]))
+            places, order = order[:number], order[number:]
+            part = await self._call(embedder, [texts[place] for place in places], places, "passage", truncate)
+            found |= dict(zip(places, _rows(part), strict=True))
+        return _together([found[place] for place in range(len(texts))])
+
+    def _how_many(self, label: str, characters: int) -> int:
+        beside = time.monotonic() - self._last_query < QUERIES_COME_S
+        budget = self._rates.get(label, FIRST_RATE) * (CALL_BESIDE_QUERIES_S if beside else CALL_S)
+        return int(np.clip(budget // max(1, min(characters, MOST_CHARACTERS)), 1, MOST_AT_ONCE))
+
+    async def _call(
+        self, embedder: Embedder, texts: list[str], places: list[int], input_type: InputType, truncate: Truncate
+    ) -> Embeddings:
+        """On the model thread. places: where the texts are in the request."""
+
+        def compute() -> tuple[Embeddings, float]:
+            begun = time.perf_counter()
+            return embedder.embed(texts, input_type, truncate), time.perf_counter() - begun
+
+        try:
+            found, seconds = await self._batcher.run(compute, lane=QUERY if input_type == "query" else PASSAGE)
+        except TextTooLong as error:
+            raise TextTooLong(places[error.position], error.tokens, error.limit, error.model) from error
+        if input_type == "passage":
+            rate = len(texts) * min(max(map(len, texts)), MOST_CHARACTERS) / max(seconds, 1e-6)
+            before = self._rates.get(embedder.label, rate)
+            self._rates[embedder.label] = 0.7 * before + 0.3 * rate
+        return found
+
+
+def _rows(found: Embeddings) -> list[QueryVector]:
+    return [
+        QueryVector(vector, tokens, cut)
+        for vector, tokens, cut in zip(found.vectors, found.tokens, found.truncated, strict=True)
+    ]
+
+
+def _together(rows: list[QueryVector]) -> Embeddings:
+    return Embeddings(
+        np.stack([row.vector for row in rows]), [row.tokens for row in rows], [row.truncated for row in rows]
+    )

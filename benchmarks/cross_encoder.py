@@ -1,0 +1,94 @@
+"""A 568M cross-encoder (the size of bge-reranker-v2-m3) in every precision there is here. Its weights are random: the
+times are real, the scores mean nothing, so nothing is said of agreement. Pairs of about 64 tokens.
+
+    python -m benchmarks.cross_encoder
+"""
+
+import json
+import shutil
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+from app.inference.catalog import Catalog
+from app.inference.precision import PRECISIONS, computable
+from benchmarks.vectors import DATA
+
+MODELS = Path(__file__).parents[1] / "models"
+NAME, MINILM = "bge-reranker-v2-m3", "all-MiniLM-L6-v2"
+PAIRS = 24
+
+
+def make(folder: Path) -> None:
+    """A folder as the hub's, with random weights and MiniLM's tokenizer."""
+    import transformers
+
+    config = transformers.XLMRobertaConfig(
+        hidden_size=1024,
+        num_hidden_layers=24,
+        num_attention_heads=16,
+        intermediate_size=4096,
+        vocab_size=250_002,
+        max_position_embeddings=514,
+        type_vocab_size=1,
+        num_labels=1,
+        pad_token_id=0,
+    )
+    transformers.AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
+    base = Catalog(MODELS).folder(MINILM)
+    assert base is not None
+    for file in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
+        if (base / file).exists():
+            shutil.copy(base / file, folder)
+    told = json.loads((folder / "tokenizer_config.json").read_text())
+    told |= {"model_max_length": 512, "model_input_names": ["input_ids", "attention_mask"]}
+    (folder / "tokenizer_config.json").write_text(json.dumps(told))
+
+
+def texts() -> list[str]:
+    """Passages cut to 48 words."""
+    lines = (DATA / "retrieval" / "nq-small" / "corpus.jsonl").open(encoding="utf-8")
+    found = [" ".join(json.loads(line)["text"].split()[:40]) for line, _ in zip(lines, range(PAIRS), strict=False)]
+    return found
+
+
+def rate(folder: Path, precision: str) -> float:
+    """Pairs/s, in a process of its own. "stock": sentence-transformers' own CrossEncoder."""
+    query = "who wrote the first book about the history of the region"
+    passages = texts()
+    if precision == "stock":
+        from sentence_transformers import CrossEncoder
+
+        model = CrossEncoder(str(folder), local_files_only=True)
+        pairs = [(query, passage) for passage in passages]
+        model.predict(pairs[:4])
+        begun = time.perf_counter()
+        model.predict(pairs)
+    else:
+        own = Catalog(MODELS, {NAME: str(folder)}).bare(NAME, precision)  # type: ignore[arg-type]
+        own.predict(query, passages, 512)  # OpenVINO prepares for shapes it has not met
+        begun = time.perf_counter()
+        own.predict(query, passages, 512)
+    return len(passages) / (time.perf_counter() - begun)
+
+
+def main() -> None:
+    """Measure and print a table."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        make(folder)
+        print("| 568M cross-encoder | pairs/s | ratio |")
+        print("|---|---|---|")
+        stock = 0.0
+        for precision in ("stock", *filter(computable, PRECISIONS)):
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+                found = process.submit(rate, folder, precision).result()
+            stock = stock or found
+            label = "sentence-transformers, fp32" if precision == "stock" else f"Pinyon, {precision}"
+            print(f"| {label} | {found:.1f} | {found / stock:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""Embedding through the service, against the bare model and stock sentence-transformers on the same texts, in one run.
+
+    python -m benchmarks.embedding [--precision openvino-bf16]
+
+Upserts of 96 Cranfield abstracts over HTTP; searches by text while nothing else runs, and while upserts come at full
+speed; searches with 1, 8 and 64 clients. A server of its own, two cores for everything.
+"""
+
+import argparse
+import asyncio
+import json
+import shutil
+import statistics
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import httpx
+import numpy as np
+
+from app.inference import precision as precisions
+from app.inference.catalog import Catalog
+from benchmarks.vectors import DATA, MODEL
+from tests.running import PROJECT, RunningServer, config
+
+TEXTS, BATCH, SEARCHES = 480, 96, 150
+HITS = "/records/namespaces/a/search"
+
+
+def texts() -> list[str]:
+    """Abstracts of Cranfield, about 200 tokens each."""
+    lines = (DATA / "retrieval" / "cranfield" / "corpus.jsonl").open(encoding="utf-8")
+    return [text for line in lines if (text := json.loads(line)["text"])][:TEXTS]
+
+
+def questions() -> list[str]:
+    """Cranfield's questions, then nq-small's."""
+    found: list[str] = []
+    for name in ("cranfield", "nq-small"):
+        lines = (DATA / "retrieval" / name / "queries.jsonl").open(encoding="utf-8")
+        found += [json.loads(line)["text"] for line in lines]
+    return found
+
+
+def bare(kind: str) -> tuple[float, float]:
+    """Texts/s of a model alone, and its p50 for a question in ms, in a process of its own."""
+    passages, asked = texts(), questions()[:60]
+    if kind == "stock":
+        from sentence_transformers import SentenceTransformer
+
+        folder = Catalog(PROJECT / "models").folder(MODEL)
+        model = SentenceTransformer(str(folder), local_files_only=True)
+
+        def encode(some: list[str]) -> object:
+            return model.encode(some, show_progress_bar=False)
+    else:
+        own = Catalog(PROJECT / "models").bare(MODEL, kind)  # type: ignore[arg-type]
+
+        def encode(some: list[str]) -> object:
+            return own.encode(some, 256)
+
+    encode(passages[:32])
+    begun = time.perf_counter()
+    encode(passages)
+    rate = len(passages) / (time.perf_counter() - begun)
+    times = []
+    for question in asked:
+        begun = time.perf_counter()
+        encode([question])
+        times.append(time.perf_counter() - begun)
+    return rate, statistics.median(times) * 1e3
+
+
+def alone(kind: str) -> tuple[float, float]:
+    """bare() in a process of its own."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        return process.submit(bare, kind).result()
+
+
+def lines(part: list[str], first: int) -> str:
+    """A body of an upsert."""
+    return "\n".join(json.dumps({"_id": f"r{first + n}", "chunk_text": text}) for n, text in enumerate(part))
+
+
+def percentiles(seconds: list[float]) -> str:
+    """p50, p95, p99 in ms, as cells of a table."""
+    return " | ".join(f"{value * 1e3:.1f}" for value in np.percentile(seconds, [50, 95, 99]))
+
+
+async def measure(url: str, raw: float, model_ms: float) -> None:
+    """Print the tables."""
+    passages, asked = texts(), iter(questions())
+    async with httpx.AsyncClient(base_url=url, timeout=120, limits=httpx.Limits(max_connections=100)) as client:
+
+        async def upsert(first: int) -> None:
+            body = lines(passages[first : first + BATCH], first)
+            answer = await client.post("/records/namespaces/a/upsert", content=body)
+            assert answer.status_code == 201, answer.text
+
+        async def search(text: str) -> float:
+            begun = time.perf_counter()
+            answer = await client.post(HITS, json={"query": {"inputs": {"text": text}, "top_k": 10}})
+            assert answer.status_code == 200, answer.text
+            return time.perf_counter() - begun
+
+        await upsert(0)
+        begun = time.perf_counter()
+        for first in range(0, len(passages), BATCH):
+            await upsert(first)
+        over_http = len(passages) / (time.perf_counter() - begun)
+        print("\n| upserts of 96 texts over HTTP | texts/s | against the model alone |")
+        print("|---|---|---|")
+        print(f"| one after another | {over_http:.1f} | {over_http / raw:.2f} |")
+        begun = time.perf_counter()
+        await asyncio.gather(*(upsert(first) for first in range(0, len(passages), BATCH)))
+        together = len(passages) / (time.perf_counter() - begun)
+        print(f"| all at once | {together:.1f} | {together / raw:.2f} |")
+
+        print("\n| searches by text, new ones | searches/s | p50 ms | p95 ms | p99 ms |")
+        print("|---|---|---|---|---|")
+        await asyncio.sleep(3)
+        quiet = [await search(next(asked)) for _ in range(SEARCHES)]
+        print(f"| 1 client | {1 / statistics.mean(quiet):.0f} | {percentiles(quiet)} |")
+        same = next(asked)
+        again = [await search(same) for _ in range(SEARCHES)]
+        print(f"| 1 client, the same again | {1 / statistics.mean(again):.0f} | {percentiles(again)} |")
+        for clients in (8, 64):
+            times: list[float] = []
+
+            async def asker(turns: int, times: list[float] = times) -> None:
+                for _ in range(turns):
+                    times.append(await search(next(asked)))
+
+            begun = time.perf_counter()
+            await asyncio.gather(*(asker(max(1, SEARCHES // clients)) for _ in range(clients)))
+            rate = len(times) / (time.perf_counter() - begun)
+            print(f"| {clients} clients | {rate:.0f} | {percentiles(times)} |")
+        stop = False
+        written = 0
+
+        async def writer() -> None:
+            nonlocal written
+            while not stop:
+                await upsert(0)
+                written += BATCH
+
+        writers = [asyncio.create_task(writer()) for _ in range(2)]
+        await asyncio.sleep(1)
+        begun, before = time.perf_counter(), written
+        busy = [await search(next(asked)) for _ in range(SEARCHES)]
+        rate = (written - before) / (time.perf_counter() - begun)
+        stop = True
+        await asyncio.gather(*writers)
+        print(
+            f"| 1 client, beside 2 upserting {rate:.0f} texts/s | {1 / statistics.mean(busy):.0f} |"
+            f" {percentiles(busy)} |"
+        )
+        limit = 2 * np.percentile(quiet, 95) * 1e3 + 50
+        print(
+            f"\np95 beside upserts {np.percentile(busy, 95) * 1e3:.0f} ms; twice the quiet one and 50 ms is"
+            f" {limit:.0f} ms"
+        )
+        print(
+            f"p50 of a search {statistics.median(quiet) * 1e3:.1f} ms, the model alone {model_ms:.1f} ms for a question"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--precision", default="openvino-bf16", choices=precisions.PRECISIONS)
+    options = parser.parse_args()
+    print(f"Texts of about 200 tokens; {MODEL}; the service computes in {options.precision}\n")
+    print("| model alone | texts/s | ratio | p50 of a question, ms |")
+    print("|---|---|---|---|")
+    stock, stock_ms = alone("stock")
+    print(f"| sentence-transformers, fp32 | {stock:.1f} | 1.00 | {stock_ms:.1f} |", flush=True)
+    raw, raw_ms = alone(options.precision)
+    print(f"| Pinyon, {options.precision} | {raw:.1f} | {raw / stock:.2f} | {raw_ms:.1f} |", flush=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "models").mkdir()
+        shutil.copy(PROJECT / "models" / "manifest.toml", folder / "models")
+        precisions.choose(folder / "models", MODEL, options.precision)
+        server = RunningServer(config(folder, MODEL), folder / "data", "--models-dir", str(folder / "models"))
+        asyncio.run(measure(server.url, raw, raw_ms))
+        server.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,267 @@
+"""One engine by itself: load vectors with a field, then queries for 10, at settings from quick to thorough.
+
+    PYTHON -m benchmarks.peer NAME FOLDER      in the engine's own environment; prints a line of JSON
+
+FOLDER has vectors.npy, questions.npy and nearest.npy (the exact 10 of each question). Every engine runs inside this
+process, with the interface its own documentation shows, one query after another. Started by benchmarks/peers.py.
+"""
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+BATCH = 1_000
+Search = Callable[[np.ndarray], Iterable[int]]
+
+
+def parts(vectors: np.ndarray) -> Iterable[tuple[range, np.ndarray]]:
+    """Numbers and vectors, a batch at a time."""
+    for start in range(0, len(vectors), BATCH):
+        yield range(start, min(start + BATCH, len(vectors))), vectors[start : start + BATCH]
+
+
+class Pinyon:
+    """Through the storage engine, as its own process uses it."""
+
+    package, settings = "pinyon", [""]
+
+    def __init__(self, folder: Path) -> None:
+        from app.domain import IndexSpec
+        from app.storage.sqlite_engine import SqliteEngine
+
+        self.loop = asyncio.new_event_loop()
+        self.engine = self.run(
+            SqliteEngine.open_folder(folder, 2, 2**31 - 65536, cache_bytes=2**29, approximate_from=50_000)
+        )
+        self.run(self.engine.create_index(IndexSpec("docs", 384, "cosine")))
+
+    def run(self, call):  # type: ignore[no-untyped-def]
+        return self.loop.run_until_complete(call)
+
+    def load(self, vectors: np.ndarray) -> None:
+        from app.domain import Record
+
+        for rows, part in parts(vectors):
+            batch = [Record(str(row), vector, {"n": row}) for row, vector in zip(rows, part, strict=True)]
+            self.run(self.engine.upsert("docs", "a", batch))
+
+    def ready(self) -> None:
+        self.run(self.engine.settled())
+
+    def search(self, setting: str) -> Search:
+        from app.domain import QueryPlan
+
+        def search(query: np.ndarray) -> Iterable[int]:
+            answer = self.run(self.engine.query("docs", "a", QueryPlan(10, vector=query)))
+            return [int(match.id) for match in answer.matches]
+
+        return search
+
+
+class Chroma:
+    """chromadb, on disk."""
+
+    package, settings = "chromadb", [32, 64, 100, 200, 400]
+
+    def __init__(self, folder: Path) -> None:
+        import chromadb
+
+        self.client = chromadb.PersistentClient(str(folder))
+        self.docs = self.client.create_collection(
+            "docs", configuration={"hnsw": {"space": "cosine", "ef_construction": 100, "max_neighbors": 16}}
+        )
+
+    def load(self, vectors: np.ndarray) -> None:
+        for rows, part in parts(vectors):
+            self.docs.upsert(ids=[str(row) for row in rows], embeddings=part, metadatas=[{"n": row} for row in rows])
+
+    def ready(self) -> None:
+        pass
+
+    def search(self, setting: int) -> Search:
+        self.docs.modify(configuration={"hnsw": {"ef_search": setting}})
+        docs = self.client.get_collection("docs")
+
+        def search(query: np.ndarray) -> Iterable[int]:
+            found = docs.query(query_embeddings=query[None], n_results=10, include=["metadatas", "distances"])
+            return [int(id) for id in found["ids"][0]]
+
+        return search
+
+
+class Lance:
+    """LanceDB, on disk, IVF_PQ as its documentation suggests for this size, refined by the vectors themselves."""
+
+    package, settings = "lancedb", [(20, 10), (40, 10), (80, 20), (160, 20)]
+
+    def __init__(self, folder: Path) -> None:
+        import lancedb
+
+        self.database = lancedb.connect(str(folder))
+
+    def load(self, vectors: np.ndarray) -> None:
+        import pyarrow as pa
+
+        kind = pa.schema([("n", pa.int64()), ("vector", pa.list_(pa.float32(), vectors.shape[1]))])
+        self.docs = self.database.create_table("docs", schema=kind)
+        for rows, part in parts(vectors):
+            columns = [pa.array(list(rows)), pa.FixedSizeListArray.from_arrays(pa.array(part.ravel()), part.shape[1])]
+            self.docs.add(pa.Table.from_arrays(columns, schema=kind))
+
+    def ready(self) -> None:
+        self.docs.create_index(metric="cosine", index_type="IVF_PQ", num_partitions=316, num_sub_vectors=96)
+
+    def search(self, setting: tuple[int, int]) -> Search:
+        probes, refine = setting
+
+        def search(query: np.ndarray) -> Iterable[int]:
+            found = self.docs.search(query).metric("cosine").nprobes(probes).refine_factor(refine).limit(10)
+            return found.select(["n"]).to_arrow()["n"].to_pylist()
+
+        return search
+
+
+class Qdrant:
+    """qdrant-edge-py: Qdrant's segments in this process."""
+
+    package, settings = "qdrant-edge-py", [32, 64, 128, 256, 512]
+
+    def __init__(self, folder: Path) -> None:
+        import qdrant_edge as q
+
+        folder.mkdir(exist_ok=True)
+        vector = q.EdgeVectorParams(size=384, distance=q.Distance.Cosine)
+        optimizers = q.EdgeOptimizersConfig(indexing_threshold=1_000)
+        self.shard = q.EdgeShard.create(
+            str(folder),
+            q.EdgeConfig(
+                vectors=vector,
+                hnsw_config=q.HnswIndexConfig(m=16, ef_construct=100, full_scan_threshold=10_000),
+                optimizers=optimizers,
+            ),
+        )
+
+    def load(self, vectors: np.ndarray) -> None:
+        import qdrant_edge as q
+
+        for rows, part in parts(vectors):
+            points = [q.Point(row, vector.tolist(), {"n": row}) for row, vector in zip(rows, part, strict=True)]
+            self.shard.update(q.UpdateOperation.upsert_points(points))
+        self.shard.flush()
+
+    def ready(self) -> None:
+        self.shard.optimize()
+
+    def search(self, setting: int) -> Search:
+        import qdrant_edge as q
+
+        parameters = q.SearchParams(hnsw_ef=setting)
+
+        def search(query: np.ndarray) -> Iterable[int]:
+            asked = q.SearchRequest(
+                query=q.Query.Nearest(query.tolist()), limit=10, params=parameters, with_payload=True
+            )
+            return [point.id for point in self.shard.search(asked)]
+
+        return search
+
+
+class Milvus:
+    """milvus-lite."""
+
+    package, settings = "milvus-lite", [32, 64, 128, 256]
+
+    def __init__(self, folder: Path) -> None:
+        from pymilvus import MilvusClient
+
+        folder.mkdir(exist_ok=True)
+        self.client = MilvusClient(str(folder / "docs.db"))
+        self.client.create_collection("docs", dimension=384, metric_type="COSINE", auto_id=False)
+
+    def load(self, vectors: np.ndarray) -> None:
+        for rows, part in parts(vectors):
+            self.client.upsert(
+                "docs", [{"id": row, "vector": v.tolist(), "n": row} for row, v in zip(rows, part, strict=True)]
+            )
+
+    def ready(self) -> None:
+        self.client.release_collection("docs")
+        self.client.drop_index("docs", "vector")
+        wanted = self.client.prepare_index_params()
+        wanted.add_index("vector", index_type="HNSW", metric_type="COSINE", params={"M": 16, "efConstruction": 100})
+        self.client.create_index("docs", wanted)
+        self.client.load_collection("docs")
+
+    def search(self, setting: int) -> Search:
+        def search(query: np.ndarray) -> Iterable[int]:
+            found = self.client.search(
+                "docs", [query.tolist()], limit=10, search_params={"params": {"ef": setting}}, output_fields=["n"]
+            )
+            return [hit["id"] for hit in found[0]]
+
+        return search
+
+
+class Txtai:
+    """txtai with its default engine, Faiss, and its default choice of index."""
+
+    package, settings = "txtai", [6, 16, 64]
+
+    def __init__(self, folder: Path) -> None:
+        from txtai import Embeddings
+
+        self.docs = Embeddings(method="external", transform=lambda texts: np.stack(texts), content=False)
+
+    def load(self, vectors: np.ndarray) -> None:
+        self.docs.index([(row, vector, None) for row, vector in enumerate(vectors)])
+
+    def ready(self) -> None:
+        pass
+
+    def search(self, setting: int) -> Search:
+        self.docs.config.setdefault("faiss", {})["nprobe"] = setting
+
+        def search(query: np.ndarray) -> Iterable[int]:
+            return [row for row, _ in self.docs.search(query, 10)]
+
+        return search
+
+
+ENGINES = {each.package: each for each in (Pinyon, Chroma, Lance, Qdrant, Milvus, Txtai)}
+
+
+def main(name: str, folder: Path) -> None:
+    """Measure and print."""
+    vectors, asked = np.load(folder / "vectors.npy"), np.load(folder / "questions.npy")
+    nearest = np.load(folder / "nearest.npy")
+    engine = ENGINES[name](folder / name)
+    begun = time.perf_counter()
+    engine.load(vectors)
+    loaded = time.perf_counter() - begun
+    engine.ready()
+    ready = time.perf_counter() - begun
+    rows = []
+    for setting in engine.settings:
+        search = engine.search(setting)
+        for query in asked[-20:]:
+            search(query)
+        times, recalls = [], []
+        for query, wanted in zip(asked, nearest, strict=True):
+            begun = time.perf_counter()
+            found = list(search(query))
+            times.append(time.perf_counter() - begun)
+            recalls.append(len(set(found) & set(wanted.tolist())) / 10)
+        p50, p95 = np.percentile(times, [50, 95]) * 1e3
+        rows.append({"setting": setting, "p50": p50, "p95": p95, "recall": float(np.mean(recalls))})
+    told = {"version": version(name), "load": len(vectors) / loaded, "ready": len(vectors) / ready, "rows": rows}
+    print(json.dumps(told), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))
