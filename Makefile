@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 # Quiet, unless something goes wrong.
 LOGGED := > .venv/setup.log 2>&1 || { cat .venv/setup.log; exit 1; }
 
-.PHONY: setup serve doctor test test-slow test-clients lint proto clean
+.PHONY: setup serve doctor test test-slow test-clients lint bench proto clean
 
 setup: .venv/ready
 
@@ -42,6 +42,9 @@ test-slow: setup
 test-clients: setup
 	$(BIN)/pytest -m clients
 
+bench: setup
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -51,4 +54,4 @@ proto: setup
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. app/api/grpc/vector_service.proto
 
 clean:
-	rm -rf .venv .venv-clients build *.egg-info
+	rm -rf .venv .venv-clients .venv-bench build *.egg-info

@@ -142,7 +142,7 @@ class Bench:
             await self.engine.upsert("docs", "a", batch)
 
 
-async def main(records: int, changes: bool, approximate_from: int | None, deep: bool) -> None:
+async def main(records: int, changes: bool, approximate_from: int | None) -> None:
     held, asked, real = vectors.load(records)
     print(
         f"{records:,} vectors of 384 dimensions, {real:,} of real text"
@@ -162,6 +162,8 @@ async def main(records: int, changes: bool, approximate_from: int | None, deep: 
             f"loaded at {rate:,.0f} records/s, ready {time.perf_counter() - begun:.1f} s after; "
             f"memory beside the vectors above {(resident() - before) / 1e6:+.0f} MB since then"
         )
+        size = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
+        print(f"{size / 1e6:,.0f} MB on disk, {size / records:,.0f} bytes a record")
         await bench.table("As loaded", (10, 100, 1_000))
         await bench.filtered()
         if changes:
@@ -187,4 +189,4 @@ if __name__ == "__main__":
     parser.add_argument("--changes", action="store_true")
     parser.add_argument("--exact", action="store_true", help="compare all, as below the setting approximate_from")
     options = parser.parse_args()
-    asyncio.run(main(options.records, options.changes, None if options.exact else 50_000, True))
+    asyncio.run(main(options.records, options.changes, None if options.exact else 50_000))

@@ -26,6 +26,7 @@ PACKAGES = {
     "qdrant-edge-py": ["qdrant-edge-py"],
     "milvus-lite": ["milvus-lite", "pymilvus", "setuptools<81"],
     "txtai": ["txtai", "faiss-cpu"],
+    "infinity-emb": ["infinity-emb[torch]==0.0.77", "transformers<5", "torch==2.13.0"],
 }
 QUESTIONS, RECALL = 300, 0.99
 
@@ -68,7 +69,7 @@ def main() -> None:
         del scores
         one = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "RAYON", "MKL")}
         quiet = {"ANONYMIZED_TELEMETRY": "False", "HF_HUB_OFFLINE": "1", "LANCE_CPU_THREADS": "1"}
-        for engine in options.engine or PACKAGES:
+        for engine in options.engine or [name for name in PACKAGES if name != "infinity-emb"]:
             done = subprocess.run(
                 [python(engine), "-m", "benchmarks.peer", engine, str(folder)],
                 cwd=PROJECT,

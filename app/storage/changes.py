@@ -3,6 +3,8 @@
 Written down only for namespaces that somebody follows: those with an inverted file, which is kept up to date by it.
 """
 
+from typing import Any
+
 import apsw
 import numpy as np
 
@@ -27,9 +29,11 @@ def note(connection: apsw.Connection, ns: int, version: int, rows: Records) -> N
 
 def since(connection: apsw.Connection, ns: int, version: int) -> Records | None:
     """Sorted rows that changed after that version; None if that is not known."""
-    followed: int | None = connection.execute("SELECT followed FROM namespaces WHERE ns = ?", (ns,)).get
-    if followed is None or followed > version:
+    found: Any = connection.execute("SELECT followed, version FROM namespaces WHERE ns = ?", (ns,)).get
+    if found is None or found[0] is None or found[0] > version:
         return None
+    if found[1] == version:
+        return np.empty(0, np.int64)
     blobs = [
         blob for (blob,) in connection.execute("SELECT rows FROM changes WHERE ns = ? AND version > ?", (ns, version))
     ]

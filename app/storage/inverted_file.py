@@ -39,6 +39,9 @@ ALONE_NS, IN_CELLS_NS = 250, 8
 ADDED_AT_ONCE = 256
 """Vectors that searches wait for: some milliseconds."""
 DEEPEST = max(WANTED)
+HARDER = 1.25
+"""How many more cells real questions get than midpoints need."""
+MOST_REMEMBERED = 1_000
 WORTH = 0.6
 """Share of the cells that a query for 10 may look into at most; if it needs more, the data has no cells."""
 
@@ -152,6 +155,7 @@ class InvertedFile:
         self.version, self.calibration = version, calibration
         self._index, self._codes, self._metric = index, codes, metric
         self._there = np.zeros(0, dtype=bool)
+        self._cells_for: dict[int, int] = {}
         self._lock = _SharedLock()
         self._note(np.empty(0, np.int64), alive)
 
@@ -168,8 +172,9 @@ class InvertedFile:
             selector = None if allowed is None else faiss().IDSelectorBitmap(allowed)
             parameters = faiss().SearchParametersIVF(nprobe=cells, sel=selector)
             _, rows = self._index.search(target, looked_at(count), params=parameters)
-            found = np.unique(rows[0])
-            found = found[np.searchsorted(found, 0) :]
+            found = rows[0][rows[0] >= 0]
+            if self._alive < self._index.ntotal:  # a row that was changed may be found where it was, too
+                found = np.unique(found)
             return np.sort(self._codes.nearest(target[0], found, count + count // 4 + 8, self._metric))
 
     def among(self, query: Vectors, rows: Records, count: int) -> Records:
@@ -186,13 +191,19 @@ class InvertedFile:
 
     def cells_for(self, depth: float) -> int:
         """How many cells to look into for that many hits, between and beyond the measured depths on a log scale."""
+        depth = round(depth)
+        if depth in self._cells_for:
+            return self._cells_for[depth]
         depths = np.log([each.depth for each in self.calibration])
         cells = np.log([each.cells for each in self.calibration])
         wanted = np.interp(np.log(max(depth, 1.0)), depths, cells)
         if depth > self.calibration[-1].depth and len(cells) > 1:
             slope = (cells[-1] - cells[-2]) / (depths[-1] - depths[-2])
             wanted = cells[-1] + max(slope, 0.2) * (np.log(depth) - depths[-1])
-        return int(np.clip(np.ceil(np.exp(wanted)), 1, self._index.nlist))
+        found = int(np.clip(np.ceil(np.exp(wanted)), 1, self._index.nlist))
+        if len(self._cells_for) < MOST_REMEMBERED:
+            self._cells_for[depth] = found
+        return found
 
     def replace(self, changed: Records, rows: Records, vectors: Vectors, version: int) -> None:
         """Take in the vectors that changed rows have now; rows that are not in `rows` are gone."""
@@ -322,7 +333,8 @@ class Builder:
             return self.cells
         grid = np.unique(np.geomspace(1, self.cells, 32).astype(int)).tolist()
         wanted = min(WANTED[nearest.shape[1]], most - 0.0005)
-        return next((cells for cells in grid if self._recall(nearest, cells) >= wanted), self.cells)
+        enough = next((cells for cells in grid if self._recall(nearest, cells) >= wanted), self.cells)
+        return min(self.cells, int(np.ceil(HARDER * enough)))
 
     def _recall(self, nearest: Records, cells: int) -> float:
         depth = nearest.shape[1]

@@ -176,3 +176,8 @@ def test_the_model_list_can_be_filtered(client: httpx.Client) -> None:
     for wrong in ({"type": "x"}, {"vector_type": "x"}, {"type": "rerank", "vector_type": "dense"}):
         answer = client.get("/models", params=wrong)
         assert (answer.status_code, answer.json()["error"]["code"]) == (400, "INVALID_ARGUMENT")
+
+
+def test_recall_is_a_list_of_what_was_sampled(client: httpx.Client) -> None:
+    answer = client.get("/recall")
+    assert (answer.status_code, answer.json()) == (200, [])

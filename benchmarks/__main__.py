@@ -1,0 +1,89 @@
+"""Run the benchmarks and write benchmarks/results.md: `make bench`, or `python -m benchmarks NAME...` for some of them.
+
+What is not run again keeps what it had. Nothing else should run meanwhile; all of it takes about an hour.
+"""
+
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import apsw
+
+from app.inference.precision import machine
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results.md"
+SECTIONS = {
+    "nearest-10k": ("Nearest neighbours, 10,000 vectors (all compared)", "nearest --records 10000"),
+    "nearest-100k": ("Nearest neighbours, 100,000 vectors", "nearest --records 100000 --changes"),
+    "nearest-1m": ("Nearest neighbours, 1,000,000 vectors", "nearest --records 1000000 --changes"),
+    "exact-100k": ("Nearest neighbours, 100,000 vectors, all compared", "nearest --records 100000 --exact"),
+    "peers": ("Other engines, 100,000 vectors", "peers --records 100000"),
+    "writes": ("Writes", "writes"),
+    "embedding": ("Embedding and search over HTTP, OpenVINO bf16", "embedding"),
+    "embedding-fp32": ("Embedding and search over HTTP, fp32", "embedding --precision fp32"),
+    "peer-embedding": ("Other embedding engines", "peer_embedding"),
+    "cross-encoder": ("A large cross-encoder", "cross_encoder"),
+    "overhead": ("A call without work", "overhead"),
+    "startup": ("Start", "startup"),
+    "lexical": ("Lexical retrieval", "lexical --records 30000"),
+}
+"""Title and command of each, in the order of the page."""
+
+
+def run(command: str) -> str:
+    """What a benchmark prints. Raises CalledProcessError if it fails."""
+    done = subprocess.run(
+        [sys.executable, "-m", *f"benchmarks.{command}".split()], cwd=HERE.parent, stdout=subprocess.PIPE, text=True
+    )
+    done.check_returncode()
+    return done.stdout.strip()
+
+
+def sections() -> dict[str, str]:
+    """What the page has, by title."""
+    if not RESULTS.exists():
+        return {}
+    parts = RESULTS.read_text(encoding="utf-8").split("\n## ")[1:]
+    return {title: body.strip() for title, _, body in (part.partition("\n") for part in parts)}
+
+
+def main(names: list[str]) -> None:
+    """Run them, writing the page after each."""
+    unknown = [name for name in names if name not in SECTIONS]
+    if unknown:
+        raise SystemExit(f"There is no benchmark {unknown[0]}; there are {', '.join(SECTIONS)}")
+    held = sections()
+    for name in names or SECTIONS:
+        title, command = SECTIONS[name]
+        print(f"{name}: python -m benchmarks.{command}", file=sys.stderr, flush=True)
+        when = datetime.now(UTC).date().isoformat()
+        held[title] = f"`python -m benchmarks.{command}`, {when}\n\n{run(command)}"
+        write(held)
+
+
+def write(held: dict[str, str]) -> None:
+    """The page."""
+    versions = ", ".join(
+        f"{name} {version(name)}"
+        for name in ("numpy", "faiss-cpu", "torch", "sentence-transformers", "openvino", "sqlite-vec")
+    )
+    gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    parts = [
+        "# Results",
+        f"Written by `make bench` (`python -m benchmarks NAME` for one). {machine()}, {gib:.0f} GiB, Python"
+        f" {platform.python_version()}, SQLite {apsw.sqlite_lib_version()}, {versions}. Compare ratios within a table;"
+        " absolute times are of a shared machine. What was found and done about it: docs/performance.md.",
+    ]
+    order = [title for title, _ in SECTIONS.values()]
+    for title in sorted(held, key=lambda title: order.index(title) if title in order else len(order)):
+        parts.append(f"## {title}\n\n{held[title]}")
+    RESULTS.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,117 @@
+"""Which texts are computed together: what was asked before is remembered, passages do not keep queries waiting."""
+
+import asyncio
+import itertools
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.domain import Fingerprint
+from app.errors import TextTooLong
+from app.inference.backend import Embeddings
+from app.inference.batcher import Batcher
+from app.inference.hash_backend import HashEncoder
+from app.inference.named_embedder import NamedEmbedder
+from app.services import embedding_calls
+from app.services.embedding_calls import EmbeddingCalls
+
+
+class Watched(HashEncoder):
+    """Remembers what it was asked to compute together."""
+
+    def __init__(self) -> None:
+        super().__init__(16, 64)
+        self.calls: list[list[str]] = []
+
+    def encode(self, texts: Sequence[str], max_tokens: int) -> Embeddings:
+        self.calls.append(list(texts))
+        return super().encode(texts, max_tokens)
+
+
+def embedder(encoder: HashEncoder, version: str = "1", max_tokens: int = 64) -> NamedEmbedder:
+    printed = Fingerprint("m", "m", version, "mean", "query: ", "passage: ", 16)
+    return NamedEmbedder(encoder, printed, "m", max_tokens)
+
+
+def with_calls(test: Callable[[EmbeddingCalls], Coroutine[Any, Any, None]], cache_bytes: int = 2**20) -> None:
+    batcher = Batcher(100)
+    try:
+        asyncio.run(test(EmbeddingCalls(batcher, cache_bytes)))
+    finally:
+        batcher.close(1)
+
+
+def test_a_query_asked_again_is_not_computed_again() -> None:
+    async def check(calls: EmbeddingCalls) -> None:
+        encoder = Watched()
+        first = await calls.embed(embedder(encoder), ["red apple", "pear"], "query", "END")
+        again = await calls.embed(embedder(encoder), ["pear", "plum", "red apple", "pear"], "query", "END")
+        assert encoder.calls == [["query: red apple", "query: pear"], ["query: plum"]]
+        np.testing.assert_array_equal(again.vectors[[2, 0, 3]], first.vectors[[0, 1, 1]])
+        assert again.tokens == [first.tokens[1], again.tokens[1], first.tokens[0], first.tokens[1]]
+
+    with_calls(check)
+
+
+def test_a_query_is_remembered_for_one_fingerprint_and_way_of_cutting_only() -> None:
+    async def check(calls: EmbeddingCalls) -> None:
+        encoder = Watched()
+        await calls.embed(embedder(encoder), ["pear"], "query", "END")
+        await calls.embed(embedder(encoder, "2"), ["pear"], "query", "END")
+        await calls.embed(embedder(encoder), ["pear"], "query", "NONE")
+        await calls.embed(embedder(encoder), ["pear"], "passage", "END")
+        assert len(encoder.calls) == 4
+
+    with_calls(check)
+
+
+@pytest.mark.parametrize(("cache_bytes", "computed"), [(0, 6), (2**20, 3)])
+def test_what_is_remembered_has_a_limit(cache_bytes: int, computed: int) -> None:
+    async def check(calls: EmbeddingCalls) -> None:
+        encoder = Watched()
+        for text in ["a", "b", "c", "a", "b", "c"]:
+            await calls.embed(embedder(encoder), [text], "query", "END")
+        assert len(encoder.calls) == computed
+
+    with_calls(check, cache_bytes)
+
+
+def test_passages_come_back_in_order_computed_with_those_alike_in_length() -> None:
+    async def check(calls: EmbeddingCalls) -> None:
+        encoder = Watched()
+        texts = [f"{n} " + "word " * (n * 7 % 50) for n in range(70)]
+        found = await calls.embed(embedder(encoder), texts, "passage", "END")
+        alone = HashEncoder(16, 64).encode([f"passage: {text}" for text in texts], 64)
+        np.testing.assert_array_equal(found.vectors, alone.vectors)
+        assert (found.tokens, found.truncated) == (alone.tokens, alone.truncated)
+        lengths = [[len(text) for text in call] for call in encoder.calls]
+        assert sum(map(len, lengths)) == 70
+        assert max(map(len, lengths)) <= embedding_calls.MOST_AT_ONCE
+        assert all(min(one) >= max(following) for one, following in itertools.pairwise(lengths))
+
+    with_calls(check)
+
+
+def test_while_queries_come_calls_for_passages_are_short() -> None:
+    async def check(calls: EmbeddingCalls) -> None:
+        calls._rates["m"] = 1_000.0  # characters a second: 30 in the time a query may wait
+        encoder = Watched()
+        texts = ["ten chars."] * 40
+        await calls.embed(embedder(encoder), ["apple"], "query", "END")
+        await calls.embed(embedder(encoder), [f"{n:02} {text}" for n, text in enumerate(texts)], "passage", "END")
+        assert len(encoder.calls[1]) == 2, "26 characters of the 30"
+
+    with_calls(check)
+
+
+def test_a_text_that_is_too_long_is_named_by_its_place() -> None:
+    async def check(calls: EmbeddingCalls) -> None:
+        texts = ["short"] * 40 + ["word " * 30] + ["short"] * 40
+        for kind, place in (("passage", 40), ("query", 40)):
+            with pytest.raises(TextTooLong) as raised:
+                await calls.embed(embedder(Watched(), max_tokens=20), texts, kind, "NONE")  # type: ignore[arg-type]
+            assert raised.value.position == place
+
+    with_calls(check)
