@@ -29,6 +29,7 @@ SECTIONS = {
     "peer-embedding": ("Other embedding engines", "peer_embedding"),
     "cross-encoder": ("A large cross-encoder", "cross_encoder"),
     "overhead": ("A call without work", "overhead"),
+    "large-bodies": ("Large upserts", "large_bodies"),
     "startup": ("Start", "startup"),
     "lexical": ("Lexical retrieval", "lexical --records 30000"),
 }

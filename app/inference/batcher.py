@@ -35,8 +35,7 @@ class Batcher:
         Raises Unavailable when too many calls wait already, or the server is stopping. A call that was cancelled
         before it began is not computed.
         """
-        if self._jobs.qsize() >= self._longest:
-            raise Unavailable(f"{self._longest} model calls are waiting already; try again shortly")
+        self.check_room()
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
 
@@ -62,6 +61,11 @@ class Batcher:
 
         self._jobs.put((lane, next(self._order), job))
         return await answer
+
+    def check_room(self, elsewhere: int = 0) -> None:
+        """Raises Unavailable if too many calls wait, with those that wait elsewhere to be put here."""
+        if self._jobs.qsize() + elsewhere >= self._longest:
+            raise Unavailable(f"{self._longest} model calls are waiting already; try again shortly")
 
     def _work(self) -> None:
         while True:

@@ -1,9 +1,10 @@
 """Which texts are computed together, and when: queries soon, passages quickly.
 
 Passages alike in length are computed together, so that little is padding, and while queries come no call takes longer
-than they may wait. Queries that were asked before are remembered.
+than they may wait. Queries of different requests that wait together are computed together, and remembered.
 """
 
+import asyncio
 import time
 from collections.abc import Sequence
 
@@ -27,6 +28,10 @@ FIRST_RATE = 20_000.0
 """Characters a second, before anything was measured."""
 
 
+Waiting = tuple[str, "asyncio.Future[QueryVector]"]
+"""A query, and who waits for it."""
+
+
 class EmbeddingCalls:
     """Calls of embedders on the model thread. Not for use by several threads at once."""
 
@@ -35,6 +40,8 @@ class EmbeddingCalls:
         self._queries = QueryCache(query_cache_bytes)
         self._rates: dict[str, float] = {}
         self._last_query = -QUERIES_COME_S
+        self._waiting: dict[tuple[Embedder, Truncate], list[Waiting]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def embed(
         self, embedder: Embedder, texts: Sequence[str], input_type: InputType, truncate: Truncate
@@ -49,13 +56,48 @@ class EmbeddingCalls:
         keys = [(embedder.fingerprint, truncate, text) for text in texts]
         kept = {key: found for key in keys if (found := self._queries.get(key)) is not None}
         missing = [key for key in dict.fromkeys(keys) if key not in kept]
-        if missing:
+        if truncate == "NONE" and missing:  # one that is too long is nobody else's business
             places = [keys.index(key) for key in missing]
-            computed = await self._call(embedder, [key[2] for key in missing], places, "query", truncate)
-            kept |= dict(zip(missing, _rows(computed), strict=True))
-            for key in missing:
-                self._queries.put(key, kept[key])
+            computed = _rows(await self._call(embedder, [key[2] for key in missing], places, "query", truncate))
+        else:
+            computed = await asyncio.gather(*self._join(embedder, truncate, [key[2] for key in missing]))
+        for key, row in zip(missing, computed, strict=True):
+            kept[key] = row
+            self._queries.put(key, row)
         return _together([kept[key] for key in keys])
+
+    def _join(self, embedder: Embedder, truncate: Truncate, texts: list[str]) -> "list[asyncio.Future[QueryVector]]":
+        """Have queries computed with what else waits. Raises Unavailable when too many do."""
+        loop = asyncio.get_running_loop()
+        together = embedder, truncate
+        waiting = self._waiting.get(together)
+        self._batcher.check_room(0 if waiting is None else len(waiting))
+        joined: list[Waiting] = [(text, loop.create_future()) for text in texts]
+        if waiting is not None:
+            waiting += joined
+        elif joined:
+            self._waiting[together] = joined
+            task = loop.create_task(self._take_turns(embedder, truncate))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return [future for _, future in joined]
+
+    async def _take_turns(self, embedder: Embedder, truncate: Truncate) -> None:
+        """Compute what waits, all at once up to a limit, until nothing does."""
+        together = embedder, truncate
+        while waiting := [one for one in self._waiting[together] if not one[1].done()]:  # callers may have hung up
+            turn, self._waiting[together] = waiting[:MOST_AT_ONCE], waiting[MOST_AT_ONCE:]
+            try:
+                rows = _rows(await self._call(embedder, [text for text, _ in turn], [], "query", truncate))
+            except Exception as error:
+                for _, future in turn:
+                    if not future.done():
+                        future.set_exception(error)
+                continue
+            for (_, future), row in zip(turn, rows, strict=True):
+                if not future.done():
+                    future.set_result(row)
+        del self._waiting[together]
 
     async def _passages(self, embedder: Embedder, texts: Sequence[str], truncate: Truncate) -> Embeddings:
         # The longest first: one that is too long is found before much is computed.

@@ -55,6 +55,7 @@ class Held(msgspec.Struct):
     """An inverted file in use. size: vectors when it was built. unsaved: rows changed since it was saved."""
 
     file: InvertedFile
+    namespace: str
     size: int
     unsaved: int = 0
 
@@ -63,6 +64,7 @@ class Situation(msgspec.Struct, frozen=True):
     """A namespace as one snapshot sees it."""
 
     spec: IndexSpec
+    namespace: str
     ns: int
     count: int
     version: int
@@ -93,15 +95,16 @@ class Approximate:
         self._go_on()
 
     async def open(self, database: Database, handle: str) -> None:
-        """See to every large namespace of an index."""
-        if self._from is not None:
-            least = self._from * KEPT_FROM
-
-            def large(connection: apsw.Connection) -> list[Any]:
-                return connection.execute("SELECT name FROM namespaces WHERE record_count >= ?", (least,)).fetchall()
-
-            for (name,) in await database.read(large):
-                self.look_at(database, handle, name)
+        """See to every large namespace of an index; files and notes of others are dropped."""
+        least = None if self._from is None else self._from * KEPT_FROM
+        large, followed = await database.read(partial(_large_and_followed, least=least))
+        for ns in followed - large.keys():
+            await database.write(partial(changes.stop, ns=ns))
+        for path in self._folder.glob(f"{_name(handle)}.ns*"):
+            if int(path.name.removeprefix(f"{_name(handle)}.ns").partition(".")[0]) not in large:
+                _remove(path)
+        for name in large.values():
+            self.look_at(database, handle, name)
 
     async def settled(self) -> None:
         """Wait until everything that is known of is seen to."""
@@ -147,10 +150,16 @@ class Approximate:
                 raise
             except Exception:  # the tables are whole, and answer exactly
                 log.exception("no inverted file for namespace %r of %s", namespace, handle)
+                with contextlib.suppress(Exception):
+                    await self._give_up(database, handle, namespace)
 
     async def _see_to(self, database: Database, handle: str, namespace: str) -> None:
         assert self._from is not None
         at = await database.read(partial(_situation, namespace=namespace))
+        for key in [key for key, held in self._held.items() if (key[0], held.namespace) == (handle, namespace)]:
+            if at is None or key[1] != at.ns:  # it was deleted, and perhaps made again
+                del self._held[key]
+                self._remove_files(*key, keep=None)
         if at is None or at.spec.sparse:
             return
         key = handle, at.ns
@@ -181,6 +190,14 @@ class Approximate:
         if held.unsaved > SAVED_AFTER * held.size:
             await self._save(database, handle, at, held)
 
+    async def _give_up(self, database: Database, handle: str, namespace: str) -> None:
+        """Search the namespace exactly, and do not try again before it has grown much."""
+        at = await database.read(partial(_situation, namespace=namespace))
+        if at is not None:
+            self._held.pop((handle, at.ns), None)
+            self._hopeless[handle, at.ns] = at.count
+            await database.write(partial(changes.stop, ns=at.ns))
+
     async def _build(self, database: Database, handle: str, at: Situation) -> Held | None:
         ns, spec = at.ns, at.spec
         if await database.write(partial(changes.follow, ns=ns)) is None:
@@ -197,7 +214,7 @@ class Approximate:
             await self._compute(builder.add, rows, vectors)
         file = await self._compute(builder.finish, version)
         if file is None:
-            log.info("the vectors of namespace %s of %s have no cells; it is searched exactly", ns, handle)
+            log.info("codes are too coarse for the vectors of namespace %s of %s; it is searched exactly", ns, handle)
             await database.write(partial(changes.stop, ns=ns))
             return None
         log.info(
@@ -208,7 +225,7 @@ class Approximate:
             file.nbytes / 1e6,
             ", ".join(f"{each.cells} of {builder.cells} for {each.depth}" for each in file.calibration),
         )
-        held = Held(file, file.size)
+        held = Held(file, at.namespace, file.size)
         await self._save(database, handle, at, held)
         return held
 
@@ -263,7 +280,7 @@ class Approximate:
             return None
         if changed is None or len(np.setdiff1d(np.setdiff1d(alive, changed), file.held_rows)):
             return None
-        return Held(file, kept.size)
+        return Held(file, at.namespace, kept.size)
 
     async def _save(self, database: Database, handle: str, at: Situation, held: Held) -> None:
         def write() -> int:
@@ -296,8 +313,7 @@ class Approximate:
         kept = [] if keep is None else [file, beside(file), self._note_file(handle, ns)]
         for path in self._folder.glob(f"{_name(handle)}.ns{ns}.*"):
             if path not in kept:
-                with contextlib.suppress(OSError):
-                    path.unlink()
+                _remove(path)
 
     async def _compute(self, function: Callable[..., T], *arguments: Any) -> T:
         """On one thread, with one core: searches go on meanwhile."""
@@ -312,11 +328,26 @@ def _name(handle: str) -> str:
     return handle.partition("@")[0]
 
 
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def _large_and_followed(connection: apsw.Connection, least: float | None) -> tuple[dict[int, str], set[int]]:
+    """Numbers and names of the namespaces with so many records, and numbers of those whose changes are noted down."""
+    rows: Any = connection.execute(
+        "SELECT ns, name, record_count, followed FROM namespaces WHERE record_count >= ? OR followed IS NOT NULL",
+        (1e18 if least is None else least,),
+    ).fetchall()
+    large = {ns: name for ns, name, count, _ in rows if least is not None and count >= least}
+    return large, {ns for ns, _, _, followed in rows if followed is not None}
+
+
 def _situation(connection: apsw.Connection, namespace: str) -> Situation | None:
     found: Any = connection.execute(
         "SELECT ns, record_count, version, followed FROM namespaces WHERE name = ?", (namespace,)
     ).get
-    return None if found is None else Situation(tables.known_spec(connection), *found)
+    return None if found is None else Situation(tables.known_spec(connection), namespace, *found)
 
 
 def _version(connection: apsw.Connection, ns: int) -> int:

@@ -33,6 +33,7 @@ ROUNDS = 8
 WANTED = {10: 0.9985, 100: 0.996, 1_000: 0.99}
 """Recall, by how many are wanted, of midpoints between records; real questions are harder, and get 0.99 for 10."""
 LEAST_RECALL = 0.98
+"""What looking into every cell must find, or the codes are too coarse for these vectors."""
 QUESTIONS = 256
 ALONE_NS, IN_CELLS_NS = 250, 8
 """What it takes, about, to look at the codes of a row by itself, and beside the others of its cell."""
@@ -42,8 +43,6 @@ DEEPEST = max(WANTED)
 HARDER = 1.25
 """How many more cells real questions get than midpoints need."""
 MOST_REMEMBERED = 1_000
-WORTH = 0.6
-"""Share of the cells that a query for 10 may look into at most; if it needs more, the data has no cells."""
 
 
 class Cells(msgspec.Struct, frozen=True):
@@ -316,21 +315,19 @@ class Builder:
             self._rows = np.take_along_axis(self._rows, best, axis=1)
 
     def finish(self, version: int) -> InvertedFile | None:
-        """The inverted file, calibrated; None if these vectors have no cells that would help."""
+        """The inverted file, calibrated; None if the codes are too coarse for these vectors."""
         order = np.argsort(-self._scores, axis=1)
         nearest = np.take_along_axis(self._rows, order, axis=1)
         depths = [depth for depth in WANTED if depth <= nearest.shape[1]]
-        calibration = [Cells(depth, self._enough(nearest[:, :depth])) for depth in depths]
-        if not calibration or calibration[0].cells > WORTH * self.cells:
+        if not depths or self._recall(nearest[:, : depths[0]], self.cells) < LEAST_RECALL:
             return None
+        calibration = [Cells(depth, self._enough(nearest[:, :depth])) for depth in depths]
         alive = np.unique(np.concatenate(self._alive))
         return InvertedFile(self._index, self._codes, self._metric, version, tuple(calibration), alive)
 
     def _enough(self, nearest: Records) -> int:
         """The least number of cells, on a grid, in which nearly all of the nearest [questions, depth] are found."""
         most = self._recall(nearest, self.cells)
-        if most < LEAST_RECALL:
-            return self.cells
         grid = np.unique(np.geomspace(1, self.cells, 32).astype(int)).tolist()
         wanted = min(WANTED[nearest.shape[1]], most - 0.0005)
         enough = next((cells for cells in grid if self._recall(nearest, cells) >= wanted), self.cells)

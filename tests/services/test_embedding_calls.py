@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import threading
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from app.domain import Fingerprint
-from app.errors import TextTooLong
+from app.errors import TextTooLong, Unavailable
 from app.inference.backend import Embeddings
 from app.inference.batcher import Batcher
 from app.inference.hash_backend import HashEncoder
@@ -113,5 +114,67 @@ def test_a_text_that_is_too_long_is_named_by_its_place() -> None:
             with pytest.raises(TextTooLong) as raised:
                 await calls.embed(embedder(Watched(), max_tokens=20), texts, kind, "NONE")  # type: ignore[arg-type]
             assert raised.value.position == place
+
+    with_calls(check)
+
+
+class Gated(Watched):
+    """Computes nothing before it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = threading.Event()
+
+    def encode(self, texts: Sequence[str], max_tokens: int) -> Embeddings:
+        assert self.go.wait(10)
+        return super().encode(texts, max_tokens)
+
+
+def test_queries_of_several_requests_that_wait_together_are_computed_together() -> None:
+    async def check(calls: EmbeddingCalls) -> None:
+        encoder = Gated()
+        together = embedder(encoder)
+        asked = [asyncio.create_task(calls.embed(together, [f"q{n}"], "query", "END")) for n in range(40)]
+        await asyncio.sleep(0)
+        asked[5].cancel()  # it hung up while it waited
+        encoder.go.set()
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        assert [len(call) for call in encoder.calls] == [32, 7]
+        assert isinstance(found[5], asyncio.CancelledError)
+        for n in (0, 39):
+            answer = found[n]
+            assert isinstance(answer, Embeddings)
+            wanted = HashEncoder(16, 64).encode([f"query: q{n}"], 64).vectors
+            np.testing.assert_array_equal(answer.vectors, wanted)
+
+    with_calls(check)
+
+
+def test_more_queries_than_may_wait_are_refused_and_the_others_answered() -> None:
+    async def check(calls: EmbeddingCalls) -> None:
+        encoder = Gated()
+        together = embedder(encoder)
+        asked = [asyncio.create_task(calls.embed(together, [f"q{n}"], "query", "END")) for n in range(130)]
+        for _ in range(5):  # let each of them get to where it waits
+            await asyncio.sleep(0)
+        encoder.go.set()
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        refused = [one for one in found if isinstance(one, Unavailable)]
+        assert 20 <= len(refused) <= 30
+        assert len(refused) + sum(isinstance(one, Embeddings) for one in found) == 130
+
+    with_calls(check)
+
+
+def test_what_goes_wrong_reaches_everybody_who_waited_for_it_and_nobody_later() -> None:
+    async def check(calls: EmbeddingCalls) -> None:
+        encoder = Watched()
+        together = embedder(encoder)
+        encoder.calls = None  # type: ignore[assignment]
+        asked = [asyncio.create_task(calls.embed(together, [f"q{n}"], "query", "END")) for n in range(3)]
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        assert [type(one) for one in found] == [AttributeError] * 3
+        encoder.calls = []
+        assert (await calls.embed(together, ["q1"], "query", "END")).tokens == [3]
 
     with_calls(check)

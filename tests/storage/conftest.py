@@ -19,7 +19,9 @@ def open_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
         return await SqliteEngine.open_folder(tmp_path / "data", readers=2, mmap_bytes=2**28)
 
     async def with_memory() -> Engine:
-        return await SqliteEngine.open_folder(tmp_path / "data", readers=2, mmap_bytes=0, cache_bytes=2**26)
+        return await SqliteEngine.open_folder(
+            tmp_path / "data", readers=2, mmap_bytes=0, cache_bytes=2**26, filter_cache_bytes=2**20
+        )
 
     return {"sqlite": sqlite, "sqlite with memory": with_memory}[request.param]
 

@@ -28,16 +28,22 @@ def records(vectors: np.ndarray, first: int = 0) -> list[Record]:
     return [Record(f"r{place}", vector, {"n": place % 100}) for place, vector in enumerate(vectors, start=first)]
 
 
-async def opened(folder: Path, **tuning: float) -> SqliteEngine:
+async def opened(folder: Path, **tuning: float | None) -> SqliteEngine:
     return await SqliteEngine.open_folder(folder, 2, 2**28, **{"approximate_from": FROM, **tuning})
 
 
-async def filled(folder: Path, metric: Metric = "cosine", **tuning: float) -> SqliteEngine:
+async def filled(folder: Path, metric: Metric = "cosine", **tuning: float | None) -> SqliteEngine:
     engine = await opened(folder, **tuning)
     await engine.create_index(IndexSpec("docs", DIMENSION, metric))
     await engine.upsert("docs", "a", records(clustered(COUNT, 1)))
     await engine.settled()
     return engine
+
+
+async def noted(engine: SqliteEngine) -> int:
+    """Writes whose changed rows are noted down."""
+    found: int = await engine._opened["docs"].database.read(lambda c: c.execute("SELECT count(*) FROM changes").get)
+    return found
 
 
 async def recall(engine: SqliteEngine, k: int = 10, filter: dict[str, object] | None = None) -> float:
@@ -205,6 +211,70 @@ def test_a_damaged_or_missing_file_is_built_anew(tmp_path: Path, damage: str) ->
     asyncio.run(check())
 
 
+def test_switched_off_nothing_is_left_and_nothing_is_noted_down(tmp_path: Path) -> None:
+    async def check() -> None:
+        engine = await filled(tmp_path)
+        await engine.close()
+        engine = await opened(tmp_path, approximate_from=None)
+        assert not list((tmp_path / "indexes").glob("docs.ns*"))
+        await engine.upsert("docs", "a", records(clustered(100, 4)))
+        assert await noted(engine) == 0
+        assert not (await engine.query("docs", "a", QueryPlan(10, vector=clustered(1, 2)[0]))).approximate
+        await engine.close()
+
+    asyncio.run(check())
+
+
+def test_a_namespace_that_is_deleted_takes_its_files_along(tmp_path: Path) -> None:
+    async def check() -> None:
+        engine = await filled(tmp_path)
+        await engine.delete_namespace("docs", "a")
+        await engine.settled()
+        assert not list((tmp_path / "indexes").glob("docs.ns*"))
+        assert await noted(engine) == 0
+        await engine.close()
+
+    asyncio.run(check())
+
+
+def test_what_was_saved_is_noted_down_no_longer(tmp_path: Path) -> None:
+    async def check() -> None:
+        engine = await filled(tmp_path)
+        await engine.upsert("docs", "a", records(clustered(10, 4)))
+        await engine.settled()
+        assert await noted(engine) == 1
+        await engine.upsert("docs", "a", records(clustered(COUNT // 5, 4)))
+        await engine.settled()
+        assert await noted(engine) == 0
+        await engine.close()
+
+    asyncio.run(check())
+
+
+def test_what_cannot_be_built_is_searched_exactly_and_not_tried_at_every_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def check() -> None:
+        tried: list[int] = []
+
+        def broken(*_: object) -> None:
+            tried.append(1)
+            raise MemoryError
+
+        monkeypatch.setattr("app.storage.approximate.Builder", broken)
+        engine = await filled(tmp_path)
+        for _ in range(3):
+            await engine.upsert("docs", "a", records(clustered(10, 4)))
+            await engine.settled()
+        assert len(tried) == 1
+        assert await noted(engine) == 0
+        assert not (await engine.query("docs", "a", QueryPlan(10, vector=clustered(1, 2)[0]))).approximate
+        await engine.close()
+
+    asyncio.run(check())
+    assert "no inverted file for namespace 'a'" in caplog.text
+
+
 def test_it_goes_with_its_index(tmp_path: Path) -> None:
     async def check() -> None:
         engine = await filled(tmp_path)
@@ -215,14 +285,15 @@ def test_it_goes_with_its_index(tmp_path: Path) -> None:
     asyncio.run(check())
 
 
-def test_vectors_without_cells_are_compared_exactly(tmp_path: Path) -> None:
+def test_vectors_that_codes_are_too_coarse_for_are_compared_exactly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def check() -> None:
-        engine = await opened(tmp_path)
-        await engine.create_index(IndexSpec("docs", 200, "cosine"))
-        noise = np.random.default_rng(0).standard_normal((FROM, 200)).astype(np.float32)
-        await engine.upsert("docs", "a", records(noise))
-        await engine.settled()
-        assert not (await engine.query("docs", "a", QueryPlan(10, vector=noise[0]))).approximate
+        monkeypatch.setattr("app.storage.inverted_file.LEAST_RECALL", 1.1)  # no codes are that good
+        engine = await filled(tmp_path)
+        answer = await engine.query("docs", "a", QueryPlan(10, vector=clustered(1, 2)[0]))
+        assert not answer.approximate
+        assert len(answer.matches) == 10
         await engine.close()
 
     asyncio.run(check())

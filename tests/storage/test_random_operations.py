@@ -49,7 +49,7 @@ class AgainstADict(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp())
         self.there: dict[str, dict[str, Held]] = {}
         self.lsn = 0
-        self.engine = self.run(SqliteEngine.open_folder(self.folder, 1, 0, cache_bytes=2**20))
+        self.engine = self.run(SqliteEngine.open_folder(self.folder, 1, 0, cache_bytes=2**20, filter_cache_bytes=2**20))
         self.run(self.engine.create_index(IndexSpec("docs", 2, "dotproduct")))
 
     def run(self, coroutine: Any) -> Any:
@@ -120,7 +120,7 @@ class AgainstADict(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         self.run(self.engine.close())
-        self.engine = self.run(SqliteEngine.open_folder(self.folder, 1, 0, cache_bytes=2**20))
+        self.engine = self.run(SqliteEngine.open_folder(self.folder, 1, 0, cache_bytes=2**20, filter_cache_bytes=2**20))
 
     @rule(name=NAMES, raw=st.none() | FILTERS, top_k=st.integers(1, 15))
     def query(self, name: str, raw: Any, top_k: int) -> None:
@@ -168,7 +168,7 @@ async def test_what_must_hold_whatever_is_stored(tmp_path: Path) -> None:
     rows = [
         Record(f"r{n:03}", rng.standard_normal(8).astype(np.float32), {"g": int(rng.integers(5))}) for n in range(400)
     ]
-    engine = await SqliteEngine.open_folder(tmp_path, 2, 0, cache_bytes=2**20)
+    engine = await SqliteEngine.open_folder(tmp_path, 2, 0, cache_bytes=2**20, filter_cache_bytes=2**20)
     await engine.create_index(IndexSpec("docs", 8, "cosine"))
     await engine.upsert("docs", "a", rows)
     await engine.upsert("docs", "b", rows[:10])
