@@ -37,7 +37,10 @@ def terms(text: str, language: str = "english") -> list[str]:
         elif language != "english" or token not in STOP_WORDS:
             found.append(token)
     # All at once, which is several times as quick; pairs of characters have no endings and stay as they are.
-    return found if language == "none" else list(_stemmer(language).stemWords(found))
+    if language == "none":
+        return found
+    stems = _stemmer(language).stemWords(found)
+    return [stem or token for stem, token in zip(stems, found, strict=True)]  # nothing would be left of "s"
 
 
 @lru_cache

@@ -20,6 +20,7 @@ from app.terms import LANGUAGES, terms
         ("iPhone東京2024", "english", ["iphon", "東京", "2024"]),
         ("бегущие бежит", "russian", ["бегущ", "беж"]),
         ("the of and", "english", []),
+        ("Model S", "porter", ["model", "s"]),
         ("", "english", []),
         ("🚀 !!! \n", "english", []),
     ],

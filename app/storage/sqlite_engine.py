@@ -326,8 +326,8 @@ class SqliteEngine:
 
     async def delete_namespace(self, index: str, name: str) -> int:
         opened = self._open(index)
-        return await opened.database.write(
-            lambda connection: writing.delete_namespace(connection, tables.known_spec(connection), name)
+        return await self._written(
+            opened, name, lambda connection: writing.delete_namespace(connection, tables.known_spec(connection), name)
         )
 
     async def reembedding(self, index: str) -> Reembedding | None:
