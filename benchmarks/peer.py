@@ -69,14 +69,15 @@ class Pinyon:
 class Chroma:
     """chromadb, on disk."""
 
-    package, settings = "chromadb", [32, 64, 100, 200, 400]
+    package, settings = "chromadb", [200]
 
     def __init__(self, folder: Path) -> None:
         import chromadb
 
         self.client = chromadb.PersistentClient(str(folder))
         self.docs = self.client.create_collection(
-            "docs", configuration={"hnsw": {"space": "cosine", "ef_construction": 100, "max_neighbors": 16}}
+            "docs",
+            configuration={"hnsw": {"space": "cosine", "ef_construction": 100, "max_neighbors": 16, "ef_search": 200}},
         )
 
     def load(self, vectors: np.ndarray) -> None:
@@ -87,8 +88,7 @@ class Chroma:
         pass
 
     def search(self, setting: int) -> Search:
-        self.docs.modify(configuration={"hnsw": {"ef_search": setting}})
-        docs = self.client.get_collection("docs")
+        docs = self.docs  # changing ef_search afterwards had no effect here
 
         def search(query: np.ndarray) -> Iterable[int]:
             found = docs.query(query_embeddings=query[None], n_results=10, include=["metadatas", "distances"])
