@@ -83,10 +83,11 @@ def main() -> None:
                 if n >= 100:
                     taken[way].append((time.perf_counter() - started) * 1000)
         server.stop()
-    print(f"{'':14} {'p50 ms':>8} {'p95 ms':>8}")
+    print("| | p50 ms | p95 ms |")
+    print("|---|---|---|")
     for way, times in taken.items():
         p95 = statistics.quantiles(times, n=20)[-1]
-        print(f"{way:14} {statistics.median(times):8.2f} {p95:8.2f}")
+        print(f"| {way} | {statistics.median(times):.2f} | {p95:.2f} |")
 
 
 if __name__ == "__main__":

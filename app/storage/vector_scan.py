@@ -17,6 +17,9 @@ from app.storage.vector_rows import NOT_KEPT, Records, Source, Vectors, live
 FEW = 256
 """Rows that are sooner all scored than looked for."""
 
+DEEP = 40
+"""Rows for each hit that is wanted; with fewer it takes longer to look for them than to compare all."""
+
 Additions = tuple[Records, NDArray[np.float64]]
 """Sorted row numbers, and a number for each."""
 
@@ -39,9 +42,11 @@ def nearest(
     rows that may be among the best by that bound, which are few unless many are alike. With an inverted file the first
     pass looks at some of the rows only, and may miss some of the best; scores are exact either way.
     """
-    if source.inverted is not None and more is None and (kept is None or len(kept) > FEW):
-        wanted = min(top_k, source.count if kept is None else len(kept))
-        records, scores = _scored(source, metric, query, _candidates(source, query, wanted, kept))
+    there = source.count if kept is None else len(kept)
+    wanted = min(top_k, there)
+    if source.inverted is not None and more is None and there > FEW:
+        candidates = _candidates(source, query, wanted, kept)
+        records, scores = _scored(source, metric, query, candidates)
         if len(records) >= wanted:
             return best(records, scores, top_k, metric)
     finalists = _finalists(source, metric, query, top_k, kept, more)
@@ -49,14 +54,20 @@ def nearest(
 
 
 def _candidates(source: Source, query: Vectors, wanted: int, kept: Records | None) -> Records:
-    """Sorted numbers of rows that an inverted file finds near, and of all it may be wrong about."""
+    """Sorted numbers of rows that an inverted file finds near, and of all it may be wrong about.
+
+    None at all where so many are wanted that all are sooner compared.
+    """
     assert source.inverted is not None
-    if kept is None:
-        near = source.inverted.candidates(query, wanted)
-    elif source.inverted.sooner_alone(wanted, len(kept), len(kept) / source.count):
+    there = source.count if kept is None else len(kept)
+    if kept is not None and source.inverted.sooner_alone(wanted, there, there / source.count):
         near = source.inverted.among(query, kept, wanted)
+    elif there < DEEP * wanted:
+        return np.empty(0, np.int64)
+    elif kept is None:
+        near = source.inverted.candidates(query, wanted)
     else:
-        near = source.inverted.candidates(query, wanted, len(kept) / source.count, bits_of(kept))
+        near = source.inverted.candidates(query, wanted, there / source.count, bits_of(kept))
     if source.changed is None or not len(source.changed):
         return near
     changed = source.changed if kept is None else np.intersect1d(source.changed, kept, assume_unique=True)

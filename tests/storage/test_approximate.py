@@ -67,7 +67,7 @@ def test_most_of_the_best_are_found_with_exact_scores(tmp_path: Path, metric: Me
     async def check() -> None:
         engine = await filled(tmp_path, metric)
         assert await recall(engine) >= 0.98
-        assert await recall(engine, k=100) >= 0.98
+        assert await recall(engine, k=50) >= 0.98
         assert await recall(engine, filter={"n": {"$lt": 50}}) >= 0.98
         assert await recall(engine, filter={"n": {"$lt": 10}}) >= 0.96
         await engine.close()
