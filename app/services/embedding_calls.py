@@ -59,8 +59,10 @@ class EmbeddingCalls:
         if truncate == "NONE" and missing:  # one that is too long is nobody else's business
             places = [keys.index(key) for key in missing]
             computed = _rows(await self._call(embedder, [key[2] for key in missing], places, "query", truncate))
-        else:
+        elif missing:  # with nothing missing, a full queue is no reason to refuse
             computed = await asyncio.gather(*self._join(embedder, truncate, [key[2] for key in missing]))
+        else:
+            computed = []
         for key, row in zip(missing, computed, strict=True):
             kept[key] = row
             self._queries.put(key, row)

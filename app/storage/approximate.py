@@ -101,7 +101,8 @@ class Approximate:
         for ns in followed - large.keys():
             await database.write(partial(changes.stop, ns=ns))
         for path in self._folder.glob(f"{_name(handle)}.ns*"):
-            if int(path.name.removeprefix(f"{_name(handle)}.ns").partition(".")[0]) not in large:
+            number = path.name.removeprefix(f"{_name(handle)}.ns").partition(".")[0]
+            if number.isdecimal() and int(number) not in large:
                 _remove(path)
         for name in large.values():
             self.look_at(database, handle, name)
@@ -177,6 +178,10 @@ class Approximate:
             held = await self._catch_up(database, held, at)
         if held is None or held.file.stale > MOST_STALE or at.count > MOST_GROWN * held.size:
             if at.count < max(self._from, MOST_GROWN * self._hopeless.get(key, 0)):
+                if held is None and at.followed is not None:  # or changes would be noted down for nobody
+                    self._held.pop(key, None)
+                    await database.write(partial(changes.stop, ns=at.ns))
+                    self._remove_files(handle, at.ns, keep=None)
                 return
             built = await self._build(database, handle, at)
             if built is None:

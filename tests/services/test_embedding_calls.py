@@ -17,6 +17,7 @@ from app.inference.hash_backend import HashEncoder
 from app.inference.named_embedder import NamedEmbedder
 from app.services import embedding_calls
 from app.services.embedding_calls import EmbeddingCalls
+from app.services.query_cache import QueryVector
 
 
 class Watched(HashEncoder):
@@ -178,3 +179,21 @@ def test_what_goes_wrong_reaches_everybody_who_waited_for_it_and_nobody_later() 
         assert (await calls.embed(together, ["q1"], "query", "END")).tokens == [3]
 
     with_calls(check)
+
+
+def test_a_query_that_is_remembered_is_answered_while_the_queue_is_full() -> None:
+    batcher = Batcher(0)  # room for nothing
+
+    async def check() -> None:
+        calls = EmbeddingCalls(batcher, 2**20)
+        with pytest.raises(Unavailable):
+            await calls.embed(embedder(Watched()), ["pear"], "query", "END")
+        known = embedder(Watched())
+        vector = np.ones(16, np.float32)
+        calls._queries.put((known.fingerprint, "END", "pear"), QueryVector(vector, 3, False))
+        np.testing.assert_array_equal((await calls.embed(known, ["pear"], "query", "END")).vectors, vector[None])
+
+    try:
+        asyncio.run(check())
+    finally:
+        batcher.close(1)

@@ -237,6 +237,19 @@ def test_a_namespace_that_is_deleted_takes_its_files_along(tmp_path: Path) -> No
     asyncio.run(check())
 
 
+def test_where_too_much_was_deleted_to_follow_and_too_little_is_left_nothing_is_noted_down(tmp_path: Path) -> None:
+    async def check() -> None:
+        engine = await filled(tmp_path)
+        await engine.delete("docs", "a", Selection(filter=parse({"n": {"$lt": 55}})))
+        await engine.settled()
+        await engine.upsert("docs", "a", records(clustered(10, 4)))
+        await engine.settled()
+        assert await noted(engine) == 0
+        await engine.close()
+
+    asyncio.run(check())
+
+
 def test_what_was_saved_is_noted_down_no_longer(tmp_path: Path) -> None:
     async def check() -> None:
         engine = await filled(tmp_path)
