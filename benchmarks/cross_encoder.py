@@ -14,11 +14,13 @@ from pathlib import Path
 
 from app.inference.catalog import Catalog
 from app.inference.precision import PRECISIONS, computable
+from benchmarks.peer_embedding import infinity
 from benchmarks.vectors import DATA
 
 MODELS = Path(__file__).parents[1] / "models"
 NAME, MINILM = "bge-reranker-v2-m3", "all-MiniLM-L6-v2"
 PAIRS = 24
+QUERY = "who wrote the first book about the history of the region"
 
 
 def make(folder: Path) -> None:
@@ -56,21 +58,20 @@ def texts() -> list[str]:
 
 def rate(folder: Path, precision: str) -> float:
     """Pairs/s, in a process of its own. "stock": sentence-transformers' own CrossEncoder."""
-    query = "who wrote the first book about the history of the region"
     passages = texts()
     if precision == "stock":
         from sentence_transformers import CrossEncoder
 
         model = CrossEncoder(str(folder), local_files_only=True)
-        pairs = [(query, passage) for passage in passages]
+        pairs = [(QUERY, passage) for passage in passages]
         model.predict(pairs[:4])
         begun = time.perf_counter()
         model.predict(pairs)
     else:
         own = Catalog(MODELS, {NAME: str(folder)}).bare(NAME, precision)  # type: ignore[arg-type]
-        own.predict(query, passages, 512)  # OpenVINO prepares for shapes it has not met
+        own.predict(QUERY, passages, 512)  # OpenVINO prepares for shapes it has not met
         begun = time.perf_counter()
-        own.predict(query, passages, 512)
+        own.predict(QUERY, passages, 512)
     return len(passages) / (time.perf_counter() - begun)
 
 
@@ -88,6 +89,9 @@ def main() -> None:
             stock = stock or found
             label = "sentence-transformers, fp32" if precision == "stock" else f"Pinyon, {precision}"
             print(f"| {label} | {found:.1f} | {found / stock:.2f} |", flush=True)
+        peer = infinity(folder, texts(), QUERY)
+        cells = f"{peer} | " if isinstance(peer, str) else f"{peer:.1f} | {peer / stock:.2f}"
+        print(f"| infinity-emb, torch | {cells} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ speed; searches with 1, 8 and 64 clients. A server of its own, two cores for eve
 
 import argparse
 import asyncio
+import http.client
 import json
 import shutil
 import statistics
@@ -16,6 +17,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -80,6 +82,42 @@ def alone(kind: str) -> tuple[float, float]:
         return process.submit(bare, kind).result()
 
 
+kept: Any = None
+"""In the process that answers in turn with the service: its model."""
+
+
+def timed(kind: str, question: str) -> float:
+    """Seconds the bare model takes for a question, in a process that keeps it."""
+    global kept
+    if kept is None:
+        kept = Catalog(PROJECT / "models").bare(MODEL, kind)  # type: ignore[arg-type]
+    begun = time.perf_counter()
+    kept.encode([question], 256)
+    return time.perf_counter() - begun
+
+
+def overhead(url: str, kind: str) -> None:
+    """Print what a search takes beside its model: the service and the bare model asked in turn, by a thin client."""
+    asked = questions()[-SEARCHES - 5 :]
+    service = http.client.HTTPConnection(url.removeprefix("http://"))
+    searches, models = [], []
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        for question in asked:
+            models.append(process.submit(timed, kind, question).result())
+            body = json.dumps({"query": {"inputs": {"text": question}, "top_k": 10}})
+            begun = time.perf_counter()
+            service.request("POST", HITS, body)
+            answer = service.getresponse()
+            answer.read()
+            searches.append(time.perf_counter() - begun)
+            assert answer.status == 200
+    whole, model = (statistics.median(times[5:]) * 1e3 for times in (searches, models))
+    print(
+        f"\nA search by a new text and the bare model, asked in turn, p50: {whole:.1f} ms and {model:.1f} ms, so that "
+        f"the service adds {whole - model:.1f} ms to the model"
+    )
+
+
 def lines(part: list[str], first: int) -> str:
     """A body of an upsert."""
     return "\n".join(json.dumps({"_id": f"r{first + n}", "chunk_text": text}) for n, text in enumerate(part))
@@ -90,7 +128,7 @@ def percentiles(seconds: list[float]) -> str:
     return " | ".join(f"{value * 1e3:.1f}" for value in np.percentile(seconds, [50, 95, 99]))
 
 
-async def measure(url: str, raw: float, model_ms: float) -> None:
+async def measure(url: str, raw: float) -> None:
     """Print the tables."""
     passages, asked = texts(), iter(questions())
     async with httpx.AsyncClient(base_url=url, timeout=120, limits=httpx.Limits(max_connections=100)) as client:
@@ -163,9 +201,6 @@ async def measure(url: str, raw: float, model_ms: float) -> None:
             f"\np95 beside upserts {np.percentile(busy, 95) * 1e3:.0f} ms; twice the quiet one and 50 ms is"
             f" {limit:.0f} ms"
         )
-        print(
-            f"p50 of a search {statistics.median(quiet) * 1e3:.1f} ms, the model alone {model_ms:.1f} ms for a question"
-        )
 
 
 def main() -> None:
@@ -185,7 +220,8 @@ def main() -> None:
         shutil.copy(PROJECT / "models" / "manifest.toml", folder / "models")
         precisions.choose(folder / "models", MODEL, options.precision)
         server = RunningServer(config(folder, MODEL), folder / "data", "--models-dir", str(folder / "models"))
-        asyncio.run(measure(server.url, raw, raw_ms))
+        asyncio.run(measure(server.url, raw))
+        overhead(server.url, options.precision)
         server.stop()
 
 
