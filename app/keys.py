@@ -17,6 +17,7 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from app.errors import AlreadyExists, FailedPrecondition, NotFound
+from app.files import put_in_place
 
 FILE = "keys.json"
 PREFIX = "pinyon_"
@@ -85,9 +86,7 @@ def _write(data_dir: Path, keys: list[StoredKey]) -> None:
     try:
         with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
             stream.write(msgspec.json.format(msgspec.json.encode(keys)))
-            stream.flush()
-            os.fsync(stream.fileno())
-        new.replace(file)
+        put_in_place(new, file)
     except OSError as error:
         raise FailedPrecondition(f"The file of API keys {file} cannot be written: {error.strerror}") from error
 

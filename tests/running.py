@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
@@ -72,16 +73,18 @@ def free_ports(count: int) -> str:
 
 
 class RunningServer:
-    """`pinyon serve` on a free port; `url` once it is ready."""
+    """`pinyon serve` on a free port; `url` once it is ready. program: what is run in place of the `pinyon` command."""
 
-    def __init__(self, config: Path, data_dir: Path, *options: str, wait: bool = True) -> None:
+    def __init__(
+        self, config: Path, data_dir: Path, *options: str, wait: bool = True, program: Sequence[str] = ("app",)
+    ) -> None:
         self.output: list[str] = []
         self._lines: Queue[str | None] = Queue()
         self.process = subprocess.Popen(
             [
                 sys.executable,
                 "-m",
-                "app",
+                *program,
                 "serve",
                 "--config",
                 config,

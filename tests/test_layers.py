@@ -24,7 +24,7 @@ LAYERS = [
     ["app.ranking", "app.terms"],
     ["app.domain"],
     ["app.filters"],
-    ["app.errors"],
+    ["app.errors", "app.failpoints", "app.files"],
 ]
 ONLY_SEAMS_FROM_SERVICES = {"app.storage.engine", "app.inference.backend", "app.inference.batcher"}
 CATALOG = {"app.inference.catalog", "app.inference.manifest"}

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from app import failpoints
 from app.domain import InputType, Truncate
 from app.errors import TextTooLong
 from app.inference.backend import Embedder, Embeddings
@@ -123,6 +124,7 @@ class EmbeddingCalls:
         """On the model thread. places: where the texts are in the request."""
 
         def compute() -> tuple[Embeddings, float]:
+            failpoints.reach("embed")
             begun = time.perf_counter()
             return embedder.embed(texts, input_type, truncate), time.perf_counter() - begun
 

@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 
 from app.domain import IndexSpec, Metric
+from app.files import put_in_place
 from app.storage import changes, inverted_file, tables, vector_rows
 from app.storage.database import Database
 from app.storage.inverted_file import Builder, Cells, InvertedFile, beside
@@ -291,11 +292,11 @@ class Approximate:
         def write() -> int:
             part = self._note_file(handle, at.ns).with_suffix(".partial")
             version = held.file.save(part)
-            beside(part).replace(beside(self._file(handle, at.ns, version)))
-            part.replace(self._file(handle, at.ns, version))
+            put_in_place(beside(part), beside(self._file(handle, at.ns, version)))
+            put_in_place(part, self._file(handle, at.ns, version))
             kept = Kept(version, at.spec.metric, at.spec.dimension, held.size, held.file.calibration)
             part.write_bytes(msgspec.json.encode(kept))
-            part.replace(self._note_file(handle, at.ns))
+            put_in_place(part, self._note_file(handle, at.ns))
             self._remove_files(handle, at.ns, keep=version)
             return version
 

@@ -14,7 +14,9 @@ from pathlib import Path
 import msgspec
 from filelock import FileLock, Timeout
 
+from app import failpoints
 from app.errors import FailedPrecondition
+from app.files import sync
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -55,14 +57,16 @@ class DataDir:
     def remove_index_files(self, name: str) -> None:
         """Remove the file of an index and what SQLite keeps beside it; none of it there is fine.
 
-        Raises FailedPrecondition if the operating system refuses.
+        When this returns they are gone also after a power cut. Raises FailedPrecondition if the system refuses.
         """
         file = self.index_file(name)
         try:
             # The main file last: while it is there, the rest of it is known to be unfinished business.
             beside = [file.with_name(file.name + end) for end in ("-wal", "-shm", "-journal")]
             for path in (*beside, *self.indexes.glob(f"{name}.ns*"), file):
+                failpoints.reach("remove")
                 path.unlink(missing_ok=True)
+            sync(self.indexes)
         except OSError as error:
             raise FailedPrecondition(f"The file {file} cannot be removed: {error.strerror}") from error
 

@@ -15,6 +15,7 @@ from typing import Literal, TypeVar
 import apsw
 import sqlite_vec
 
+from app import failpoints
 from app.errors import DataLoss, FailedPrecondition, Internal, NotFound, PinyonError, Unavailable
 from app.storage import migrations
 from app.storage.writer import Transaction, Writer
@@ -41,7 +42,8 @@ def connect(path: Path, mmap_bytes: int, mode: Literal["read", "write"]) -> apsw
     connection.execute(f"PRAGMA mmap_size = {mmap_bytes}")
     if mode == "write":
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-        connection.execute("PRAGMA synchronous = FULL")
+        # Beyond FULL: also the removal of the rollback journal that a new file has until it is in WAL mode.
+        connection.execute("PRAGMA synchronous = EXTRA")
     else:
         connection.execute("PRAGMA query_only = ON")
     return connection
@@ -88,6 +90,7 @@ class Database:
         self._closed = False
         self._readers: list[apsw.Connection] = []
         try:
+            failpoints.reach("open")
             self._writer = connect(path, mmap_bytes, "write")
             try:
                 migrations.check(self._writer, path.name, steps)

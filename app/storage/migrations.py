@@ -13,6 +13,7 @@ import msgspec
 from app.domain import IndexSpec, Metric
 from app.errors import FailedPrecondition
 from app.storage import lexical
+from app.storage.writer import Transaction
 
 APPLICATION_ID = int.from_bytes(b"Piny")
 """Marks a SQLite file as ours, in its header."""
@@ -172,12 +173,7 @@ def migrate(connection: apsw.Connection, steps: Steps = STEPS) -> None:
     """Bring a checked file to the newest schema."""
     found = connection.pragma("user_version")
     for number, step in enumerate(steps[found:], start=found + 1):
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        with Transaction(connection, "IMMEDIATE"):
             step(connection)
             connection.execute(f"PRAGMA user_version = {number}")
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute("COMMIT")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise

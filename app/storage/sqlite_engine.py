@@ -28,7 +28,8 @@ from app.domain import (
     Selection,
     StoredText,
 )
-from app.errors import AlreadyExists, FailedPrecondition, NotFound
+from app.errors import AlreadyExists, FailedPrecondition, NotFound, Unavailable
+from app.files import sync
 from app.storage import index_catalogue, namespaces, reading, reembedding, tables, writing
 from app.storage.approximate import Approximate
 from app.storage.data_dir import DataDir
@@ -67,6 +68,7 @@ class SqliteEngine:
         self._catalogue: Database
         self._opened: dict[str, Opened] = {}
         self._changing = asyncio.Lock()
+        self._closing = False
 
     @classmethod
     async def open_folder(cls, path: Path, readers: int, mmap_bytes: int, **tuning: Any) -> "SqliteEngine":
@@ -150,6 +152,7 @@ class SqliteEngine:
             database = await asyncio.to_thread(self._database, self._folder.index_file(name))
             try:
                 await database.write(lambda connection: tables.create_index(connection, spec, details))
+                await asyncio.to_thread(sync, self._folder.indexes)
                 await self._catalogue.write(partial(index_catalogue.mark, name=name, state="ready"))
             except BaseException:
                 await database.close()
@@ -210,6 +213,9 @@ class SqliteEngine:
 
         async def in_turn() -> T:
             async with self._changing:
+                if self._closing:
+                    change.close()
+                    raise Unavailable("The server is stopping")
                 return await change
 
         return await asyncio.shield(asyncio.ensure_future(in_turn()))
@@ -370,7 +376,9 @@ class SqliteEngine:
         await self._change(self._open(index).database.write(reembedding.cancel))
 
     async def close(self) -> None:
-        await self._close_databases()
+        async with self._changing:  # an index that is being made is finished, not left to the next start
+            self._closing = True
+            await self._close_databases()
         self._folder.close()
 
     async def _close_databases(self) -> None:

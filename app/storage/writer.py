@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 
 import apsw
 
+from app import failpoints
+
 T = TypeVar("T")
 
 LONGEST_GROUP_S = 0.01
@@ -109,11 +111,15 @@ class Transaction:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             try:
+                if self._kind != "DEFERRED":  # else nothing was written
+                    failpoints.reach("commit")
                 self._connection.execute("COMMIT")
-                return
-            except apsw.Error:
+            except BaseException:
                 self._rollback()
                 raise
+            if self._kind != "DEFERRED":
+                failpoints.reach("committed")
+            return
         self._rollback()
 
     def _rollback(self) -> None:

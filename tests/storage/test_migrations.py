@@ -136,5 +136,5 @@ async def test_durability_pragmas_are_what_a_2xx_needs(tmp_path: Path) -> None:
     def pragmas(connection: apsw.Connection) -> list[object]:
         return [connection.pragma(name) for name in ("journal_mode", "synchronous", "page_size")]
 
-    assert await database.write(pragmas) == ["wal", 2, 16_384]
+    assert await database.write(pragmas) == ["wal", 3, 16_384]
     await database.close()

@@ -1,0 +1,122 @@
+"""kill -9 at any moment: what was answered with success is there, what was not is there as a whole or not at all.
+
+The moment is drawn at random: some time after clients began, or the N-th write, sync, commit, removal or model call
+since the start, which may be one of the start itself.
+"""
+
+import asyncio
+import os
+import random
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.durability.workload import Client, run, stored
+from tests.running import MODELS, RunningServer, free_ports
+from tests.storage.consistency import problems
+
+pytestmark = pytest.mark.anyio
+KILLS = int(os.environ.get("KILLS", "200"))
+PLACES = ("write", "sync", "commit", "committed", "remove", "embed")
+WIDE = """
+[pinyon-hash-wide]
+kind = "embed"
+description = "Another one, to embed anew with"
+provider = "Pinyon"
+licence = "Apache-2.0"
+source = "builtin"
+dimension = 96
+max_tokens = 256
+pooling = "mean"
+truncate = "END"
+metrics = ["cosine", "dotproduct", "euclidean"]
+"""
+
+
+class Installation:
+    """A data folder with one text index, and the server on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.data, self.config, self.ports = folder / "data", folder / "pinyon.toml", free_ports(30)
+        self.config.write_text("")
+        self.models = folder / "models"
+        shutil.copytree(MODELS, self.models)
+        with (self.models / "manifest.toml").open("a") as manifest:
+            manifest.write(WIDE)
+        self.server = self.start()
+        with self.server.client() as http:
+            embed = {"model": "pinyon-hash-embed", "field_map": {"text": "chunk_text"}}
+            body = {"name": "docs", "cloud": "aws", "region": "us-east-1", "embed": embed}
+            host = http.post("/indexes/create-for-model", json=body).raise_for_status().json()["host"]
+            self.index = host if "://" in host else f"http://{host}"
+
+    def start(self, *fault: str) -> RunningServer:
+        """A server; fault: arguments of faulty_server."""
+        program = ("tests.durability.faulty_server", *fault) if fault else ("app",)
+        told = ("--index-ports", self.ports, "--models-dir", str(self.models))
+        return RunningServer(self.config, self.data, *told, program=program)
+
+    def start_to_be_killed(self, dice: random.Random) -> RunningServer | None:
+        """A server that kills itself at a place drawn at random; None if it did so before it was ready."""
+        try:
+            return self.start("kill", dice.choice(PLACES), str(int(dice.expovariate(0.05)) + 1))
+        except AssertionError:
+            return None
+
+
+async def embed_anew(http: httpx.AsyncClient) -> None:
+    """Have the index embedded by the one model and the other in turn, until the server is gone."""
+    models = ["pinyon-hash-wide", "pinyon-hash-embed"]
+    try:
+        while True:
+            state = (await http.get("/indexes/docs/reembed")).raise_for_status().json()
+            if not state["running"]:
+                now = (await http.get("/indexes/docs")).raise_for_status().json()["embed"]["model"]
+                other = next(model for model in models if model != now)
+                answer = await http.post("/indexes/docs/reembed", json={"model": other})
+                assert answer.status_code in (202, 400), answer.text  # 400: a record without text, for one
+            await asyncio.sleep(0.02)
+    except httpx.HTTPError:
+        pass
+
+
+async def check(at: Installation, clients: list[Client]) -> None:
+    async with httpx.AsyncClient(base_url=at.server.url, timeout=30) as http:
+        for client in clients:
+            client.found(await stored(http, client, at.index))
+
+
+@pytest.mark.slow
+async def test_nothing_that_was_answered_is_lost_and_nothing_is_half_there_after_kill_9(tmp_path: Path) -> None:
+    dice = random.Random(KILLS)
+    clients = [Client(name, random.Random(name)) for name in "wxyz"]
+    at = Installation(tmp_path)
+    killed: Counter[str] = Counter()
+    longest = 0.6
+    while killed.total() < KILLS:
+        async with httpx.AsyncClient(base_url=at.server.url, timeout=30) as http:
+            running = [asyncio.ensure_future(run(client, http, at.index)) for client in clients]
+            running.append(asyncio.ensure_future(embed_anew(http)))
+            died, _ = await asyncio.wait(running, timeout=dice.uniform(0, longest), return_when=asyncio.FIRST_COMPLETED)
+            killed["at a place" if died else "at a time"] += 1
+            at.server.kill()
+            await asyncio.gather(*running)
+        for file in (at.data / "indexes").glob("*.sqlite"):
+            # Others may be half made or half removed, which the start undoes or finishes.
+            assert file.stem != "docs" or problems(file) == []
+        if dice.random() < 0.5:
+            armed, longest = at.start_to_be_killed(dice), 5.0
+            if armed is not None:
+                at.server = armed
+                await check(at, clients)
+                continue
+            killed["at a place, while it started"] += 1
+        at.server, longest = at.start(), 0.6
+        await check(at, clients)
+    assert at.server.stop() == 0
+    answered = sum(client.answered for client in clients)
+    print(f"{dict(killed)}, {answered} operations answered")
+    assert answered > 10 * KILLS, "too little was done for the kills to mean anything"
