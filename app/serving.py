@@ -98,7 +98,9 @@ def banner(service: Service) -> str:
             embedder = indexes.loaded_embedder(index)
             answer = embedder.label if embedder else f"nobody: {trouble.get(spec.name)}"
             lines.append(f"           field '{spec.embed.text_field}' embedded by {answer}")
-    if not indexes.all():
+    for name, why in indexes.unusable().items():
+        lines.append(f"  index    {name}: CANNOT BE USED. {why}")
+    if not indexes.all() and not indexes.unusable():
         lines.append("  index    none yet; clients can create some, or the [index] table of the settings file one")
     if service.addresses.index_host:
         lines.append(f"  further  indexes under {service.addresses.index_host}")
@@ -113,7 +115,7 @@ def banner(service: Service) -> str:
         lines.append("  keys     every request needs the header Api-Key")
     else:
         lines += _without_keys(settings)
-        if indexes.default is not None:
+        if indexes.default is not None and indexes.default not in indexes.unusable():
             lines += ["Try it:", "  " + _example(url, indexes.spec(indexes.default))]
     return "\n".join(lines)
 

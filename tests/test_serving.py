@@ -21,12 +21,13 @@ UPSERT, SEARCH = "/records/namespaces/demo/upsert", "/records/namespaces/demo/se
 
 
 def test_the_banner_says_what_is_served_and_the_curl_line_works(minilm_server: RunningServer) -> None:
+    line = next((line for line in minilm_server.output if "curl " in line), None) or minilm_server.wait_for("curl ")
     text = minilm_server.text
     assert "index    quickstart: 384 dimensions, cosine" in text
     assert "field 'chunk_text' embedded by all-MiniLM-L6-v2" in text
     assert "bge-reranker-v2-m3: STAND-IN, answered by pinyon-late-interaction" in text
     assert re.search(r"data     /\S+/data\n", text)
-    done = subprocess.run(text[text.index("curl ") :].splitlines()[0], shell=True, capture_output=True, text=True)
+    done = subprocess.run(line.strip(), shell=True, capture_output=True, text=True)
     assert '"_id":"a"' in done.stdout, done
 
 

@@ -50,12 +50,16 @@ class Batcher:
         def job() -> None:
             if answer.cancelled():
                 return
+            result: T | None = None
+            error: BaseException | None = None
             try:
                 if self._stopping:
                     raise Unavailable("The server is stopping")
-                result, error = function(*arguments), None
+                result = function(*arguments)
+            except MemoryError:
+                error = Unavailable("There is not enough memory for this now; send less at once")
             except BaseException as raised:
-                result, error = None, raised
+                error = raised
             with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits for the answer
                 loop.call_soon_threadsafe(settle, result, error)
 

@@ -57,7 +57,9 @@ class Indexes:
         if settings is not None:
             wanted = self._of_settings = index_rules.from_settings(settings, self._catalog)
             there = next((index for index in self.all() if index.name == wanted.name), None)
-            if there is None:
+            if wanted.name in self._engine.unusable():
+                log.error("the index of the settings cannot be used; the server goes on with the others")
+            elif there is None:
                 await self._engine.create_index(wanted, _details(Wish()))
             else:
                 check_same(there.spec, wanted)
@@ -89,7 +91,7 @@ class Indexes:
     def default(self) -> str | None:
         """The index that answers on the main port: the one the settings describe, while it exists."""
         name = self._of_settings.name if self._of_settings else None
-        return name if any(index.name == name for index in self.all()) else None
+        return name if any(index.name == name for index in self.all()) or name in self.unusable() else None
 
     def at(self, host: str, port: int | None) -> str:
         """The handle of the index that a request means.
@@ -100,7 +102,8 @@ class Indexes:
         if name is None and port is not None and port != self.addresses.port:
             name = next((index.name for index in self.all() if index.port == port), None)
             if name is None:
-                raise NotFound(f"No index answers on port {port}; describe an index to learn where it answers")
+                broken = "".join(f"; index {one} cannot be used: {why}" for one, why in self.unusable().items())
+                raise NotFound(f"No index answers on port {port}; describe an index to learn where it answers{broken}")
         if name is None:
             name = self.default
         if name is None:
@@ -236,6 +239,10 @@ class Indexes:
         embedder: Any = await self.embedder(index)
         encoder: TextEncoder = embedder.encoder
         return encoder
+
+    def unusable(self) -> dict[str, str]:
+        """Indexes whose files cannot be used, and why."""
+        return {name: error.message for name, error in self._engine.unusable().items()}
 
     def trouble(self) -> dict[str, str]:
         """Indexes that could not embed when the server started, and why."""

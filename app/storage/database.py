@@ -5,6 +5,7 @@ only once the commit, which others may share, is on disk. A reading function see
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
@@ -88,6 +89,7 @@ class Database:
         self.path, self._mmap_bytes = path, mmap_bytes
         self._local = threading.local()
         self._closed = False
+        self._damage: str | None = None
         self._readers: list[apsw.Connection] = []
         try:
             failpoints.reach("open")
@@ -105,7 +107,12 @@ class Database:
         self._read_threads = ThreadPoolExecutor(readers, thread_name_prefix=f"read-{path.stem}")
 
     async def write(self, function: Callable[[apsw.Connection], T]) -> T:
-        """Run the function, all or nothing, on the writer; when this returns the result is on disk."""
+        """Run the function, all or nothing, on the writer; when this returns the result is on disk.
+
+        Raises DataLoss for a file that was found to be damaged: to write on would damage it further.
+        """
+        if self._damage is not None:
+            raise DataLoss(self._damage)
         return await self._answer(lambda: self._writing.submit(function))
 
     async def read(self, function: Callable[[apsw.Connection], T]) -> T:
@@ -136,7 +143,10 @@ class Database:
 
     def _translated(self, error: apsw.Error) -> PinyonError:
         log.error("storage error on %s: %s: %s", self.path, type(error).__name__, error)
-        return translated(error, self.path)
+        found = translated(error, self.path)
+        if isinstance(found, DataLoss):
+            self._damage = found.message
+        return found
 
     async def close(self) -> None:
         """Wait for what runs, fold the log into the file, close every connection."""
@@ -146,10 +156,11 @@ class Database:
     def _close(self) -> None:
         self._read_threads.shutdown()
         self._writing.close()
-        for connection in self._readers:
-            connection.close()
-        try:
-            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        except apsw.Error as error:  # nothing is lost: the next start replays the log
-            log.warning("could not fold the log of %s at the end: %s", self.path, error)
-        self._writer.close()
+        for connection in (*self._readers, self._writer):
+            try:
+                if connection is self._writer:
+                    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            except apsw.Error as error:  # nothing is lost: the next start replays the log
+                log.warning("could not fold the log of %s at the end: %s", self.path, error)
+            with contextlib.suppress(apsw.Error):
+                connection.close()

@@ -29,6 +29,7 @@ from app.domain import (
     Selection,
     StoredText,
 )
+from app.errors import PinyonError
 
 
 class Engine(Protocol):
@@ -64,7 +65,11 @@ class Engine(Protocol):
         ...
 
     def indexes(self) -> list[Index]:
-        """Every index, by name."""
+        """Every index that can be used, by name."""
+        ...
+
+    def unusable(self) -> dict[str, PinyonError]:
+        """Indexes whose files cannot be used, and why: what every call for one of them raises."""
         ...
 
     async def fingerprint(self, index: str) -> Fingerprint | None:

@@ -28,7 +28,7 @@ from app.domain import (
     Selection,
     StoredText,
 )
-from app.errors import AlreadyExists, FailedPrecondition, NotFound, Unavailable
+from app.errors import AlreadyExists, FailedPrecondition, NotFound, PinyonError, Unavailable
 from app.files import sync
 from app.storage import index_catalogue, namespaces, reading, reembedding, tables, writing
 from app.storage.approximate import Approximate
@@ -67,6 +67,7 @@ class SqliteEngine:
         )
         self._catalogue: Database
         self._opened: dict[str, Opened] = {}
+        self._unusable: dict[str, PinyonError] = {}
         self._changing = asyncio.Lock()
         self._closing = False
 
@@ -74,7 +75,8 @@ class SqliteEngine:
     async def open_folder(cls, path: Path, readers: int, mmap_bytes: int, **tuning: Any) -> "SqliteEngine":
         """Lock the folder and open every index in it; tuning: of Tuning, where it is not the default.
 
-        Raises FailedPrecondition or DataLoss, naming the file.
+        One index that cannot be opened does not keep the others away: see unusable(). Raises FailedPrecondition or
+        DataLoss for the folder or its catalogue, naming the file.
         """
         folder = DataDir(path)
         engine = cls(folder, Tuning(readers, mmap_bytes, **tuning))
@@ -83,7 +85,11 @@ class SqliteEngine:
             try:
                 await engine._finish_what_was_begun()
                 for file in sorted(folder.indexes.glob("*.sqlite")):
-                    await engine._open_index(file.stem)
+                    try:
+                        await engine._open_index(file.stem)
+                    except PinyonError as error:
+                        log.error("the index %s cannot be used: %s", file.stem, error.message)
+                        engine._unusable[file.stem] = error
             except BaseException:
                 await engine._close_databases()
                 raise
@@ -95,13 +101,22 @@ class SqliteEngine:
     async def _finish_what_was_begun(self) -> None:
         """Take back what a crash interrupted, and forget indexes whose files somebody took away."""
         for name, state in (await self._catalogue.read(index_catalogue.states)).items():
-            if state != "ready":  # nobody was told that it exists, or still does
-                self._folder.remove_index_files(name)
+            if state != "ready":
+                await self._take_back(name)
             elif not self._folder.index_file(name).exists():
                 log.warning("the file of index %s is gone, and so is the index", name)
-            else:
-                continue
-            await self._catalogue.write(partial(index_catalogue.forget, name=name))
+                await self._catalogue.write(partial(index_catalogue.forget, name=name))
+
+    async def _take_back(self, name: str) -> None:
+        """Remove what there is of an index of which nobody was told that it exists, or that still does."""
+        self._folder.remove_index_files(name)
+        await self._catalogue.write(partial(index_catalogue.forget, name=name))
+
+    async def _try_to_take_back(self, name: str) -> None:
+        try:
+            await self._take_back(name)
+        except PinyonError as error:
+            log.warning("what is left of index %s is removed later: %s", name, error.message)
 
     async def _open_index(self, name: str) -> None:
         file = self._folder.index_file(name)
@@ -137,6 +152,10 @@ class SqliteEngine:
 
     async def _create_index(self, spec: IndexSpec, details: IndexDetails, ports: Sequence[int] | None) -> Index:
         name = spec.name
+        if name in self._unusable:
+            raise AlreadyExists(f"There is an index {name}, which cannot be used: {self._unusable[name].message}")
+        if (await self._catalogue.read(index_catalogue.states)).get(name, "ready") != "ready":
+            await self._take_back(name)  # a disk that failed left something
         if name not in self._opened and self._folder.index_file(name).exists():
             raise AlreadyExists(
                 f"There is a file {name}.sqlite in the data folder that was put there while the server ran; "
@@ -158,8 +177,7 @@ class SqliteEngine:
                 await database.close()
                 raise
         except BaseException:
-            self._folder.remove_index_files(name)
-            await self._catalogue.write(partial(index_catalogue.forget, name=name))
+            await self._try_to_take_back(name)
             raise
         return self._keep(database, spec, details, port)
 
@@ -198,8 +216,7 @@ class SqliteEngine:
         del self._opened[name]
         await self._forget(opened.index)
         await opened.database.close()
-        self._folder.remove_index_files(name)
-        await self._catalogue.write(partial(index_catalogue.forget, name=name))
+        await self._try_to_take_back(name)  # it is deleted, whatever is still in its place
 
     async def _forget(self, index: Index) -> None:
         """Drop what is held in memory of an index that is gone, or was changed as a whole."""
@@ -225,6 +242,9 @@ class SqliteEngine:
 
     def indexes(self) -> list[Index]:
         return [self._opened[name].index for name in sorted(self._opened)]
+
+    def unusable(self) -> dict[str, PinyonError]:
+        return dict(self._unusable)
 
     async def fingerprint(self, index: str) -> Fingerprint | None:
         return await self._open(index).database.read(tables.fingerprint)
@@ -391,6 +411,9 @@ class SqliteEngine:
 
     def _open(self, index: str) -> Opened:
         name = index.partition("@")[0]
+        if name in self._unusable:
+            error = self._unusable[name]
+            raise type(error)(error.message)
         opened = self._opened.get(name)
         if opened is None or index not in (name, opened.index.handle):
             raise NotFound(f"Index {name} not found.")

@@ -4,6 +4,7 @@ Waiting writes are run one after another in one transaction, each in a savepoint
 still succeeds or fails alone, and is answered only once the commit is on disk.
 """
 
+import logging
 import queue
 import threading
 import time
@@ -20,6 +21,11 @@ T = TypeVar("T")
 LONGEST_GROUP_S = 0.01
 """After this long no further write joins a group: the first of it waits for the last."""
 
+FOLD_FROM, FOLD_WHOLE_FROM = 1_000, 8_000
+"""Pages of the log from which it is folded into the file, as far as readers allow, or with waiting for them."""
+
+log = logging.getLogger("pinyon.storage")
+
 Job = tuple[Callable[[apsw.Connection], Any], "Future[Any]"]
 Outcome = tuple[Any, BaseException | None]
 
@@ -33,6 +39,8 @@ class Writer:
     def __init__(self, connection: apsw.Connection, name: str, most_in_group: int) -> None:
         self._connection, self._most = connection, most_in_group
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._pages = 0
+        connection.set_wal_hook(self._written)  # in place of SQLite's own folding, which callers would wait for
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
@@ -51,6 +59,20 @@ class Writer:
         while (job := self._jobs.get()) is not None:
             if job[1].set_running_or_notify_cancel() and not self._group(job):
                 return
+            if self._pages >= FOLD_FROM:
+                self._fold()
+
+    def _written(self, connection: apsw.Connection, database: str, pages: int) -> int:
+        self._pages = pages
+        return apsw.SQLITE_OK
+
+    def _fold(self) -> None:
+        """Fold the log into the file; what was answered is safe with or without."""
+        self._pages, whole = 0, self._pages >= FOLD_WHOLE_FROM
+        try:
+            self._connection.execute(f"PRAGMA wal_checkpoint({'RESTART' if whole else 'PASSIVE'})").fetchall()
+        except apsw.Error as error:
+            log.warning("the log of %s could not be folded: %s", self._connection.filename, error)
 
     def _group(self, job: Job) -> bool:
         """Run this job, and what waits behind it, in one transaction; whether there may be more."""

@@ -58,7 +58,8 @@ def run(action: str, place: str, number: str, arguments: list[str]) -> int:
             if OF_DISK[what] == place and not str(name).endswith("-shm"):
                 reached()
 
-        Disk(on, keep=False)
+        with Disk(on, keep=False):
+            return main(arguments)
     return main(arguments)
 
 

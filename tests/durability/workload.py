@@ -5,6 +5,7 @@ after its last answered operation, or, if one was in flight, as before or as aft
 """
 
 import copy
+import itertools
 import random
 from collections.abc import Callable
 from typing import Any
@@ -160,10 +161,17 @@ def difference(found: State, possible: list[State]) -> str:
 
 
 async def run(
-    client: Client, http: httpx.AsyncClient, index: str = "", answered: Callable[[], None] = lambda: None
+    client: Client,
+    http: httpx.AsyncClient,
+    index: str = "",
+    answered: Callable[[], None] = lambda: None,
+    operations: int | None = None,
 ) -> None:
-    """Operations until the server is gone; index: its URL, if not the server's; answered: called after each success."""
-    while True:
+    """Operations, so many or until the server is gone.
+
+    index: its URL, if not the server's. answered: called after each success.
+    """
+    for _ in itertools.count() if operations is None else range(operations):
         operation = client.begin()
         try:
             url = operation.path if operation.path.startswith("/indexes") else index + operation.path

@@ -76,10 +76,15 @@ async def test_a_step_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> No
 async def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "indexes").mkdir()
     (tmp_path / "indexes" / "docs.sqlite").write_bytes(b"this is not a database" * 1000)
+    engine = await SqliteEngine.open_folder(tmp_path, 1, 0)
+    assert isinstance(engine.unusable()["docs"], DataLoss)
     with pytest.raises(DataLoss, match=r"docs\.sqlite is damaged"):
-        await SqliteEngine.open_folder(tmp_path, 1, 0)
+        engine.index("docs")
+    await engine.close()
     (tmp_path / "indexes" / "docs.sqlite").unlink()
-    await (await SqliteEngine.open_folder(tmp_path, 1, 0)).close()  # the lock was let go
+    engine = await SqliteEngine.open_folder(tmp_path, 1, 0)
+    assert engine.unusable() == {}
+    await engine.close()
 
 
 async def test_a_file_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
@@ -89,8 +94,10 @@ async def test_a_file_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
     connection.execute("CREATE TABLE notes (text)")
     connection.close()
     before = file.read_bytes()
+    engine = await SqliteEngine.open_folder(tmp_path, 1, 0)
     with pytest.raises(FailedPrecondition, match=r"notes\.sqlite .* was not made by Pinyon"):
-        await SqliteEngine.open_folder(tmp_path, 1, 0)
+        engine.index("notes")
+    await engine.close()
     assert file.read_bytes() == before
 
 
@@ -99,8 +106,11 @@ async def test_a_copied_or_renamed_index_is_refused(tmp_path: Path) -> None:
     await engine.create_index(IndexSpec("docs", 2, "cosine"))
     await engine.close()
     shutil.copy(tmp_path / "indexes" / "docs.sqlite", tmp_path / "indexes" / "docs-backup.sqlite")
+    engine = await SqliteEngine.open_folder(tmp_path, 1, 0)
     with pytest.raises(FailedPrecondition, match=r"docs-backup\.sqlite holds the index docs"):
-        await SqliteEngine.open_folder(tmp_path, 1, 0)
+        engine.index("docs-backup")
+    assert [index.name for index in engine.indexes()] == ["docs"]
+    await engine.close()
 
 
 async def test_a_reader_that_could_not_open_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 """Is it alive, can it answer, how good are the answers."""
 
+from typing import Any
+
 from litestar import Router, get
 from litestar.di import NamedDependency
 
@@ -15,10 +17,14 @@ async def health() -> dict[str, str]:
 
 
 @get("/ready", operation_id="ready")
-async def ready(readiness: NamedDependency[Readiness]) -> dict[str, str]:
-    """200 once storage is open and the models are loaded; until then 503 with the reason."""
+async def ready(readiness: NamedDependency[Readiness], indexes: NamedDependency[Indexes]) -> dict[str, Any]:
+    """200 once storage is open and the models are loaded; until then 503 with the reason.
+
+    Says which indexes cannot be used although the others can, and why.
+    """
     readiness.check()
-    return {"status": "ready"}
+    unusable = indexes.unusable()
+    return {"status": "ready"} | ({"unusable": unusable} if unusable else {})
 
 
 @get("/recall", operation_id="recall")
