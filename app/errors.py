@@ -9,6 +9,7 @@ PinyonError
 ├── AlreadyExists         the name is taken
 ├── FailedPrecondition    the request is fine, the installation is not ready for it (weights absent, folder in use)
 ├── PermissionDenied      this may not be done here: protected, refused to this caller, or no room left for it
+├── ResourceExhausted     this caller asks more often than it may; later it may again
 ├── MethodNotAllowed      the route exists, the HTTP method does not
 ├── Unimplemented         there is no such gRPC method or encoding
 ├── DeadlineExceeded      the caller's time was over before the answer was there
@@ -123,6 +124,12 @@ class Unavailable(PinyonError):
     def __init__(self, message: str, retry_after_s: int = 1) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class ResourceExhausted(Unavailable):
+    """This caller asks more often than it may; after `retry_after_s` seconds it may again."""
+
+    code = "RESOURCE_EXHAUSTED"
 
 
 class DataLoss(PinyonError):

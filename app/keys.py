@@ -6,8 +6,10 @@ The file is read again when it changes, so that keys are made and revoked while 
 import hashlib
 import hmac
 import logging
+import math
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -16,8 +18,9 @@ from pathlib import Path
 import msgspec
 from filelock import FileLock, Timeout
 
-from app.errors import AlreadyExists, FailedPrecondition, NotFound
+from app.errors import AlreadyExists, FailedPrecondition, NotFound, ResourceExhausted
 from app.files import put_in_place
+from app.permissions import EVERYTHING, SCOPES, Grant, Scope
 
 FILE = "keys.json"
 PREFIX = "pinyon_"
@@ -25,22 +28,39 @@ PREFIX = "pinyon_"
 log = logging.getLogger("pinyon.keys")
 
 
-class StoredKey(msgspec.Struct, frozen=True):
-    """A key without its secret. created: RFC 3339."""
+class StoredKey(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A key without its secret. created: RFC 3339.
+
+    indexes, namespaces: those it is for; None: all. per_second: requests; None: any number.
+    """
 
     name: str
     sha256: str
     created: str
+    scopes: tuple[Scope, ...] = SCOPES
+    indexes: tuple[str, ...] | None = None
+    namespaces: tuple[str, ...] | None = None
+    per_second: float | None = None
 
 
-def create(data_dir: Path, name: str) -> str:
+class Limits(msgspec.Struct, frozen=True):
+    """What a new key is for; as in StoredKey."""
+
+    scopes: tuple[Scope, ...] = SCOPES
+    indexes: tuple[str, ...] | None = None
+    namespaces: tuple[str, ...] | None = None
+    per_second: float | None = None
+
+
+def create(data_dir: Path, name: str, limits: Limits = Limits()) -> str:  # noqa: B008  (frozen)
     """Make a key; the only time that it is told. Raises AlreadyExists or FailedPrecondition."""
     with _changing(data_dir):
         keys = stored(data_dir)
         if any(key.name == name for key in keys):
             raise AlreadyExists(f"There is a key named {name} already; revoke it first, or choose another name")
         key = PREFIX + secrets.token_urlsafe(32)
-        _write(data_dir, [*keys, StoredKey(name, digest(key), datetime.now(UTC).isoformat(timespec="seconds"))])
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        _write(data_dir, [*keys, StoredKey(name, digest(key), now, **msgspec.structs.asdict(limits))])
     return key
 
 
@@ -96,28 +116,51 @@ def digest(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
+class Caller(msgspec.Struct):
+    """Who sent a key: what it may do, and how often. tokens: requests it may send at once, refilled with time."""
+
+    grant: Grant
+    per_second: float | None = None
+    tokens: float = 1.0
+    refilled: float = 0.0
+
+    def take(self, now: float) -> None:
+        """Count a request at this time, in seconds. Raises ResourceExhausted when there were too many."""
+        if self.per_second is None:
+            return
+        most = max(1.0, self.per_second)  # a second's worth may come at once
+        self.tokens = min(most, self.tokens + max(0.0, now - self.refilled) * self.per_second)
+        self.refilled = now
+        if self.tokens < 1:
+            wait = math.ceil((1 - self.tokens) / self.per_second)
+            raise ResourceExhausted(f"This API key may send {self.per_second:g} requests per second", wait)
+        self.tokens -= 1
+
+
 class Keys:
-    """The keys of a running server: those of the file, and one of the settings."""
+    """The keys of a running server: those of the file, and one of the settings, which has every right."""
 
     def __init__(self, data_dir: Path, of_settings: str) -> None:
         self._data_dir = data_dir
-        self._fixed = [digest(of_settings)] if of_settings else []
-        self._digests: list[str] = []
+        self._fixed = {digest(of_settings): Caller(EVERYTHING)} if of_settings else {}
+        self._callers: dict[str, Caller] = {}
         self._seen: tuple[int, int, int] | None = None
         self._asked = bool(of_settings)
 
     def required(self) -> bool:
         """Whether a request needs a key: there is one, or there was one since the start."""
         self._look()
-        self._asked = self._asked or bool(self._digests)
+        self._asked = self._asked or bool(self._callers)
         return self._asked
 
-    def known(self, key: str) -> bool:
-        """Whether the key is one of them."""
+    def caller(self, key: str) -> Caller | None:
+        """Who has this key."""
         self._look()
-        asked = digest(key)
+        asked = digest(key).encode()
         # Every one is compared, so that the time tells nothing about which.
-        return any([hmac.compare_digest(asked.encode(), held.encode()) for held in (*self._fixed, *self._digests)])
+        known = self._fixed | self._callers
+        found = [who for held, who in known.items() if hmac.compare_digest(asked, held.encode())]
+        return found[0] if found else None
 
     def _look(self) -> None:
         try:
@@ -131,8 +174,17 @@ class Keys:
         if seen == self._seen:
             return
         try:
-            self._digests = [key.sha256 for key in stored(self._data_dir)]
+            self._callers = {key.sha256: _caller(key) for key in stored(self._data_dir)}
             self._seen = seen
         except FailedPrecondition as error:  # nobody gets in on a broken file
             log.error("%s", error.message)
-            self._digests, self._asked = [], True
+            self._callers, self._asked = {}, True
+
+
+def _caller(key: StoredKey) -> Caller:
+    grant = Grant(
+        frozenset(key.scopes),
+        None if key.indexes is None else frozenset(key.indexes),
+        None if key.namespaces is None else frozenset(key.namespaces),
+    )
+    return Caller(grant, key.per_second, max(1.0, key.per_second or 0), time.monotonic())

@@ -26,6 +26,7 @@ from app.inference.batcher import Batcher
 from app.inference.catalog import Catalog
 from app.keys import Keys
 from app.services.addresses import Addresses
+from app.services.guarded_engine import GuardedEngine
 from app.services.indexes import Indexes
 from app.services.inference import Inference
 from app.services.namespaces import Namespaces
@@ -118,9 +119,10 @@ class Service:
         )
         self.indexes = Indexes(self.engine, self.catalog, self.batcher, self.addresses)
         limits = self.settings.limits
-        self.records = Records(self.engine, self.indexes, self.inference, limits)
-        self.vectors = Vectors(self.engine, self.indexes, limits)
-        self.namespaces = Namespaces(self.engine, self.indexes, limits)
+        guarded = GuardedEngine(self.engine)
+        self.records = Records(guarded, self.indexes, self.inference, limits)
+        self.vectors = Vectors(guarded, self.indexes, limits)
+        self.namespaces = Namespaces(guarded, self.indexes, limits)
         self.reembeddings = Reembeddings(self.engine, self.indexes, self.catalog, self.inference, self.batcher)
         self.grpc = VectorService(self.vectors, self.namespaces, limits)
         await self.indexes.open(self.settings.index)
@@ -176,7 +178,7 @@ def create_app(service: Service) -> Any:
     app = Guard(
         WholeRequests(both, most_bytes),
         service.keys.required,
-        service.keys.known,
+        service.keys.caller,
         local=not server.insecure,
         host=server.host,
         origins=server.cors_origins,

@@ -34,27 +34,27 @@ def test_keys_come_and_go_while_the_server_runs(tmp_path: Path) -> None:
     assert not held.required()
     first = keys.create(tmp_path, "first")
     assert held.required()
-    assert held.known(first)
+    assert held.caller(first)
     second = keys.create(tmp_path, "second")
     keys.revoke(tmp_path, "first")
-    assert (held.known(first), held.known(second), held.known("")) == (False, True, False)
+    assert [held.caller(key) is not None for key in (first, second, "")] == [False, True, False]
     keys.revoke(tmp_path, "second")
     assert held.required(), "revoking the last key must not open the server"
-    assert not held.known(second)
+    assert not held.caller(second)
 
 
 def test_the_key_of_the_settings_is_one_more(tmp_path: Path) -> None:
     held = keys.Keys(tmp_path, "from-settings")
     made = keys.create(tmp_path, "ci")
-    assert held.required() and held.known("from-settings") and held.known(made)
-    assert not held.known("from-settings ")
+    assert held.required() and held.caller("from-settings") and held.caller(made)
+    assert not held.caller("from-settings ")
 
 
 def test_nobody_gets_in_on_a_broken_file(tmp_path: Path) -> None:
     (tmp_path / keys.FILE).write_text("[{")
     held = keys.Keys(tmp_path, "")
     assert held.required()
-    assert not held.known("anything")
+    assert not held.caller("anything")
     with pytest.raises(FailedPrecondition, match=r"keys\.json cannot be read"):
         keys.create(tmp_path, "x")
 
@@ -63,5 +63,5 @@ def test_keys_made_at_the_same_time_are_all_there(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as threads:
         made = list(threads.map(lambda n: keys.create(tmp_path, f"key-{n}"), range(16)))
     held = keys.Keys(tmp_path, "")
-    assert all(held.known(key) for key in made)
+    assert all(held.caller(key) for key in made)
     assert len(keys.stored(tmp_path)) == 16

@@ -21,6 +21,7 @@ LAYERS = [
     ["app.services"],
     ["app.storage", "app.inference"],
     ["app.settings", "app.keys"],
+    ["app.permissions"],
     ["app.ranking", "app.terms"],
     ["app.domain"],
     ["app.filters"],

@@ -8,6 +8,7 @@ answers readable (DNS rebinding). Programs name this machine as the host, and se
 import asyncio
 import contextlib
 import ipaddress
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,8 +16,11 @@ from urllib.parse import urlsplit
 from app.api.refusal import is_grpc, refuse
 from app.api.whole_requests import read
 from app.errors import PermissionDenied, PinyonError, Unauthenticated
+from app.keys import Caller
+from app.permissions import EVERYTHING, GRANT, Grant
 
 OPEN = ("/health", "/ready")
+NOTHING = Grant(frozenset())
 PATIENCE_S = 10.0
 """How long the body of a request that is refused anyway is read, so that its sender hears why."""
 
@@ -24,7 +28,7 @@ PATIENCE_S = 10.0
 class Guard:
     """ASGI wrapper.
 
-    keys: whether a key is known, and whether keys are asked for at all, read anew for every request. local: for
+    keys: who has a key, and whether keys are asked for at all, read anew for every request. local: for
     requests without keys, whether only this machine may ask, under the names it has and `host`. origins: of web pages
     that may ask.
     """
@@ -33,17 +37,21 @@ class Guard:
         self,
         app: Any,
         required: Callable[[], bool],
-        known: Callable[[str], bool],
+        caller: Callable[[str], Caller | None],
         local: bool,
         host: str,
         origins: Sequence[str] = (),
     ) -> None:
-        self._app, self._required, self._known = app, required, known
+        self._app, self._required, self._caller = app, required, caller
         self._local, self._host, self._origins = local, host, origins
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
-            error = self._objection(scope)
+            error, grant = None, EVERYTHING
+            try:
+                grant = self._admit(scope)
+            except PinyonError as raised:
+                error = raised
             if error is not None:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(PATIENCE_S):
@@ -51,28 +59,34 @@ class Guard:
                             return
                 await refuse(scope, send, error)
                 return
+            GRANT.set(grant)  # of this request's task, and of those it starts
         await self._app(scope, receive, send)
 
-    def _objection(self, scope: Any) -> PinyonError | None:
+    def _admit(self, scope: Any) -> Grant:
+        """What the sender may do. Raises Unauthenticated, PermissionDenied or ResourceExhausted."""
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
         if self._required():
             if scope["path"] in OPEN or self._is_preflight(scope, headers):
-                return None
-            key = headers.get(b"api-key")
+                return NOTHING
+            key = headers.get(b"api-key") or _bearer(headers.get(b"authorization", ""))
             if key is None:
-                return Unauthenticated("Missing API key: send it in the header Api-Key")
-            return None if self._known(key) else Unauthenticated("Invalid API key.")
+                raise Unauthenticated("Missing API key: send it in the header Api-Key")
+            caller = self._caller(key)
+            if caller is None:
+                raise Unauthenticated("Invalid API key.")
+            caller.take(time.monotonic())
+            return caller.grant
         if not self._local:
-            return None
+            return EVERYTHING
         host, origin = headers.get(b"host", ""), headers.get(b"origin")
         if not self._is_here(host):
-            return PermissionDenied(
+            raise PermissionDenied(
                 f"Host {host!r} is not this machine; make an API key to serve it under other names (`pinyon keys "
                 "create`), or say --insecure"
             )
         if origin is not None and origin not in (f"http://{host}", f"https://{host}", *self._origins):
-            return PermissionDenied(f"Requests from pages of {origin!r} are not taken; list it in cors_origins")
-        return None
+            raise PermissionDenied(f"Requests from pages of {origin!r} are not taken; list it in cors_origins")
+        return EVERYTHING
 
     def _is_preflight(self, scope: Any, headers: dict[bytes, str]) -> bool:
         """A browser's question before a request of a page; it never carries a key, and changes and tells nothing."""
@@ -85,6 +99,12 @@ class Guard:
         except ValueError:
             return False
         return name == self._host or is_loopback(name)
+
+
+def _bearer(value: str) -> str | None:
+    """The key of an Authorization header: what monitoring programs can send."""
+    kind, _, key = value.partition(" ")
+    return key.strip() or None if kind.lower() == "bearer" else None
 
 
 def is_loopback(host: str) -> bool:

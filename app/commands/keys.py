@@ -5,7 +5,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from app.commands.common import add_settings, settings_of
+from app.domain import DEFAULT_NAMESPACE
+from app.errors import FailedPrecondition
+from app.permissions import SCOPES
 
 
 def add(commands: Any) -> None:
@@ -19,6 +24,18 @@ def add(commands: Any) -> None:
         one = keys.add_parser(action, help=sentence)
         if action != "list":
             one.add_argument("name", metavar="NAME", help="what the key is for")
+        if action == "create":
+            one.add_argument(
+                "--scope",
+                action="append",
+                choices=SCOPES,
+                help="read records, write them, or control indexes; may be repeated (default: all three)",
+            )
+            one.add_argument("--index", action="append", metavar="INDEX", help="only for this index; may be repeated")
+            one.add_argument(
+                "--namespace", action="append", metavar="NAMESPACE", help="only for this namespace; may be repeated"
+            )
+            one.add_argument("--rate", type=_rate, metavar="N", help="at most N requests per second")
         one.set_defaults(run=run)
         add_settings(one, "storage")
 
@@ -26,7 +43,17 @@ def add(commands: Any) -> None:
 def _create(options: argparse.Namespace) -> int:
     from app import keys
 
-    print(keys.create(Path(settings_of(options).storage.data_dir), options.name))
+    limits = keys.Limits(
+        tuple(scope for scope in SCOPES if scope in (options.scope or SCOPES)),
+        None if options.index is None else tuple(options.index),
+        None if options.namespace is None else tuple(name or DEFAULT_NAMESPACE for name in options.namespace),
+        options.rate,
+    )
+    if limits.namespaces is not None and options.scope and "control" in options.scope:
+        raise FailedPrecondition("A key for some namespaces cannot control indexes; leave out --scope control")
+    if limits.namespaces is not None:
+        limits = msgspec.structs.replace(limits, scopes=tuple(s for s in limits.scopes if s != "control"))
+    print(keys.create(Path(settings_of(options).storage.data_dir), options.name, limits))
     print("This is the only time that the key is shown. Clients send it as Api-Key.", file=sys.stderr)
     return 0
 
@@ -35,8 +62,27 @@ def _list(options: argparse.Namespace) -> int:
     from app import keys
 
     for key in keys.stored(Path(settings_of(options).storage.data_dir)):
-        print(f"{key.name}  (since {key.created}, sha256 {key.sha256[:12]})")
+        print(f"{key.name}  ({_told(key)}, since {key.created}, sha256 {key.sha256[:12]})")
     return 0
+
+
+def _told(key: Any) -> str:
+    """What a key is for."""
+    parts = ["everything" if key.scopes == SCOPES and key.indexes is key.namespaces is None else " ".join(key.scopes)]
+    for kind, names in (("index", key.indexes), ("namespace", key.namespaces)):
+        if names is not None:
+            parts.append(f"{kind} {' '.join(names)}")
+    if key.per_second is not None:
+        parts.append(f"{key.per_second:g} requests/s")
+    return ", ".join(parts)
+
+
+def _rate(text: str) -> float:
+    """Raises ValueError, which argparse tells of, unless it is a number of requests that can be kept to."""
+    value = float(text)
+    if not 0.001 <= value <= 1e6:
+        raise ValueError(text)
+    return value
 
 
 def _revoke(options: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from app import permissions
 from app.domain import EmbedSpec, Fingerprint, Index, IndexDetails, IndexSpec, RecallSample
 from app.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from app.inference.backend import Embedder, SparseEmbedder, TextEncoder
@@ -91,7 +92,8 @@ class Indexes:
     def default(self) -> str | None:
         """The index that answers on the main port: the one the settings describe, while it exists."""
         name = self._of_settings.name if self._of_settings else None
-        return name if any(index.name == name for index in self.all()) or name in self.unusable() else None
+        there = {index.name for index in self._engine.indexes()} | self._engine.unusable().keys()
+        return name if name in there else None
 
     def at(self, host: str, port: int | None) -> str:
         """The handle of the index that a request means.
@@ -100,7 +102,7 @@ class Indexes:
         """
         name = self.addresses.index_named(host)
         if name is None and port is not None and port != self.addresses.port:
-            name = next((index.name for index in self.all() if index.port == port), None)
+            name = next((index.name for index in self._engine.indexes() if index.port == port), None)
             if name is None:
                 broken = "".join(f"; index {one} cannot be used: {why}" for one, why in self.unusable().items())
                 raise NotFound(f"No index answers on port {port}; describe an index to learn where it answers{broken}")
@@ -123,7 +125,8 @@ class Indexes:
         return not self.addresses.by_port or index.name == self.default or index.port in self.addresses.index_ports
 
     def index(self, index: str) -> Index:
-        """One index, by its name or its handle. Raises NotFound."""
+        """One index, by its name or its handle. Raises NotFound, or PermissionDenied."""
+        permissions.check_sees(index)
         return self._engine.index(index)
 
     def spec(self, index: str) -> IndexSpec:
@@ -131,8 +134,8 @@ class Indexes:
         return self.index(index).spec
 
     def all(self) -> list[Index]:
-        """Every index, by name."""
-        return self._engine.indexes()
+        """Every index that the caller may know of, by name."""
+        return [index for index in self._engine.indexes() if permissions.GRANT.get().sees(index.name)]
 
     async def create(self, spec: IndexSpec, wish: Wish) -> Index:
         """Make an empty index, ready at once.
@@ -140,7 +143,8 @@ class Indexes:
         Raises AlreadyExists, InvalidArgument, NotFound, FailedPrecondition if nobody answers to its model or the
         settings describe something else under its name, or PermissionDenied without a free port.
         """
-        if any(index.name == spec.name for index in self.all()):
+        permissions.check("control", spec.name)
+        if any(index.name == spec.name for index in self._engine.indexes()):
             raise AlreadyExists("Resource already exists.")
         index_rules.place(wish.cloud, wish.region)
         self._check_model(spec)
@@ -162,6 +166,7 @@ class Indexes:
 
     async def configure(self, name: str, change: Change) -> Index:
         """Change what may change of an index. Raises NotFound or InvalidArgument before anything is changed."""
+        permissions.check("control", name)
         if change.embed is not None and self._of_settings is not None and name == self._of_settings.name:
             raise InvalidArgument(f"The embedding of index {name} is described in the settings file; change it there")
 
@@ -185,6 +190,7 @@ class Indexes:
 
     async def delete(self, name: str) -> None:
         """Delete an index with everything in it. Raises NotFound, or PermissionDenied if it is protected."""
+        permissions.check("control", name)
 
         def check(index: Index) -> None:
             if index.details.deletion_protection:
@@ -217,7 +223,9 @@ class Indexes:
 
     def recall(self) -> list[RecallSample]:
         """How good approximate answers were, as far as some were compared with exact ones."""
-        return self._engine.recall()
+        permissions.check("read")
+        grant = permissions.GRANT.get()
+        return [one for one in self._engine.recall() if grant.sees(one.index) and grant.enters(one.namespace)]
 
     def forget_embedder(self, index: str) -> None:
         """The index is embedded by something else from now on."""
@@ -242,7 +250,13 @@ class Indexes:
 
     def unusable(self) -> dict[str, str]:
         """Indexes whose files cannot be used, and why."""
-        return {name: error.message for name, error in self._engine.unusable().items()}
+        grant = permissions.GRANT.get()
+        found = self._engine.unusable() if grant.scopes else {}
+        return {name: error.message for name, error in found.items() if grant.sees(name)}
+
+    def unusable_count(self) -> int:
+        """How many indexes cannot be used."""
+        return len(self._engine.unusable())
 
     def trouble(self) -> dict[str, str]:
         """Indexes that could not embed when the server started, and why."""

@@ -9,7 +9,7 @@ from app.errors import InvalidArgument
 from app.services import pages, validation
 from app.services.indexes import Indexes
 from app.settings import LimitSettings
-from app.storage.engine import Engine
+from app.storage.engine import DataPlane
 
 
 class NamespacePage(msgspec.Struct, frozen=True):
@@ -23,7 +23,7 @@ class NamespacePage(msgspec.Struct, frozen=True):
 class Namespaces:
     """Namespaces of every index of an installation."""
 
-    def __init__(self, engine: Engine, indexes: Indexes, limits: LimitSettings) -> None:
+    def __init__(self, engine: DataPlane, indexes: Indexes, limits: LimitSettings) -> None:
         self._engine, self._indexes, self._limits = engine, indexes, limits
 
     async def list(self, index: str, prefix: str | None, limit: int | None, token: str | None) -> NamespacePage:

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from app import filters
+from app import filters, permissions
 from app.domain import (
     IndexSpec,
     InputType,
@@ -26,7 +26,7 @@ from app.services.indexes import Indexes
 from app.services.inference import Inference
 from app.services.reranking import HitReranker, Rerank
 from app.settings import LimitSettings
-from app.storage.engine import Engine
+from app.storage.engine import DataPlane
 
 T = TypeVar("T")
 MOST_WORDS = 100
@@ -94,7 +94,7 @@ class Found(msgspec.Struct, frozen=True):
 class Records:
     """Records with integrated embedding, on every index of an installation."""
 
-    def __init__(self, engine: Engine, indexes: Indexes, inference: Inference, limits: LimitSettings) -> None:
+    def __init__(self, engine: DataPlane, indexes: Indexes, inference: Inference, limits: LimitSettings) -> None:
         self._engine, self._indexes, self._inference, self._limits = engine, indexes, inference, limits
         self._reranker = HitReranker(indexes, inference)
 
@@ -113,6 +113,7 @@ class Records:
     async def _upsert(self, index: str, namespace: str, rows: Sequence[Any]) -> Upserted:
         spec = self._indexes.spec(index)
         name = validation.namespace_name(namespace, self._limits)
+        permissions.check("write", index, name)  # the engine checks, too, but only after the texts were embedded
         embedder = await self._indexes.embedder(index)
         embed = spec.embed
         assert embed is not None
@@ -179,6 +180,7 @@ class Records:
     async def _search(self, index: str, namespace: str, search: Search) -> Found:
         spec = self._indexes.spec(index)
         name = validation.namespace_name(namespace, self._limits)
+        permissions.check("read", index, name)
         self._check(search)
         condition = filters.parse(search.filter, self._limits.filter_values) if search.filter is not None else None
         words = _words(spec, search.match_terms) if search.match_terms is not None else None

@@ -1,10 +1,12 @@
 """Embedding an index anew by another model, from the texts it holds, while it goes on answering."""
 
 import asyncio
+import contextvars
 import logging
 
 import msgspec
 
+from app import permissions
 from app.domain import Fingerprint, IndexSpec, Reembedding
 from app.errors import FailedPrecondition, InvalidArgument, NotFound, PinyonError, Unavailable
 from app.inference.backend import Embedder
@@ -54,6 +56,7 @@ class Reembeddings:
         Raises NotFound for an unknown index or model, InvalidArgument where the model does not fit the index,
         FailedPrecondition if it cannot answer here, or a record has no text.
         """
+        permissions.check("control", name)
         index = self._indexes.index(name)
         target, printed = await self._batcher.run(self._target, index.spec, model, dimension)
         if await self._engine.fingerprint(index.handle) == printed and await self._engine.reembedding(name) is None:
@@ -99,6 +102,7 @@ class Reembeddings:
 
         Raises NotFound, or FailedPrecondition if it was finished before it could be stopped.
         """
+        permissions.check("control", name)
         handle = self._indexes.index(name).handle
         async with self._changing:
             held = await self._engine.reembedding(handle)
@@ -116,7 +120,8 @@ class Reembeddings:
 
     def _go_on(self, handle: str) -> None:
         self._failed.pop(handle, None)
-        self._tasks[handle] = asyncio.create_task(self._run(handle))
+        # Not in the caller's context: it goes on with rights of its own.
+        self._tasks[handle] = asyncio.create_task(self._run(handle), context=contextvars.Context())
 
     async def _stop(self, handle: str) -> None:
         task = self._tasks.pop(handle, None)

@@ -22,7 +22,7 @@ from app.errors import InvalidArgument
 from app.services import pages, usage, validation
 from app.services.indexes import Indexes
 from app.settings import LimitSettings
-from app.storage.engine import Engine
+from app.storage.engine import DataPlane
 
 FETCH_PAGE = 100
 
@@ -67,7 +67,7 @@ class Fetched(msgspec.Struct, frozen=True):
 class Vectors:
     """Every operation on vectors, on every index of an installation."""
 
-    def __init__(self, engine: Engine, indexes: Indexes, limits: LimitSettings) -> None:
+    def __init__(self, engine: DataPlane, indexes: Indexes, limits: LimitSettings) -> None:
         self._engine, self._indexes, self._limits = engine, indexes, limits
 
     async def upsert(self, index: str, namespace: str, vectors: Sequence[RawVector]) -> tuple[int, int]:

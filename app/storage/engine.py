@@ -32,49 +32,8 @@ from app.domain import (
 from app.errors import PinyonError
 
 
-class Engine(Protocol):
-    """One folder of indexes."""
-
-    async def create_index(
-        self, spec: IndexSpec, details: IndexDetails | None = None, ports: Sequence[int] | None = None
-    ) -> Index:
-        """Make an empty index, as a whole or not at all.
-
-        ports: those it may be given one of; None for an index without. Raises AlreadyExists, or PermissionDenied if
-        no port is left.
-        """
-        ...
-
-    async def assign_port(self, index: str, free: Sequence[int], keep: Collection[int]) -> Index:
-        """See to it that the index has a port: the one it has, if it is in `keep`, or one of `free`.
-
-        Raises PermissionDenied if none is left.
-        """
-        ...
-
-    async def configure_index(self, index: str, change: Callable[[Index], Index]) -> Index:
-        """Replace the details, and how text is embedded, by what `change` makes of them; what it raises stops it."""
-        ...
-
-    async def delete_index(self, index: str, check: Callable[[Index], None] | None = None) -> None:
-        """Delete an index with everything in it; nothing of it is left on disk. What `check` raises stops it."""
-        ...
-
-    def index(self, index: str) -> Index:
-        """One index. Raises NotFound."""
-        ...
-
-    def indexes(self) -> list[Index]:
-        """Every index that can be used, by name."""
-        ...
-
-    def unusable(self) -> dict[str, PinyonError]:
-        """Indexes whose files cannot be used, and why: what every call for one of them raises."""
-        ...
-
-    async def fingerprint(self, index: str) -> Fingerprint | None:
-        """What embedded the records of the index; None while nothing has."""
-        ...
+class DataPlane(Protocol):
+    """What there is to do with the records of an index."""
 
     async def upsert(
         self, index: str, namespace: str, records: Sequence[Record], fingerprint: Fingerprint | None = None
@@ -91,10 +50,6 @@ class Engine(Protocol):
 
         Raises EmbeddedOtherwise if the plan says what embedded the vector, and the records were by something else.
         """
-        ...
-
-    def recall(self) -> list[RecallSample]:
-        """How good approximate answers were, as far as some were compared with exact ones."""
         ...
 
     async def page(
@@ -157,6 +112,55 @@ class Engine(Protocol):
 
     async def delete_namespace(self, index: str, name: str) -> int:
         """Delete a namespace with its records. Returns the LSN. Raises NotFound."""
+        ...
+
+
+class Engine(DataPlane, Protocol):
+    """One folder of indexes."""
+
+    async def create_index(
+        self, spec: IndexSpec, details: IndexDetails | None = None, ports: Sequence[int] | None = None
+    ) -> Index:
+        """Make an empty index, as a whole or not at all.
+
+        ports: those it may be given one of; None for an index without. Raises AlreadyExists, or PermissionDenied if
+        no port is left.
+        """
+        ...
+
+    async def assign_port(self, index: str, free: Sequence[int], keep: Collection[int]) -> Index:
+        """See to it that the index has a port: the one it has, if it is in `keep`, or one of `free`.
+
+        Raises PermissionDenied if none is left.
+        """
+        ...
+
+    async def configure_index(self, index: str, change: Callable[[Index], Index]) -> Index:
+        """Replace the details, and how text is embedded, by what `change` makes of them; what it raises stops it."""
+        ...
+
+    async def delete_index(self, index: str, check: Callable[[Index], None] | None = None) -> None:
+        """Delete an index with everything in it; nothing of it is left on disk. What `check` raises stops it."""
+        ...
+
+    def index(self, index: str) -> Index:
+        """One index. Raises NotFound."""
+        ...
+
+    def indexes(self) -> list[Index]:
+        """Every index that can be used, by name."""
+        ...
+
+    def unusable(self) -> dict[str, PinyonError]:
+        """Indexes whose files cannot be used, and why: what every call for one of them raises."""
+        ...
+
+    async def fingerprint(self, index: str) -> Fingerprint | None:
+        """What embedded the records of the index; None while nothing has."""
+        ...
+
+    def recall(self) -> list[RecallSample]:
+        """How good approximate answers were, as far as some were compared with exact ones."""
         ...
 
     async def reembedding(self, index: str) -> Reembedding | None:

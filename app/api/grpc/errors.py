@@ -11,6 +11,7 @@ from app.errors import (
     NotFound,
     PermissionDenied,
     PinyonError,
+    ResourceExhausted,
     TooLarge,
     Unauthenticated,
     Unavailable,
@@ -23,6 +24,7 @@ CODES: dict[type[PinyonError], int] = {
     NotFound: 5,
     AlreadyExists: 6,
     PermissionDenied: 7,
+    ResourceExhausted: 8,
     FailedPrecondition: 9,
     # Not RESOURCE_EXHAUSTED, which clients try again.
     TooLarge: 11,

@@ -18,6 +18,7 @@ from app.errors import (
     NotFound,
     PermissionDenied,
     PinyonError,
+    ResourceExhausted,
     TooLarge,
     Unauthenticated,
     Unavailable,
@@ -41,6 +42,7 @@ STATUS: dict[type[PinyonError], tuple[int, int]] = {
     FailedPrecondition: (400, 9),
     Internal: (500, 13),
     Unavailable: (503, 14),
+    ResourceExhausted: (429, 8),
     DataLoss: (500, 15),
 }
 """HTTP status and rpcStatus code of each class; a subclass has its parent's."""

@@ -20,11 +20,11 @@ async def health() -> dict[str, str]:
 async def ready(readiness: NamedDependency[Readiness], indexes: NamedDependency[Indexes]) -> dict[str, Any]:
     """200 once storage is open and the models are loaded; until then 503 with the reason.
 
-    Says which indexes cannot be used although the others can, and why.
+    Says which indexes cannot be used although the others can, and why; without the server's key only how many.
     """
     readiness.check()
-    unusable = indexes.unusable()
-    return {"status": "ready"} | ({"unusable": unusable} if unusable else {})
+    number, told = indexes.unusable_count(), indexes.unusable()
+    return {"status": "ready"} | ({"unusable_indexes": number, "unusable": told} if number else {})
 
 
 @get("/recall", operation_id="recall")

@@ -11,6 +11,7 @@ from app.api.rest import schemas
 from app.api.rest.bodies import decode_body
 from app.api.rest.vector_schemas import numbers
 from app.errors import InvalidArgument
+from app.permissions import check
 from app.services import model_parameters
 from app.services.inference import DOCUMENTS_PER_UNIT, MAX_INPUTS, Inference, KnownModel
 from app.services.readiness import Readiness
@@ -22,6 +23,7 @@ async def embed(
 ) -> Response[schemas.EmbeddingsList]:
     """Vectors of texts, dense or sparse."""
     readiness.check()
+    check("read")
     data = decode_body(body, schemas.EmbedRequest)
     parameters = data.parameters or {}
     found = await inference.embed_by_name(data.model, [text.text for text in data.inputs], parameters)
@@ -46,6 +48,7 @@ async def rerank(
 ) -> Response[schemas.RerankResult]:
     """Documents in the order of their relevance to a query."""
     readiness.check()
+    check("read")
     data = decode_body(body, schemas.RerankRequest)
     call = inference.rerank_call(data.model, data.parameters)
     fields = data.rank_fields if data.rank_fields is not None else ["text"]
