@@ -229,6 +229,13 @@ class QueryAnswer(msgspec.Struct, frozen=True):
     approximate: bool = False
 
 
+class Footprint(msgspec.Struct, frozen=True):
+    """The number of an index's last write, and its bytes on disk by kind: data, log, inverted."""
+
+    lsn: int
+    bytes: dict[str, int]
+
+
 class RecallSample(msgspec.Struct, frozen=True):
     """How many approximate answers were compared with exact ones, and the mean share of the best that they had."""
 

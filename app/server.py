@@ -11,12 +11,13 @@ from litestar import Litestar, Request
 from litestar.config.cors import CORSConfig
 from litestar.di import Provide
 
+from app import metrics
 from app.api.grpc.calls import GrpcCalls
 from app.api.grpc.service import VectorService
 from app.api.guard import Guard
 from app.api.headers import RequestHeaders
 from app.api.refusal import is_grpc
-from app.api.rest import control, health, inference, namespaces, records, reembedding, vectors
+from app.api.rest import control, health, inference, namespaces, operations, records, reembedding, vectors
 from app.api.rest.errors import EXCEPTION_HANDLERS
 from app.api.rest.openapi import openapi
 from app.api.rest.paths import RawPaths
@@ -25,6 +26,7 @@ from app.errors import PinyonError
 from app.inference.batcher import Batcher
 from app.inference.catalog import Catalog
 from app.keys import Keys
+from app.services import measuring
 from app.services.addresses import Addresses
 from app.services.guarded_engine import GuardedEngine
 from app.services.indexes import Indexes
@@ -140,6 +142,11 @@ class Service:
                 except PinyonError as error:  # it is this model's trouble alone
                     log.error("%s", error.message)
 
+    async def measures(self) -> bytes:
+        """The metrics, those of this moment included."""
+        await measuring.measure(self.engine, self.batcher, self.readiness, Path(self.settings.storage.data_dir))
+        return metrics.text()
+
     def index_of(self, scope: Any) -> str:
         """The index a request is for. Raises Unavailable before the service is ready, NotFound without an index."""
         self.readiness.check()
@@ -183,7 +190,7 @@ def create_app(service: Service) -> Any:
         host=server.host,
         origins=server.cors_origins,
     )
-    return RequestHeaders(app)
+    return RequestHeaders(app, server.access_log)
 
 
 def rest_app(service: Service, most_bytes: int = LARGEST_BODY) -> Any:
@@ -205,8 +212,13 @@ def rest_app(service: Service, most_bytes: int = LARGEST_BODY) -> Any:
         return service.index_of(request.scope)
 
     cors = service.settings.server.cors_origins
-    families = (health, control, reembedding, inference, records, vectors, namespaces)
+    families = (health, operations, control, reembedding, inference, records, vectors, namespaces)
+
+    def note(request: Request[Any, Any, Any]) -> None:
+        request.scope["state"]["operation"] = request.route_handler.operation_id or "none"
+
     return Litestar(
+        before_request=note,
         route_handlers=[*(family.router for family in families), openapi],
         dependencies={
             "index": provide(index),
@@ -218,6 +230,7 @@ def rest_app(service: Service, most_bytes: int = LARGEST_BODY) -> Any:
             "namespaces": provide(ready(lambda: service.namespaces)),
             "inference": provide(lambda: service.inference),
             "readiness": provide(lambda: service.readiness),
+            "measures": provide(lambda: service.measures),
             "limits": provide(lambda: service.settings.limits),
         },
         exception_handlers=EXCEPTION_HANDLERS,

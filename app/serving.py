@@ -6,13 +6,12 @@ import logging
 import os
 import resource
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
 from hypercorn.asyncio import serve as hypercorn_serve
 
-from app import hypercorn_fixes
+from app import hypercorn_fixes, logs
 from app.api.guard import is_loopback
 from app.domain import IndexSpec
 from app.listening import addresses_of, check_certificate, check_open_to_others, config_for, listen
@@ -28,7 +27,7 @@ async def serve(settings: Settings) -> int:
     Requests in flight finish, within the grace period; nothing new is taken. A second signal ends the process at once.
     Raises PinyonError if the address cannot be had or must not be, storage does not open, or the settings are wrong.
     """
-    _configure_logging(settings)
+    logs.configure(settings.server.log_level, settings.server.log_format)
     _allow_many_connections()
     hypercorn_fixes.apply()
     check_open_to_others(settings)
@@ -148,11 +147,6 @@ def _example(url: str, spec: IndexSpec) -> str:
         bodies = ({"vectors": [{"id": "a", **one}], "namespace": "demo"}, {**found, "topK": 3, "namespace": "demo"})
     lines = (f"curl -s {url}{path} -d '{json.dumps(body)}'" for path, body in zip(paths, bodies, strict=True))
     return " && ".join(lines)
-
-
-def _configure_logging(settings: Settings) -> None:
-    logging.basicConfig(stream=sys.stderr, level="WARNING", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("pinyon").setLevel(settings.server.log_level.upper())
 
 
 def _allow_many_connections() -> None:

@@ -75,6 +75,12 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="Least severe message that is logged.")
     ] = "info"
+    log_format: Annotated[
+        Literal["text", "json"], Meta(description="Lines of the log: for people, or JSON objects for programs.")
+    ] = "text"
+    access_log: Annotated[
+        bool, Meta(description="Log a line for each request: operation, status, time, and no content.")
+    ] = False
 
     @property
     def index_port_range(self) -> range:

@@ -25,7 +25,7 @@ LAYERS = [
     ["app.ranking", "app.terms"],
     ["app.domain"],
     ["app.filters"],
-    ["app.errors", "app.failpoints", "app.files"],
+    ["app.errors", "app.failpoints", "app.files", "app.logs", "app.metrics"],
 ]
 ONLY_SEAMS_FROM_SERVICES = {"app.storage.engine", "app.inference.backend", "app.inference.batcher"}
 CATALOG = {"app.inference.catalog", "app.inference.manifest"}

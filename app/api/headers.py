@@ -1,9 +1,16 @@
-"""Response headers: who computed, what was written or seen, how long it took, under which id."""
+"""Response headers: who computed, what was written or seen, how long it took, under which id.
 
+RequestHeaders also times every request for the metrics, and notes it down in the log if that is wanted.
+"""
+
+import logging
 import time
 import uuid
 from collections.abc import Sequence
 from typing import Any
+
+from app import metrics
+from app.logs import REQUEST_ID
 
 
 def wrote(lsn: int) -> dict[str, str]:
@@ -24,11 +31,24 @@ def computed_by(labels: Sequence[str], truncated: int = 0) -> dict[str, str]:
     return headers
 
 
-class RequestHeaders:
-    """ASGI wrapper: every response says its request's id and its time in milliseconds."""
+ALWAYS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+]
+"""For browsers: an answer is data, is nobody else's, and nothing in it is run."""
 
-    def __init__(self, app: Any) -> None:
-        self._app = app
+access = logging.getLogger("pinyon.access")
+
+
+class RequestHeaders:
+    """ASGI wrapper: every response says its request's id and its time in milliseconds.
+
+    access_log: whether each is noted down. What handles a request leaves its name in scope["state"]["operation"].
+    """
+
+    def __init__(self, app: Any, access_log: bool = False) -> None:
+        self._app, self._access_log = app, access_log
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -36,15 +56,23 @@ class RequestHeaders:
             return
         started, request_id = time.perf_counter(), uuid.uuid4().hex
 
-        scope.setdefault("state", {})["request_id"] = request_id
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        REQUEST_ID.set(request_id)
+        status = "none"
 
         async def send_with_headers(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.trailers":
+                status = next((value.decode() for name, value in message["headers"] if name == b"grpc-status"), status)
             if message["type"] == "http.response.start":
+                status = str(message["status"])
                 elapsed = str(round((time.perf_counter() - started) * 1000)).encode()
                 message = {
                     **message,
                     "headers": [
                         *message.get("headers", []),
+                        *ALWAYS,
                         (b"x-pinecone-request-id", request_id.encode()),
                         (b"x-pinecone-request-latency-ms", elapsed),
                         (b"x-pinecone-response-duration-ms", elapsed),
@@ -52,4 +80,15 @@ class RequestHeaders:
                 }
             await send(message)
 
-        await self._app(scope, receive, send_with_headers)
+        try:
+            await self._app(scope, receive, send_with_headers)
+        finally:
+            self._note(state, time.perf_counter() - started, status)
+
+    def _note(self, state: dict[str, Any], seconds: float, status: str) -> None:
+        protocol, operation = state.get("protocol", "rest"), state.get("operation", "none")
+        metrics.REQUESTS.labels(protocol, operation, status).observe(seconds)
+        if self._access_log:
+            fields = {"protocol": protocol, "operation": operation, "status": status, "ms": round(seconds * 1e3, 1)}
+            told = " ".join(f"{name}={value}" for name, value in fields.items())
+            access.info("%s", told, extra={"fields": fields})

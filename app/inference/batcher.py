@@ -8,9 +8,11 @@ import contextlib
 import itertools
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from app import metrics
 from app.errors import Unavailable
 
 T = TypeVar("T")
@@ -36,7 +38,7 @@ class Batcher:
         before it began is not computed.
         """
         self.check_room()
-        loop = asyncio.get_running_loop()
+        loop, asked = asyncio.get_running_loop(), time.perf_counter()
         answer: asyncio.Future[T] = loop.create_future()
 
         def settle(result: T | None, error: BaseException | None) -> None:
@@ -50,6 +52,7 @@ class Batcher:
         def job() -> None:
             if answer.cancelled():
                 return
+            metrics.STAGES.labels("queue").observe(time.perf_counter() - asked)
             result: T | None = None
             error: BaseException | None = None
             try:
@@ -65,6 +68,11 @@ class Batcher:
 
         self._jobs.put((lane, next(self._order), job))
         return await answer
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait."""
+        return self._jobs.qsize()
 
     def check_room(self, elsewhere: int = 0) -> None:
         """Raises Unavailable if too many calls wait, with those that wait elsewhere to be put here."""

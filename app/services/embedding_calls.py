@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from app import failpoints
+from app import failpoints, metrics
 from app.domain import InputType, Truncate
 from app.errors import TextTooLong
 from app.inference.backend import Embedder, Embeddings
@@ -56,6 +56,8 @@ class EmbeddingCalls:
         self._last_query = time.monotonic()
         keys = [(embedder.fingerprint, truncate, text) for text in texts]
         kept = {key: found for key in keys if (found := self._queries.get(key)) is not None}
+        for key in keys:
+            metrics.looked_up("query", key in kept)
         missing = [key for key in dict.fromkeys(keys) if key not in kept]
         if truncate == "NONE" and missing:  # one that is too long is nobody else's business
             places = [keys.index(key) for key in missing]
@@ -132,6 +134,9 @@ class EmbeddingCalls:
             found, seconds = await self._batcher.run(compute, lane=QUERY if input_type == "query" else PASSAGE)
         except TextTooLong as error:
             raise TextTooLong(places[error.position], error.tokens, error.limit, error.model) from error
+        metrics.STAGES.labels(f"embed_{input_type}").observe(seconds)
+        metrics.BATCH_TEXTS.labels(input_type).observe(len(texts))
+        metrics.TOKENS.labels(input_type).inc(sum(found.tokens))
         if input_type == "passage":
             rate = len(texts) * min(max(map(len, texts)), MOST_CHARACTERS) / max(seconds, 1e-6)
             before = self._rates.get(embedder.label, rate)

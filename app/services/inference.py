@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from app import metrics
 from app.domain import InputType, Truncate
 from app.errors import FailedPrecondition, InvalidArgument
 from app.inference.backend import Embedder, Embeddings, Retrieved, SparseEmbedder, SparseEmbeddings
@@ -169,7 +170,8 @@ class Inference:
         def compute() -> NDArray[np.float32]:
             return self._catalog.reranker(call.answer, retrieved or Retrieved()).score(query, documents, call.truncate)
 
-        return await self._batcher.run(compute, lane=QUERY)
+        with metrics.stage("rerank"):
+            return await self._batcher.run(compute, lane=QUERY)
 
 
 def rank_text(fields: Mapping[str, Any], names: Sequence[str], place: int, whose: str = "") -> str:

@@ -54,6 +54,16 @@ class DataDir:
         """Where the index of this name lives."""
         return self.indexes / f"{name}.sqlite"
 
+    def sizes(self, name: str) -> dict[str, int]:
+        """Bytes of an index's files by kind: data, log, inverted."""
+        file = self.index_file(name)
+        kinds = {
+            "data": [file],
+            "log": [file.with_name(file.name + "-wal")],
+            "inverted": self.indexes.glob(f"{name}.ns*"),
+        }
+        return {kind: sum(_size(path) for path in paths) for kind, paths in kinds.items()}
+
     def remove_index_files(self, name: str) -> None:
         """Remove the file of an index and what SQLite keeps beside it; none of it there is fine.
 
@@ -73,6 +83,13 @@ class DataDir:
     def close(self) -> None:
         """Let the folder go."""
         self._lock.release()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def in_use_by(path: Path) -> str | None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from app.domain import (
     Change,
     Fingerprint,
+    Footprint,
     Index,
     IndexDetails,
     IndexSpec,
@@ -153,6 +154,10 @@ class Engine(DataPlane, Protocol):
 
     def unusable(self) -> dict[str, PinyonError]:
         """Indexes whose files cannot be used, and why: what every call for one of them raises."""
+        ...
+
+    async def footprint(self, index: str) -> Footprint:
+        """The last write, and the room an index takes."""
         ...
 
     async def fingerprint(self, index: str) -> Fingerprint | None:

@@ -8,6 +8,7 @@ from collections import OrderedDict
 
 import apsw
 
+from app import metrics
 from app.filters import Condition
 from app.storage.selection import kept
 from app.storage.vector_cache import Key
@@ -28,6 +29,7 @@ class FilterCache:
         place = key, repr(condition)  # not the condition: True and 1.0 are equal to Python, and not to a filter
         with self._lock:
             found = self._held.get(place)
+            metrics.looked_up("filter", found is not None and found[0] == version)
             if found is not None and found[0] == version:
                 self._held.move_to_end(place)
                 return found[1]

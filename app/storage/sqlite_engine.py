@@ -11,9 +11,11 @@ from uuid import uuid4
 import apsw
 import msgspec
 
+from app import metrics
 from app.domain import (
     Change,
     Fingerprint,
+    Footprint,
     Index,
     IndexDetails,
     IndexSpec,
@@ -246,6 +248,11 @@ class SqliteEngine:
     def unusable(self) -> dict[str, PinyonError]:
         return dict(self._unusable)
 
+    async def footprint(self, index: str) -> Footprint:
+        opened = self._open(index)
+        lsn = await opened.database.read(tables.lsn)
+        return Footprint(lsn, self._folder.sizes(opened.index.name))
+
     async def fingerprint(self, index: str) -> Fingerprint | None:
         return await self._open(index).database.read(tables.fingerprint)
 
@@ -263,7 +270,8 @@ class SqliteEngine:
 
     async def _written(self, opened: Opened, namespace: str, run: Callable[[apsw.Connection], T]) -> T:
         """Write, and have what is held of the namespace's vectors follow."""
-        done = await opened.database.write(run)
+        with metrics.stage("write"):
+            done = await opened.database.write(run)
         self._approximate.look_at(opened.database, opened.index.handle, namespace)
         return done
 
@@ -277,7 +285,8 @@ class SqliteEngine:
                 )
             )
 
-        answer = await ask(plan)
+        with metrics.stage("search"):
+            answer = await ask(plan)
         self._recall.offer(opened.index.name, namespace, answer, lambda: ask(msgspec.structs.replace(plan, exact=True)))
         return answer
 

@@ -10,6 +10,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from app import metrics
+
 
 class Held(msgspec.Struct, frozen=True):
     """All live rows of a namespace at one version. records: sorted int64 [n], vectors: float32 [n, dimension].
@@ -46,7 +48,9 @@ class VectorCache:
         """What is kept of this version, or None."""
         with self._lock:
             held = self._held.get(key)
-            if held is None or held.version != version:
+            there = held is not None and held.version == version
+            metrics.looked_up("vector", there)
+            if held is None or not there:
                 return None
             self._held.move_to_end(key)
             return held

@@ -110,6 +110,7 @@ REST: dict[str, list[Operation]] = {
     "rerank": [
         Operation("read", "POST", "/rerank", {"model": "bm25", "query": "a", "documents": [{"text": "a"}]}, of="server")
     ],
+    "metrics": [Operation("read", "GET", "/metrics", of="everything")],
     "recall": [Operation("read", "GET", "/recall", of="server")],
 }
 PUBLIC = {"health", "ready"}
@@ -209,6 +210,8 @@ def may(limits: keys.Limits, scope: Scope | None, of: str, index: str, namespace
     """The rule, once more, readable."""
     if scope is not None and scope not in limits.scopes:
         return False
+    if of == "everything" and (limits.indexes or limits.namespaces):
+        return False
     if of != "server" and limits.indexes is not None and index not in limits.indexes:
         return False
     if of == "namespace" and limits.namespaces is not None and namespace not in limits.namespaces:
@@ -242,7 +245,11 @@ def test_over_rest_a_key_does_what_it_is_for_and_nothing_else(site: Site, name: 
             outside = OTHER in (index, namespace)
             if allowed and (operation.destroys or (outside and operation.scope != "read")):
                 continue
-            base = site.server.url if operation.path.startswith(("/indexes", "/embed", "/rerank", "/recall")) else ""
+            base = (
+                site.server.url
+                if operation.path.startswith(("/indexes", "/embed", "/rerank", "/recall", "/metrics"))
+                else ""
+            )
             url = (base or site.urls[index]) + filled(operation.path, index, namespace)
             answer = site.ask(key, operation.method, url, filled(operation.body, index, namespace))
             assert (answer.status_code == 403) == (not allowed), (limits, index, namespace, answer.text)

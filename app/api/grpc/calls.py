@@ -36,6 +36,7 @@ class GrpcCalls:
         self._service, self._index_of, self._limits, self._most_bytes = service, index_of, limits, most_bytes
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        scope["state"]["protocol"] = "grpc"
         try:
             headers = dict(scope["headers"])
             deadline = framing.timeout_s(headers.get(b"grpc-timeout"))
@@ -61,6 +62,7 @@ class GrpcCalls:
         if found is None:
             raise Unimplemented(f"There is no method {path}; the service is VectorService")
         kind, method = found
+        scope["state"]["operation"] = path.removeprefix(SERVICE)
         index = self._index_of(scope)
         raw = framing.unframe(body, headers.get(b"grpc-encoding", b"identity"), self._most_bytes)
         try:
