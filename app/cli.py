@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from app.commands import evaluate, keys, models, reembed
+from app.commands import backup, compact, evaluate, keys, models, reembed
 from app.commands.common import add_settings, server_url, settings_of
 from app.errors import PinyonError
 
@@ -49,6 +49,8 @@ def _parser() -> argparse.ArgumentParser:
     models.add(commands)
     evaluate.add(commands)
     reembed.add(commands)
+    compact.add(commands)
+    backup.add(commands)
     return parser
 
 

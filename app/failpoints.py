@@ -4,13 +4,14 @@ open       before a file of the data folder is opened
 commit     before a transaction is committed
 committed  after it was
 remove     before a file of an index is removed
+copied     before a backup, or what was restored, gets its name
 embed      on the model thread, before texts are embedded
 """
 
 from collections.abc import Callable
 from typing import Literal
 
-Place = Literal["open", "commit", "committed", "remove", "embed"]
+Place = Literal["open", "commit", "committed", "remove", "copied", "embed"]
 _armed: dict[Place, Callable[[], None]] = {}
 
 

@@ -108,17 +108,7 @@ class Service:
         self.readiness.waiting_for = "the server is stopping"
 
     async def _open(self) -> None:
-        storage = self.settings.storage
-        self.engine = await SqliteEngine.open_folder(
-            Path(storage.data_dir),
-            storage.readers,
-            storage.mmap_bytes,
-            cache_bytes=storage.vector_cache_bytes,
-            writes_per_commit=storage.writes_per_commit,
-            filter_cache_bytes=storage.filter_cache_bytes,
-            approximate_from=storage.approximate_from or None,
-            recall_sample=storage.recall_sample,
-        )
+        self.engine = await open_engine(self.settings)
         self.indexes = Indexes(self.engine, self.catalog, self.batcher, self.addresses)
         limits = self.settings.limits
         guarded = GuardedEngine(self.engine)
@@ -134,7 +124,8 @@ class Service:
         await self.batcher.run(self.catalog.verify)
         await self.indexes.load_embedders()
         assert self.reembeddings is not None
-        await self.reembeddings.resume()
+        if not self.settings.storage.read_only:
+            await self.reembeddings.resume()
         for name in self.settings.models.preload:
             if self.catalog.present(name):
                 try:
@@ -168,6 +159,22 @@ class Service:
         """The gRPC service. Raises Unavailable before it is ready."""
         self.readiness.check()
         return self.grpc
+
+
+async def open_engine(settings: Settings) -> Engine:
+    """The storage engine of an installation. Raises FailedPrecondition or DataLoss, naming the file."""
+    storage = settings.storage
+    return await SqliteEngine.open_folder(
+        Path(storage.data_dir),
+        storage.readers,
+        storage.mmap_bytes,
+        cache_bytes=storage.vector_cache_bytes,
+        writes_per_commit=storage.writes_per_commit,
+        filter_cache_bytes=storage.filter_cache_bytes,
+        approximate_from=storage.approximate_from or None,
+        recall_sample=storage.recall_sample,
+        read_only=storage.read_only,
+    )
 
 
 def create_app(service: Service) -> Any:

@@ -106,6 +106,10 @@ class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where records live."""
 
     data_dir: Annotated[str, Meta(description="Folder of the data, relative to the working directory.")] = "data"
+    read_only: Annotated[
+        bool,
+        Meta(description="Change nothing: for a second process on one folder, or a disk that takes no writes."),
+    ] = False
     readers: Annotated[int, Meta(ge=1, le=64, description="Searches that read the disk at the same time.")] = 4
     vector_cache_bytes: Annotated[
         int, Meta(ge=0, description="Memory for the vectors of namespaces that are searched again and again.")

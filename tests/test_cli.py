@@ -119,7 +119,7 @@ def test_a_key_is_made_listed_and_revoked(tmp_path: Path) -> None:
     assert key.startswith("pinyon_")
     assert "only time" in made.stderr
     listed = pinyon("keys", "list", *folder).stdout
-    assert listed.startswith("app  (since ") and key not in listed
+    assert listed.startswith("app  (everything, since ") and key not in listed
     again = pinyon("keys", "create", "app", *folder)
     assert (again.returncode, "named app already" in again.stderr) == (1, True)
     assert pinyon("keys", "revoke", "app", *folder).returncode == 0
@@ -139,3 +139,49 @@ def test_ready_tells_whether_a_server_answers(hash_server: RunningServer) -> Non
     assert pinyon("ready", "--port", port).returncode == 0
     nobody = pinyon("ready", "--port", "1")
     assert (nobody.returncode, "nobody answers at http://127.0.0.1:1/ready" in nobody.stderr) == (1, True)
+
+
+def test_keys_say_what_they_are_for(tmp_path: Path) -> None:
+    def keys(*told: str) -> subprocess.CompletedProcess[str]:
+        return pinyon("keys", *told, "--data-dir", str(tmp_path / "data"))
+
+    assert keys("create", "all").returncode == 0
+    limited = ("--scope", "read", "--scope", "write", "--index", "docs", "--namespace", "", "--rate", "5")
+    assert keys("create", "app", *limited).returncode == 0
+    listed = keys("list").stdout.splitlines()
+    assert listed[0].startswith("all  (everything, since")
+    assert listed[1].startswith("app  (read write, index docs, namespace __default__, 5 requests/s, since")
+    for wrong, sentence in (
+        (("--scope", "admin"), "invalid choice: 'admin'"),
+        (("--rate", "0"), "invalid requests_per_second value"),
+        (("--scope", "control", "--namespace", "a"), "cannot control indexes"),
+    ):
+        done = keys("create", "wrong", *wrong)
+        assert done.returncode != 0
+        assert sentence in done.stderr
+
+
+def test_room_comes_back_and_copies_are_made_on_the_command_line(tmp_path: Path) -> None:
+    data = str(tmp_path / "data")
+    server = RunningServer(config(tmp_path), tmp_path / "data")
+    with server.client() as client:
+        rows = [{"_id": f"r{n}", "chunk_text": f"text {n}"} for n in range(90)]
+        assert client.post("/records/namespaces/a/upsert", json=rows).status_code == 201
+    port = server.url.rpartition(":")[2]
+    done = pinyon("compact", "--data-dir", data, "--port", port)
+    assert done.stdout.startswith("quickstart: "), done
+    assert pinyon("compact", "nothing", "--data-dir", data, "--port", port).stderr == (
+        "pinyon: The server refuses: Index nothing not found.\n"
+    )
+    done = pinyon("backup", str(tmp_path / "copy"), "--data-dir", data)
+    assert done.stdout == f"{tmp_path}/copy has a copy of quickstart\n", done
+    assert server.stop() == 0
+    assert pinyon("compact", "quickstart", "--data-dir", data).stdout.startswith("quickstart: ")
+    assert "There is no index nothing" in pinyon("compact", "nothing", "--data-dir", data).stderr
+    done = pinyon("restore", str(tmp_path / "copy"), "--data-dir", data)
+    assert "is there already" in done.stderr
+    assert pinyon("restore", str(tmp_path / "copy"), "--data-dir", str(tmp_path / "new")).returncode == 0
+    server = RunningServer(config(tmp_path), tmp_path / "new")
+    with server.client() as client:
+        assert client.get("/describe_index_stats").json()["totalVectorCount"] == 90
+    assert server.stop() == 0

@@ -53,7 +53,7 @@ def server_url(settings: Any) -> str:
     return f"{'https' if server.tls_cert else 'http'}://{host}:{server.port}"
 
 
-def ask_server(settings: Any, key: str | None, method: str, path: str, body: Any = None) -> Any:
+def ask_server(settings: Any, key: str | None, method: str, path: str, body: Any = None, timeout_s: float = 60) -> Any:
     """The JSON answer of the running server, or None for an empty one.
 
     Raises FailedPrecondition with what the server says if it refuses, Unavailable if it does not answer.
@@ -72,7 +72,7 @@ def ask_server(settings: Any, key: str | None, method: str, path: str, body: Any
     # No proxy: it is not for this machine, and has no business with the key.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust))
     try:
-        with opener.open(request, timeout=60) as answer:
+        with opener.open(request, timeout=timeout_s) as answer:
             content = answer.read()
     except urllib.error.HTTPError as error:
         raise FailedPrecondition(f"The server refuses: {_message(error.read())}") from error

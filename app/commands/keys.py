@@ -35,7 +35,7 @@ def add(commands: Any) -> None:
             one.add_argument(
                 "--namespace", action="append", metavar="NAMESPACE", help="only for this namespace; may be repeated"
             )
-            one.add_argument("--rate", type=_rate, metavar="N", help="at most N requests per second")
+            one.add_argument("--rate", type=requests_per_second, metavar="N", help="at most N requests per second")
         one.set_defaults(run=run)
         add_settings(one, "storage")
 
@@ -77,7 +77,7 @@ def _told(key: Any) -> str:
     return ", ".join(parts)
 
 
-def _rate(text: str) -> float:
+def requests_per_second(text: str) -> float:
     """Raises ValueError, which argparse tells of, unless it is a number of requests that can be kept to."""
     value = float(text)
     if not 0.001 <= value <= 1e6:

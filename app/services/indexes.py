@@ -188,6 +188,11 @@ class Indexes:
 
         return await self._engine.configure_index(name, changed)
 
+    async def compact(self, name: str) -> tuple[int, int]:
+        """Give back the room of what was deleted; bytes on disk before and after. Raises NotFound."""
+        permissions.check("control", name)
+        return await self._engine.compact(name)
+
     async def delete(self, name: str) -> None:
         """Delete an index with everything in it. Raises NotFound, or PermissionDenied if it is protected."""
         permissions.check("control", name)

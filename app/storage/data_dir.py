@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from app import failpoints
 from app.errors import FailedPrecondition
@@ -27,12 +27,20 @@ class Holder(msgspec.Struct, frozen=True):
 
 
 class DataDir:
-    """An open data folder. Raises FailedPrecondition if it cannot be made, written or locked."""
+    """An open data folder. Raises FailedPrecondition if it cannot be made, written or locked.
 
-    def __init__(self, path: Path) -> None:
+    read_only: neither; it must be there.
+    """
+
+    def __init__(self, path: Path, read_only: bool = False) -> None:
         self.path = path.resolve()
         self.indexes = self.path / "indexes"
         self.catalogue_file = self.path / "catalogue.sqlite"
+        self._lock: BaseFileLock | None = None
+        if read_only:
+            if not self.catalogue_file.exists():
+                raise FailedPrecondition(f"There is no data folder of Pinyon's at {self.path} to read")
+            return
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)  # the data is nobody else's business
             self.indexes.mkdir(exist_ok=True)
@@ -42,8 +50,8 @@ class DataDir:
             (self.path / "holder.json").write_bytes(msgspec.json.encode(Holder(os.getpid(), now)))
         except Timeout:
             raise FailedPrecondition(
-                f"The data folder {self.path} is in use by {_holder(self.path)}; stop that process or choose another "
-                "folder with --data-dir"
+                f"The data folder {self.path} is in use by {_holder(self.path)}; stop that process, choose another "
+                "folder with --data-dir, or only read this one with --read-only"
             ) from None
         except OSError as error:
             raise FailedPrecondition(
@@ -82,7 +90,8 @@ class DataDir:
 
     def close(self) -> None:
         """Let the folder go."""
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
 
 def _size(path: Path) -> int:

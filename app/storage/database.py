@@ -17,7 +17,7 @@ import apsw
 import sqlite_vec
 
 from app import failpoints
-from app.errors import DataLoss, FailedPrecondition, Internal, NotFound, PinyonError, Unavailable
+from app.errors import DataLoss, FailedPrecondition, Internal, NotFound, PermissionDenied, PinyonError, Unavailable
 from app.storage import migrations
 from app.storage.writer import Transaction, Writer
 
@@ -32,10 +32,17 @@ WRITES_PER_COMMIT = 64
 log = logging.getLogger("pinyon.storage")
 
 
-def connect(path: Path, mmap_bytes: int, mode: Literal["read", "write"]) -> apsw.Connection:
+Mode = Literal["read", "write", "read only", "frozen"]
+"""read: beside a writer of this process. read only: beside one of another. frozen: there is none, nor can there be."""
+
+
+def connect(path: Path, mmap_bytes: int, mode: Mode) -> apsw.Connection:
     """A connection with sqlite-vec loaded and the pragmas of this project set."""
-    flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if mode == "write" else 0)
-    connection = apsw.Connection(str(path), flags=flags)
+    if mode == "frozen":
+        connection = connect_frozen(path)
+    else:
+        flags = apsw.SQLITE_OPEN_READONLY if mode == "read only" else apsw.SQLITE_OPEN_READWRITE
+        connection = apsw.Connection(str(path), flags=flags | (apsw.SQLITE_OPEN_CREATE if mode == "write" else 0))
     connection.enable_load_extension(True)
     connection.load_extension(sqlite_vec.loadable_path())
     connection.enable_load_extension(False)
@@ -84,36 +91,80 @@ class Database:
         mmap_bytes: int,
         steps: migrations.Steps = migrations.STEPS,
         writes_per_commit: int = WRITES_PER_COMMIT,
+        read_only: bool = False,
     ) -> None:
-        """Raises FailedPrecondition for a file that is not ours or of a later version, DataLoss for a damaged one."""
+        """Raises FailedPrecondition for a file that is not ours or of a later version, DataLoss for a damaged one.
+
+        read_only: change nothing, not even the schema; Raises FailedPrecondition if that would be needed.
+        """
         self.path, self._mmap_bytes = path, mmap_bytes
         self._local = threading.local()
         self._closed = False
         self._damage: str | None = None
         self._readers: list[apsw.Connection] = []
+        self._frozen = False
+        self._writing: Writer | None = None
         try:
             failpoints.reach("open")
-            self._writer = connect(path, mmap_bytes, "write")
-            try:
-                migrations.check(self._writer, path.name, steps)
-                self._writer.execute("PRAGMA journal_mode = WAL")
-                migrations.migrate(self._writer, steps)
-            except BaseException:
-                self._writer.close()
-                raise
+            self._first = self._look(steps) if read_only else self._prepared(steps)
         except apsw.Error as error:
             raise self._translated(error) from error
-        self._writing = Writer(self._writer, f"write-{path.stem}", writes_per_commit)
+        if not read_only:
+            self._writing = Writer(self._first, f"write-{path.stem}", writes_per_commit)
         self._read_threads = ThreadPoolExecutor(readers, thread_name_prefix=f"read-{path.stem}")
+
+    def _prepared(self, steps: migrations.Steps) -> apsw.Connection:
+        """The connection to write by, of a file with the newest schema."""
+        connection = connect(self.path, self._mmap_bytes, "write")
+        try:
+            migrations.check(connection, self.path.name, steps)
+            connection.execute("PRAGMA journal_mode = WAL")
+            migrations.migrate(connection, steps)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _look(self, steps: migrations.Steps) -> apsw.Connection:
+        """A connection that changes nothing. On a disk that takes no writes there cannot be another writer either."""
+        try:
+            connection = connect(self.path, self._mmap_bytes, "read only")
+            connection.execute("SELECT 1 FROM sqlite_schema").fetchall()
+        except (apsw.CantOpenError, apsw.ReadOnlyError):
+            log_file = self.path.with_name(self.path.name + "-wal")
+            if log_file.exists() and log_file.stat().st_size:
+                raise
+            self._frozen = True
+            connection = connect(self.path, self._mmap_bytes, "frozen")
+        try:
+            migrations.check(connection, self.path.name, steps)
+            if connection.pragma("user_version") < len(steps):
+                raise FailedPrecondition(
+                    f"The file {self.path.name} is of an earlier version; start once without --read-only to bring it up"
+                )
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     async def write(self, function: Callable[[apsw.Connection], T]) -> T:
         """Run the function, all or nothing, on the writer; when this returns the result is on disk.
 
-        Raises DataLoss for a file that was found to be damaged: to write on would damage it further.
+        Raises DataLoss for a file that was found to be damaged: to write on would damage it further. Raises
+        PermissionDenied for one that was opened to be read only.
         """
+        return await self._answer(lambda: self._submit(function, bare=False))
+
+    async def maintain(self, function: Callable[[apsw.Connection], T]) -> T:
+        """Run the function on the writer, outside any transaction. Raises as write()."""
+        return await self._answer(lambda: self._submit(function, bare=True))
+
+    def _submit(self, function: Callable[[apsw.Connection], T], bare: bool) -> "Future[T]":
+        if self._writing is None:
+            raise PermissionDenied("This server was started with --read-only, and changes nothing")
         if self._damage is not None:
             raise DataLoss(self._damage)
-        return await self._answer(lambda: self._writing.submit(function))
+        return self._writing.submit(function, bare)
 
     async def read(self, function: Callable[[apsw.Connection], T]) -> T:
         """Run the function on one snapshot of the file."""
@@ -129,7 +180,8 @@ class Database:
         """This thread's own connection, opened when it is first needed; if that fails, the next read tries again."""
         connection: apsw.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
-            connection = self._local.connection = connect(self.path, self._mmap_bytes, "read")
+            mode: Mode = "read" if self._writing is not None else "frozen" if self._frozen else "read only"
+            connection = self._local.connection = connect(self.path, self._mmap_bytes, mode)
             self._readers.append(connection)
         return connection
 
@@ -155,10 +207,11 @@ class Database:
 
     def _close(self) -> None:
         self._read_threads.shutdown()
-        self._writing.close()
-        for connection in (*self._readers, self._writer):
+        if self._writing is not None:
+            self._writing.close()
+        for connection in (*self._readers, self._first):
             try:
-                if connection is self._writer:
+                if connection is self._first and self._writing is not None:
                     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             except apsw.Error as error:  # nothing is lost: the next start replays the log
                 log.warning("could not fold the log of %s at the end: %s", self.path, error)

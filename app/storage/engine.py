@@ -168,6 +168,10 @@ class Engine(DataPlane, Protocol):
         """How good approximate answers were, as far as some were compared with exact ones."""
         ...
 
+    async def compact(self, index: str) -> tuple[int, int]:
+        """Give back the room of what was deleted; bytes on disk before and after. Searches go on meanwhile."""
+        ...
+
     async def reembedding(self, index: str) -> Reembedding | None:
         """How far the index is on its way to another embedding; None if it is on none."""
         ...

@@ -32,7 +32,7 @@ from app.domain import (
 )
 from app.errors import AlreadyExists, FailedPrecondition, NotFound, PinyonError, Unavailable
 from app.files import sync
-from app.storage import index_catalogue, namespaces, reading, reembedding, tables, writing
+from app.storage import compaction, index_catalogue, namespaces, reading, reembedding, tables, writing
 from app.storage.approximate import Approximate
 from app.storage.data_dir import DataDir
 from app.storage.database import Database
@@ -60,9 +60,14 @@ class SqliteEngine:
     def __init__(self, folder: DataDir, tuning: Tuning) -> None:
         self._folder = folder
         self._database = partial(
-            Database, readers=tuning.readers, mmap_bytes=tuning.mmap_bytes, writes_per_commit=tuning.writes_per_commit
+            Database,
+            readers=tuning.readers,
+            mmap_bytes=tuning.mmap_bytes,
+            writes_per_commit=tuning.writes_per_commit,
+            read_only=tuning.read_only,
         )
-        self._approximate = Approximate(folder.indexes, tuning.approximate_from)
+        self._read_only = tuning.read_only
+        self._approximate = Approximate(folder.indexes, None if tuning.read_only else tuning.approximate_from)
         self._recall = RecallSampler(tuning.recall_sample)
         self._memory = reading.Memory(
             VectorCache(tuning.cache_bytes), FilterCache(tuning.filter_cache_bytes), self._approximate.get
@@ -80,13 +85,19 @@ class SqliteEngine:
         One index that cannot be opened does not keep the others away: see unusable(). Raises FailedPrecondition or
         DataLoss for the folder or its catalogue, naming the file.
         """
-        folder = DataDir(path)
-        engine = cls(folder, Tuning(readers, mmap_bytes, **tuning))
+        told = Tuning(readers, mmap_bytes, **tuning)
+        folder = DataDir(path, told.read_only)
+        engine = cls(folder, told)
         try:
-            engine._catalogue = await asyncio.to_thread(Database, folder.catalogue_file, 1, 0, index_catalogue.STEPS)
+            engine._catalogue = await asyncio.to_thread(
+                Database, folder.catalogue_file, 1, 0, index_catalogue.STEPS, read_only=told.read_only
+            )
             try:
                 await engine._finish_what_was_begun()
+                states = await engine._catalogue.read(index_catalogue.states)
                 for file in sorted(folder.indexes.glob("*.sqlite")):
+                    if told.read_only and states.get(file.stem) != "ready":
+                        continue
                     try:
                         await engine._open_index(file.stem)
                     except PinyonError as error:
@@ -102,6 +113,8 @@ class SqliteEngine:
 
     async def _finish_what_was_begun(self) -> None:
         """Take back what a crash interrupted, and forget indexes whose files somebody took away."""
+        if self._read_only:
+            return
         for name, state in (await self._catalogue.read(index_catalogue.states)).items():
             if state != "ready":
                 await self._take_back(name)
@@ -140,7 +153,9 @@ class SqliteEngine:
         except BaseException:
             await database.close()
             raise
-        await self._approximate.open(database, self._keep(database, spec, details, port).handle)
+        handle = self._keep(database, spec, details, port).handle
+        if not self._read_only:
+            await self._approximate.open(database, handle)
 
     def _keep(self, database: Database, spec: IndexSpec, details: IndexDetails, port: int | None) -> Index:
         index = Index(spec, details, port, f"{spec.name}@{uuid4().hex}")
@@ -185,6 +200,11 @@ class SqliteEngine:
 
     async def assign_port(self, index: str, free: Sequence[int], keep: Collection[int]) -> Index:
         opened = self._open(index)
+        if self._read_only:  # addresses of this process, which nobody else needs to know
+            taken = {other.index.port for other in self._opened.values() if other is not opened}
+            own = [port for port in (opened.index.port, *free) if port in free and port not in taken]
+            opened.index = msgspec.structs.replace(opened.index, port=own[0] if own else None)
+            return opened.index
         port = await self._catalogue.write(
             lambda connection: index_catalogue.assign_port(connection, opened.index.name, free, keep)
         )
@@ -400,6 +420,18 @@ class SqliteEngine:
             await self._forget(opened.index)
             await self._approximate.open(opened.database, opened.index.handle)
         return done
+
+    async def compact(self, index: str) -> tuple[int, int]:
+        opened = self._open(index)
+        before = self._folder.sizes(opened.index.name)
+
+        async def run() -> None:
+            await opened.database.write(compaction.rebuild)
+            await opened.database.maintain(compaction.shrink)
+
+        await self._change(run())
+        after = self._folder.sizes(opened.index.name)
+        return before["data"] + before["log"], after["data"] + after["log"]
 
     async def cancel_reembedding(self, index: str) -> None:
         await self._change(self._open(index).database.write(reembedding.cancel))

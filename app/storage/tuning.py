@@ -8,7 +8,8 @@ from app.storage.database import WRITES_PER_COMMIT
 class Tuning(msgspec.Struct, frozen=True):
     """What makes the engine quick; see the settings of the same names.
 
-    approximate_from: records of a namespace from which on it is searched approximately; None: never.
+    approximate_from: records of a namespace from which on it is searched approximately; None: never. read_only: change
+    nothing; whoever writes is another process, or nobody.
     """
 
     readers: int
@@ -18,3 +19,4 @@ class Tuning(msgspec.Struct, frozen=True):
     filter_cache_bytes: int = 0
     approximate_from: int | None = None
     recall_sample: float = 0.0
+    read_only: bool = False

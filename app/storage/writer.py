@@ -26,7 +26,8 @@ FOLD_FROM, FOLD_WHOLE_FROM = 1_000, 8_000
 
 log = logging.getLogger("pinyon.storage")
 
-Job = tuple[Callable[[apsw.Connection], Any], "Future[Any]"]
+Job = tuple[Callable[[apsw.Connection], Any], "Future[Any]", bool]
+"""A function, who waits for it, and whether it is run outside any transaction."""
 Outcome = tuple[Any, BaseException | None]
 
 
@@ -44,10 +45,13 @@ class Writer:
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
-    def submit(self, function: Callable[[apsw.Connection], T]) -> "Future[T]":
-        """What the function returns or raises, once it is on disk, or nothing of it is."""
+    def submit(self, function: Callable[[apsw.Connection], T], bare: bool = False) -> "Future[T]":
+        """What the function returns or raises, once it is on disk, or nothing of it is.
+
+        bare: run it outside any transaction.
+        """
         done: Future[T] = Future()
-        self._jobs.put((function, done))
+        self._jobs.put((function, done, bare))
         return done
 
     def close(self) -> None:
@@ -57,7 +61,13 @@ class Writer:
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            if job[1].set_running_or_notify_cancel() and not self._group(job):
+            more = True
+            while job is not None and job[1].set_running_or_notify_cancel():
+                if job[2]:
+                    self._settle(job, self._bare(job))
+                    break
+                more, job = self._group(job)
+            if not more:
                 return
             if self._pages >= FOLD_FROM:
                 self._fold()
@@ -74,9 +84,12 @@ class Writer:
         except apsw.Error as error:
             log.warning("the log of %s could not be folded: %s", self._connection.filename, error)
 
-    def _group(self, job: Job) -> bool:
-        """Run this job, and what waits behind it, in one transaction; whether there may be more."""
-        group, outcomes, more = [job], list[Outcome](), True
+    def _group(self, job: Job) -> tuple[bool, Job | None]:
+        """Run this job, and what waits behind it, in one transaction.
+
+        Returns whether there may be more, and one that was taken but does not go into a transaction.
+        """
+        group, outcomes, more, left = [job], list[Outcome](), True, None
         begun = time.monotonic()
         try:
             with Transaction(self._connection, "IMMEDIATE"):
@@ -86,18 +99,31 @@ class Writer:
                     if following is None:
                         more = False
                         break
+                    if following[2]:
+                        left = following
+                        break
                     if following[1].set_running_or_notify_cancel():
                         group.append(following)
                         outcomes.append(self._run(following))
         except BaseException as error:
             # Somebody's write took all with it, or the commit did: each tries for itself.
             outcomes = [self._alone(each) for each in group] if len(group) > 1 else [(None, error)]
-        for (_, done), (result, failure) in zip(group, outcomes, strict=True):
-            if failure is None:
-                done.set_result(result)
-            else:
-                done.set_exception(failure)
-        return more
+        for each, outcome in zip(group, outcomes, strict=True):
+            self._settle(each, outcome)
+        return more, left
+
+    def _settle(self, job: Job, outcome: Outcome) -> None:
+        result, failure = outcome
+        if failure is None:
+            job[1].set_result(result)
+        else:
+            job[1].set_exception(failure)
+
+    def _bare(self, job: Job) -> Outcome:
+        try:
+            return job[0](self._connection), None
+        except BaseException as error:
+            return None, error
 
     def _run(self, job: Job) -> Outcome:
         """Within the group's transaction. Raises what has ended the transaction."""

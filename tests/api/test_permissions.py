@@ -104,6 +104,7 @@ REST: dict[str, list[Operation]] = {
     ],
     "pinyon_reembedding": [Operation(None, "GET", "/indexes/{ix}/reembed", of="index")],
     "pinyon_cancel_reembedding": [Operation("control", "DELETE", "/indexes/{ix}/reembed", of="whole index")],
+    "pinyon_compact": [Operation("control", "POST", "/indexes/{ix}/compact", of="whole index")],
     "embed": [
         Operation("read", "POST", "/embed", {"model": "pinyon-hash-embed", "inputs": [{"text": "hello"}]}, of="server")
     ],

@@ -1,12 +1,15 @@
-"""What those who run a server ask: GET /metrics, as Prometheus reads it."""
+"""What those who run a server ask: GET /metrics, as Prometheus reads it; and room on the disk back."""
 
 from collections.abc import Awaitable, Callable
 
-from litestar import Response, Router, get
+import msgspec
+from litestar import Response, Router, get, post
 from litestar.di import NamedDependency
+from litestar.params import FromPath
 
 from app.metrics import CONTENT_TYPE
 from app.permissions import check_unlimited
+from app.services.indexes import Indexes
 
 
 @get("/metrics", operation_id="metrics")
@@ -16,4 +19,17 @@ async def metrics(measures: NamedDependency[Callable[[], Awaitable[bytes]]]) -> 
     return Response(await measures(), headers={"content-type": CONTENT_TYPE})
 
 
-router = Router("/", route_handlers=[metrics])
+class Compacted(msgspec.Struct, frozen=True):
+    """Bytes on disk."""
+
+    bytes_before: int
+    bytes_after: int
+
+
+@post("/indexes/{index_name:str}/compact", status_code=200, operation_id="pinyon_compact")
+async def compact(index_name: FromPath[str], indexes: NamedDependency[Indexes]) -> Compacted:
+    """Give back the room of what was deleted from an index; answers when it is done."""
+    return Compacted(*await indexes.compact(index_name))
+
+
+router = Router("/", route_handlers=[metrics, compact])

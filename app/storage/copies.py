@@ -1,0 +1,92 @@
+"""Copies of a data folder: the catalogue, every finished index, the API keys. Inverted files are made again.
+
+A copy is written beside its place and renamed once everything in it is on disk.
+"""
+
+import shutil
+from pathlib import Path
+
+import apsw
+
+from app import failpoints
+from app.errors import AlreadyExists, DataLoss, FailedPrecondition
+from app.files import sync
+from app.storage import index_catalogue, migrations
+from app.storage.data_dir import DataDir
+from app.storage.database import connect, translated
+
+KEYS = ("keys.json",)
+
+
+def backup(data_dir: Path, to: Path) -> list[str]:
+    """Copy a data folder, also one that a server writes to; the names of the indexes.
+
+    Raises AlreadyExists, or FailedPrecondition or DataLoss if something cannot be read or written.
+    """
+    return _copy(DataDir(data_dir, read_only=True).path, to, check=False)
+
+
+def restore(backup: Path, data_dir: Path) -> list[str]:
+    """Make a data folder from a backup, after checking every file; the names of the indexes. Raises as backup()."""
+    if not (backup / "catalogue.sqlite").exists():
+        raise FailedPrecondition(f"There is no backup of Pinyon's at {backup}")
+    return _copy(backup, data_dir, check=True)
+
+
+def _copy(source: Path, to: Path, check: bool) -> list[str]:
+    to = to.resolve()
+    if to.exists() and any(to.iterdir()):
+        raise AlreadyExists(f"The folder {to} is there already and is not empty; name another one")
+    part = to.with_name(f"{to.name}.partial")
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        (part / "indexes").mkdir(parents=True, mode=0o700)
+        _copy_file(source / "catalogue.sqlite", part / "catalogue.sqlite", check, index_catalogue.STEPS)
+        names = _ready(part / "catalogue.sqlite")
+        for name in names:
+            file = source / "indexes" / f"{name}.sqlite"
+            if file.exists():  # deleted since the catalogue was copied, else
+                _copy_file(file, part / "indexes" / file.name, check, migrations.STEPS)
+        for name in KEYS:
+            if (source / name).exists():
+                shutil.copy(source / name, part / name)
+                sync(part / name)
+        for folder in (part / "indexes", part):
+            sync(folder)
+        failpoints.reach("copied")
+        if to.exists():
+            to.rmdir()
+        part.rename(to)
+        sync(to.parent)
+    except OSError as error:
+        raise FailedPrecondition(f"The folder {to} cannot be written: {error.strerror or error}") from error
+    return sorted(file.stem for file in (to / "indexes").glob("*.sqlite"))
+
+
+def _copy_file(source: Path, to: Path, check: bool, steps: migrations.Steps) -> None:
+    """Copy a file page by page, as it is at one moment, whoever writes to it."""
+    try:
+        reading = connect(source, 0, "read only")
+        try:
+            migrations.check(reading, source.name, steps)
+            if check and (problem := reading.execute("PRAGMA quick_check").get) != "ok":
+                raise DataLoss(f"The file {source.name} of the backup is damaged: {problem}")
+            writing = apsw.Connection(str(to))
+            try:
+                with writing.backup("main", reading, "main") as copying:
+                    copying.step()
+            finally:
+                writing.close()
+        finally:
+            reading.close()
+    except apsw.Error as error:
+        raise translated(error, source) from error
+    sync(to)
+
+
+def _ready(catalogue: Path) -> list[str]:
+    connection = connect(catalogue, 0, "read only")
+    try:
+        return [name for name, state in index_catalogue.states(connection).items() if state == "ready"]
+    finally:
+        connection.close()

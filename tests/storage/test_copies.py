@@ -1,0 +1,104 @@
+"""Backups taken while others write, and data folders made of them."""
+
+import asyncio
+import shutil
+from pathlib import Path
+
+import apsw
+import numpy as np
+import pytest
+
+from app import failpoints, keys
+from app.domain import IndexSpec, Record, Selection
+from app.errors import AlreadyExists, DataLoss, FailedPrecondition
+from app.storage.copies import backup, restore
+from app.storage.sqlite_engine import SqliteEngine
+from tests.storage.consistency import problems
+
+pytestmark = pytest.mark.anyio
+
+
+def records(first: int, count: int = 10) -> list[Record]:
+    return [Record(f"r{n}", np.full(4, n, np.float32), {"n": n}) for n in range(first, first + count)]
+
+
+async def test_a_backup_beside_writes_is_of_one_moment_and_can_be_restored(tmp_path: Path) -> None:
+    data, copy, again = tmp_path / "data", tmp_path / "copy", tmp_path / "again"
+    key = keys.create(data, "app")
+    engine = await SqliteEngine.open_folder(data, 1, 0)
+    for name in ("docs", "other"):
+        await engine.create_index(IndexSpec(name, 4, "euclidean"), ports=[7, 8])
+    await engine.upsert("docs", "a", records(0))
+    going_on = True
+
+    async def write() -> int:
+        first = 10
+        while going_on:
+            await engine.upsert("docs", "a", records(first))
+            first += 10
+        return first
+
+    writing = asyncio.ensure_future(write())
+    names = await asyncio.to_thread(backup, data, copy)
+    going_on = False
+    written = await writing
+    await engine.close()
+    assert names == ["docs", "other"]
+    shutil.rmtree(data)
+    assert restore(copy, again) == ["docs", "other"]
+    assert problems(again / "indexes" / "docs.sqlite") == []
+    engine = await SqliteEngine.open_folder(again, 1, 0)
+    count = (await engine.namespace("docs", "a")).record_count
+    assert 10 <= count <= written and count % 10 == 0, "whole batches"
+    page = await engine.page("docs", "a", Selection(), 10_000)
+    assert {record.id for record in page.records} == {f"r{n}" for n in range(count)}, "the first ones"
+    assert {index.port for index in engine.indexes()} == {7, 8}
+    await engine.upsert("docs", "a", records(10_000))
+    await engine.close()
+    assert keys.Keys(again, "").caller(key) is not None
+
+
+async def test_nothing_is_written_over_and_nothing_half_made_is_left(tmp_path: Path) -> None:
+    engine = await SqliteEngine.open_folder(tmp_path / "data", 1, 0)
+    await engine.create_index(IndexSpec("docs", 4, "cosine"))
+    await engine.close()
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "file").touch()
+    with pytest.raises(AlreadyExists, match="taken is there already"):
+        backup(tmp_path / "data", tmp_path / "taken")
+    with pytest.raises(FailedPrecondition, match="no data folder"):
+        backup(tmp_path / "nothing", tmp_path / "copy")
+    with pytest.raises(FailedPrecondition, match="no backup"):
+        restore(tmp_path / "taken", tmp_path / "new")
+
+    def fail() -> None:
+        raise OSError(28, "No space left on device")
+
+    failpoints.arm("copied", fail)
+    try:
+        with pytest.raises(FailedPrecondition, match="No space left"):
+            backup(tmp_path / "data", tmp_path / "copy")
+    finally:
+        failpoints.disarm()
+    assert not (tmp_path / "copy").exists()
+    assert backup(tmp_path / "data", tmp_path / "copy") == ["docs"], "what was left of the first is no obstacle"
+    assert not (tmp_path / "copy.partial").exists()
+
+
+async def test_a_damaged_backup_is_not_restored(tmp_path: Path) -> None:
+    engine = await SqliteEngine.open_folder(tmp_path / "data", 1, 0)
+    await engine.create_index(IndexSpec("docs", 4, "cosine"))
+    for first in range(0, 5_000, 1_000):
+        await engine.upsert("docs", "a", records(first + 1, 1_000))
+    await engine.close()
+    backup(tmp_path / "data", tmp_path / "copy")
+    file = tmp_path / "copy" / "indexes" / "docs.sqlite"
+    connection = apsw.Connection(str(file))
+    page = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'postings'").get
+    connection.close()
+    with file.open("r+b") as stream:
+        stream.seek((page - 1) * 16_384)
+        stream.write(bytes([0xA5]) * 16_384)
+    with pytest.raises(DataLoss, match=r"docs\.sqlite"):
+        restore(tmp_path / "copy", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
