@@ -109,6 +109,7 @@ def config_for(settings: Settings, listeners: Sequence[socket.socket]) -> Config
     # The default of 1000 closes a connection under the calls in flight on it.
     config.keep_alive_max_requests = 10**9
     config.keep_alive_timeout = 75
+    config.backlog = 2048  # hundreds of clients may come at once
     config.h11_max_incomplete_size = 1024 * 1024
     # Hypercorn's queue of streams cannot hold more than 1000, itself included; the rest wait at the client.
     config.h2_max_concurrent_streams = 500

@@ -1,4 +1,4 @@
-"""Model calls from many requests, one after another on one thread; queries go before passages.
+"""Model calls from many requests, one after another on one thread; queries go before passages, for a while.
 
 One call at a time already uses every core. The queue is bounded: when it is full the answer is "later", at once.
 """
@@ -6,6 +6,7 @@ One call at a time already uses every core. The queue is bounded: when it is ful
 import asyncio
 import contextlib
 import itertools
+import math
 import queue
 import threading
 import time
@@ -16,8 +17,9 @@ from app import metrics
 from app.errors import Unavailable
 
 T = TypeVar("T")
-QUERY, PASSAGE, STOP = 0, 1, 2
-"""Lanes, in the order they are served."""
+QUERY, PASSAGE = 0.0, 0.1
+"""Lanes: seconds for which calls let those go first that came later. Not for ever, or passages would starve."""
+STOP = math.inf
 
 
 class Batcher:
@@ -26,12 +28,12 @@ class Batcher:
     def __init__(self, longest_queue: int) -> None:
         self._longest = longest_queue
         self._order = itertools.count()
-        self._jobs: queue.PriorityQueue[tuple[int, int, Callable[[], None]]] = queue.PriorityQueue()
+        self._jobs: queue.PriorityQueue[tuple[float, int, Callable[[], None]]] = queue.PriorityQueue()
         self._stopping = False
         self._thread = threading.Thread(target=self._work, name="models", daemon=True)
         self._thread.start()
 
-    async def run(self, function: Callable[..., T], *arguments: Any, lane: int = QUERY) -> T:
+    async def run(self, function: Callable[..., T], *arguments: Any, lane: float = QUERY) -> T:
         """function(*arguments) on the model thread.
 
         Raises Unavailable when too many calls wait already, or the server is stopping. A call that was cancelled
@@ -66,7 +68,7 @@ class Batcher:
             with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits for the answer
                 loop.call_soon_threadsafe(settle, result, error)
 
-        self._jobs.put((lane, next(self._order), job))
+        self._jobs.put((time.monotonic() + lane, next(self._order), job))
         return await answer
 
     @property
@@ -81,8 +83,8 @@ class Batcher:
 
     def _work(self) -> None:
         while True:
-            lane, _, job = self._jobs.get()
-            if lane == STOP:
+            turn, _, job = self._jobs.get()
+            if turn == STOP:
                 return
             job()
 

@@ -5,17 +5,25 @@ since the start, which may be one of the start itself.
 """
 
 import asyncio
+import contextlib
+import json
 import os
 import random
 import shutil
+import subprocess
+import sys
+import tarfile
 from collections import Counter
 from pathlib import Path
 
 import httpx
 import pytest
 
+from app.storage.copies import backup
 from tests.durability.workload import Client, run, stored
-from tests.running import MODELS, RunningServer, free_ports
+from tests.golden.make import seen
+from tests.golden.test_golden import rounded
+from tests.running import MODELS, PROJECT, RunningServer, config, environment, free_ports
 from tests.storage.consistency import problems
 
 pytestmark = pytest.mark.anyio
@@ -123,3 +131,59 @@ async def test_nothing_that_was_answered_is_lost_and_nothing_is_half_there_after
     answered = sum(client.answered for client in clients)
     print(f"{dict(killed)}, {answered} operations answered")
     assert answered > 10 * KILLS, "too little was done for the kills to mean anything"
+
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["commit", "committed", "sync", "write"])
+def test_a_folder_of_the_first_version_survives_kills_while_it_is_brought_up_to_date(
+    tmp_path: Path, place: str
+) -> None:
+    wanted, n, killed = json.loads((GOLDEN / "0.1.0.json").read_text()), 1, 0
+    while True:
+        folder = tmp_path / str(n)
+        with tarfile.open(GOLDEN / "0.1.0.tar.gz") as content:
+            content.extractall(folder, filter="data")
+        path, data = config(folder), folder / "data"
+        with contextlib.suppress(AssertionError):
+            RunningServer(path, data, program=("tests.durability.faulty_server", "kill", place, str(n))).kill()
+            break  # it came to be ready: there are no more such moments
+        killed += 1
+        server = RunningServer(path, data)
+        with server.client() as client:
+            assert rounded(seen(client)) == rounded(wanted)
+        assert server.stop() == 0
+        assert problems(data / "indexes" / "quickstart.sqlite") == []
+        n += 1 if place != "write" else max(1, n // 3)
+    print(f"{killed} kills at a {place}")
+    assert killed > 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["backup", "restore"])
+@pytest.mark.parametrize("place", ["write", "sync", "copied"])
+def test_a_killed_copy_is_not_there_and_the_next_one_is_whole(tmp_path: Path, command: str, place: str) -> None:
+    with tarfile.open(GOLDEN / "0.2.0.tar.gz") as content:
+        content.extractall(tmp_path, filter="data")
+    source, to = tmp_path / "data", tmp_path / "to"
+    if command == "restore":
+        backup(source, tmp_path / "copy")
+        told = [str(tmp_path / "copy"), "--data-dir", str(to)]
+    else:
+        told = [str(to), "--data-dir", str(source)]
+    for n in (1, 2, 3, 5, 9):
+        program = [sys.executable, "-m", "tests.durability.faulty_server", "kill", place, str(n), command, *told]
+        done = subprocess.run(program, cwd=PROJECT, env=environment(), capture_output=True, text=True)
+        if done.returncode == 0:
+            break
+        assert done.returncode == -9, done
+        assert not to.exists(), "half a copy"
+    else:
+        assert (
+            subprocess.run([sys.executable, "-m", "app", command, *told], cwd=PROJECT, env=environment()).returncode
+            == 0
+        )
+    assert n > 1, "nothing was killed"
+    assert problems(to / "indexes" / "quickstart.sqlite") == []

@@ -48,6 +48,22 @@ async def test_queries_go_before_passages_that_wait() -> None:
     batcher.close(10)
 
 
+async def test_passages_do_not_wait_for_ever_while_queries_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("app.inference.batcher.time.monotonic", lambda: now)
+    batcher, gate, order = Batcher(8), Gate(), []
+    waiting = [asyncio.create_task(batcher.run(gate))]
+    await asyncio.to_thread(gate.begun.wait)
+    for name, lane in (("p", PASSAGE), ("q soon", QUERY), ("q later", QUERY)):
+        waiting.append(asyncio.create_task(batcher.run(order.append, name, lane=lane)))
+        await asyncio.sleep(0)
+        now += 0.06
+    gate.go.set()
+    await asyncio.gather(*waiting)
+    assert order == ["q soon", "p", "q later"]
+    batcher.close(10)
+
+
 async def test_a_full_queue_answers_later_at_once() -> None:
     batcher, gate = Batcher(1), Gate()
     running = asyncio.create_task(batcher.run(gate))
