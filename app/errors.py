@@ -23,13 +23,18 @@ Each protocol has one table from these classes to its own codes.
 import json
 from typing import ClassVar
 
+LONGEST_MESSAGE = 2_000
+"""Characters: messages repeat names of requests, which may be megabytes."""
+
 
 class PinyonError(Exception):
-    """Base class. `message` says what was wrong, where, and what is allowed."""
+    """Base class. `message` says what was wrong, where, and what is allowed; a long one is cut in the middle."""
 
     code: ClassVar[str] = "UNKNOWN"
 
     def __init__(self, message: str) -> None:
+        if len(message) > LONGEST_MESSAGE:
+            message = f"{message[: LONGEST_MESSAGE - 500]} ... {message[-495:]}"
         super().__init__(message)
         self.message = message
 

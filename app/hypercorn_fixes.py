@@ -1,5 +1,6 @@
 """What Hypercorn 0.18 lacks and has no setting for. Its version is pinned, and tests watch each of these."""
 
+import binascii
 import contextlib
 import logging
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ import h2.errors
 import h2.events
 import h2.exceptions
 import h11
+from hypercorn.events import Closed
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
 
@@ -23,6 +25,7 @@ def apply() -> None:
         _send_reason_phrases()
         _survive_late_data()
         _reset_what_is_no_request()
+        _refuse_what_is_no_upgrade()
 
 
 def _send_reason_phrases() -> None:
@@ -77,3 +80,18 @@ def _reset_what_is_no_request() -> None:
                 self.connection.reset_stream(stream, h2.errors.ErrorCodes.PROTOCOL_ERROR)
 
     H2Protocol._create_stream = create_or_reset  # type: ignore[method-assign]
+
+
+def _refuse_what_is_no_upgrade() -> None:
+    """End a connection that asks to go on in HTTP/2 with settings that are none, without a traceback in the log."""
+    initiate = H2Protocol.initiate
+
+    async def initiate_or_end(self: H2Protocol, headers: Any = None, settings: bytes | None = None) -> None:
+        try:
+            await initiate(self, headers, settings)
+        except (h2.exceptions.ProtocolError, binascii.Error, ValueError) as error:
+            log.info("an upgrade to HTTP/2 was refused: %s", error)
+            self.closed = True
+            await self.send(Closed())
+
+    H2Protocol.initiate = initiate_or_end  # type: ignore[method-assign]

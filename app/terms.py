@@ -26,6 +26,15 @@ _WORD = re.compile(r"[^\W_]+")
 _UNSPACED = re.compile(f"[{UNSPACED}]")
 
 
+MOST_QUERY_CHARACTERS = 10_000
+"""Of a query, beyond which its words are not looked up: each distinct one takes a lookup."""
+
+
+def query_terms(text: str, language: str) -> list[str]:
+    """terms() of a query, or of the beginning of a very long one."""
+    return terms(text[:MOST_QUERY_CHARACTERS], language)
+
+
 def terms(text: str, language: str = "english") -> list[str]:
     """The terms of a text, in order and as often as they occur."""
     found: list[str] = []

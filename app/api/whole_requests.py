@@ -5,10 +5,54 @@ Reading first keeps one slow or refused request from holding up the others on it
 
 import asyncio
 import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from app.api.refusal import refuse
-from app.errors import TooLarge
+from app.errors import DeadlineExceeded, TooLarge, Unavailable
+
+MOST_HELD = 512 * 1024 * 1024
+"""Bytes of all requests that are being read or answered; beyond that the next ones are refused."""
+LONGEST_BODY_S = 300.0
+"""How long a request may take to arrive: nobody's memory is held for ever."""
+
+
+class Held:
+    """The bytes of all requests at once."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+    @contextlib.contextmanager
+    def share(self) -> Iterator["Share"]:
+        """One request's part, let go at its end."""
+        share = Share(self)
+        try:
+            yield share
+        finally:
+            share.let_go()
+
+
+class Share:
+    """The bytes of one request. refused: it did not get what it wanted."""
+
+    def __init__(self, held: Held) -> None:
+        self._held, self._bytes, self.refused = held, 0, False
+
+    def take(self, size: int) -> bool:
+        """Whether there is room for so many more bytes; once there is none, there is none for this request."""
+        if not self.refused and self._held.bytes + size > MOST_HELD:
+            self.let_go()
+            self.refused = True
+        if not self.refused:
+            self._held.bytes += size
+            self._bytes += size
+        return not self.refused
+
+    def let_go(self) -> None:
+        """Give back all of it."""
+        self._held.bytes -= self._bytes
+        self._bytes = 0
 
 
 class WholeRequests:
@@ -20,13 +64,28 @@ class WholeRequests:
 
     def __init__(self, app: Any, most_bytes: int) -> None:
         self._app, self._most_bytes = app, most_bytes
+        self._held = Held()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = await read(receive, self._most_bytes)
+        with self._held.share() as share:
+            await self._read_and_run(scope, receive, send, share)
+
+    async def _read_and_run(self, scope: Any, receive: Any, send: Any, share: "Share") -> None:
+        try:
+            async with asyncio.timeout(LONGEST_BODY_S):
+                body = await read(receive, self._most_bytes, share)
+        except TimeoutError:
+            await refuse(
+                scope, send, DeadlineExceeded(f"The request did not arrive as a whole within {LONGEST_BODY_S:g} s")
+            )
+            return
         if body is None:
+            return
+        if share.refused:
+            await refuse(scope, send, Unavailable("Too many bytes of requests are arriving at once", retry_after_s=2))
             return
         if len(body) > self._most_bytes:
             await refuse(
@@ -67,15 +126,22 @@ class WholeRequests:
             await asyncio.gather(handler, watcher, return_exceptions=True)
 
 
-async def read(receive: Any, most_bytes: int) -> bytes | None:
-    """The body to its end, or its first bytes, more than `most_bytes`; None if the caller hung up before its end."""
-    parts, size = [], 0
+async def read(receive: Any, most_bytes: int, share: Share | None = None) -> bytes | None:
+    """The body to its end, or its first bytes, more than `most_bytes`; None if the caller hung up before its end.
+
+    share: what it may take of the memory for all requests; beyond that it is read and not kept.
+    """
+    parts: list[bytes] = []
+    size = 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
-        if size <= most_bytes:  # what is too much is read all the same, so that the answer arrives, but not kept
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
+        part = message.get("body", b"")
+        if share is not None and not share.take(len(part)):
+            parts.clear()
+        elif size <= most_bytes:  # what is too much is read all the same, so that the answer arrives, but not kept
+            parts.append(part)
+            size += len(part)
         if not message.get("more_body", False):
             return b"".join(parts)

@@ -16,7 +16,10 @@ from rank_bm25 import BM25Okapi
 from app.domain import TermStatistics, Truncate
 from app.errors import TextTooLong
 from app.ranking import K1, B, idf
-from app.terms import terms
+from app.terms import query_terms, terms
+
+LONGEST_TERM = 64
+"""Characters for each term that is read of a document: of a very long one, the rest is not even split."""
 
 
 def shares(
@@ -28,8 +31,9 @@ def shares(
     statistics: of the namespace that the documents are from; None: of the documents themselves, as English.
     """
     language = statistics.language if statistics else "english"
-    asked = terms(query, language)
-    texts = [terms(text, language)[:max_terms] for text in documents]
+    asked = query_terms(query, language)
+    most_characters = None if max_terms is None else LONGEST_TERM * max_terms
+    texts = [terms(text[:most_characters], language)[:max_terms] for text in documents]
     if statistics is None:
         having = Counter(term for text in texts for term in set(text))
         statistics = TermStatistics(len(texts), fmean(map(len, texts)), dict(having), language)

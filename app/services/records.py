@@ -27,6 +27,7 @@ from app.services.inference import Inference
 from app.services.reranking import HitReranker, Rerank
 from app.settings import LimitSettings
 from app.storage.engine import DataPlane
+from app.terms import MOST_QUERY_CHARACTERS
 
 T = TypeVar("T")
 MOST_WORDS = 100
@@ -210,6 +211,7 @@ class Records:
                 tokens, truncated, by_rarity = read.tokens, sum(read.truncated), spec.sparse
             if retrieval != "dense":
                 by_words = search.text
+                truncated = max(truncated, int(len(search.text) > MOST_QUERY_CHARACTERS))
         plan = QueryPlan(
             search.top_k,
             vector,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from app.domain import IndexSpec, Metadata, TermStatistics
 from app.ranking import K1, bm25, idf
-from app.terms import terms
+from app.terms import query_terms, terms
 
 Records = NDArray[np.int64]
 Text = tuple[int, str]
@@ -105,7 +105,7 @@ def search(connection: apsw.Connection, spec: IndexSpec, ns: int, text: str, kee
     counts_of_ns: Any = connection.execute("SELECT words, texts FROM namespaces WHERE ns = ?", (ns,)).get
     words, texts = counts_of_ns
     asked: dict[str, int] = {}
-    for term in terms(text, language):
+    for term in query_terms(text, language):
         asked[term] = asked.get(term, 0) + 1
     lists: list[tuple[Records, NDArray[np.float64], float]] = []
     most = 0.0
@@ -138,7 +138,7 @@ def statistics(connection: apsw.Connection, spec: IndexSpec, ns: int, text: str)
         term: connection.execute(
             "SELECT count(DISTINCT doc) FROM lexical_instances WHERE term = ?", (_token(ns, term),)
         ).get
-        for term in sorted(set(terms(text, spec.embed.language)))
+        for term in sorted(set(query_terms(text, spec.embed.language)))
     }
     return TermStatistics(texts, words / texts, having, spec.embed.language) if texts else None
 

@@ -54,7 +54,7 @@ def secure_channel(guarded: RunningServer, folder: Path) -> Iterator[grpc.Channe
 OPEN = ("/health", "/ready")
 
 
-@pytest.mark.parametrize("headers", [{}, {"Api-Key": "wrong"}, {"Api-Key": ""}, {"Authorization": f"Bearer {KEY}"}])
+@pytest.mark.parametrize("headers", [{}, {"Api-Key": "wrong"}, {"Api-Key": ""}, {"Authorization": f"Basic {KEY}"}])
 def test_no_route_answers_without_a_key_that_is_known(caller: httpx.Client, headers: dict[str, str]) -> None:
     for verb, path in [*routes(), ("GET", "/nope"), ("OPTIONS", "/query"), ("POST", "/health/x")]:
         answer = caller.request(verb, path, headers=headers, content=b"{not json")

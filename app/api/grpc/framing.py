@@ -66,9 +66,17 @@ def timeout_s(header: bytes | None) -> float | None:
     return int(found.group(1)) * _SECONDS[found.group(2)]
 
 
+LONGEST_STATUS = 4_096
+"""Bytes of a message as its header holds it: clients take 8 KB of headers, and long ones take long to compress."""
+
+
 def percent_encoded(message: str) -> bytes:
-    """A status message as its header holds it."""
-    return quote(message, safe=_PLAIN).encode()
+    """A status message as its header holds it, cut where it would be too long for one."""
+    found = quote(message, safe=_PLAIN)
+    while len(found) > LONGEST_STATUS:
+        message = message[: (LONGEST_STATUS - 3) * len(message) // len(found)]
+        found = quote(message, safe=_PLAIN) + "..."
+    return found.encode()
 
 
 def trailers(code: int, message: str = "", more: Mapping[str, str] | None = None) -> list[tuple[bytes, bytes]]:

@@ -113,7 +113,13 @@ def on_surprise(request: Request[Any, Any, Any], error: Exception) -> Response[A
     return response(request.scope["path"], Internal("Internal error; the log has the details"))
 
 
+def on_recursion(request: Request[Any, Any, Any], error: RecursionError) -> Response[Any]:
+    """Answer JSON that can just be read, and is nested too deeply to be written into an answer."""
+    return response(request.scope["path"], InvalidArgument("The JSON of the request is nested too deeply"))
+
+
 EXCEPTION_HANDLERS: dict[Any, Any] = {
+    RecursionError: on_recursion,
     PinyonError: on_pinyon_error,
     HTTPException: on_http_error,
     Exception: on_surprise,
