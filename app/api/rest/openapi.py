@@ -3,19 +3,25 @@
 One table of operations; the schemas come from the Structs that decode and encode.
 """
 
+import re
 from typing import Any
 
 import msgspec
 from litestar import get
 
+from app.api.rest import control_schemas as control
 from app.api.rest import schemas
 from app.api.rest import vector_schemas as vectors
+from app.api.rest.errors import CONTROL_PLANE
 
 VERSION = "2025-10"
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """One route. takes: the body's shape; gives: the answer's, or None for an empty one."""
+    """One route. takes: the body's shape; gives: the answer's, a Struct or a schema, or None for an empty one.
+
+    leads_to: operations that take the `name` in its answer, and what they call it.
+    """
 
     method: str
     path: str
@@ -25,7 +31,34 @@ class Operation(msgspec.Struct, frozen=True):
     status: int = 200
     ndjson: bool = False
     query: tuple[str, ...] = ()
+    leads_to: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def refuses_with(self) -> Any:
+        """The shape of its errors."""
+        control = f"/{self.path.split('/')[1]}" in CONTROL_PLANE
+        return schemas.ErrorResponse if control else schemas.RpcStatus
+
+
+INDEX = {
+    "type": "object",
+    "required": ["name", "metric", "host", "spec", "status", "deletion_protection"],
+    "properties": {
+        "name": {"type": "string"},
+        "metric": {"enum": ["cosine", "dotproduct", "euclidean"]},
+        "dimension": {"type": "integer"},
+        "vector_type": {"enum": ["dense", "sparse"]},
+        "host": {"type": "string"},
+        "spec": {"type": "object"},
+        "status": {"type": "object", "required": ["ready", "state"]},
+        "tags": {"type": ["object", "null"]},
+        "embed": {"type": "object"},
+    },
+}
+"""How an index is described to clients of this version; others get other shapes, as the header they send says."""
+LIST = {"type": "object", "required": ["indexes"], "properties": {"indexes": {"type": "array", "items": INDEX}}}
+NAMED = (("describe_index", "index_name"), ("configure_index", "index_name"), ("delete_index", "index_name"))
+SPACE = (("describeNamespace", "namespace"), ("deleteNamespace", "namespace"))
 
 OPERATIONS = [
     Operation("post", "/records/namespaces/{namespace}/upsert", "upsertRecordsNamespace", status=201, ndjson=True),
@@ -71,15 +104,42 @@ OPERATIONS = [
         vectors.ListNamespacesResponse,
         query=("prefix", "limit", "paginationToken"),
     ),
-    Operation("post", "/namespaces", "createNamespace", vectors.CreateNamespaceRequest, vectors.NamespaceDescription),
+    Operation(
+        "post",
+        "/namespaces",
+        "createNamespace",
+        vectors.CreateNamespaceRequest,
+        vectors.NamespaceDescription,
+        leads_to=SPACE,
+    ),
     Operation("get", "/namespaces/{namespace}", "describeNamespace", None, vectors.NamespaceDescription),
     Operation("delete", "/namespaces/{namespace}", "deleteNamespace", None, vectors.DeleteResponse),
+    Operation("get", "/indexes", "list_indexes", None, LIST),
+    Operation("post", "/indexes", "create_index", control.CreateIndexRequest, INDEX, status=201, leads_to=NAMED),
+    Operation(
+        "post",
+        "/indexes/create-for-model",
+        "create_index_for_model",
+        control.CreateIndexForModelRequest,
+        INDEX,
+        status=201,
+        leads_to=NAMED,
+    ),
+    Operation("get", "/indexes/{index_name}", "describe_index", None, INDEX),
+    Operation("patch", "/indexes/{index_name}", "configure_index", control.ConfigureIndexRequest, INDEX, status=202),
+    Operation("delete", "/indexes/{index_name}", "delete_index", status=202),
+    Operation("post", "/embed", "embed", schemas.EmbedRequest, schemas.EmbeddingsList),
+    Operation("post", "/rerank", "rerank", schemas.RerankRequest, schemas.RerankResult),
+    Operation("get", "/models", "list_models", None, schemas.ModelInfoList, query=("type", "vector_type")),
+    Operation("get", "/models/{model_name}", "get_model", None, schemas.ModelInfo),
 ]
 PARAMETERS: dict[str, dict[str, Any]] = {
     "ids": {"required": True, "schema": {"type": "array", "items": {"type": "string"}}, "explode": True},
     "limit": {"schema": {"type": "integer", "minimum": 1, "maximum": 100}},
     "namespace": {"schema": {"type": "string"}},
     "prefix": {"schema": {"type": "string"}},
+    "type": {"schema": {"enum": ["embed", "rerank"]}},
+    "vector_type": {"schema": {"enum": ["dense", "sparse"]}},
     "paginationToken": {"schema": {"type": "string"}},
 }
 PUBLISHED = {"RpcStatus": "rpcStatus", "ReadUsage": "Usage", "FetchedVector": "Vector", "StoredSparse": "SparseValues"}
@@ -88,9 +148,10 @@ PUBLISHED = {"RpcStatus": "rpcStatus", "ReadUsage": "Usage", "FetchedVector": "V
 
 def document() -> dict[str, Any]:
     """The OpenAPI 3.1 document."""
-    shapes = [shape for one in OPERATIONS for shape in (one.takes, one.gives) if shape is not None]
+    shapes = [shape for one in OPERATIONS for shape in (one.takes, one.gives) if isinstance(shape, type)]
     _, components = msgspec.json.schema_components(
-        [*shapes, schemas.UpsertRecord, schemas.RpcStatus], ref_template="#/components/schemas/{name}"
+        [*shapes, schemas.UpsertRecord, schemas.RpcStatus, schemas.ErrorResponse],
+        ref_template="#/components/schemas/{name}",
     )
     # The shape that decodes says more than the one that encodes raw text: it wins where both have one name.
     named = {PUBLISHED.get(name, name): _renamed(schema) for name, schema in sorted(components.items(), key=_last)}
@@ -99,7 +160,7 @@ def document() -> dict[str, Any]:
         paths.setdefault(one.path, {})[one.method] = _operation(one)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Pinyon: the data plane", "version": VERSION},
+        "info": {"title": "Pinyon", "version": VERSION},
         "paths": paths,
         "components": {"schemas": named},
     }
@@ -126,9 +187,9 @@ def _published(reference: str) -> str:
 
 def _operation(one: Operation) -> dict[str, Any]:
     found: dict[str, Any] = {"operationId": one.id, "parameters": []}
-    if "{namespace}" in one.path:
+    for name in re.findall(r"{(\w+)}", one.path):
         found["parameters"].append(
-            {"in": "path", "name": "namespace", "required": True, "schema": {"type": "string", "minLength": 1}}
+            {"in": "path", "name": name, "required": True, "schema": {"type": "string", "minLength": 1}}
         )
     found["parameters"] += [{"in": "query", "name": name, **PARAMETERS[name]} for name in one.query]
     if one.ndjson:
@@ -139,8 +200,13 @@ def _operation(one: Operation) -> dict[str, Any]:
         found["requestBody"] = {"required": True, "content": _json(_reference(one.takes))}
     good: dict[str, Any] = {"description": "Done"}
     if one.gives is not None:
-        good["content"] = _json(_reference(one.gives))
-    refused = {"description": "Refused, with the reason", "content": _json(_reference(schemas.RpcStatus))}
+        good["content"] = _json(_reference(one.gives) if isinstance(one.gives, type) else one.gives)
+    if one.leads_to:
+        good["links"] = {
+            target: {"operationId": target, "parameters": {name: "$response.body#/name"}}
+            for target, name in one.leads_to
+        }
+    refused = {"description": "Refused, with the reason", "content": _json(_reference(one.refuses_with))}
     found["responses"] = {str(one.status): good, "4XX": refused, "5XX": refused}
     return found
 
