@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 # Quiet, unless something goes wrong.
 LOGGED := > .venv/setup.log 2>&1 || { cat .venv/setup.log; exit 1; }
 
-.PHONY: setup serve doctor test test-slow test-clients lint bench proto clean
+.PHONY: setup serve doctor test test-slow test-clients lint audit bench proto clean
 
 setup: .venv/ready
 
@@ -32,6 +32,12 @@ serve: setup
 
 doctor: setup
 	@$(BIN)/pinyon doctor --config $(CONFIG)
+
+# Known vulnerabilities of what is installed, as PyPI tells of them; what it does not tell of is listed as not audited.
+audit: setup
+	@test -x .venv-audit/bin/pip-audit || { $(PYTHON) -m venv .venv-audit && \
+		.venv-audit/bin/python -m pip --disable-pip-version-check -q install pip-audit $(LOGGED); }
+	.venv-audit/bin/pip-audit --progress-spinner off --path .venv/lib/python3*/site-packages
 
 test: setup
 	$(BIN)/pytest -m "not slow and not clients"

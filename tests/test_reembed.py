@@ -99,6 +99,7 @@ def test_a_running_server_answers_while_it_embeds_anew_and_then_switches(tmp_pat
     assert problems(tmp_path / "data" / "indexes" / "quickstart.sqlite") == []
 
 
+@pytest.mark.slow
 def test_what_a_crash_interrupts_goes_on_at_the_next_start(tmp_path: Path) -> None:
     settings, data = config(tmp_path), tmp_path / "data"
     server = RunningServer(settings, data)
@@ -158,6 +159,7 @@ def test_what_cannot_be_done_is_one_sentence(tmp_path: Path, arguments: list[str
     assert message in done.stderr
 
 
+@pytest.mark.slow
 def test_a_cancelled_reembedding_leaves_the_index_as_it_was(tmp_path: Path) -> None:
     settings, data = config(tmp_path), tmp_path / "data"
     server = RunningServer(settings, data)

@@ -1,7 +1,9 @@
 """API keys and TLS: every route of both protocols, over real sockets."""
 
+import socket
 import ssl
 import subprocess
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -157,3 +159,23 @@ def test_a_call_is_no_browsers_question(guarded: RunningServer, folder: Path, ve
     body = ["--data-binary", "@-", url]
     found = subprocess.run([*command, *told, *body], input=bytes(5), capture_output=True, check=True).stdout
     assert b"grpc-status: 16" in found, found
+
+
+def test_only_current_versions_of_tls_are_spoken(guarded: RunningServer) -> None:
+    host, _, port = guarded.url.removeprefix("https://").partition(":")
+    spoken = {}
+    for version in (ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.set_ciphers("ALL:@SECLEVEL=0")  # so that the server alone decides
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            context.minimum_version = context.maximum_version = version
+        try:
+            with socket.create_connection((host, int(port)), timeout=10) as raw, context.wrap_socket(raw) as secure:
+                spoken[version] = secure.cipher()[0]  # type: ignore[index]
+        except ssl.SSLError:
+            spoken[version] = None
+    assert spoken[ssl.TLSVersion.TLSv1_1] is None
+    assert spoken[ssl.TLSVersion.TLSv1_2].startswith("ECDHE"), "with forward secrecy"
+    assert spoken[ssl.TLSVersion.TLSv1_3].startswith("TLS_")

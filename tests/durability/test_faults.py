@@ -34,7 +34,7 @@ async def compare(clients: list[Client], http: httpx.AsyncClient) -> None:
 
 # A disk written in Python is heard of also where SQLite, rightly, takes no notice of it: when a file is closed.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("place", ["write", "sync", "open"])
+@pytest.mark.parametrize("place", ["write", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sync", "open"))])
 async def test_a_disk_that_fails_now_and_then_or_for_long_costs_answers_and_no_data(tmp_path: Path, place: str) -> None:
     dice, share, failed = random.Random(place), 0.0, 0
 

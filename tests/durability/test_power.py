@@ -43,7 +43,13 @@ async def serving(folder: Path, data: Path) -> AsyncIterator[httpx.AsyncClient]:
             yield client
 
 
-@pytest.mark.parametrize("torn", [False, True], ids=["nothing unsynced is there", "some unsynced sectors are there"])
+@pytest.mark.parametrize(
+    "torn",
+    [
+        pytest.param(False, id="nothing unsynced is there"),
+        pytest.param(True, id="some unsynced sectors are there", marks=pytest.mark.slow),
+    ],
+)
 async def test_what_was_answered_with_success_outlasts_a_power_cut(tmp_path: Path, torn: bool) -> None:
     dice = random.Random(torn)
     clients = [Client(name, random.Random(f"{torn} {name}")) for name in "xyz"]

@@ -78,6 +78,7 @@ def test_a_cross_encoder_is_computed_as_chosen_and_says_so(
     assert not np.array_equal(found, wanted)
 
 
+@pytest.mark.slow
 def test_openvino_answers_several_threads_at_once(models: Path) -> None:
     precision.choose(models, MINILM, "openvino")
     encoder = Catalog(models).bare(MINILM, "openvino")

@@ -136,6 +136,7 @@ def test_a_file_that_is_not_what_the_hub_lists_is_removed_again(
     assert not (models / "weights" / BGE).exists()
 
 
+@pytest.mark.slow
 def test_a_hub_that_does_not_answer_is_one_sentence(pinyon: Pinyon, hub: FakeHub) -> None:
     assert f"Model '{BGE}' could not be fetched" in refused(pinyon("pull", BGE, HF_ENDPOINT="http://127.0.0.1:9"))
     hub.revision = "0" * 40
