@@ -3,10 +3,8 @@
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Coroutine, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
-from uuid import uuid4
 
 import apsw
 import msgspec
@@ -31,12 +29,11 @@ from app.domain import (
     StoredText,
 )
 from app.errors import AlreadyExists, FailedPrecondition, NotFound, PinyonError, Unavailable
-from app.files import sync
-from app.storage import compaction, index_catalogue, namespaces, reading, reembedding, tables, writing
+from app.storage import compaction, namespaces, reading, reembedding, tables, writing
 from app.storage.approximate import Approximate
 from app.storage.data_dir import DataDir
-from app.storage.database import Database
 from app.storage.filter_cache import FilterCache
+from app.storage.index_files import IndexFiles, Opened
 from app.storage.reading import Vector
 from app.storage.recall import RecallSampler
 from app.storage.tuning import Tuning
@@ -47,32 +44,18 @@ T = TypeVar("T")
 log = logging.getLogger("pinyon.storage")
 
 
-class Opened(msgspec.Struct):
-    """An index that can be used."""
-
-    database: Database
-    index: Index
-
-
 class SqliteEngine:
     """A folder of index files, and the catalogue of them. Made by open_folder()."""
 
     def __init__(self, folder: DataDir, tuning: Tuning) -> None:
         self._folder = folder
-        self._database = partial(
-            Database,
-            readers=tuning.readers,
-            mmap_bytes=tuning.mmap_bytes,
-            writes_per_commit=tuning.writes_per_commit,
-            read_only=tuning.read_only,
-        )
+        self._files = IndexFiles(folder, tuning)
         self._read_only = tuning.read_only
         self._approximate = Approximate(folder.indexes, None if tuning.read_only else tuning.approximate_from)
         self._recall = RecallSampler(tuning.recall_sample)
         self._memory = reading.Memory(
             VectorCache(tuning.cache_bytes), FilterCache(tuning.filter_cache_bytes), self._approximate.get
         )
-        self._catalogue: Database
         self._opened: dict[str, Opened] = {}
         self._unusable: dict[str, PinyonError] = {}
         self._changing = asyncio.Lock()
@@ -89,20 +72,10 @@ class SqliteEngine:
         folder = DataDir(path, told.read_only)
         engine = cls(folder, told)
         try:
-            engine._catalogue = await asyncio.to_thread(
-                Database, folder.catalogue_file, 1, 0, index_catalogue.STEPS, read_only=told.read_only
-            )
+            await engine._files.open()
             try:
-                await engine._finish_what_was_begun()
-                states = await engine._catalogue.read(index_catalogue.states)
-                for file in sorted(folder.indexes.glob("*.sqlite")):
-                    if told.read_only and states.get(file.stem) != "ready":
-                        continue
-                    try:
-                        await engine._open_index(file.stem)
-                    except PinyonError as error:
-                        log.error("the index %s cannot be used: %s", file.stem, error.message)
-                        engine._unusable[file.stem] = error
+                for name in await engine._files.names():
+                    await engine._open_index(name)
             except BaseException:
                 await engine._close_databases()
                 raise
@@ -111,56 +84,17 @@ class SqliteEngine:
             raise
         return engine
 
-    async def _finish_what_was_begun(self) -> None:
-        """Take back what a crash interrupted, and forget indexes whose files somebody took away."""
-        if self._read_only:
-            return
-        for name, state in (await self._catalogue.read(index_catalogue.states)).items():
-            if state != "ready":
-                await self._take_back(name)
-            elif not self._folder.index_file(name).exists():
-                log.warning("the file of index %s is gone, and so is the index", name)
-                await self._catalogue.write(partial(index_catalogue.forget, name=name))
-
-    async def _take_back(self, name: str) -> None:
-        """Remove what there is of an index of which nobody was told that it exists, or that still does."""
-        self._folder.remove_index_files(name)
-        await self._catalogue.write(partial(index_catalogue.forget, name=name))
-
-    async def _try_to_take_back(self, name: str) -> None:
-        try:
-            await self._take_back(name)
-        except PinyonError as error:
-            log.warning("what is left of index %s is removed later: %s", name, error.message)
-
     async def _open_index(self, name: str) -> None:
-        file = self._folder.index_file(name)
-        database = await asyncio.to_thread(self._database, file)
         try:
-            spec = await database.read(tables.index_spec)
-            if spec is None:  # a crash between making the file and saying what it is: nothing was ever stored
-                await database.close()
-                self._folder.remove_index_files(name)
+            opened = await self._files.open_index(name)
+            if opened is None:
                 return
-            if spec.name != name:
-                raise FailedPrecondition(
-                    f"The file {file.name} holds the index {spec.name}; give it its name back, or move it elsewhere"
-                )
-            details = await database.read(tables.index_details)
-            if name not in await self._catalogue.read(index_catalogue.states):  # a file brought from elsewhere
-                await self._catalogue.write(partial(index_catalogue.enter, name=name, state="ready"))
-            port = await self._catalogue.read(partial(index_catalogue.port_of, name=name))
-        except BaseException:
-            await database.close()
-            raise
-        handle = self._keep(database, spec, details, port).handle
-        if not self._read_only:
-            await self._approximate.open(database, handle)
-
-    def _keep(self, database: Database, spec: IndexSpec, details: IndexDetails, port: int | None) -> Index:
-        index = Index(spec, details, port, f"{spec.name}@{uuid4().hex}")
-        self._opened[spec.name] = Opened(database, index)
-        return index
+            self._opened[name] = opened
+            if not self._read_only:
+                await self._approximate.open(opened.database, opened.index.handle)
+        except PinyonError as error:
+            log.error("the index %s cannot be used: %s", name, error.message)
+            self._unusable[name] = error
 
     async def create_index(
         self, spec: IndexSpec, details: IndexDetails | None = None, ports: Sequence[int] | None = None
@@ -168,46 +102,23 @@ class SqliteEngine:
         return await self._change(self._create_index(spec, details or tables.NO_DETAILS, ports))
 
     async def _create_index(self, spec: IndexSpec, details: IndexDetails, ports: Sequence[int] | None) -> Index:
-        name = spec.name
-        if name in self._unusable:
-            raise AlreadyExists(f"There is an index {name}, which cannot be used: {self._unusable[name].message}")
-        if (await self._catalogue.read(index_catalogue.states)).get(name, "ready") != "ready":
-            await self._take_back(name)  # a disk that failed left something
-        if name not in self._opened and self._folder.index_file(name).exists():
+        if spec.name in self._unusable:
             raise AlreadyExists(
-                f"There is a file {name}.sqlite in the data folder that was put there while the server ran; "
-                "start the server again to use it, or move it away"
+                f"There is an index {spec.name}, which cannot be used: {self._unusable[spec.name].message}"
             )
-
-        def enter(connection: apsw.Connection) -> int | None:
-            index_catalogue.enter(connection, name, "creating")
-            return None if ports is None else index_catalogue.assign_port(connection, name, ports)
-
-        port = await self._catalogue.write(enter)
-        try:
-            database = await asyncio.to_thread(self._database, self._folder.index_file(name))
-            try:
-                await database.write(lambda connection: tables.create_index(connection, spec, details))
-                await asyncio.to_thread(sync, self._folder.indexes)
-                await self._catalogue.write(partial(index_catalogue.mark, name=name, state="ready"))
-            except BaseException:
-                await database.close()
-                raise
-        except BaseException:
-            await self._try_to_take_back(name)
-            raise
-        return self._keep(database, spec, details, port)
+        if spec.name in self._opened:
+            raise AlreadyExists(f"Index {spec.name} already exists")
+        self._opened[spec.name] = await self._files.make(spec, details, ports)
+        return self._opened[spec.name].index
 
     async def assign_port(self, index: str, free: Sequence[int], keep: Collection[int]) -> Index:
         opened = self._open(index)
         if self._read_only:  # addresses of this process, which nobody else needs to know
             taken = {other.index.port for other in self._opened.values() if other is not opened}
             own = [port for port in (opened.index.port, *free) if port in free and port not in taken]
-            opened.index = msgspec.structs.replace(opened.index, port=own[0] if own else None)
-            return opened.index
-        port = await self._catalogue.write(
-            lambda connection: index_catalogue.assign_port(connection, opened.index.name, free, keep)
-        )
+            port = own[0] if own else None
+        else:
+            port = await self._files.assign_port(opened.index.name, free, keep)
         opened.index = msgspec.structs.replace(opened.index, port=port)
         return opened.index
 
@@ -234,11 +145,11 @@ class SqliteEngine:
         if check is not None:
             check(opened.index)
         name = opened.index.name
-        await self._catalogue.write(partial(index_catalogue.mark, name=name, state="deleting"))
+        await self._files.mark_deleted(name)
         del self._opened[name]
         await self._forget(opened.index)
         await opened.database.close()
-        await self._try_to_take_back(name)  # it is deleted, whatever is still in its place
+        await self._files.try_to_remove(name)  # it is deleted, whatever is still in its place
 
     async def _forget(self, index: Index) -> None:
         """Drop what is held in memory of an index that is gone, or was changed as a whole."""
@@ -448,7 +359,7 @@ class SqliteEngine:
         for opened in self._opened.values():
             await opened.database.close()
         self._opened.clear()
-        await self._catalogue.close()
+        await self._files.close()
 
     def _open(self, index: str) -> Opened:
         name = index.partition("@")[0]

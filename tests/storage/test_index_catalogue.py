@@ -134,7 +134,7 @@ async def test_a_crash_while_an_index_is_made_leaves_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     engine = await opened(tmp_path)
-    monkeypatch.setattr(f"app.storage.sqlite_engine.{name}", crash)
+    monkeypatch.setattr(f"app.storage.index_files.{name}", crash)
     # The cleaning up does not happen either: the process is gone.
     monkeypatch.setattr("app.storage.data_dir.DataDir.remove_index_files", crash)
     with pytest.raises(RuntimeError):
@@ -149,7 +149,7 @@ async def test_a_crash_while_an_index_is_made_leaves_none(
     await engine.close()
 
 
-@pytest.mark.parametrize("name", ["data_dir.DataDir.remove_index_files", "sqlite_engine.index_catalogue.forget"])
+@pytest.mark.parametrize("name", ["data_dir.DataDir.remove_index_files", "index_files.index_catalogue.forget"])
 async def test_a_crash_while_an_index_is_deleted_leaves_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -168,7 +168,7 @@ async def test_a_crash_while_an_index_is_deleted_leaves_none(
 
 async def test_a_failed_creation_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = await opened(tmp_path)
-    monkeypatch.setattr("app.storage.sqlite_engine.tables.create_index", crash)
+    monkeypatch.setattr("app.storage.index_files.tables.create_index", crash)
     with pytest.raises(RuntimeError):
         await engine.create_index(SPEC, None, [5081])
     monkeypatch.undo()
