@@ -3,7 +3,9 @@
 A copy is written beside its place and renamed once everything in it is on disk.
 """
 
+import contextlib
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import apsw
@@ -66,8 +68,7 @@ def _copy(source: Path, to: Path, check: bool) -> list[str]:
 def _copy_file(source: Path, to: Path, check: bool, steps: migrations.Steps) -> None:
     """Copy a file page by page, as it is at one moment, whoever writes to it."""
     try:
-        reading = connect(source, 0, "read only")
-        try:
+        with _reading(source) as reading:
             migrations.check(reading, source.name, steps)
             if check and (problem := reading.execute("PRAGMA quick_check").get) != "ok":
                 raise DataLoss(f"The file {source.name} of the backup is damaged: {problem}")
@@ -77,16 +78,21 @@ def _copy_file(source: Path, to: Path, check: bool, steps: migrations.Steps) -> 
                     copying.step()
             finally:
                 writing.close()
-        finally:
-            reading.close()
     except apsw.Error as error:
         raise translated(error, source) from error
     sync(to)
 
 
 def _ready(catalogue: Path) -> list[str]:
-    connection = connect(catalogue, 0, "read only")
-    try:
+    with _reading(catalogue) as connection:
         return [name for name, state in index_catalogue.states(connection).items() if state == "ready"]
+
+
+@contextlib.contextmanager
+def _reading(file: Path) -> Iterator[apsw.Connection]:
+    connection = connect(file, 0, "read only")
+    try:
+        yield connection
     finally:
-        connection.close()
+        with contextlib.suppress(apsw.Error):  # nothing was changed that closing could lose
+            connection.close()

@@ -47,7 +47,8 @@ class Disk(apsw.VFS):
 
     def xDelete(self, filename: str, syncdir: bool) -> None:
         self.on("write", filename)
-        super().xDelete(filename, syncdir)
+        if os.path.exists(filename):  # SQLite does not mind, but apsw tells its callers of it
+            super().xDelete(filename, syncdir)
         if syncdir:
             with self._lock:
                 self._forget_names(os.path.dirname(filename))

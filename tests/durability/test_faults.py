@@ -10,7 +10,7 @@ import apsw
 import httpx
 import pytest
 
-from app import failpoints
+from app import failpoints, keys
 from tests.durability.disk import Disk
 from tests.durability.faulty_server import ERRORS, at
 from tests.durability.test_power import serving
@@ -110,6 +110,10 @@ async def test_an_index_whose_file_is_damaged_does_not_keep_the_others_away(tmp_
         answer = await http.post(UPSERT, json=rows(1))
         assert (answer.status_code, answer.json()["code"]) == (500, 15)
         assert (await http.get("/indexes/fine")).status_code == 200
+    keys.create(data, "app")
+    async with serving(tmp_path, data) as http:
+        ready = await http.get("/ready")
+        assert ready.json() == {"status": "ready", "unusable_indexes": 2, "unusable": {}}, "no names without a key"
 
 
 def damage(file: Path, start: int, length: int) -> None:

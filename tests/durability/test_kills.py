@@ -87,7 +87,17 @@ async def embed_anew(http: httpx.AsyncClient) -> None:
                 answer = await http.post("/indexes/docs/reembed", json={"model": other})
                 assert answer.status_code in (202, 400), answer.text  # 400: a record without text, for one
             await asyncio.sleep(0.02)
-    except httpx.HTTPError:
+    except httpx.TransportError:
+        pass
+
+
+async def compact(http: httpx.AsyncClient) -> None:
+    """Have the index compacted now and then, until the server is gone."""
+    try:
+        while True:
+            await asyncio.sleep(0.1)
+            (await http.post("/indexes/docs/compact")).raise_for_status()
+    except httpx.TransportError:
         pass
 
 
@@ -107,7 +117,7 @@ async def test_nothing_that_was_answered_is_lost_and_nothing_is_half_there_after
     while killed.total() < KILLS:
         async with httpx.AsyncClient(base_url=at.server.url, timeout=30) as http:
             running = [asyncio.ensure_future(run(client, http, at.index)) for client in clients]
-            running.append(asyncio.ensure_future(embed_anew(http)))
+            running += [asyncio.ensure_future(embed_anew(http)), asyncio.ensure_future(compact(http))]
             died, _ = await asyncio.wait(running, timeout=dice.uniform(0, longest), return_when=asyncio.FIRST_COMPLETED)
             killed["at a place" if died else "at a time"] += 1
             at.server.kill()
