@@ -55,7 +55,8 @@ class DataDir:
             ) from None
         except OSError as error:
             raise FailedPrecondition(
-                f"The data folder {self.path} cannot be opened for writing: {error.strerror or error}"
+                f"The data folder {self.path} cannot be opened for writing: {error.strerror or error}. If it is there, "
+                "--read-only reads it"
             ) from error
 
     def index_file(self, name: str) -> Path:

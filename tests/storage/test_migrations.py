@@ -10,7 +10,7 @@ import pytest
 
 from app import filters
 from app.domain import IndexSpec, QueryPlan, Record
-from app.errors import DataLoss, FailedPrecondition, Unavailable
+from app.errors import DataLoss, FailedPrecondition, PermissionDenied, Unavailable
 from app.storage import migrations, tables
 from app.storage.database import Database, connect
 from app.storage.sqlite_engine import SqliteEngine
@@ -148,3 +148,28 @@ async def test_durability_pragmas_are_what_a_2xx_needs(tmp_path: Path) -> None:
 
     assert await database.write(pragmas) == ["wal", 3, 16_384]
     await database.close()
+
+
+async def test_a_disk_that_takes_no_writes_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = await SqliteEngine.open_folder(tmp_path, 1, 0)
+    await engine.create_index(IndexSpec("docs", 2, "cosine"))
+    await engine.upsert("docs", "a", [Record("x", np.ones(2, np.float32), {"n": 1})])
+    await engine.close()
+
+    def refusing(path: Path, mmap_bytes: int, mode: Any) -> apsw.Connection:
+        if mode == "read only":  # SQLite would make shared memory beside the file
+            raise apsw.CantOpenError("unable to open database file")
+        assert mode == "frozen", mode
+        return connect(path, mmap_bytes, mode)
+
+    monkeypatch.setattr("app.storage.database.connect", refusing)
+    engine = await SqliteEngine.open_folder(tmp_path, 1, 0, read_only=True)
+    found = await engine.query("docs", "a", QueryPlan(3, np.ones(2, np.float32), filter=filters.parse({"n": 1})))
+    assert [match.id for match in found.matches] == ["x"]
+    with pytest.raises(PermissionDenied, match="--read-only"):
+        await engine.upsert("docs", "a", [Record("y", np.ones(2, np.float32), {})])
+    await engine.close()
+    (tmp_path / "indexes" / "docs.sqlite-wal").write_bytes(b"not folded yet")
+    engine = await SqliteEngine.open_folder(tmp_path, 1, 0, read_only=True)
+    assert "cannot be opened" in engine.unusable()["docs"].message, "what is in the log would be missing"
+    await engine.close()
