@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -92,9 +93,19 @@ def test_any_request_gets_a_declared_answer(
 def test_what_answers_lead_to_is_answered_as_declared(tmp_path: Path) -> None:
     """Stateful: indexes and namespaces that were made are described, changed and deleted, in any order."""
     server = RunningServer(config(tmp_path), tmp_path / "data", "--index-ports", free_ports(20))
+    http = server.client()
     machine = schemathesis.openapi.from_dict(document()).as_state_machine()
 
     class Links(machine):  # type: ignore[misc, valid-type]
+        def setup(self) -> None:
+            """Nothing of what the last run made is there, or runs could not be repeated."""
+            for index in http.get("/indexes").json()["indexes"]:
+                if index["name"] != "quickstart":
+                    http.patch(f"/indexes/{index['name']}", json={"deletion_protection": "disabled"})
+                    assert http.delete(f"/indexes/{index['name']}").status_code == 202
+            for namespace in http.get("/namespaces").json()["namespaces"]:
+                assert http.delete(f"/namespaces/{quote(namespace['name'], safe='')}").status_code == 200
+
         def get_call_kwargs(self, case: Any) -> dict[str, Any]:
             return {"base_url": server.url}
 
@@ -106,5 +117,6 @@ def test_what_answers_lead_to_is_answered_as_declared(tmp_path: Path) -> None:
     run_state_machine_as_test(
         Links, settings=settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
     )
+    http.close()
     assert "unexpected" not in server.text
     assert server.stop() == 0
