@@ -42,7 +42,9 @@ def _copy(source: Path, to: Path, check: bool) -> list[str]:
     part = to.with_name(f"{to.name}.partial")
     try:
         shutil.rmtree(part, ignore_errors=True)
-        (part / "indexes").mkdir(parents=True, mode=0o700)
+        part.parent.mkdir(parents=True, exist_ok=True)
+        part.mkdir(mode=0o700)  # as a data folder: nobody else's business
+        (part / "indexes").mkdir()
         _copy_file(source / "catalogue.sqlite", part / "catalogue.sqlite", check, index_catalogue.STEPS)
         names = _ready(part / "catalogue.sqlite")
         for name in names:
@@ -68,7 +70,7 @@ def _copy(source: Path, to: Path, check: bool) -> list[str]:
 def _copy_file(source: Path, to: Path, check: bool, steps: migrations.Steps) -> None:
     """Copy a file page by page, as it is at one moment, whoever writes to it."""
     try:
-        with _reading(source) as reading:
+        with _reading(source, at_rest=check) as reading:
             migrations.check(reading, source.name, steps)
             if check and (problem := reading.execute("PRAGMA quick_check").get) != "ok":
                 raise DataLoss(f"The file {source.name} of the backup is damaged: {problem}")
@@ -84,13 +86,16 @@ def _copy_file(source: Path, to: Path, check: bool, steps: migrations.Steps) -> 
 
 
 def _ready(catalogue: Path) -> list[str]:
-    with _reading(catalogue) as connection:
+    with _reading(catalogue, at_rest=True) as connection:
         return [name for name, state in index_catalogue.states(connection).items() if state == "ready"]
 
 
 @contextlib.contextmanager
-def _reading(file: Path) -> Iterator[apsw.Connection]:
-    connection = connect(file, 0, "read only")
+def _reading(file: Path, at_rest: bool) -> Iterator[apsw.Connection]:
+    """at_rest: nobody writes to it; then nothing is put beside it either, where its log is folded."""
+    log = file.with_name(file.name + "-wal")
+    folded = not log.exists() or not log.stat().st_size
+    connection = connect(file, 0, "frozen" if at_rest and folded else "read only")
     try:
         yield connection
     finally:

@@ -46,6 +46,9 @@ async def test_a_backup_beside_writes_is_of_one_moment_and_can_be_restored(tmp_p
     assert names == ["docs", "other"]
     shutil.rmtree(data)
     assert restore(copy, again) == ["docs", "other"]
+    for folder in (copy, again):
+        assert folder.stat().st_mode & 0o077 == 0, "the data is nobody else's business"
+        assert not list(folder.rglob("*-shm")), "nothing is left of the reading"
     assert problems(again / "indexes" / "docs.sqlite") == []
     engine = await SqliteEngine.open_folder(again, 1, 0)
     count = (await engine.namespace("docs", "a")).record_count
