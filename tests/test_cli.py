@@ -23,6 +23,12 @@ def pinyon(*arguments: str | Path, **variables: str) -> subprocess.CompletedProc
         )
 
 
+def test_to_say_what_there_is_nothing_large_is_imported() -> None:
+    told = "import sys, app.cli; app.cli._parser(); print({'numpy', 'torch', 'apsw', 'litestar'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", told], cwd=PROJECT, capture_output=True, text=True)
+    assert done.stdout == "set()\n", done
+
+
 def test_help_names_the_commands() -> None:
     done = pinyon("--help")
     assert done.returncode == 0

@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 
 from app.commands.common import add_settings, settings_of
-from app.domain import DEFAULT_NAMESPACE
 from app.errors import FailedPrecondition
 from app.permissions import SCOPES
 
@@ -42,6 +41,7 @@ def add(commands: Any) -> None:
 
 def _create(options: argparse.Namespace) -> int:
     from app import keys
+    from app.domain import DEFAULT_NAMESPACE
 
     limits = keys.Limits(
         tuple(scope for scope in SCOPES if scope in (options.scope or SCOPES)),
