@@ -50,14 +50,21 @@ def check(scope: Scope, index: str | None = None, namespace: str | None = None) 
     check_sees(index)
     if namespace is not None and not grant.enters(namespace):
         raise PermissionDenied(f"This API key is not for the namespace '{namespace[:80]}'")
-    if scope == "control" and grant.namespaces is not None:
-        raise PermissionDenied("This API key is for some namespaces only, and indexes are more than that")
+    if scope == "control":
+        check_whole(index)
 
 
 def check_sees(index: str | None) -> None:
     """Raises PermissionDenied unless the grant is for this index."""
     if index is not None and not GRANT.get().sees(index):
         raise PermissionDenied(f"This API key is not for the index {index.partition('@')[0][:80]}")
+
+
+def check_whole(index: str | None) -> None:
+    """Raises PermissionDenied unless the grant is for this index with all its namespaces."""
+    check_sees(index)
+    if GRANT.get().namespaces is not None:
+        raise PermissionDenied("This API key is for some namespaces only, and an index is more than that")
 
 
 def check_unlimited() -> None:

@@ -87,6 +87,7 @@ class Reembeddings:
 
     async def progress(self, name: str) -> Progress:
         """How far it is; not running and nothing done where there is nothing to do. Raises NotFound."""
+        permissions.check_whole(name)  # it counts the records of every namespace
         handle = self._indexes.index(name).handle
         held = await self._engine.reembedding(handle)
         failed = self._failed.get(handle)

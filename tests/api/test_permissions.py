@@ -102,7 +102,7 @@ REST: dict[str, list[Operation]] = {
     "pinyon_reembed": [
         Operation("control", "POST", "/indexes/{ix}/reembed", {"model": "pinyon-hash-embed"}, of="whole index")
     ],
-    "pinyon_reembedding": [Operation(None, "GET", "/indexes/{ix}/reembed", of="index")],
+    "pinyon_reembedding": [Operation(None, "GET", "/indexes/{ix}/reembed", of="whole index")],
     "pinyon_cancel_reembedding": [Operation("control", "DELETE", "/indexes/{ix}/reembed", of="whole index")],
     "pinyon_compact": [Operation("control", "POST", "/indexes/{ix}/compact", of="whole index")],
     "embed": [
