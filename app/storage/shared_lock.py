@@ -1,0 +1,38 @@
+"""A lock for what many read and few change."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class SharedLock:
+    """Many searches at once, or one change."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._searching, self._waiting = 0, 0
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        with self._changed:
+            while self._waiting:
+                self._changed.wait()
+            self._searching += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._searching -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        with self._changed:
+            self._waiting += 1
+            while self._searching:
+                self._changed.wait()
+            try:
+                yield
+            finally:
+                self._waiting -= 1
+                self._changed.notify_all()
