@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from app import keys
-from app.errors import AlreadyExists, FailedPrecondition, NotFound
+from app.errors import AlreadyExists, FailedPrecondition, NotFound, ResourceExhausted
+from app.permissions import EVERYTHING
 
 
 def test_a_key_has_256_bits_and_only_its_digest_is_kept(tmp_path: Path) -> None:
@@ -65,3 +66,20 @@ def test_keys_made_at_the_same_time_are_all_there(tmp_path: Path) -> None:
     held = keys.Keys(tmp_path, "")
     assert all(held.caller(key) for key in made)
     assert len(keys.stored(tmp_path)) == 16
+
+
+def test_a_second_of_requests_may_come_at_once_and_then_as_many_as_the_rate_allows() -> None:
+    caller = keys.Caller(EVERYTHING, per_second=3, tokens=3, refilled=100.0)
+
+    def taken(now: float) -> bool:
+        try:
+            caller.take(now)
+        except ResourceExhausted as error:
+            assert error.retry_after_s == 1
+            return False
+        return True
+
+    assert [taken(100.0) for _ in range(5)] == [True, True, True, False, False]
+    assert [taken(100.5) for _ in range(3)] == [True, False, False]
+    assert [taken(200.0) for _ in range(5)] == [True, True, True, False, False], "no more is saved up than a second's"
+    assert not taken(150.0), "a clock that goes back gives nothing"
