@@ -7,6 +7,14 @@ nothing back and make every scan read what is not there.
 import apsw
 
 from app.storage import migrations, tables
+from app.storage.writer import Transaction
+
+
+def compact(connection: apsw.Connection) -> None:
+    """Both steps, outside any transaction, with no write between: one could empty a chunk, and numbers would have gaps."""
+    with Transaction(connection, "IMMEDIATE"):
+        rebuild(connection)
+    shrink(connection)
 
 
 def rebuild(connection: apsw.Connection) -> None:

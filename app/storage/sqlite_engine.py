@@ -335,12 +335,7 @@ class SqliteEngine:
     async def compact(self, index: str) -> tuple[int, int]:
         opened = self._open(index)
         before = self._folder.sizes(opened.index.name)
-
-        async def run() -> None:
-            await opened.database.write(compaction.rebuild)
-            await opened.database.maintain(compaction.shrink)
-
-        await self._change(run())
+        await self._change(opened.database.maintain(compaction.compact))
         after = self._folder.sizes(opened.index.name)
         return before["data"] + before["log"], after["data"] + after["log"]
 
