@@ -11,7 +11,7 @@ from app.storage.writer import Transaction
 
 
 def compact(connection: apsw.Connection) -> None:
-    """Both steps, outside any transaction, with no write between: one could empty a chunk, and numbers would have gaps."""
+    """Both steps, outside any transaction. A write between could empty a chunk, and leave a gap in the numbers."""
     with Transaction(connection, "IMMEDIATE"):
         rebuild(connection)
     shrink(connection)
