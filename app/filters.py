@@ -94,6 +94,17 @@ def matches(condition: Condition, metadata: dict[str, Any]) -> bool:
             return any(matches(inner, metadata) for inner in conditions)
 
 
+def fields(condition: Condition) -> set[str]:
+    """The names of the fields that a condition asks for."""
+    match condition:
+        case In() | Compare() | Exists():
+            return {condition.field}
+        case Not(inner):
+            return fields(inner)
+        case And(conditions) | Or(conditions):
+            return set().union(*map(fields, conditions))
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 

@@ -131,11 +131,12 @@ def exact_scores(
     rows, target = matrix.astype(np.float64), query.astype(np.float64)
     with np.errstate(over="ignore"):
         if metric == "euclidean":
-            exact = np.square(rows - target).sum(axis=1)
+            rows -= target
+            exact = np.vecdot(rows, rows)
         else:
-            exact = (rows * target).sum(axis=1) + more
+            exact = np.vecdot(rows, target) + more
             if metric == "cosine":
-                norms = np.sqrt(np.square(rows).sum(axis=1)) * np.sqrt(np.square(target).sum())
+                norms = np.sqrt(np.vecdot(rows, rows)) * np.sqrt(np.vecdot(target, target))
                 exact = np.clip(np.divide(exact, norms, out=np.zeros_like(exact), where=norms > 0), -1.0, 1.0)
         limit = np.finfo(np.float32).max
         return np.asarray(np.clip(exact, -limit, limit), dtype=np.float32)

@@ -171,6 +171,7 @@ async def open_engine(settings: Settings) -> Engine:
         cache_bytes=storage.vector_cache_bytes,
         writes_per_commit=storage.writes_per_commit,
         filter_cache_bytes=storage.filter_cache_bytes,
+        column_bytes=storage.column_bytes,
         approximate_from=storage.approximate_from or None,
         recall_sample=storage.recall_sample,
         read_only=storage.read_only,

@@ -117,6 +117,14 @@ class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     filter_cache_bytes: Annotated[
         int, Meta(ge=0, description="Memory for which records the filters used last keep.")
     ] = 67_108_864
+    column_bytes: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Memory for the values of the fields that filters ask for, in namespaces of approximate_from "
+            "records and more.",
+        ),
+    ] = 134_217_728
     approximate_from: Annotated[
         int,
         Meta(

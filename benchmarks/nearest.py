@@ -100,13 +100,21 @@ class Bench:
     async def filtered(self) -> None:
         """Print a row for each selectivity: the filter for the first time, and again."""
         plain = (await self.row(10))[0]
-        print(f'\nFiltered, k = 10; unfiltered p50 {plain:.2f} ms. "first" is a filter that was never seen before.\n')
+        begun = time.perf_counter()
+        await self.engine.query("docs", "a", QueryPlan(10, self.asked[0], filter=filters.parse({"share": {"$gte": 0}})))
+        first = time.perf_counter() - begun
+        await self.engine.settled()
+        print(
+            f'\nFiltered, k = 10; unfiltered p50 {plain:.2f} ms. "first" is a filter that was never seen before. The'
+            f" very first on the field took {first * 1e3:.1f} ms, and the field's column was there after"
+            f" {time.perf_counter() - begun:.2f} s.\n"
+        )
         print("| kept | first ms | p50 ms | twice unfiltered, or an exact pass over the kept | recall@10 |")
         print("|---|---|---|---|---|")
         for selectivity in SELECTIVITIES:
             among = self.share < selectivity
             firsts = []
-            for turn in range(5):
+            for turn in range(15):
                 condition = filters.parse({"share": {"$lt": selectivity * (1 - turn * 1e-9)}})
                 begun = time.perf_counter()
                 await self.engine.query("docs", "a", QueryPlan(10, vector=self.asked[turn], filter=condition))
@@ -149,7 +157,7 @@ async def main(records: int, changes: bool, approximate_from: int | None) -> Non
         + ", the others real ones with noise" * (real < records)
     )
     with tempfile.TemporaryDirectory() as folder:
-        options = {"cache_bytes": 2**29, "filter_cache_bytes": 2**26}
+        options = {"cache_bytes": 2**29, "filter_cache_bytes": 2**26, "column_bytes": 2**27}
         engine = await SqliteEngine.open_folder(
             Path(folder), 2, 2**31 - 65536, approximate_from=approximate_from, **options
         )

@@ -1,4 +1,4 @@
-"""Which namespaces have an inverted file, and keeping each up to date, beside everything else.
+"""Which namespaces have an inverted file, and keeping each up to date, beside everything else; columns along with it.
 
 The tables are the truth: until an inverted file is there, queries are answered exactly. It is built from the tables in
 short reads, follows the changes that writes note down (changes.py), and is kept in two files beside the index's, so
@@ -22,8 +22,10 @@ import numpy as np
 from app.domain import IndexSpec, Metric
 from app.files import put_in_place
 from app.storage import changes, inverted_file, tables, vector_rows
+from app.storage.calibration import Cells
+from app.storage.column_store import ColumnStore
 from app.storage.database import Database
-from app.storage.inverted_file import Builder, Cells, InvertedFile, beside
+from app.storage.inverted_file import Builder, InvertedFile, beside
 from app.storage.vector_cache import Key, VectorCache
 
 T = TypeVar("T")
@@ -75,8 +77,8 @@ class Situation(msgspec.Struct, frozen=True):
 class Approximate:
     """The inverted files of an installation. from_records: how large a namespace must be; None: none has one."""
 
-    def __init__(self, folder: Path, from_records: int | None) -> None:
-        self._folder, self._from = folder, from_records
+    def __init__(self, folder: Path, from_records: int | None, columns: ColumnStore) -> None:
+        self._folder, self._from, self._columns = folder, from_records, columns
         self._held: dict[Key, Held] = {}
         self._hopeless: dict[Key, int] = {}
         self._waiting: dict[tuple[str, str], Database] = {}
@@ -119,6 +121,7 @@ class Approximate:
         await self._interrupt()
         self._held = {key: held for key, held in self._held.items() if key[0] != handle}
         self._hopeless = {key: count for key, count in self._hopeless.items() if key[0] != handle}
+        self._columns.keep_only(handle)
         self._go_on()
 
     async def close(self) -> None:
@@ -162,6 +165,8 @@ class Approximate:
             if at is None or key[1] != at.ns:  # it was deleted, and perhaps made again
                 del self._held[key]
                 self._remove_files(*key, keep=None)
+        if at is None:
+            self._columns.keep_only(handle, await database.read(_numbers))
         if at is None or at.spec.sparse:
             return
         key = handle, at.ns
@@ -169,20 +174,19 @@ class Approximate:
         if held is not None and (at.followed is None or held.file.version < at.followed):
             held = self._held.pop(key, None) and None
         if at.count < self._from * KEPT_FROM:
+            self._columns.drop(key)
             if self._held.pop(key, None) is not None or at.followed is not None:
-                await database.write(partial(changes.stop, ns=at.ns))
-                self._remove_files(handle, at.ns, keep=None)
+                await self._stop(database, handle, at)
             return
+        await self._columns.see_to(database, key, self._compute)
         if held is None and at.followed is not None:
             held = await self._load(database, handle, at)
         if held is not None and held.file.version < at.version:
             held = await self._catch_up(database, held, at)
         if held is None or held.file.stale > MOST_STALE or at.count > MOST_GROWN * held.size:
             if at.count < max(self._from, MOST_GROWN * self._hopeless.get(key, 0)):
-                if held is None and at.followed is not None:  # or changes would be noted down for nobody
-                    self._held.pop(key, None)
-                    await database.write(partial(changes.stop, ns=at.ns))
-                    self._remove_files(handle, at.ns, keep=None)
+                if held is None and (at.followed is not None or self._columns.follows(key)):
+                    await self._stop(database, handle, at)
                 return
             built = await self._build(database, handle, at)
             if built is None:
@@ -200,15 +204,24 @@ class Approximate:
         """Search the namespace exactly, and do not try again before it has grown much."""
         at = await database.read(partial(_situation, namespace=namespace))
         if at is not None:
-            self._held.pop((handle, at.ns), None)
             self._hopeless[handle, at.ns] = at.count
+            await self._stop(database, handle, at)
+
+    async def _stop(self, database: Database, handle: str, at: Situation) -> None:
+        """Have no inverted file; changes are noted down for columns only, if there are any, or else for nobody."""
+        key = handle, at.ns
+        self._held.pop(key, None)
+        self._remove_files(*key, keep=None)
+        if self._columns.follows(key):
+            await database.write(partial(changes.settle, ns=at.ns, version=self._columns.oldest(key, at.version)))
+        else:
             await database.write(partial(changes.stop, ns=at.ns))
 
     async def _build(self, database: Database, handle: str, at: Situation) -> Held | None:
         ns, spec = at.ns, at.spec
         if await database.write(partial(changes.follow, ns=ns)) is None:
             return None
-        version = await database.read(partial(_version, ns=ns))
+        version = await database.read(partial(changes.version, ns=ns))
         chunks = await database.read(partial(vector_rows.chunks, ns=ns))
         builder = await self._compute(Builder, spec.metric, spec.dimension, at.count)
         wanted = -(-builder.sample // max(1, at.count // max(1, len(chunks))))
@@ -221,7 +234,7 @@ class Approximate:
         file = await self._compute(builder.finish, version)
         if file is None:
             log.info("codes are too coarse for the vectors of namespace %s of %s; it is searched exactly", ns, handle)
-            await database.write(partial(changes.stop, ns=ns))
+            await self._stop(database, handle, at)
             return None
         log.info(
             "namespace %s of %s is searched by an inverted file: %d vectors, %.0f MB, cells looked into %s",
@@ -245,7 +258,7 @@ class Approximate:
         """Take in what has changed; None if that is not known, or too much."""
 
         def now(connection: apsw.Connection) -> tuple[int, vector_rows.Records | None]:
-            return _version(connection, at.ns), changes.since(connection, at.ns, held.file.version)
+            return changes.version(connection, at.ns), changes.since(connection, at.ns, held.file.version)
 
         version, changed = await database.read(now)
         if changed is None or len(changed) > MOST_CHANGED * held.size:
@@ -306,7 +319,8 @@ class Approximate:
             log.warning("an inverted file of %s cannot be kept, and is built anew at the next start: %s", handle, error)
             return
         held.unsaved = 0
-        await database.write(partial(changes.settle, ns=at.ns, version=version))
+        needed = self._columns.oldest((handle, at.ns), version)
+        await database.write(partial(changes.settle, ns=at.ns, version=needed))
 
     def _file(self, handle: str, ns: int, version: int) -> Path:
         return self._folder / f"{_name(handle)}.ns{ns}.{version}.ivf"
@@ -356,8 +370,8 @@ def _situation(connection: apsw.Connection, namespace: str) -> Situation | None:
     return None if found is None else Situation(tables.known_spec(connection), namespace, *found)
 
 
-def _version(connection: apsw.Connection, ns: int) -> int:
-    return int(connection.execute("SELECT version FROM namespaces WHERE ns = ?", (ns,)).get or 0)
+def _numbers(connection: apsw.Connection) -> set[int]:
+    return {ns for (ns,) in connection.execute("SELECT ns FROM namespaces")}
 
 
 def _part(connection: apsw.Connection, at: Situation, some: vector_rows.Records) -> Part:

@@ -1,6 +1,7 @@
-"""Which rows of a namespace got another vector, or lost it, since some version. Plain functions on a connection.
+"""Which rows of a namespace are new, changed or gone since some version. Plain functions on a connection.
 
-Written down only for namespaces that somebody follows: those with an inverted file, which is kept up to date by it.
+Written down only for namespaces that somebody follows: those with an inverted file or columns, which are kept up to
+date by it.
 """
 
 from typing import Any
@@ -19,24 +20,31 @@ def follow(connection: apsw.Connection, ns: int) -> int | None:
     return version
 
 
-def note(connection: apsw.Connection, ns: int, version: int, rows: Records) -> None:
-    """Write down, if somebody follows, that the write with this version changed the vectors of these rows."""
+def note(connection: apsw.Connection, ns: int, version: int, rows: Records, of_vectors: bool) -> None:
+    """Write down, if somebody follows, that the write with this version changed these rows, or only their fields."""
     if len(rows) and connection.execute("SELECT followed FROM namespaces WHERE ns = ?", (ns,)).get is not None:
         connection.execute(
-            "INSERT INTO changes (ns, version, rows) VALUES (?, ?, ?)", (ns, version, rows.astype(np.int64).tobytes())
+            "INSERT INTO changes (ns, version, rows, of_vectors) VALUES (?, ?, ?, ?)",
+            (ns, version, rows.astype(np.int64).tobytes(), of_vectors),
         )
 
 
-def since(connection: apsw.Connection, ns: int, version: int) -> Records | None:
-    """Sorted rows that changed after that version; None if that is not known."""
+def version(connection: apsw.Connection, ns: int) -> int:
+    """The last write to a namespace; 0 without it."""
+    return int(connection.execute("SELECT version FROM namespaces WHERE ns = ?", (ns,)).get or 0)
+
+
+def since(connection: apsw.Connection, ns: int, version: int, of_vectors: bool = True) -> Records | None:
+    """Sorted rows whose vectors, or whose vectors or fields, changed after that version; None if that is not known."""
     found: Any = connection.execute("SELECT followed, version FROM namespaces WHERE ns = ?", (ns,)).get
     if found is None or found[0] is None or found[0] > version:
         return None
     if found[1] == version:
         return np.empty(0, np.int64)
-    blobs = [
-        blob for (blob,) in connection.execute("SELECT rows FROM changes WHERE ns = ? AND version > ?", (ns, version))
-    ]
+    noted = connection.execute(
+        "SELECT rows FROM changes WHERE ns = ? AND version > ? AND of_vectors >= ?", (ns, version, of_vectors)
+    )
+    blobs = [blob for (blob,) in noted]
     return np.unique(np.frombuffer(b"".join(blobs), dtype=np.int64))
 
 

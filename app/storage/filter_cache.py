@@ -1,16 +1,14 @@
-"""Which rows a filter keeps, remembered: most filters come again, and reading them is what takes the time.
+"""Which rows a filter keeps, remembered: most filters come again, and finding out is what takes the time.
 
 What is kept is true of one version of a namespace, and every write makes another.
 """
 
 import threading
 from collections import OrderedDict
-
-import apsw
+from collections.abc import Callable
 
 from app import metrics
 from app.filters import Condition
-from app.storage.selection import kept
 from app.storage.vector_cache import Key
 from app.storage.vector_rows import Records
 
@@ -24,8 +22,8 @@ class FilterCache:
         self._held: OrderedDict[tuple[Key, str], tuple[int, Records]] = OrderedDict()
         self._bytes = 0
 
-    def kept(self, connection: apsw.Connection, condition: Condition, key: Key, version: int) -> Records:
-        """Sorted row numbers that a filter keeps, of the namespace with this key in this version."""
+    def kept(self, condition: Condition, key: Key, version: int, find: Callable[[], Records]) -> Records:
+        """Sorted row numbers that a filter keeps, of the namespace with this key in this version; find() finds out."""
         place = key, repr(condition)  # not the condition: True and 1.0 are equal to Python, and not to a filter
         with self._lock:
             found = self._held.get(place)
@@ -33,7 +31,7 @@ class FilterCache:
             if found is not None and found[0] == version:
                 self._held.move_to_end(place)
                 return found[1]
-        rows = kept(connection, condition, key[1])
+        rows = find()
         if _size(place, rows) <= self.most_bytes // 4:
             self._put(place, version, rows)
         return rows

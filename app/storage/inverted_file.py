@@ -3,7 +3,7 @@
 k-means divides the vectors into cells; a query looks into the cells nearest to it, at codes of half a byte for one to
 three numbers (product quantisation, Jegou et al. 2011, laid out as Andre et al. 2015 do), and then at codes of a byte
 for each number of those that look best. What is found are candidates: which rows to score exactly, never scores. How
-many cells a query must see is measured on the very data when the file is built. Knows no SQL.
+many cells a query must see is measured when the file is built (calibration.py). Knows no SQL.
 """
 
 from functools import cache
@@ -11,12 +11,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from app.domain import Metric
+from app.storage import calibration
 from app.storage.byte_codes import Codes, Records, Vectors
+from app.storage.calibration import DEPTHS, REACHED, Cells, Questions
 from app.storage.shared_lock import SharedLock
 
 Bits = NDArray[np.uint8]
@@ -27,26 +28,13 @@ TRAINED_ON = 32
 """Vectors per cell that k-means sees."""
 ROUNDS = 8
 """Of k-means; more find hardly better cells."""
-WANTED = {10: 0.9985, 100: 0.996, 1_000: 0.99}
-"""Recall, by how many are wanted, of midpoints between records; real questions are harder, and get 0.99 for 10."""
 LEAST_RECALL = 0.98
 """What looking into every cell must find, or the codes are too coarse for these vectors."""
-QUESTIONS = 256
 ALONE_NS, IN_CELLS_NS = 250, 8
 """What it takes, about, to look at the codes of a row by itself, and beside the others of its cell."""
 ADDED_AT_ONCE = 256
 """Vectors that searches wait for: some milliseconds."""
-DEEPEST = max(WANTED)
-HARDER = 1.25
-"""How many more cells real questions get than midpoints need."""
 MOST_REMEMBERED = 1_000
-
-
-class Cells(msgspec.Struct, frozen=True):
-    """What a query for `depth` hits must look into."""
-
-    depth: int
-    cells: int
 
 
 @cache
@@ -71,9 +59,9 @@ class InvertedFile:
     """Row numbers by nearness. version: of the namespace whose vectors it holds. Safe for several threads."""
 
     def __init__(
-        self, index: Any, codes: Codes, metric: Metric, version: int, calibration: tuple[Cells, ...], alive: Records
+        self, index: Any, codes: Codes, metric: Metric, version: int, measured: tuple[Cells, ...], alive: Records
     ) -> None:
-        self.version, self.calibration = version, calibration
+        self.version, self.calibration = version, measured
         self._index, self._codes, self._metric = index, codes, metric
         self._there = np.zeros(0, dtype=bool)
         self._cells_for: dict[int, int] = {}
@@ -81,7 +69,7 @@ class InvertedFile:
         self._note(np.empty(0, np.int64), alive)
 
     def candidates(self, query: Vectors, count: int, share: float = 1.0, allowed: Bits | None = None) -> Records:
-        """Row numbers that may be among the `count` nearest, sorted, each once, a quarter more if there are.
+        """Row numbers that may be among the `count` nearest, sorted, each once; at least so many if there are.
 
         query: float32 [dimension]. allowed: the rows a filter keeps, which are a `share` of all.
         """
@@ -96,14 +84,14 @@ class InvertedFile:
             found = rows[0][rows[0] >= 0]
             if self._alive < self._index.ntotal:  # a row that was changed may be found where it was, too
                 found = np.unique(found)
-            return np.sort(self._codes.nearest(target[0], found, count + count // 4 + 8, self._metric))
+            return np.sort(self._codes.nearest(target[0], found, count, self._metric))
 
     def among(self, query: Vectors, rows: Records, count: int) -> Records:
         """As candidates(), of these rows alone, each of which is looked at."""
         target = _prepared(query[None, :], self._metric)[0]
         with self._lock.shared():
             known = self._codes.known(rows)
-            return np.sort(self._codes.nearest(target, known, count + count // 4 + 8, self._metric))
+            return np.sort(self._codes.nearest(target, known, count, self._metric))
 
     def sooner_alone(self, count: int, rows: int, share: float) -> bool:
         """Whether to look at each of so many rows is quicker than to look for those of them that are near."""
@@ -115,13 +103,7 @@ class InvertedFile:
         depth = round(depth)
         if depth in self._cells_for:
             return self._cells_for[depth]
-        depths = np.log([each.depth for each in self.calibration])
-        cells = np.log([each.cells for each in self.calibration])
-        wanted = np.interp(np.log(max(depth, 1.0)), depths, cells)
-        if depth > self.calibration[-1].depth and len(cells) > 1:
-            slope = (cells[-1] - cells[-2]) / (depths[-1] - depths[-2])
-            wanted = cells[-1] + max(slope, 0.2) * (np.log(depth) - depths[-1])
-        found = int(np.clip(np.ceil(np.exp(wanted)), 1, self._index.nlist))
+        found = calibration.cells_for(self.calibration, depth, self._index.nlist)
         if len(self._cells_for) < MOST_REMEMBERED:
             self._cells_for[depth] = found
         return found
@@ -176,10 +158,10 @@ class InvertedFile:
 
     @classmethod
     def load(
-        cls, path: Path, metric: Metric, version: int, calibration: tuple[Cells, ...], alive: Records
+        cls, path: Path, metric: Metric, version: int, measured: tuple[Cells, ...], alive: Records
     ) -> "InvertedFile":
         """Read one that save() wrote; alive: the rows there are. Raises RuntimeError, OSError or ValueError else."""
-        return cls(faiss().read_index(str(path)), Codes.load(beside(path)), metric, version, calibration, alive)
+        return cls(faiss().read_index(str(path)), Codes.load(beside(path)), metric, version, measured, alive)
 
 
 def beside(path: Path) -> Path:
@@ -200,9 +182,7 @@ class Builder:
         self._index = faiss().index_factory(dimension, f"IVF{self.cells},PQ{dimension // part}x4fs", kind)
         self._index.cp.niter, self._index.cp.max_points_per_centroid = ROUNDS, TRAINED_ON
         self._index.cp.min_points_per_centroid = 1
-        self._questions = np.empty((0, dimension), np.float32)
-        self._scores = np.empty((QUESTIONS, 0), np.float32)
-        self._rows = np.empty((QUESTIONS, 0), np.int64)
+        self._index.cp.spherical = metric == "cosine"
         self._alive: list[Records] = []
 
     @property
@@ -215,51 +195,49 @@ class Builder:
         prepared = _prepared(vectors, self._metric)
         self._index.train(prepared)
         self._codes = Codes.fitted(prepared, self._count + self._count // 20)
-        random = np.random.default_rng(0)
-        ends = random.choice(len(prepared), (2, min(QUESTIONS, len(prepared))))
-        self._questions = _prepared((prepared[ends[0]] + prepared[ends[1]]) / 2, self._metric)
-        self._scores, self._rows = self._scores[: ends.shape[1]], self._rows[: ends.shape[1]]
+        self._questions = Questions(prepared, self._metric)
 
     def add(self, rows: Records, vectors: Vectors) -> None:
-        """Take vectors in, and keep in mind which are really the nearest to the questions."""
+        """Take vectors in."""
         prepared = _prepared(vectors, self._metric)
         self._index.add_with_ids(prepared, rows)
         self._codes.put(rows, prepared)
         self._alive.append(rows.copy())
-        scores = self._questions @ prepared.T
-        if self._metric == "euclidean":
-            scores = 2 * scores - np.einsum("ij,ij->i", prepared, prepared)
-        self._scores = np.concatenate([self._scores, scores], axis=1)
-        self._rows = np.concatenate([self._rows, np.broadcast_to(rows, scores.shape)], axis=1)
-        if self._scores.shape[1] > DEEPEST:
-            best = np.argpartition(-self._scores, DEEPEST, axis=1)[:, :DEEPEST]
-            self._scores = np.take_along_axis(self._scores, best, axis=1)
-            self._rows = np.take_along_axis(self._rows, best, axis=1)
+        self._questions.see(rows, prepared)
 
     def finish(self, version: int) -> InvertedFile | None:
         """The inverted file, calibrated; None if the codes are too coarse for these vectors."""
-        order = np.argsort(-self._scores, axis=1)
-        nearest = np.take_along_axis(self._rows, order, axis=1)
-        depths = [depth for depth in WANTED if depth <= nearest.shape[1]]
-        if not depths or self._recall(nearest[:, : depths[0]], self.cells) < LEAST_RECALL:
+        nearest, asked = self._questions.nearest(), _prepared(self._questions.vectors, self._metric)
+        depths = [depth for depth in DEPTHS if depth <= nearest.shape[1]]
+        if not depths:
             return None
-        calibration = [Cells(depth, self._enough(nearest[:, :depth])) for depth in depths]
+        # One search of every cell tells all: a smaller number of cells finds what is in them, and the rest is not.
+        parameters = faiss().SearchParametersIVF(nprobe=self.cells)
+        _, best = self._index.search(asked, looked_at(depths[-1]), params=parameters)
+        _, order = self._index.quantizer.search(asked, self.cells)
+        places = np.take_along_axis(np.argsort(order, axis=1), self._cells_of(nearest), axis=1)
+        measured: list[Cells] = []
+        for depth in depths:
+            found = np.array(
+                [
+                    np.isin(rows, some)
+                    for rows, some in zip(nearest[:, :depth], best[:, : looked_at(depth)], strict=True)
+                ]
+            )
+            if not measured and found.mean() < LEAST_RECALL:
+                return None
+            measured.append(Cells(depth, calibration.enough(found, places[:, :depth], REACHED[depth])))
         alive = np.unique(np.concatenate(self._alive))
-        return InvertedFile(self._index, self._codes, self._metric, version, tuple(calibration), alive)
+        return InvertedFile(self._index, self._codes, self._metric, version, tuple(measured), alive)
 
-    def _enough(self, nearest: Records) -> int:
-        """The least number of cells, on a grid, in which nearly all of the nearest [questions, depth] are found."""
-        most = self._recall(nearest, self.cells)
-        grid = np.unique(np.geomspace(1, self.cells, 32).astype(int)).tolist()
-        wanted = min(WANTED[nearest.shape[1]], most - 0.0005)
-        enough = next((cells for cells in grid if self._recall(nearest, cells) >= wanted), self.cells)
-        return min(self.cells, int(np.ceil(HARDER * enough)))
-
-    def _recall(self, nearest: Records, cells: int) -> float:
-        depth = nearest.shape[1]
-        parameters = faiss().SearchParametersIVF(nprobe=cells)
-        _, found = self._index.search(self._questions, looked_at(depth), params=parameters)
-        return float(np.mean([len(np.intersect1d(a, b)) / depth for a, b in zip(found, nearest, strict=True)]))
+    def _cells_of(self, rows: Records) -> Records:
+        """The cell that each row is in."""
+        lists = self._index.invlists
+        cell_of = np.zeros(max(int(some.max()) for some in self._alive) + 1, np.int64)
+        for cell in range(self.cells):
+            if count := lists.list_size(cell):
+                cell_of[faiss().rev_swig_ptr(lists.get_ids(cell), count)] = cell
+        return cell_of[rows]
 
 
 def use_threads(count: int) -> None:

@@ -141,9 +141,14 @@ def _seventh(connection: apsw.Connection) -> None:
     )
 
 
+def _eighth(connection: apsw.Connection) -> None:
+    # Whether a write changed vectors, or fields only.
+    connection.execute("ALTER TABLE changes ADD COLUMN of_vectors INTEGER NOT NULL DEFAULT 1")
+
+
 Steps = Sequence[Callable[[apsw.Connection], None]]
 
-STEPS: Steps = [_first, _second, _third, _fourth, _fifth, _sixth, _seventh]
+STEPS: Steps = [_first, _second, _third, _fourth, _fifth, _sixth, _seventh, _eighth]
 
 
 def create_vectors(connection: apsw.Connection, dimension: int, metric: Metric) -> None:

@@ -1,6 +1,7 @@
 """Reading records: plain functions on a connection, inside the caller's snapshot."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import apsw
@@ -10,14 +11,15 @@ from numpy.typing import NDArray
 
 from app.domain import IndexSpec, Match, Page, Parts, QueryAnswer, QueryPlan, Record, Selection, SparseVector
 from app.errors import InvalidArgument
-from app.filters import HasWords, has_words
+from app.filters import Condition, HasWords, has_words
 from app.ranking import fused, goodness, shortest
 from app.storage import changes, lexical, sparse_index, tables, vector_scan
+from app.storage.column_store import ColumnStore
 from app.storage.filter_cache import FilterCache
 from app.storage.inverted_file import InvertedFile
+from app.storage.selection import kept, prefix_range, where
 from app.storage.selection import namespace as namespace_number
-from app.storage.selection import prefix_range, where
-from app.storage.vector_cache import VectorCache
+from app.storage.vector_cache import Key, VectorCache
 from app.storage.vector_rows import Records, Source, vector_of
 
 CANDIDATES = 100
@@ -38,6 +40,7 @@ class Memory(msgspec.Struct, frozen=True):
 
     vectors: VectorCache
     filters: FilterCache
+    columns: ColumnStore
     inverted: Callable[[str, int], InvertedFile | None]
 
 
@@ -71,7 +74,10 @@ def query(
             return QueryAnswer([], lsn, size)
         vector = None if spec.sparse else vector_of(connection, row[0])
         sparse = sparse_index.from_blob(row[1])
-    keep = None if plan.filter is None else memory.filters.kept(connection, plan.filter, (handle, ns), version)
+    keep = None
+    if plan.filter is not None:
+        find = partial(_kept, connection, memory, plan.filter, (handle, ns), version, count)
+        keep = memory.filters.kept(plan.filter, (handle, ns), version, find)
     counted = None if plan.counted is None else lexical.statistics(connection, spec, ns, plan.counted)
     inverted = None if plan.exact else memory.inverted(handle, ns)
     changed = None if inverted is None else changes.since(connection, ns, inverted.version)
@@ -88,6 +94,14 @@ def query(
         shared = sparse_index.dots(connection, ns, sparse, count if plan.by_rarity else None)
     scored = _scored(source, spec, vector, shared, plan, keep)
     return QueryAnswer(_matches(connection, spec, scored, plan), lsn, size, counted, embedded_by, inverted is not None)
+
+
+def _kept(
+    connection: apsw.Connection, memory: Memory, condition: Condition, key: Key, version: int, count: int
+) -> Records:
+    """Sorted numbers of the rows a filter keeps: by columns where they are held, else from the postings."""
+    rows = memory.columns.kept(connection, condition, key, version, count)
+    return kept(connection, condition, key[1]) if rows is None else rows
 
 
 def _scored(

@@ -31,6 +31,7 @@ from app.domain import (
 from app.errors import AlreadyExists, FailedPrecondition, NotFound, PinyonError, Unavailable
 from app.storage import compaction, namespaces, reading, reembedding, tables, writing
 from app.storage.approximate import Approximate
+from app.storage.column_store import ColumnStore
 from app.storage.data_dir import DataDir
 from app.storage.filter_cache import FilterCache
 from app.storage.index_files import IndexFiles, Opened
@@ -51,10 +52,12 @@ class SqliteEngine:
         self._folder = folder
         self._files = IndexFiles(folder, tuning)
         self._read_only = tuning.read_only
-        self._approximate = Approximate(folder.indexes, None if tuning.read_only else tuning.approximate_from)
+        large = None if tuning.read_only else tuning.approximate_from
+        columns = ColumnStore(0 if large is None else tuning.column_bytes, large or 0)
+        self._approximate = Approximate(folder.indexes, large, columns)
         self._recall = RecallSampler(tuning.recall_sample)
         self._memory = reading.Memory(
-            VectorCache(tuning.cache_bytes), FilterCache(tuning.filter_cache_bytes), self._approximate.get
+            VectorCache(tuning.cache_bytes), FilterCache(tuning.filter_cache_bytes), columns, self._approximate.get
         )
         self._opened: dict[str, Opened] = {}
         self._unusable: dict[str, PinyonError] = {}
@@ -218,6 +221,8 @@ class SqliteEngine:
 
         with metrics.stage("search"):
             answer = await ask(plan)
+        if plan.filter is not None and self._memory.columns.wants(opened.index.handle):
+            self._approximate.look_at(opened.database, opened.index.handle, namespace)
         self._recall.offer(opened.index.name, namespace, answer, lambda: ask(msgspec.structs.replace(plan, exact=True)))
         return answer
 

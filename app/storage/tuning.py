@@ -17,6 +17,7 @@ class Tuning(msgspec.Struct, frozen=True):
     cache_bytes: int = 0
     writes_per_commit: int = WRITES_PER_COMMIT
     filter_cache_bytes: int = 0
+    column_bytes: int = 0
     approximate_from: int | None = None
     recall_sample: float = 0.0
     read_only: bool = False

@@ -42,6 +42,8 @@ def nearest(
     rows that may be among the best by that bound, which are few unless many are alike. With an inverted file the first
     pass looks at some of the rows only, and may miss some of the best; scores are exact either way.
     """
+    if kept is not None and len(kept) == source.count:
+        kept = None
     there = source.count if kept is None else len(kept)
     wanted = min(top_k, there)
     if source.inverted is not None and more is None and there > FEW:

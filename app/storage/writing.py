@@ -91,7 +91,7 @@ def update(
             connection.executemany("UPDATE vectors SET embedding = ? WHERE rowid = ?", [(blob, row[0]) for row in new])
             connection.executemany("UPDATE records SET truncated = 0 WHERE record = ?", [(row[0],) for row in new])
         _remember(connection, spec, ns, new)
-    return len(selected), _written(connection, ns, selected if change.vector is not None else [])
+    return len(selected), _written(connection, ns, [] if spec.sparse else selected, change.vector is not None)
 
 
 def count(connection: apsw.Connection, namespace: str, selection: Selection) -> int:
@@ -143,11 +143,11 @@ def _check_dimension(spec: IndexSpec, vectors: Iterable[NDArray[np.float32] | No
             )
 
 
-def _written(connection: apsw.Connection, ns: int, rows: Iterable[int] = ()) -> int:
-    """Number the write, and mark the namespace as changed by it, the vectors of these rows. Returns the LSN."""
+def _written(connection: apsw.Connection, ns: int, rows: Iterable[int] = (), of_vectors: bool = True) -> int:
+    """Number the write, and mark the namespace and these rows, or their fields, as changed by it. Returns the LSN."""
     lsn = tables.next_lsn(connection)
     connection.execute("UPDATE namespaces SET version = ? WHERE ns = ?", (lsn, ns))
-    changes.note(connection, ns, lsn, np.fromiter(rows, np.int64))
+    changes.note(connection, ns, lsn, np.fromiter(rows, np.int64), of_vectors)
     return lsn
 
 

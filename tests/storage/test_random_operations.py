@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -43,13 +43,15 @@ def sparse_of(held: dict[int, float] | None) -> SparseVector | None:
 class AgainstADict(RuleBasedStateMachine):
     """One dotproduct index of dense and sparse values, whose meaning is `there`."""
 
+    tuning: ClassVar[dict[str, Any]] = {"cache_bytes": 2**20, "filter_cache_bytes": 2**20}
+
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.folder = Path(tempfile.mkdtemp())
         self.there: dict[str, dict[str, Held]] = {}
         self.lsn = 0
-        self.engine = self.run(SqliteEngine.open_folder(self.folder, 1, 0, cache_bytes=2**20, filter_cache_bytes=2**20))
+        self.engine = self.run(SqliteEngine.open_folder(self.folder, 1, 0, **self.tuning))
         self.run(self.engine.create_index(IndexSpec("docs", 2, "dotproduct")))
 
     def run(self, coroutine: Any) -> Any:
@@ -120,7 +122,7 @@ class AgainstADict(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         self.run(self.engine.close())
-        self.engine = self.run(SqliteEngine.open_folder(self.folder, 1, 0, cache_bytes=2**20, filter_cache_bytes=2**20))
+        self.engine = self.run(SqliteEngine.open_folder(self.folder, 1, 0, **self.tuning))
 
     @rule(name=NAMES, raw=st.none() | FILTERS, top_k=st.integers(1, 15))
     def query(self, name: str, raw: Any, top_k: int) -> None:
@@ -156,10 +158,22 @@ class AgainstADict(RuleBasedStateMachine):
             assert {id: (tuple(np.float32(v).tolist()), s, m) for id, (v, s, m) in wanted.items()} == found
 
 
-AgainstADict.TestCase.settings = settings(
-    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
-)
+class WithColumns(AgainstADict):
+    """The same with columns of every field that a filter asks for, which follow now and then."""
+
+    tuning: ClassVar[dict[str, Any]] = {"approximate_from": 1, "column_bytes": 2**20}
+
+    @rule()
+    def settle(self) -> None:
+        self.run(self.engine.settled())
+
+
+for machine in (AgainstADict, WithColumns):
+    machine.TestCase.settings = settings(
+        max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    )
 TestAgainstADict = AgainstADict.TestCase
+TestWithColumns = WithColumns.TestCase
 
 
 @pytest.mark.anyio

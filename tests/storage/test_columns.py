@@ -1,0 +1,293 @@
+"""Fields held by column: the same records as without, whatever has changed, and nothing kept that nobody needs."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app import filters
+from app.domain import Change, IndexSpec, Metadata, QueryPlan, Record, Selection
+from app.storage import reading
+from app.storage.columns import Columns, column
+from app.storage.postings import postings
+from app.storage.sqlite_engine import SqliteEngine
+from tests.storage.test_filter_sql import FILTERS, METADATA
+
+VECTOR = np.float32([1, 0])
+SIZE = 2**20
+pytestmark = pytest.mark.anyio
+
+
+def columns_of(rows: dict[int, Metadata]) -> Columns:
+    """Every field of some records."""
+    found: dict[str, list[Any]] = {}
+    for row, metadata in rows.items():
+        for field, kind, value in postings(metadata):
+            found.setdefault(field, []).append((int(kind), value, row))
+    alive = np.zeros(max(rows, default=-1) + 1, dtype=bool)
+    alive[list(rows)] = True
+    return Columns(1, alive, {field: column(sorted(some), {}) for field, some in found.items()})
+
+
+ROWS = st.dictionaries(st.integers(1, 12), METADATA, max_size=8)
+
+
+@settings(max_examples=300, deadline=None)
+@given(first=ROWS, then=ROWS, gone=st.sets(st.integers(1, 12)), raws=st.lists(FILTERS, min_size=1, max_size=6))
+def test_columns_keep_what_matches_keeps_before_and_after_changes(
+    first: dict[int, Metadata], then: dict[int, Metadata], gone: set[int], raws: list[Any]
+) -> None:
+    empty = {field: column([], {}) for field in ("a", "b", "ü", "a.b", "", "x' OR 1")}
+    before = columns_of(first)
+    before = Columns(1, before.alive, {**empty, **before.held})
+    changed = np.array(sorted(gone | then.keys()), np.int64)
+    after = before.replaced(changed, sorted(then.items()), 2)
+    left = {row: metadata for row, metadata in first.items() if row not in gone} | then
+    assert after.version == 2
+    for raw in raws:
+        condition = filters.parse(raw)
+        assert condition is not None
+        for columns, rows in ((before, first), (after, left)):
+            wanted = sorted(row for row, metadata in rows.items() if filters.matches(condition, metadata))
+            assert columns.kept(condition).tolist() == wanted, raw
+
+
+def test_few_rows_of_many_come_in_order_and_once() -> None:
+    columns = columns_of({row: {"tags": ["a", "b"], "n": -row} for row in range(1, 1_000)})
+    condition = filters.parse({"tags": {"$in": ["a", "b"]}})
+    assert condition is not None
+    assert columns.kept(condition).tolist() == list(range(1, 1_000))
+    condition = filters.parse({"n": {"$lt": -990}})
+    assert condition is not None
+    assert columns.kept(condition).tolist() == list(range(991, 1_000))
+
+
+Opener = Callable[..., Any]
+
+
+@pytest.fixture
+async def opened(tmp_path: Path) -> Any:
+    """Opens an engine that holds columns of every namespace; closes the one before."""
+    engines: list[SqliteEngine] = []
+
+    async def open_engine(**tuning: Any) -> SqliteEngine:
+        if engines:
+            await engines.pop().close()
+        told = {"approximate_from": 1, "column_bytes": SIZE, **tuning}
+        engines.append(await SqliteEngine.open_folder(tmp_path, 2, 0, **told))
+        return engines[0]
+
+    yield open_engine
+    if engines:
+        await engines.pop().close()
+
+
+async def filled(opened: Opener, **tuning: Any) -> SqliteEngine:
+    engine: SqliteEngine = await opened(**tuning)
+    await engine.create_index(IndexSpec("docs", 2, "cosine"))
+    await engine.upsert("docs", "a", [Record(f"r{n}", VECTOR, {"n": n, "s": f"s{n % 3}"}) for n in range(30)])
+    return engine
+
+
+async def kept(engine: SqliteEngine, raw: dict[str, Any], namespace: str = "a") -> set[str]:
+    plan = QueryPlan(100, vector=VECTOR, filter=filters.parse(raw))
+    return {match.id for match in (await engine.query("docs", namespace, plan)).matches}
+
+
+def reads_of_postings(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """From now on, a filter each that was answered from the postings."""
+    reads: list[object] = []
+    real = reading.kept
+
+    def kept(connection: Any, condition: filters.Condition, ns: int) -> Any:
+        reads.append(condition)
+        return real(connection, condition, ns)
+
+    monkeypatch.setattr(reading, "kept", kept)
+    return reads
+
+
+async def test_a_field_that_was_asked_for_has_a_column_soon(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = await filled(opened)
+    assert await kept(engine, {"n": {"$lt": 2}}) == {"r0", "r1"}
+    await engine.settled()
+    reads = reads_of_postings(monkeypatch)
+    assert await kept(engine, {"n": {"$gte": 28}}) == {"r28", "r29"}
+    assert not reads
+    assert await kept(engine, {"n": 1, "s": "s1"}) == {"r1"}
+    assert len(reads) == 1
+    await engine.settled()
+    assert await kept(engine, {"n": {"$lt": 5}, "s": "s1"}) == {"r1", "r4"}
+    assert len(reads) == 1
+
+
+async def test_every_write_is_seen_by_the_next_filter_before_columns_have_followed(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = await filled(opened)
+    await kept(engine, {"n": 0, "s": "s0"})
+    await engine.settled()
+    reads = reads_of_postings(monkeypatch)
+    monkeypatch.setattr(engine._approximate, "look_at", lambda *_: None)
+    await engine.update("docs", "a", Selection(ids=["r0"]), Change(metadata={"n": 77}), lambda *_: None, 10)
+    assert await kept(engine, {"n": 0}) == set()
+    assert await kept(engine, {"n": 77}) == {"r0"}
+    await engine.upsert("docs", "a", [Record("new", VECTOR, {"n": 77}), Record("r1", VECTOR, {})])
+    assert await kept(engine, {"n": 77}) == {"r0", "new"}
+    assert await kept(engine, {"n": {"$exists": False}}) == {"r1"}
+    await engine.delete("docs", "a", Selection(ids=["r0", "r2"]))
+    assert await kept(engine, {"n": {"$not": {"$lt": 50}}}) == {"new", "r1"}
+    assert await kept(engine, {"s": {"$ne": "s0"}, "n": {"$lt": 6}}) == {"r4", "r5"}
+    assert not reads
+
+
+async def test_many_changes_are_taken_in(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.storage.column_store.TAKEN_IN_FROM", 3)
+    monkeypatch.setattr("app.storage.column_store.MOST_CHANGED", 3)
+    engine = await filled(opened)
+    await kept(engine, {"n": 0})
+    await engine.settled()
+    reads = reads_of_postings(monkeypatch)
+    for turn in range(3):
+        records = [Record(f"r{n}", VECTOR, {"n": 100 * turn + n}) for n in range(10)]
+        await engine.upsert("docs", "a", records)
+        await engine.delete("docs", "a", Selection(ids=[f"r{20 + turn}"]))
+        await engine.settled()
+        assert await kept(engine, {"n": {"$gte": 100 * turn, "$lt": 100 * turn + 2}}) == {"r0", "r1"}
+    assert len(await kept(engine, {"n": {"$not": {"$lt": -1}}})) == 27
+    assert not reads
+
+
+async def test_a_change_of_fields_is_none_of_vectors(opened: Opener) -> None:
+    engine = await filled(opened)
+    await kept(engine, {"n": 0})
+    await engine.settled()
+    version = await engine._opened["docs"].database.read(lambda c: c.execute("SELECT max(version) FROM namespaces").get)
+    await engine.update("docs", "a", Selection(ids=["r3"]), Change(metadata={"n": 77}), lambda *_: None, 10)
+
+    def since(connection: Any) -> tuple[list[int], list[int]]:
+        both = [reading.changes.since(connection, 1, version, of_vectors) for of_vectors in (True, False)]
+        assert both[0] is not None and both[1] is not None
+        return both[0].tolist(), both[1].tolist()
+
+    assert await engine._opened["docs"].database.read(since) == ([], [4])
+
+
+async def test_a_field_too_large_to_be_held_is_not_tried_again_and_again(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = await filled(opened, column_bytes=300)
+    await kept(engine, {"s": "s1"})
+    await engine.settled()
+    assert not engine._memory.columns.wants(engine.index("docs").handle)
+    monkeypatch.setattr(engine._approximate, "look_at", None)  # would be called if it was wanted again
+    assert len(await kept(engine, {"s": "s1"})) == 10
+
+
+async def test_columns_used_longest_ago_make_room(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = await filled(opened, column_bytes=1_000)
+    await kept(engine, {"n": 3})  # 360 bytes
+    await engine.settled()
+    await kept(engine, {"s": "s1"})  # 990 bytes
+    await engine.settled()
+    reads = reads_of_postings(monkeypatch)
+    assert len(await kept(engine, {"s": "s2"})) == 10
+    assert not reads
+    assert await kept(engine, {"n": 4}) == {"r4"}
+    assert len(reads) == 1
+
+
+async def test_small_namespaces_and_those_of_a_reader_without_memory_have_none(opened: Opener) -> None:
+    for tuning in ({"approximate_from": 100}, {"column_bytes": 0}, {"approximate_from": None}):
+        engine = await opened(**tuning)
+        if not engine.indexes():
+            await filled(opened, **tuning)
+            engine = await opened(**tuning)
+        assert await kept(engine, {"n": 3}) == {"r3"}
+        assert not engine._memory.columns.wants(engine.index("docs").handle)
+
+
+async def test_nothing_is_left_of_a_namespace_or_an_index_that_is_deleted(opened: Opener) -> None:
+    engine = await filled(opened)
+    columns = engine._memory.columns
+    await kept(engine, {"n": 3})
+    await engine.settled()
+    assert columns._held
+    await engine.delete_namespace("docs", "a")
+    await engine.settled()
+    assert not columns._held
+    await engine.upsert("docs", "a", [Record("other", VECTOR, {"n": 3})])
+    assert await kept(engine, {"n": 3}) == {"other"}
+    await engine.settled()
+    assert await kept(engine, {"n": 3}) == {"other"}
+    assert columns._held
+    await engine.delete_index("docs")
+    assert not columns._held and not columns._used and not columns._wanted
+
+
+async def test_changes_are_noted_down_no_longer_than_columns_need_them(opened: Opener) -> None:
+    engine = await filled(opened)
+    await kept(engine, {"n": 3})
+    await engine.settled()
+    for turn in range(5):
+        records = [Record(f"t{turn}-{n}", VECTOR, {"n": n}) for n in range(300)]
+        await engine.upsert("docs", "a", records)
+        await engine.settled()
+    noted = await engine._opened["docs"].database.read(lambda c: c.execute("SELECT count(*) FROM changes").get)
+    assert noted <= 1
+    assert len(await kept(engine, {"n": 3})) == 6
+    await engine.delete("docs", "a", Selection())
+    await engine.settled()
+    noted = await engine._opened["docs"].database.read(lambda c: c.execute("SELECT count(*) FROM changes").get)
+    assert noted == 0
+
+
+async def test_a_field_is_read_in_parts(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.storage.column_store.POSTINGS_AT_ONCE", 7)
+    engine = await filled(opened)
+    mixed: list[Any] = [True, 1, 1.0, "1", False, 0, "true", ["1", "2"], 2, []]
+    await engine.upsert("docs", "a", [Record(f"m{n}", VECTOR, {"n": value}) for n, value in enumerate(mixed)])
+    await kept(engine, {"n": 3})
+    await engine.settled()
+    reads = reads_of_postings(monkeypatch)
+    assert await kept(engine, {"n": 1}) == {"r1", "m1", "m2"}
+    assert await kept(engine, {"n": {"$in": ["1", True]}}) == {"m0", "m3", "m7"}
+    assert await kept(engine, {"n": {"$lt": 2}}) == {"r0", "r1", "m1", "m2", "m5"}
+    assert len(await kept(engine, {"n": {"$exists": True}})) == 40
+    assert not reads
+
+
+async def test_columns_that_have_seen_more_than_a_snapshot_do_not_answer_for_it(opened: Opener) -> None:
+    engine = await filled(opened)
+    await kept(engine, {"n": 3})
+    await engine.settled()
+    (key,) = engine._memory.columns._held
+    condition = filters.parse({"n": 3})
+    assert condition is not None
+
+    def rows(connection: Any, before: int) -> Any:
+        version = reading.changes.version(connection, key[1])
+        return engine._memory.columns.kept(connection, condition, key, version - before, 30)
+
+    database = engine._opened["docs"].database
+    assert (await database.read(lambda connection: rows(connection, 0))).tolist() == [4]
+    assert await database.read(lambda connection: rows(connection, 1)) is None
+
+
+async def test_columns_that_cannot_be_made_cost_nothing_else(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = await filled(opened)
+
+    def broken(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("app.storage.column_store.column", broken)
+    for _ in range(2):
+        assert await kept(engine, {"n": 3}) == {"r3"}
+        await engine.settled()
+    assert caplog.text.count("no columns for namespace") == 1
