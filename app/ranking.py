@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from app.domain import Metric
 
-ROUNDING = 1e-5
+ROUNDING = np.float32(1e-5)
 """How far a float32 dot product of thousands of terms may be off, as a share of the product of the lengths."""
 SMALLEST_SQUARE, LARGEST_SQUARE = 1e-30, 1e30
 """Squared lengths outside lose their precision in float32, or leave its range."""
@@ -25,25 +25,25 @@ def bounded_scores(
     matrix: NDArray[np.float32],
     query: NDArray[np.float32],
     squares: NDArray[np.float32] | None = None,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Quick scores of each row against the query, and how far each may be from the exact one.
 
-    matrix: float32 [n, dimension]; query: float32 [dimension]; returns float64 [n] twice. Computed in float32 where
-    that is safe, else exactly. What the scores mean: exact_scores(). squares: squared_lengths(matrix), if known.
+    matrix: float32 [n, dimension]; query: float32 [dimension]; returns float32 [n], and float32 [n] or [1]. Computed in
+    float32 where that is safe, else exactly. What the scores mean: exact_scores(). squares: squared_lengths(matrix), if
+    known.
     """
     if squares is None:
         squares = squared_lengths(matrix)
     own = np.square(query.astype(np.float64)).sum()
     smallest, largest = min(squares.min(), own), max(squares.max(), own)
     if not (smallest >= SMALLEST_SQUARE and largest <= LARGEST_SQUARE):
-        exact = exact_scores(metric, matrix, query).astype(np.float64)
-        return exact, np.zeros_like(exact)
-    dots = (matrix @ query).astype(np.float64)
-    lengths = np.sqrt(squares.astype(np.float64)) * np.sqrt(own)
+        return exact_scores(metric, matrix, query), np.zeros(1, np.float32)
+    dots, own = matrix @ query, np.float32(own)
+    lengths = np.sqrt(squares) * np.sqrt(own)
     if metric == "dotproduct":
         return dots, ROUNDING * lengths
     if metric == "cosine":
-        return dots / lengths, np.full(len(dots), ROUNDING)
+        return dots / lengths, np.full(1, ROUNDING)
     return squares - 2 * dots + own, ROUNDING * (squares + 2 * lengths + own)
 
 

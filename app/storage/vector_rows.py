@@ -24,7 +24,8 @@ MANY = 0.05
 """Share of the rows from which on all chunks are read."""
 FEW = 64
 """Rows that are sooner read one by one than kept in memory."""
-ROWS_AT_ONCE = 4_096
+ROWS_AT_ONCE, HELD_AT_ONCE = 4_096, 16_384
+"""Rows that are copied, or that lie in memory, per step."""
 NOT_KEPT = -1
 FLOAT_BYTES = 4
 CHUNKS_AT_ONCE = 32
@@ -100,8 +101,9 @@ def live(
         yield from ((rows, vectors, None) for rows, vectors in _chunks(source, allowed))
         return
     wanted = None if allowed is None else _among(allowed, held.records)
-    for start in range(0, len(held.records), ROWS_AT_ONCE):
-        part = slice(start, start + ROWS_AT_ONCE)
+    step = HELD_AT_ONCE if wanted is None or around else ROWS_AT_ONCE
+    for start in range(0, len(held.records), step):
+        part = slice(start, start + step)
         if wanted is None or wanted[part].all():
             yield held.records[part], held.vectors[part], held.squares[part]
         elif around:

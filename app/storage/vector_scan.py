@@ -109,14 +109,21 @@ def _finalists(
     more: Additions | None,
 ) -> Records:
     """Sorted numbers of the rows that may be among the top_k best."""
-    all_records, lows, highs = [np.empty(0, np.int64)], [np.empty(0, np.float64)], [np.empty(0, np.float64)]
+    all_records, lows, highs = [], [], []
     for records, vectors, squares in live(source, kept, around=True):
         quick, error = bounded_scores(metric, vectors, query, squares)
-        good = goodness(metric, quick) + _added(records, more)
-        there = records != NOT_KEPT
-        all_records.append(records[there])
-        lows.append((good - error)[there])
-        highs.append((good + error)[there])
+        good = goodness(metric, quick)
+        if more is not None:
+            good = good + _added(records, more)
+        low, high = good - error, good + error
+        if kept is not None:
+            there = records != NOT_KEPT
+            records, low, high = records[there], low[there], high[there]
+        all_records.append(records)
+        lows.append(low)
+        highs.append(high)
+    if not all_records:
+        return np.empty(0, np.int64)
     may = np.concatenate(highs) >= _kth_largest(np.concatenate(lows), top_k)
     return np.sort(np.concatenate(all_records)[may])
 
