@@ -25,7 +25,7 @@ BATCH_TEXTS = Histogram(
 )  # fmt: skip
 TOKENS = Counter("pinyon_tokens", "Tokens that were embedded", ["input_type"], registry=REGISTRY)
 CACHE = Counter(
-    "pinyon_cache_lookups", "Lookups of caches: query, filter, vector", ["cache", "found"], registry=REGISTRY
+    "pinyon_cache_lookups", "Lookups of caches: query, filter, column, vector", ["cache", "found"], registry=REGISTRY
 )
 QUEUE = Gauge("pinyon_queue_depth", "Calls that wait for a model", registry=REGISTRY)
 READY = Gauge("pinyon_ready", "Whether requests are answered", registry=REGISTRY)

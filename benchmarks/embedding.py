@@ -101,6 +101,7 @@ def overhead(url: str, kind: str) -> None:
     asked = questions()[-SEARCHES - 5 :]
     service = http.client.HTTPConnection(url.removeprefix("http://"))
     searches, models = [], []
+    before = stages(url)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         for question in asked:
             models.append(process.submit(timed, kind, question).result())
@@ -116,6 +117,23 @@ def overhead(url: str, kind: str) -> None:
         f"\nA search by a new text and the bare model, asked in turn, p50: {whole:.1f} ms and {model:.1f} ms, so that "
         f"the service adds {whole - model:.1f} ms to the model"
     )
+    after = stages(url)
+    told = {name: (after[name][0] - before[name][0]) / (after[name][1] - before[name][1]) * 1e3 for name in before}
+    rest = statistics.mean(searches) * 1e3 - sum(told.values())
+    print(
+        f"\nIn the service itself, means: the model {told['embed_query']:.1f} ms, waiting for it {told['queue']:.2f},"
+        f" the search {told['search']:.1f}; everything else, HTTP and the client included, {rest:.1f} ms"
+    )
+
+
+def stages(url: str) -> dict[str, tuple[float, float]]:
+    """Seconds and calls of the parts of a search so far, as /metrics tells."""
+    text = httpx.get(f"{url}/metrics").text
+    lines = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    return {
+        name: tuple(float(lines[f'pinyon_stage_seconds_{what}{{stage="{name}"}}']) for what in ("sum", "count"))
+        for name in ("queue", "embed_query", "search")
+    }  # type: ignore[return-value]
 
 
 def lines(part: list[str], first: int) -> str:

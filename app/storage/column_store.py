@@ -15,6 +15,7 @@ import apsw
 import msgspec
 import numpy as np
 
+from app import metrics
 from app.filters import Condition, fields, matches
 from app.storage import changes, vector_rows
 from app.storage.columns import NAME_BYTES, Column, Columns, column, joined
@@ -60,6 +61,15 @@ class ColumnStore:
         version, count: of the namespace and its records, as the connection's snapshot sees it. Fields without a column
         are wanted from now on.
         """
+        if count < self._from or not self._most_bytes:
+            return None
+        rows = self._found(connection, condition, key, version, count)
+        metrics.looked_up("column", rows is not None)
+        return rows
+
+    def _found(
+        self, connection: apsw.Connection, condition: Condition, key: Key, version: int, count: int
+    ) -> Records | None:
         columns, asked = self._held.get(key), fields(condition)
         missing = asked - (set() if columns is None else columns.held.keys())
         if columns is None or missing:
@@ -83,7 +93,7 @@ class ColumnStore:
     def _want(self, key: Key, missing: set[str], count: int) -> None:
         with self._lock:
             new = {field for field in missing if count > self._refused.get((key, field), 0)}
-            if new and self._most_bytes and count >= self._from:
+            if new:
                 self._wanted.setdefault(key, set()).update(new)
 
     def wants(self, handle: str) -> bool:

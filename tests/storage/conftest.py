@@ -11,7 +11,7 @@ from app.storage.sqlite_engine import SqliteEngine
 Open = Callable[[], Awaitable[Engine]]
 
 
-@pytest.fixture(params=["sqlite", "sqlite with memory"])
+@pytest.fixture(params=["sqlite", "sqlite with memory", "sqlite with columns"])
 def open_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
     """Opens the test's one folder; call again after close() for a restart."""
 
@@ -23,7 +23,12 @@ def open_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
             tmp_path / "data", readers=2, mmap_bytes=0, cache_bytes=2**26, filter_cache_bytes=2**20
         )
 
-    return {"sqlite": sqlite, "sqlite with memory": with_memory}[request.param]
+    async def with_columns() -> Engine:
+        return await SqliteEngine.open_folder(
+            tmp_path / "data", readers=2, mmap_bytes=0, approximate_from=1, column_bytes=2**20
+        )
+
+    return {"sqlite": sqlite, "sqlite with memory": with_memory, "sqlite with columns": with_columns}[request.param]
 
 
 @pytest.fixture
