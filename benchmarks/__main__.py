@@ -23,6 +23,11 @@ SECTIONS = {
     "nearest-1m": ("Nearest neighbours, 1,000,000 vectors", "nearest --records 1000000 --changes"),
     "exact-100k": ("Nearest neighbours, 100,000 vectors, all compared", "nearest --records 100000 --exact"),
     "peers": ("Other engines, 100,000 vectors", "peers --records 100000"),
+    "peers-10k": ("Other engines, 10,000 vectors", "peers --records 10000"),
+    "peers-1m": (
+        "Other engines, 1,000,000 vectors",
+        "peers --records 1000000 --engine pinyon --engine qdrant-edge-py --engine txtai",
+    ),
     "writes": ("Writes", "writes"),
     "embedding": ("Embedding and search over HTTP, OpenVINO bf16", "embedding"),
     "embedding-fp32": ("Embedding and search over HTTP, fp32", "embedding --precision fp32"),

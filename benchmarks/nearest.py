@@ -132,6 +132,23 @@ class Bench:
                 flush=True,
             )
 
+    async def beside_writes(self, k: int = 100) -> None:
+        """Print how long searches take when every sixth request is a write, with and without a filter."""
+        print(f"\nBeside writes, k = {k}: a record is written again, then five searches, forty times\n")
+        print("| | p50 ms | p95 ms | longest ms |")
+        print("|---|---|---|---|")
+        for name, condition in (("unfiltered", None), ("half kept", filters.parse({"share": {"$lt": 0.5}}))):
+            times = []
+            for turn in range(42):
+                record = Record(f"r{turn}", self.held[turn], {"share": float(self.share[turn])})
+                await self.engine.upsert("docs", "a", [record])
+                for query in self.asked[5 * turn : 5 * turn + 5]:
+                    begun = time.perf_counter()
+                    await self.engine.query("docs", "a", QueryPlan(k, vector=query, filter=condition))
+                    times.append(time.perf_counter() - begun)
+            p50, p95 = percentiles(times[10:])
+            print(f"| {name} | {p50:.2f} | {p95:.2f} | {max(times[10:]) * 1e3:.1f} |", flush=True)
+
     async def change(self) -> None:
         """15 % deleted, and 15 % given other vectors."""
         random = np.random.default_rng(1)
@@ -174,6 +191,7 @@ async def main(records: int, changes: bool, approximate_from: int | None) -> Non
         print(f"{size / 1e6:,.0f} MB on disk, {size / records:,.0f} bytes a record")
         await bench.table("As loaded", (10, 100, 1_000))
         await bench.filtered()
+        await bench.beside_writes()
         if changes:
             await bench.change()
             begun = time.perf_counter()

@@ -31,7 +31,7 @@ def parts(vectors: np.ndarray) -> Iterable[tuple[range, np.ndarray]]:
 class Pinyon:
     """Through the storage engine, as its own process uses it."""
 
-    package, settings = "pinyon", [""]
+    package, settings = "pinyon", ["", "exact"]
 
     def __init__(self, folder: Path) -> None:
         from app.domain import IndexSpec
@@ -60,7 +60,8 @@ class Pinyon:
         from app.domain import QueryPlan
 
         def search(query: np.ndarray) -> Iterable[int]:
-            answer = self.run(self.engine.query("docs", "a", QueryPlan(10, vector=query)))
+            plan = QueryPlan(10, vector=query, exact=setting == "exact")
+            answer = self.run(self.engine.query("docs", "a", plan))
             return [int(match.id) for match in answer.matches]
 
         return search
@@ -114,7 +115,8 @@ class Lance:
         self.docs = self.database.create_table("docs", schema=kind)
         for rows, part in parts(vectors):
             columns = [pa.array(list(rows)), pa.FixedSizeListArray.from_arrays(pa.array(part.ravel()), part.shape[1])]
-            self.docs.add(pa.Table.from_arrays(columns, schema=kind))
+            upsert = self.docs.merge_insert("n").when_matched_update_all().when_not_matched_insert_all()
+            upsert.execute(pa.Table.from_arrays(columns, schema=kind))
 
     def ready(self) -> None:
         self.docs.create_index(metric="cosine", index_type="IVF_PQ", num_partitions=316, num_sub_vectors=96)
@@ -132,7 +134,7 @@ class Lance:
 class Qdrant:
     """qdrant-edge-py: Qdrant's segments in this process."""
 
-    package, settings = "qdrant-edge-py", [32, 64, 128, 256, 512]
+    package, settings = "qdrant-edge-py", [32, 64, 128, 192, 256, 512, "exact"]
 
     def __init__(self, folder: Path) -> None:
         import qdrant_edge as q
@@ -160,10 +162,10 @@ class Qdrant:
     def ready(self) -> None:
         self.shard.optimize()
 
-    def search(self, setting: int) -> Search:
+    def search(self, setting: int | str) -> Search:
         import qdrant_edge as q
 
-        parameters = q.SearchParams(hnsw_ef=setting)
+        parameters = q.SearchParams(exact=True) if setting == "exact" else q.SearchParams(hnsw_ef=setting)
 
         def search(query: np.ndarray) -> Iterable[int]:
             asked = q.SearchRequest(
@@ -213,7 +215,7 @@ class Milvus:
 class Txtai:
     """txtai with its default engine, Faiss, and its default choice of index."""
 
-    package, settings = "txtai", [6, 16, 64]
+    package, settings = "txtai", [6, 16, 64, 128, 256]
 
     def __init__(self, folder: Path) -> None:
         from txtai import Embeddings

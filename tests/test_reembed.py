@@ -123,6 +123,7 @@ def test_what_a_crash_interrupts_goes_on_at_the_next_start(tmp_path: Path) -> No
     assert server.stop() == 0
 
 
+@pytest.mark.slow
 def test_without_a_server_the_command_does_it_itself(tmp_path: Path) -> None:
     settings, data = config(tmp_path), tmp_path / "data"
     server = RunningServer(settings, data)

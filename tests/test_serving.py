@@ -215,7 +215,7 @@ def test_a_field_no_record_can_have_is_refused_before_the_index_is_made(tmp_path
 def test_callers_that_hang_up_are_not_computed_for(tmp_path: Path) -> None:
     server = RunningServer(config(tmp_path, "all-MiniLM-L6-v2"), tmp_path / "data")
     host, _, port = server.url.removeprefix("http://").partition(":")
-    rows = [{"_id": f"r{n}", "chunk_text": f"{n} " + "word " * 250} for n in range(96)]  # some seconds of work each
+    rows = [{"_id": f"r{n}", "chunk_text": f"{n} " + "word " * 250} for n in range(48)]  # a second or two of work each
     body = json.dumps(rows).encode()
     head = f"POST /records/namespaces/gone/upsert HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
     for _ in range(8):

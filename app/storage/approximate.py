@@ -22,6 +22,7 @@ import numpy as np
 from app.domain import IndexSpec, Metric
 from app.files import put_in_place
 from app.storage import changes, inverted_file, tables, vector_rows
+from app.storage.arrays import Records, Vectors
 from app.storage.calibration import Cells
 from app.storage.column_store import ColumnStore
 from app.storage.database import Database
@@ -29,7 +30,7 @@ from app.storage.inverted_file import Builder, InvertedFile, beside
 from app.storage.vector_cache import Key, VectorCache
 
 T = TypeVar("T")
-Part = tuple[vector_rows.Records, vector_rows.Vectors]
+Part = tuple[Records, Vectors]
 """Row numbers and their vectors."""
 
 CHUNKS_AT_ONCE, ROWS_AT_ONCE = 64, 4_096
@@ -248,7 +249,7 @@ class Approximate:
         await self._save(database, handle, at, held)
         return held
 
-    async def _parts(self, database: Database, at: Situation, chunks: vector_rows.Records) -> AsyncIterator[Part]:
+    async def _parts(self, database: Database, at: Situation, chunks: Records) -> AsyncIterator[Part]:
         for start in range(0, len(chunks), CHUNKS_AT_ONCE):
             rows, vectors = await database.read(partial(_part, at=at, some=chunks[start : start + CHUNKS_AT_ONCE]))
             if len(rows):
@@ -257,7 +258,7 @@ class Approximate:
     async def _catch_up(self, database: Database, held: Held, at: Situation) -> Held | None:
         """Take in what has changed; None if that is not known, or too much."""
 
-        def now(connection: apsw.Connection) -> tuple[int, vector_rows.Records | None]:
+        def now(connection: apsw.Connection) -> tuple[int, Records | None]:
             return changes.version(connection, at.ns), changes.since(connection, at.ns, held.file.version)
 
         version, changed = await database.read(now)
@@ -281,7 +282,7 @@ class Approximate:
         if not fits or at.followed is None or not at.followed <= kept.version <= at.version:
             return None
 
-        def rows(connection: apsw.Connection) -> tuple[vector_rows.Records, vector_rows.Records | None]:
+        def rows(connection: apsw.Connection) -> tuple[Records, Records | None]:
             return vector_rows.rows(connection, at.ns), changes.since(connection, at.ns, kept.version)
 
         alive, changed = await database.read(rows)
@@ -374,11 +375,11 @@ def _numbers(connection: apsw.Connection) -> set[int]:
     return {ns for (ns,) in connection.execute("SELECT ns FROM namespaces")}
 
 
-def _part(connection: apsw.Connection, at: Situation, some: vector_rows.Records) -> Part:
+def _part(connection: apsw.Connection, at: Situation, some: Records) -> Part:
     return vector_rows.read_chunks(_source(connection, at), some)
 
 
-def _some(connection: apsw.Connection, at: Situation, rows: vector_rows.Records) -> Part:
+def _some(connection: apsw.Connection, at: Situation, rows: Records) -> Part:
     found = list(vector_rows.points(_source(connection, at), rows))
     if not found:
         return np.empty(0, np.int64), np.empty((0, at.spec.dimension), np.float32)

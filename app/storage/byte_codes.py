@@ -3,12 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from app.domain import Metric
-
-Records = NDArray[np.int64]
-Vectors = NDArray[np.float32]
+from app.storage.arrays import Records, Vectors
 
 AT_ONCE = 512
 """Codes looked at in one go: as float32 they are still in the processor's cache."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.domain import Metric
-from app.storage.byte_codes import Records, Vectors
+from app.storage.arrays import Records, Vectors
 
 QUESTIONS = 512
 DEPTHS = (10, 100, 1_000)

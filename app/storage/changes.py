@@ -9,7 +9,7 @@ from typing import Any
 import apsw
 import numpy as np
 
-from app.storage.vector_rows import Records
+from app.storage.arrays import Records, distinct
 
 
 def follow(connection: apsw.Connection, ns: int) -> int | None:
@@ -45,7 +45,7 @@ def since(connection: apsw.Connection, ns: int, version: int, of_vectors: bool =
         "SELECT rows FROM changes WHERE ns = ? AND version > ? AND of_vectors >= ?", (ns, version, of_vectors)
     )
     blobs = [blob for (blob,) in noted]
-    return np.unique(np.frombuffer(b"".join(blobs), dtype=np.int64))
+    return distinct(np.frombuffer(b"".join(blobs), dtype=np.int64))
 
 
 def settle(connection: apsw.Connection, ns: int, version: int) -> None:

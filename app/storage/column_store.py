@@ -18,10 +18,10 @@ import numpy as np
 from app import metrics
 from app.filters import Condition, fields, matches
 from app.storage import changes, vector_rows
+from app.storage.arrays import Records, without
 from app.storage.columns import NAME_BYTES, Column, Columns, column, joined
 from app.storage.database import Database
 from app.storage.vector_cache import Key
-from app.storage.vector_rows import Records
 
 POSTINGS_AT_ONCE = 20_000
 """Read at a time: other readers wait no longer."""
@@ -86,9 +86,9 @@ class ColumnStore:
         rows = columns.kept(condition)
         if not len(changed):
             return rows
-        rows = np.setdiff1d(rows, changed, assume_unique=True)
         new = [row for row, metadata in _fields(connection, key[1], changed) if matches(condition, metadata)]
-        return np.union1d(rows, np.array(new, np.int64))
+        rows, more = without(rows, changed), np.sort(np.array(new, np.int64))
+        return np.insert(rows, np.searchsorted(rows, more), more)
 
     def _want(self, key: Key, missing: set[str], count: int) -> None:
         with self._lock:
@@ -215,7 +215,7 @@ def _fields(connection: apsw.Connection, ns: int, rows: Records) -> list[tuple[i
     if not len(rows):
         return []
     found = connection.execute(
-        "SELECT record, metadata FROM records WHERE record IN (SELECT value FROM carray(?)) AND ns = ?",
+        "SELECT record, metadata FROM carray(?) CROSS JOIN records ON record = value WHERE ns = ?",
         (apsw.carray(rows), ns),
     )
     return [(row, decode(metadata)) for row, metadata in found]

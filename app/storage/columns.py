@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from app.domain import Metadata
 from app.filters import And, Compare, Condition, Exists, In, Not, Or
+from app.storage.arrays import Records, distinct
 from app.storage.postings import Kind, Posted, posted, postings
-from app.storage.vector_rows import Records
 
 Rows = NDArray[np.int32]
 """Row numbers; they stay below 2^31."""
@@ -129,7 +129,7 @@ class Columns(msgspec.Struct, frozen=True):
         if isinstance(condition, In | Compare | Exists):
             rows = self.held[condition.field].rows(condition)
             if FEW * len(rows) < len(self.alive):
-                return np.unique(rows).astype(np.int64)
+                return distinct(rows.astype(np.int64))
         return np.flatnonzero(self._mask(condition))
 
     def _mask(self, condition: Condition) -> Mask:

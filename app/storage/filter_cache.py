@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 from app import metrics
 from app.filters import Condition
+from app.storage.arrays import Records
 from app.storage.vector_cache import Key
-from app.storage.vector_rows import Records
 
 
 class FilterCache:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from app.domain import Metric
 from app.storage import calibration
-from app.storage.byte_codes import Codes, Records, Vectors
+from app.storage.arrays import Records, Vectors, distinct
+from app.storage.byte_codes import Codes
 from app.storage.calibration import DEPTHS, REACHED, Cells, Questions
 from app.storage.shared_lock import SharedLock
 
@@ -83,7 +84,7 @@ class InvertedFile:
             _, rows = self._index.search(target, looked_at(count), params=parameters)
             found = rows[0][rows[0] >= 0]
             if self._alive < self._index.ntotal:  # a row that was changed may be found where it was, too
-                found = np.unique(found)
+                found = distinct(found)
             return np.sort(self._codes.nearest(target[0], found, count, self._metric))
 
     def among(self, query: Vectors, rows: Records, count: int) -> Records:

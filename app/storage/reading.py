@@ -14,13 +14,14 @@ from app.errors import InvalidArgument
 from app.filters import Condition, HasWords, has_words
 from app.ranking import fused, goodness, shortest
 from app.storage import changes, lexical, sparse_index, tables, vector_scan
+from app.storage.arrays import Records
 from app.storage.column_store import ColumnStore
 from app.storage.filter_cache import FilterCache
 from app.storage.inverted_file import InvertedFile
 from app.storage.selection import kept, prefix_range, where
 from app.storage.selection import namespace as namespace_number
 from app.storage.vector_cache import Key, VectorCache
-from app.storage.vector_rows import Records, Source, vector_of
+from app.storage.vector_rows import Source, vector_of
 
 CANDIDATES = 100
 """Records that each side of hybrid retrieval brings, at least."""

@@ -7,8 +7,8 @@ import numpy as np
 
 from app.domain import Selection
 from app.filters import Compare, Condition, Exists, In
+from app.storage.arrays import Records
 from app.storage.filter_sql import compile_filter, lookups
-from app.storage.vector_rows import Records
 
 
 def namespace(connection: apsw.Connection, name: str) -> int | None:

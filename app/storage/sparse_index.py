@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from app.domain import SparseVector
 from app.ranking import idf
-from app.storage.vector_rows import Records
+from app.storage.arrays import Records
 
 
 def to_blob(sparse: SparseVector | None) -> bytes | None:

@@ -1,6 +1,7 @@
 """Vectors kept in memory: a namespace that is searched twice without a write between is read from disk only once.
 
 The file stays the truth: what is kept is the content of one version of a namespace, and every write makes another.
+Where changes are noted down (changes.py), rows that have not changed since are still read from what is kept.
 """
 
 import threading
@@ -54,6 +55,11 @@ class VectorCache:
                 return None
             self._held.move_to_end(key)
             return held
+
+    def latest(self, key: Key) -> Held | None:
+        """What is kept, of whatever version."""
+        with self._lock:
+            return self._held.get(key)
 
     def worth_keeping(self, key: Key, version: int, size: int) -> bool:
         """Whether this version was asked for before, and its vectors (size: bytes) fit.

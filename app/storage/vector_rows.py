@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.ranking import squared_lengths
+from app.storage import changes
+from app.storage.arrays import Records, Vectors
 from app.storage.inverted_file import InvertedFile
 from app.storage.migrations import CHUNK_ROWS
 from app.storage.vector_cache import Held, VectorCache
@@ -24,6 +26,8 @@ MANY = 0.05
 """Share of the rows from which on all chunks are read."""
 FEW = 64
 """Rows that are sooner read one by one than kept in memory."""
+MOST_CHANGED = 0.02
+"""Share of the rows that may have changed since vectors were kept, for the others to be read from there."""
 ROWS_AT_ONCE, HELD_AT_ONCE = 4_096, 16_384
 """Rows that are copied, or that lie in memory, per step."""
 NOT_KEPT = -1
@@ -31,8 +35,6 @@ FLOAT_BYTES = 4
 CHUNKS_AT_ONCE = 32
 """Chunks per numpy call: enough that the cost of the call does not show."""
 
-Records = NDArray[np.int64]
-Vectors = NDArray[np.float32]
 Squares = NDArray[np.float32]
 
 
@@ -78,17 +80,19 @@ def live(
     held = source.cache.get(source.key, source.version)
     asked = source.count if kept is None else len(kept)
     many = kept is None or asked >= MANY * source.count
+    if held is None and kept is not None and not many and (still := _still_good(source)):
+        older, changed = still
+        theirs = np.isin(kept, changed, assume_unique=True)
+        yield from _some(older, kept[~theirs])
+        yield from ((rows, vectors, None) for rows, vectors in points(source, kept[theirs]))
+        return
     if held is None and (many or asked > FEW):
         size = source.count * source.dimension * FLOAT_BYTES
         if source.cache.worth_keeping(source.key, source.version, size):
             held = _held(source)
             source.cache.put(source.key, held)
     if held is not None and kept is not None and not many:
-        places = np.minimum(np.searchsorted(held.records, kept), len(held.records) - 1)
-        places = places[held.records[places] == kept]
-        for start in range(0, len(places), ROWS_AT_ONCE):
-            part = places[start : start + ROWS_AT_ONCE]
-            yield held.records[part], held.vectors[part], held.squares[part]
+        yield from _some(held, kept)
         return
     if held is None and kept is not None and not many:
         yield from ((rows, vectors, None) for rows, vectors in points(source, kept))
@@ -111,6 +115,26 @@ def live(
         elif wanted[part].any():
             places = start + np.flatnonzero(wanted[part])
             yield held.records[places], held.vectors[places], held.squares[places]
+
+
+def _still_good(source: Source) -> tuple[Held, Records] | None:
+    """Vectors in memory from before some write, and the sorted rows that have changed since, if they are few."""
+    held = source.cache.latest(source.key)
+    if held is None or held.version >= source.version:
+        return None
+    changed = changes.since(source.connection, source.ns, held.version)
+    return None if changed is None or len(changed) > MOST_CHANGED * source.count else (held, changed)
+
+
+def _some(held: Held, rows: Records) -> Iterator[tuple[Records, Vectors, Squares | None]]:
+    """Those of the rows that are kept in memory."""
+    if not len(held.records):
+        return
+    places = np.minimum(np.searchsorted(held.records, rows), len(held.records) - 1)
+    places = places[held.records[places] == rows]
+    for start in range(0, len(places), ROWS_AT_ONCE):
+        part = places[start : start + ROWS_AT_ONCE]
+        yield held.records[part], held.vectors[part], held.squares[part]
 
 
 def points(source: Source, rows: Records) -> Iterator[tuple[Records, Vectors]]:

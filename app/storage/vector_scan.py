@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from app.domain import Metric
 from app.ranking import bounded_scores, exact_scores, goodness
+from app.storage.arrays import Records, Vectors, distinct
 from app.storage.inverted_file import bits_of
-from app.storage.vector_rows import NOT_KEPT, Records, Source, Vectors, live
+from app.storage.vector_rows import NOT_KEPT, Source, live
 
 FEW = 256
 """Rows that are sooner all scored than looked for."""
@@ -73,7 +74,7 @@ def _candidates(source: Source, query: Vectors, wanted: int, kept: Records | Non
     if source.changed is None or not len(source.changed):
         return near
     changed = source.changed if kept is None else np.intersect1d(source.changed, kept, assume_unique=True)
-    return np.union1d(near, changed)
+    return distinct(np.concatenate([near, changed]))
 
 
 def _scored(

@@ -327,3 +327,30 @@ def test_recall_is_measured_in_idle_time(tmp_path: Path) -> None:
         await engine.close()
 
     asyncio.run(check())
+
+
+def test_vectors_in_memory_serve_on_after_a_write_but_for_what_it_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def check() -> None:
+        engine = await filled(tmp_path, cache_bytes=2**24)
+        query, k = clustered(1, 2)[0], 100  # as many as are sooner kept in memory than read one by one
+        plan = QueryPlan(k, vector=query, filter=parse({"n": {"$lt": 4}}))
+        for _ in range(2):
+            await engine.query("docs", "a", plan)
+        assert len(engine._memory.vectors._held) == 1
+        monkeypatch.setattr("app.storage.vector_rows._held", None)  # all of it would be read again
+        engine._approximate.look_at = lambda *_: None  # type: ignore[method-assign]
+        await engine.upsert("docs", "a", [Record("new", query, {"n": 1}), Record("r2", -query, {"n": 1})])
+        await engine.delete("docs", "a", Selection(ids=["r101"]))
+        await engine.update("docs", "a", Selection(ids=["r3"]), Change(vector=query), lambda *_: None, 1)
+        answer = await engine.query("docs", "a", plan)
+        exact = await engine.query("docs", "a", QueryPlan(k, vector=query, filter=plan.filter, exact=True))
+        assert answer.approximate
+        assert answer.matches == exact.matches
+        assert [match.id for match in answer.matches[:2]] == ["new", "r3"]
+        found = {match.id for match in answer.matches}
+        assert len(found) == k and not {"r2", "r101"} & found
+        await engine.close()
+
+    asyncio.run(check())
