@@ -52,7 +52,7 @@ class Questions:
         scores = np.concatenate([self._scores, scores], axis=1)
         all_rows = np.concatenate([self._rows, np.broadcast_to(rows, (len(self.vectors), len(rows)))], axis=1)
         if scores.shape[1] > DEEPEST:
-            best = np.argpartition(-scores, DEEPEST, axis=1)[:, :DEEPEST]
+            best = np.argpartition(scores, -DEEPEST, axis=1)[:, -DEEPEST:]
             scores, all_rows = np.take_along_axis(scores, best, axis=1), np.take_along_axis(all_rows, best, axis=1)
         self._scores, self._rows = scores, all_rows
 

@@ -1,6 +1,5 @@
 """Approximate nearest neighbours: exact until an inverted file is there, near to exact after, and never wrong scores."""
 
-import asyncio
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,8 @@ import pytest
 from app.domain import Change, IndexSpec, Metric, QueryPlan, Record, Selection
 from app.filters import parse
 from app.storage.sqlite_engine import SqliteEngine
+
+pytestmark = pytest.mark.anyio
 
 DIMENSION, COUNT = 24, 3_000
 FROM = 2_000
@@ -63,294 +64,244 @@ async def recall(engine: SqliteEngine, k: int = 10, filter: dict[str, object] | 
 
 
 @pytest.mark.parametrize("metric", ["cosine", "dotproduct"])
-def test_most_of_the_best_are_found_with_exact_scores(tmp_path: Path, metric: Metric) -> None:
-    async def check() -> None:
-        engine = await filled(tmp_path, metric)
-        assert await recall(engine) >= 0.98
-        assert await recall(engine, k=50) >= 0.98
-        assert await recall(engine, filter={"n": {"$lt": 50}}) >= 0.98
-        assert await recall(engine, filter={"n": {"$lt": 10}}) >= 0.96
-        await engine.close()
-
-    asyncio.run(check())
+async def test_most_of_the_best_are_found_with_exact_scores(tmp_path: Path, metric: Metric) -> None:
+    engine = await filled(tmp_path, metric)
+    assert await recall(engine) >= 0.98
+    assert await recall(engine, k=50) >= 0.98
+    assert await recall(engine, filter={"n": {"$lt": 50}}) >= 0.98
+    assert await recall(engine, filter={"n": {"$lt": 10}}) >= 0.96
+    await engine.close()
 
 
-def test_squared_distances_work_too(tmp_path: Path) -> None:
-    async def check() -> None:
-        engine = await filled(tmp_path, "euclidean")
-        query = clustered(1, 2)[0]
-        answer = await engine.query("docs", "a", QueryPlan(10, vector=query))
-        exact = await engine.query("docs", "a", QueryPlan(10, vector=query, exact=True))
-        assert answer.approximate
-        assert {m.id for m in answer.matches} == {m.id for m in exact.matches}
-        await engine.close()
-
-    asyncio.run(check())
+async def test_squared_distances_work_too(tmp_path: Path) -> None:
+    engine = await filled(tmp_path, "euclidean")
+    query = clustered(1, 2)[0]
+    answer = await engine.query("docs", "a", QueryPlan(10, vector=query))
+    exact = await engine.query("docs", "a", QueryPlan(10, vector=query, exact=True))
+    assert answer.approximate
+    assert {m.id for m in answer.matches} == {m.id for m in exact.matches}
+    await engine.close()
 
 
-def test_small_namespaces_and_few_kept_records_are_compared_exactly(tmp_path: Path) -> None:
-    async def check() -> None:
-        engine = await filled(tmp_path)
-        await engine.upsert("docs", "small", records(clustered(FROM // 2, 3)))
-        await engine.settled()
-        query = clustered(1, 2)[0]
-        assert not (await engine.query("docs", "small", QueryPlan(10, vector=query))).approximate
-        few = await engine.query("docs", "a", QueryPlan(50, vector=query, filter=parse({"n": 7})))
-        assert len(few.matches) == COUNT // 100
-        every = await engine.query("docs", "a", QueryPlan(COUNT + 5, vector=query))
-        assert len(every.matches) == COUNT
-        await engine.close()
-
-    asyncio.run(check())
+async def test_small_namespaces_and_few_kept_records_are_compared_exactly(tmp_path: Path) -> None:
+    engine = await filled(tmp_path)
+    await engine.upsert("docs", "small", records(clustered(FROM // 2, 3)))
+    await engine.settled()
+    query = clustered(1, 2)[0]
+    assert not (await engine.query("docs", "small", QueryPlan(10, vector=query))).approximate
+    few = await engine.query("docs", "a", QueryPlan(50, vector=query, filter=parse({"n": 7})))
+    assert len(few.matches) == COUNT // 100
+    every = await engine.query("docs", "a", QueryPlan(COUNT + 5, vector=query))
+    assert len(every.matches) == COUNT
+    await engine.close()
 
 
-def test_every_write_is_seen_by_the_next_query_before_anything_has_followed(tmp_path: Path) -> None:
-    async def check() -> None:
-        engine = await filled(tmp_path)
-        engine._approximate.look_at = lambda *_: None  # type: ignore[method-assign]
-        target = clustered(1, 9)[0]
-        await engine.upsert("docs", "a", [Record("new", target, {"n": 1}), Record("r5", target, {"n": 1})])
-        await engine.update("docs", "a", Selection(ids=["r6"]), Change(vector=target), lambda *_: None, 10)
-        answer = await engine.query("docs", "a", QueryPlan(3, vector=target))
-        assert answer.approximate
-        assert {match.id for match in answer.matches} == {"new", "r5", "r6"}
-        kept = await engine.query("docs", "a", QueryPlan(2, vector=target, filter=parse({"n": {"$lt": 2}})))
-        assert {match.id for match in kept.matches} == {"new", "r5"}
-        await engine.delete("docs", "a", Selection(ids=["new", "r5"]))
-        answer = await engine.query("docs", "a", QueryPlan(2, vector=target))
-        assert answer.approximate
-        assert answer.matches[0].id == "r6"
-        assert {"new", "r5"}.isdisjoint(match.id for match in answer.matches)
-        await engine.close()
-
-    asyncio.run(check())
+async def test_every_write_is_seen_by_the_next_query_before_anything_has_followed(tmp_path: Path) -> None:
+    engine = await filled(tmp_path)
+    engine._approximate.look_at = lambda *_: None  # type: ignore[method-assign]
+    target = clustered(1, 9)[0]
+    await engine.upsert("docs", "a", [Record("new", target, {"n": 1}), Record("r5", target, {"n": 1})])
+    await engine.update("docs", "a", Selection(ids=["r6"]), Change(vector=target), lambda *_: None, 10)
+    answer = await engine.query("docs", "a", QueryPlan(3, vector=target))
+    assert answer.approximate
+    assert {match.id for match in answer.matches} == {"new", "r5", "r6"}
+    kept = await engine.query("docs", "a", QueryPlan(2, vector=target, filter=parse({"n": {"$lt": 2}})))
+    assert {match.id for match in kept.matches} == {"new", "r5"}
+    await engine.delete("docs", "a", Selection(ids=["new", "r5"]))
+    answer = await engine.query("docs", "a", QueryPlan(2, vector=target))
+    assert answer.approximate
+    assert answer.matches[0].id == "r6"
+    assert {"new", "r5"}.isdisjoint(match.id for match in answer.matches)
+    await engine.close()
 
 
-def test_after_many_changes_it_has_followed(tmp_path: Path) -> None:
-    async def check() -> None:
-        engine = await filled(tmp_path)
-        await engine.delete("docs", "a", Selection(filter=parse({"n": {"$lt": 10}})))
-        await engine.upsert("docs", "a", records(clustered(500, 4), first=1_000))
-        await engine.upsert("docs", "a", records(clustered(500, 5), first=COUNT))
-        await engine.settled()
-        assert await recall(engine) >= 0.98
-        await engine.close()
-
-    asyncio.run(check())
+async def test_after_many_changes_it_has_followed(tmp_path: Path) -> None:
+    engine = await filled(tmp_path)
+    await engine.delete("docs", "a", Selection(filter=parse({"n": {"$lt": 10}})))
+    await engine.upsert("docs", "a", records(clustered(500, 4), first=1_000))
+    await engine.upsert("docs", "a", records(clustered(500, 5), first=COUNT))
+    await engine.settled()
+    assert await recall(engine) >= 0.98
+    await engine.close()
 
 
-def test_a_namespace_that_shrinks_or_is_emptied_is_searched_exactly_again(tmp_path: Path) -> None:
-    async def check() -> None:
-        engine = await filled(tmp_path)
-        assert list((tmp_path / "indexes").glob("docs.ns*"))
-        await engine.delete("docs", "a", Selection(filter=parse({"n": {"$gte": 10}})))
-        await engine.settled()
-        query = clustered(1, 2)[0]
-        answer = await engine.query("docs", "a", QueryPlan(1_000, vector=query))
-        assert not answer.approximate
-        assert len(answer.matches) == COUNT // 10
-        assert not list((tmp_path / "indexes").glob("docs.ns*"))
-        await engine.delete("docs", "a", Selection())
-        await engine.upsert("docs", "a", records(clustered(COUNT, 6)))
-        answer = await engine.query("docs", "a", QueryPlan(10, vector=query))
-        assert len(answer.matches) == 10
-        await engine.settled()
-        assert await recall(engine) >= 0.98
-        await engine.close()
-
-    asyncio.run(check())
+async def test_a_namespace_that_shrinks_or_is_emptied_is_searched_exactly_again(tmp_path: Path) -> None:
+    engine = await filled(tmp_path)
+    assert list((tmp_path / "indexes").glob("docs.ns*"))
+    await engine.delete("docs", "a", Selection(filter=parse({"n": {"$gte": 10}})))
+    await engine.settled()
+    query = clustered(1, 2)[0]
+    answer = await engine.query("docs", "a", QueryPlan(1_000, vector=query))
+    assert not answer.approximate
+    assert len(answer.matches) == COUNT // 10
+    assert not list((tmp_path / "indexes").glob("docs.ns*"))
+    await engine.delete("docs", "a", Selection())
+    await engine.upsert("docs", "a", records(clustered(COUNT, 6)))
+    answer = await engine.query("docs", "a", QueryPlan(10, vector=query))
+    assert len(answer.matches) == 10
+    await engine.settled()
+    assert await recall(engine) >= 0.98
+    await engine.close()
 
 
-def test_a_namespace_deleted_and_made_again_has_nothing_of_the_old_one(tmp_path: Path) -> None:
-    async def check() -> None:
-        engine = await filled(tmp_path)
-        await engine.delete_namespace("docs", "a")
-        await engine.upsert("docs", "b", records(clustered(FROM + 10, 7)))
-        query = clustered(1, 2)[0]
-        answer = await engine.query("docs", "b", QueryPlan(FROM * 2, vector=query))
-        assert len(answer.matches) == FROM + 10
-        await engine.close()
-
-    asyncio.run(check())
+async def test_a_namespace_deleted_and_made_again_has_nothing_of_the_old_one(tmp_path: Path) -> None:
+    engine = await filled(tmp_path)
+    await engine.delete_namespace("docs", "a")
+    await engine.upsert("docs", "b", records(clustered(FROM + 10, 7)))
+    query = clustered(1, 2)[0]
+    answer = await engine.query("docs", "b", QueryPlan(FROM * 2, vector=query))
+    assert len(answer.matches) == FROM + 10
+    await engine.close()
 
 
-def test_the_next_start_catches_up_instead_of_building_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def check() -> None:
-        engine = await filled(tmp_path)
-        engine._approximate.look_at = lambda *_: None  # type: ignore[method-assign]
-        target = clustered(1, 9)[0]
-        await engine.upsert("docs", "a", [Record("late", target, {"n": 1})])  # after it was saved
-        await engine.close()
-        monkeypatch.setattr("app.storage.approximate.Builder", None)
-        engine = await opened(tmp_path)
-        await engine.settled()
-        assert await recall(engine) >= 0.98
-        answer = await engine.query("docs", "a", QueryPlan(1, vector=target))
-        assert answer.matches[0].id == "late"
-        await engine.close()
-
-    asyncio.run(check())
+async def test_the_next_start_catches_up_instead_of_building_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = await filled(tmp_path)
+    engine._approximate.look_at = lambda *_: None  # type: ignore[method-assign]
+    target = clustered(1, 9)[0]
+    await engine.upsert("docs", "a", [Record("late", target, {"n": 1})])  # after it was saved
+    await engine.close()
+    monkeypatch.setattr("app.storage.approximate.Builder", None)
+    engine = await opened(tmp_path)
+    await engine.settled()
+    assert await recall(engine) >= 0.98
+    answer = await engine.query("docs", "a", QueryPlan(1, vector=target))
+    assert answer.matches[0].id == "late"
+    await engine.close()
 
 
 @pytest.mark.parametrize("damage", ["note", "file", "codes", "missing"])
-def test_a_damaged_or_missing_file_is_built_anew(tmp_path: Path, damage: str) -> None:
-    async def check() -> None:
-        engine = await filled(tmp_path)
-        await engine.close()
-        files = {path.suffix[1:]: path for path in (tmp_path / "indexes").glob("docs.ns*")}
-        assert set(files) == {"json", "ivf", "codes"}
-        if damage == "missing":
-            files["ivf"].unlink()
-        else:
-            files["json" if damage == "note" else "ivf" if damage == "file" else "codes"].write_bytes(b"PK\x03\x04 no")
-        engine = await opened(tmp_path)
-        await engine.settled()
-        assert await recall(engine) >= 0.98
-        await engine.close()
-
-    asyncio.run(check())
+async def test_a_damaged_or_missing_file_is_built_anew(tmp_path: Path, damage: str) -> None:
+    engine = await filled(tmp_path)
+    await engine.close()
+    files = {path.suffix[1:]: path for path in (tmp_path / "indexes").glob("docs.ns*")}
+    assert set(files) == {"json", "ivf", "codes"}
+    if damage == "missing":
+        files["ivf"].unlink()
+    else:
+        files["json" if damage == "note" else "ivf" if damage == "file" else "codes"].write_bytes(b"PK\x03\x04 no")
+    engine = await opened(tmp_path)
+    await engine.settled()
+    assert await recall(engine) >= 0.98
+    await engine.close()
 
 
-def test_switched_off_nothing_is_left_and_nothing_is_noted_down(tmp_path: Path) -> None:
-    async def check() -> None:
-        engine = await filled(tmp_path)
-        await engine.close()
-        engine = await opened(tmp_path, approximate_from=None)
-        assert not list((tmp_path / "indexes").glob("docs.ns*"))
-        await engine.upsert("docs", "a", records(clustered(100, 4)))
-        assert await noted(engine) == 0
-        assert not (await engine.query("docs", "a", QueryPlan(10, vector=clustered(1, 2)[0]))).approximate
-        await engine.close()
-
-    asyncio.run(check())
+async def test_switched_off_nothing_is_left_and_nothing_is_noted_down(tmp_path: Path) -> None:
+    engine = await filled(tmp_path)
+    await engine.close()
+    engine = await opened(tmp_path, approximate_from=None)
+    assert not list((tmp_path / "indexes").glob("docs.ns*"))
+    await engine.upsert("docs", "a", records(clustered(100, 4)))
+    assert await noted(engine) == 0
+    assert not (await engine.query("docs", "a", QueryPlan(10, vector=clustered(1, 2)[0]))).approximate
+    await engine.close()
 
 
-def test_a_namespace_that_is_deleted_takes_its_files_along(tmp_path: Path) -> None:
-    async def check() -> None:
-        engine = await filled(tmp_path)
-        await engine.delete_namespace("docs", "a")
-        await engine.settled()
-        assert not list((tmp_path / "indexes").glob("docs.ns*"))
-        assert await noted(engine) == 0
-        await engine.close()
-
-    asyncio.run(check())
+async def test_a_namespace_that_is_deleted_takes_its_files_along(tmp_path: Path) -> None:
+    engine = await filled(tmp_path)
+    await engine.delete_namespace("docs", "a")
+    await engine.settled()
+    assert not list((tmp_path / "indexes").glob("docs.ns*"))
+    assert await noted(engine) == 0
+    await engine.close()
 
 
-def test_where_too_much_was_deleted_to_follow_and_too_little_is_left_nothing_is_noted_down(tmp_path: Path) -> None:
-    async def check() -> None:
-        engine = await filled(tmp_path)
-        await engine.delete("docs", "a", Selection(filter=parse({"n": {"$lt": 55}})))
-        await engine.settled()
-        await engine.upsert("docs", "a", records(clustered(10, 4)))
-        await engine.settled()
-        assert await noted(engine) == 0
-        await engine.close()
-
-    asyncio.run(check())
-
-
-def test_what_was_saved_is_noted_down_no_longer(tmp_path: Path) -> None:
-    async def check() -> None:
-        engine = await filled(tmp_path)
-        await engine.upsert("docs", "a", records(clustered(10, 4)))
-        await engine.settled()
-        assert await noted(engine) == 1
-        await engine.upsert("docs", "a", records(clustered(COUNT // 5, 4)))
-        await engine.settled()
-        assert await noted(engine) == 0
-        await engine.close()
-
-    asyncio.run(check())
+async def test_where_too_much_was_deleted_to_follow_and_too_little_is_left_nothing_is_noted_down(
+    tmp_path: Path,
+) -> None:
+    engine = await filled(tmp_path)
+    await engine.delete("docs", "a", Selection(filter=parse({"n": {"$lt": 55}})))
+    await engine.settled()
+    await engine.upsert("docs", "a", records(clustered(10, 4)))
+    await engine.settled()
+    assert await noted(engine) == 0
+    await engine.close()
 
 
-def test_what_cannot_be_built_is_searched_exactly_and_not_tried_at_every_write(
+async def test_what_was_saved_is_noted_down_no_longer(tmp_path: Path) -> None:
+    engine = await filled(tmp_path)
+    await engine.upsert("docs", "a", records(clustered(10, 4)))
+    await engine.settled()
+    assert await noted(engine) == 1
+    await engine.upsert("docs", "a", records(clustered(COUNT // 5, 4)))
+    await engine.settled()
+    assert await noted(engine) == 0
+    await engine.close()
+
+
+async def test_what_cannot_be_built_is_searched_exactly_and_not_tried_at_every_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def check() -> None:
-        tried: list[int] = []
+    tried: list[int] = []
 
-        def broken(*_: object) -> None:
-            tried.append(1)
-            raise MemoryError
+    def broken(*_: object) -> None:
+        tried.append(1)
+        raise MemoryError
 
-        monkeypatch.setattr("app.storage.approximate.Builder", broken)
-        engine = await filled(tmp_path)
-        for _ in range(3):
-            await engine.upsert("docs", "a", records(clustered(10, 4)))
-            await engine.settled()
-        assert len(tried) == 1
-        assert await noted(engine) == 0
-        assert not (await engine.query("docs", "a", QueryPlan(10, vector=clustered(1, 2)[0]))).approximate
-        await engine.close()
-
-    asyncio.run(check())
+    monkeypatch.setattr("app.storage.approximate.Builder", broken)
+    engine = await filled(tmp_path)
+    for _ in range(3):
+        await engine.upsert("docs", "a", records(clustered(10, 4)))
+        await engine.settled()
+    assert len(tried) == 1
+    assert await noted(engine) == 0
+    assert not (await engine.query("docs", "a", QueryPlan(10, vector=clustered(1, 2)[0]))).approximate
+    await engine.close()
     assert "no inverted file for namespace 'a'" in caplog.text
 
 
-def test_it_goes_with_its_index(tmp_path: Path) -> None:
-    async def check() -> None:
-        engine = await filled(tmp_path)
-        await engine.delete_index("docs")
-        assert list((tmp_path / "indexes").iterdir()) == []
-        await engine.close()
-
-    asyncio.run(check())
+async def test_it_goes_with_its_index(tmp_path: Path) -> None:
+    engine = await filled(tmp_path)
+    await engine.delete_index("docs")
+    assert list((tmp_path / "indexes").iterdir()) == []
+    await engine.close()
 
 
-def test_vectors_that_codes_are_too_coarse_for_are_compared_exactly(
+async def test_vectors_that_codes_are_too_coarse_for_are_compared_exactly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def check() -> None:
-        monkeypatch.setattr("app.storage.inverted_file.LEAST_RECALL", 1.1)  # no codes are that good
-        engine = await filled(tmp_path)
-        answer = await engine.query("docs", "a", QueryPlan(10, vector=clustered(1, 2)[0]))
-        assert not answer.approximate
-        assert len(answer.matches) == 10
-        await engine.close()
-
-    asyncio.run(check())
+    monkeypatch.setattr("app.storage.inverted_file.LEAST_RECALL", 1.1)  # no codes are that good
+    engine = await filled(tmp_path)
+    answer = await engine.query("docs", "a", QueryPlan(10, vector=clustered(1, 2)[0]))
+    assert not answer.approximate
+    assert len(answer.matches) == 10
+    await engine.close()
 
 
-def test_recall_is_measured_in_idle_time(tmp_path: Path) -> None:
-    async def check() -> None:
-        engine = await filled(tmp_path, recall_sample=1.0)
-        for query in clustered(5, 2):
-            await engine.query("docs", "a", QueryPlan(10, vector=query))
-        assert engine.recall() == []
-        task = engine._recall._task
-        assert task is not None
-        await task
-        (sample,) = engine.recall()
-        assert (sample.index, sample.namespace, sample.queries) == ("docs", "a", 5)
-        assert 0.95 <= sample.recall <= 1
-        await engine.close()
-
-    asyncio.run(check())
+async def test_recall_is_measured_in_idle_time(tmp_path: Path) -> None:
+    engine = await filled(tmp_path, recall_sample=1.0)
+    for query in clustered(5, 2):
+        await engine.query("docs", "a", QueryPlan(10, vector=query))
+    assert engine.recall() == []
+    task = engine._recall._task
+    assert task is not None
+    await task
+    (sample,) = engine.recall()
+    assert (sample.index, sample.namespace, sample.queries) == ("docs", "a", 5)
+    assert 0.95 <= sample.recall <= 1
+    await engine.close()
 
 
-def test_vectors_in_memory_serve_on_after_a_write_but_for_what_it_changed(
+async def test_vectors_in_memory_serve_on_after_a_write_but_for_what_it_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def check() -> None:
-        engine = await filled(tmp_path, cache_bytes=2**24)
-        query, k = clustered(1, 2)[0], 100  # as many as are sooner kept in memory than read one by one
-        plan = QueryPlan(k, vector=query, filter=parse({"n": {"$lt": 4}}))
-        for _ in range(2):
-            await engine.query("docs", "a", plan)
-        assert len(engine._memory.vectors._held) == 1
-        monkeypatch.setattr("app.storage.vector_rows._held", None)  # all of it would be read again
-        engine._approximate.look_at = lambda *_: None  # type: ignore[method-assign]
-        await engine.upsert("docs", "a", [Record("new", query, {"n": 1}), Record("r2", -query, {"n": 1})])
-        await engine.delete("docs", "a", Selection(ids=["r101"]))
-        await engine.update("docs", "a", Selection(ids=["r3"]), Change(vector=query), lambda *_: None, 1)
-        answer = await engine.query("docs", "a", plan)
-        exact = await engine.query("docs", "a", QueryPlan(k, vector=query, filter=plan.filter, exact=True))
-        assert answer.approximate
-        assert answer.matches == exact.matches
-        assert [match.id for match in answer.matches[:2]] == ["new", "r3"]
-        found = {match.id for match in answer.matches}
-        assert len(found) == k and not {"r2", "r101"} & found
-        await engine.close()
-
-    asyncio.run(check())
+    engine = await filled(tmp_path, cache_bytes=2**24)
+    query, k = clustered(1, 2)[0], 100  # as many as are sooner kept in memory than read one by one
+    plan = QueryPlan(k, vector=query, filter=parse({"n": {"$lt": 4}}))
+    for _ in range(2):
+        await engine.query("docs", "a", plan)
+    assert len(engine._memory.vectors._held) == 1
+    monkeypatch.setattr("app.storage.vector_rows._held", None)  # all of it would be read again
+    engine._approximate.look_at = lambda *_: None  # type: ignore[method-assign]
+    await engine.upsert("docs", "a", [Record("new", query, {"n": 1}), Record("r2", -query, {"n": 1})])
+    await engine.delete("docs", "a", Selection(ids=["r101"]))
+    await engine.update("docs", "a", Selection(ids=["r3"]), Change(vector=query), lambda *_: None, 1)
+    answer = await engine.query("docs", "a", plan)
+    exact = await engine.query("docs", "a", QueryPlan(k, vector=query, filter=plan.filter, exact=True))
+    assert answer.approximate
+    assert answer.matches == exact.matches
+    assert [match.id for match in answer.matches[:2]] == ["new", "r3"]
+    found = {match.id for match in answer.matches}
+    assert len(found) == k and not {"r2", "r101"} & found
+    await engine.close()
