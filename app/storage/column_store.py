@@ -160,7 +160,7 @@ class ColumnStore:
             if new is None:
                 self._refused[key, field] = 2 * int(columns.alive.sum())
                 continue
-            columns = Columns(columns.version, columns.alive, {**columns.held, field: new})
+            columns = columns.with_column(field, new)
             self._used[key, field] = next(self._uses)
         if columns.held:
             self._held[key] = columns

@@ -149,6 +149,12 @@ class Columns(msgspec.Struct, frozen=True):
                         whole |= self._mask(each)
                 return whole
 
+    def with_column(self, field: str, new: Column) -> "Columns":
+        """With one more. It may know rows that have come since this version."""
+        rows = max(int(some.max(initial=-1)) + 1 for some in (new.number_rows, new.code_rows))
+        alive = np.pad(self.alive, (0, max(0, rows - len(self.alive))))
+        return Columns(self.version, alive, {**self.held, field: new})
+
     def replaced(self, gone: Records, there: Sequence[tuple[int, Metadata]], version: int) -> "Columns":
         """With what changed rows (sorted) are now; those that are not in `there` are gone."""
         new: dict[str, list[Posting]] = {field: [] for field in self.held}

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from app import filters
 from app.domain import Change, IndexSpec, Metadata, QueryPlan, Record, Selection
 from app.storage import reading
+from app.storage.column_store import ColumnStore
 from app.storage.columns import Columns, column
 from app.storage.postings import postings
 from app.storage.sqlite_engine import SqliteEngine
@@ -291,3 +292,22 @@ async def test_columns_that_cannot_be_made_cost_nothing_else(
         assert await kept(engine, {"n": 3}) == {"r3"}
         await engine.settled()
     assert caplog.text.count("no columns for namespace") == 1
+
+
+async def test_records_that_come_while_a_field_is_read_are_seen(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = await filled(opened)
+    read = ColumnStore._read
+
+    async def meanwhile(*arguments: Any) -> Any:
+        await engine.upsert("docs", "a", [Record("new", VECTOR, {"n": 5}), Record("r4", VECTOR, {"n": 5})])
+        return await read(*arguments)
+
+    monkeypatch.setattr(ColumnStore, "_read", meanwhile)
+    await kept(engine, {"n": 5})
+    await engine.settled()
+    reads = reads_of_postings(monkeypatch)
+    assert await kept(engine, {"n": {"$gte": 4, "$lte": 5}}) == {"r4", "r5", "new"}
+    assert await kept(engine, {"n": {"$not": {"$gt": 1}}}) == {"r0", "r1"}
+    assert not reads
