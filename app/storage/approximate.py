@@ -19,14 +19,13 @@ import apsw
 import msgspec
 import numpy as np
 
-from app.domain import IndexSpec, Metric
-from app.files import put_in_place
+from app.domain import IndexSpec
 from app.storage import changes, inverted_file, tables, vector_rows
 from app.storage.arrays import Records, Vectors
-from app.storage.calibration import Cells
 from app.storage.column_store import ColumnStore
 from app.storage.database import Database
-from app.storage.inverted_file import Builder, InvertedFile, beside
+from app.storage.inverted_file import Builder, InvertedFile
+from app.storage.inverted_files import InvertedFiles
 from app.storage.vector_cache import Key, VectorCache
 
 T = TypeVar("T")
@@ -39,20 +38,12 @@ KEPT_FROM = 0.5
 """Share of the least number of records under which an inverted file is given up."""
 MOST_STALE, MOST_GROWN, MOST_CHANGED = 0.3, 2.0, 0.3
 """When to build anew: share of rows gone or changed, growth since it was built, share changed at once."""
+FOLLOWED_FROM, SETTLED_AFTER = 2_000, 100
+"""Records of a namespace whose changes are noted down for vectors in memory; writes after which they are forgotten."""
 SAVED_AFTER = 0.1
 """Share of the rows that may have changed since it was saved."""
 
 log = logging.getLogger("pinyon.storage")
-
-
-class Kept(msgspec.Struct, frozen=True):
-    """What is kept beside the file of an inverted file. size: vectors when it was built."""
-
-    version: int
-    metric: Metric
-    dimension: int
-    size: int
-    calibration: tuple[Cells, ...]
 
 
 class Held(msgspec.Struct):
@@ -78,8 +69,9 @@ class Situation(msgspec.Struct, frozen=True):
 class Approximate:
     """The inverted files of an installation. from_records: how large a namespace must be; None: none has one."""
 
-    def __init__(self, folder: Path, from_records: int | None, columns: ColumnStore) -> None:
-        self._folder, self._from, self._columns = folder, from_records, columns
+    def __init__(self, folder: Path, from_records: int | None, columns: ColumnStore, vectors: VectorCache) -> None:
+        self._files, self._from = InvertedFiles(folder), from_records
+        self._columns, self._vectors = columns, vectors
         self._held: dict[Key, Held] = {}
         self._hopeless: dict[Key, int] = {}
         self._waiting: dict[tuple[str, str], Database] = {}
@@ -104,10 +96,7 @@ class Approximate:
         large, followed = await database.read(partial(_large_and_followed, least=least))
         for ns in followed - large.keys():
             await database.write(partial(changes.stop, ns=ns))
-        for path in self._folder.glob(f"{_name(handle)}.ns*"):
-            number = path.name.removeprefix(f"{_name(handle)}.ns").partition(".")[0]
-            if number.isdecimal() and int(number) not in large:
-                _remove(path)
+        self._files.remove_others(handle, set(large))
         for name in large.values():
             self.look_at(database, handle, name)
 
@@ -165,7 +154,7 @@ class Approximate:
         for key in [key for key, held in self._held.items() if (key[0], held.namespace) == (handle, namespace)]:
             if at is None or key[1] != at.ns:  # it was deleted, and perhaps made again
                 del self._held[key]
-                self._remove_files(*key, keep=None)
+                self._files.remove(*key)
         if at is None:
             self._columns.keep_only(handle, await database.read(_numbers))
         if at is None or at.spec.sparse:
@@ -176,8 +165,9 @@ class Approximate:
             held = self._held.pop(key, None) and None
         if at.count < self._from * KEPT_FROM:
             self._columns.drop(key)
-            if self._held.pop(key, None) is not None or at.followed is not None:
-                await self._stop(database, handle, at)
+            if self._held.pop(key, None) is not None:
+                self._files.remove(*key)
+            await self._note_for_others(database, handle, at, at.followed is not None)
             return
         await self._columns.see_to(database, key, self._compute)
         if held is None and at.followed is not None:
@@ -209,14 +199,24 @@ class Approximate:
             await self._stop(database, handle, at)
 
     async def _stop(self, database: Database, handle: str, at: Situation) -> None:
-        """Have no inverted file; changes are noted down for columns only, if there are any, or else for nobody."""
+        """Have no inverted file."""
+        self._held.pop((handle, at.ns), None)
+        self._files.remove(handle, at.ns)
+        await self._note_for_others(database, handle, at, followed=True)
+
+    async def _note_for_others(self, database: Database, handle: str, at: Situation, followed: bool) -> None:
+        """Without an inverted file, changes are noted down for columns and vectors in memory, or for nobody."""
         key = handle, at.ns
-        self._held.pop(key, None)
-        self._remove_files(*key, keep=None)
-        if self._columns.follows(key):
-            await database.write(partial(changes.settle, ns=at.ns, version=self._columns.oldest(key, at.version)))
+        vectors = self._vectors.latest(key) if at.count >= FOLLOWED_FROM else None
+        if vectors is None and not self._columns.follows(key):
+            if followed:
+                await database.write(partial(changes.stop, ns=at.ns))
+        elif at.followed is None:
+            await database.write(partial(changes.follow, ns=at.ns))
         else:
-            await database.write(partial(changes.stop, ns=at.ns))
+            needed = self._columns.oldest(key, at.version if vectors is None else vectors.version)
+            if needed > at.followed + SETTLED_AFTER:
+                await database.write(partial(changes.settle, ns=at.ns, version=needed))
 
     async def _build(self, database: Database, handle: str, at: Situation) -> Held | None:
         ns, spec = at.ns, at.spec
@@ -274,12 +274,9 @@ class Approximate:
 
     async def _load(self, database: Database, handle: str, at: Situation) -> Held | None:
         """From the files beside the index's, if they are there and fit what the tables hold."""
-        try:
-            kept = msgspec.json.decode(self._note_file(handle, at.ns).read_bytes(), type=Kept)
-        except (OSError, msgspec.MsgspecError):
-            return None
-        fits = (kept.metric, kept.dimension) == (at.spec.metric, at.spec.dimension)
-        if not fits or at.followed is None or not at.followed <= kept.version <= at.version:
+        kept = self._files.note(handle, at.ns)
+        fits = kept is not None and (kept.metric, kept.dimension) == (at.spec.metric, at.spec.dimension)
+        if kept is None or not fits or at.followed is None or not at.followed <= kept.version <= at.version:
             return None
 
         def rows(connection: apsw.Connection) -> tuple[Records, Records | None]:
@@ -287,14 +284,7 @@ class Approximate:
 
         alive, changed = await database.read(rows)
         try:
-            file = await self._compute(
-                InvertedFile.load,
-                self._file(handle, at.ns, kept.version),
-                kept.metric,
-                kept.version,
-                kept.calibration,
-                alive,
-            )
+            file = await self._compute(self._files.load, handle, at.ns, kept, alive)
         except Exception as error:  # whatever the readers of damaged files raise
             log.warning("an inverted file of %s cannot be read, and is built anew: %s", handle, error)
             return None
@@ -303,38 +293,17 @@ class Approximate:
         return Held(file, at.namespace, kept.size)
 
     async def _save(self, database: Database, handle: str, at: Situation, held: Held) -> None:
-        def write() -> int:
-            part = self._note_file(handle, at.ns).with_suffix(".partial")
-            version = held.file.save(part)
-            put_in_place(beside(part), beside(self._file(handle, at.ns, version)))
-            put_in_place(part, self._file(handle, at.ns, version))
-            kept = Kept(version, at.spec.metric, at.spec.dimension, held.size, held.file.calibration)
-            part.write_bytes(msgspec.json.encode(kept))
-            put_in_place(part, self._note_file(handle, at.ns))
-            self._remove_files(handle, at.ns, keep=version)
-            return version
-
+        spec = at.spec
         try:
-            version = await self._compute(write)
+            version = await self._compute(
+                self._files.save, handle, at.ns, held.file, spec.metric, spec.dimension, held.size
+            )
         except (OSError, RuntimeError) as error:
             log.warning("an inverted file of %s cannot be kept, and is built anew at the next start: %s", handle, error)
             return
         held.unsaved = 0
         needed = self._columns.oldest((handle, at.ns), version)
         await database.write(partial(changes.settle, ns=at.ns, version=needed))
-
-    def _file(self, handle: str, ns: int, version: int) -> Path:
-        return self._folder / f"{_name(handle)}.ns{ns}.{version}.ivf"
-
-    def _note_file(self, handle: str, ns: int) -> Path:
-        return self._folder / f"{_name(handle)}.ns{ns}.json"
-
-    def _remove_files(self, handle: str, ns: int, keep: int | None) -> None:
-        file = self._file(handle, ns, keep or 0)
-        kept = [] if keep is None else [file, beside(file), self._note_file(handle, ns)]
-        for path in self._folder.glob(f"{_name(handle)}.ns{ns}.*"):
-            if path not in kept:
-                _remove(path)
 
     async def _compute(self, function: Callable[..., T], *arguments: Any) -> T:
         """On one thread, with one core: searches go on meanwhile."""
@@ -343,15 +312,6 @@ class Approximate:
                 1, thread_name_prefix="inverted", initializer=inverted_file.use_threads, initargs=(1,)
             )
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
-
-
-def _name(handle: str) -> str:
-    return handle.partition("@")[0]
-
-
-def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        path.unlink()
 
 
 def _large_and_followed(connection: apsw.Connection, least: float | None) -> tuple[dict[int, str], set[int]]:

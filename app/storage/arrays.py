@@ -17,9 +17,14 @@ def distinct(rows: Records) -> Records:
     return ordered[first]
 
 
+def places_of(rows: Records, wanted: Records) -> Records:
+    """Where those of the wanted rows stand that are among the rows; both sorted, each once."""
+    places = np.searchsorted(rows, wanted)
+    there = places < len(rows)
+    there[there] = rows[places[there]] == wanted[there]
+    return places[there]
+
+
 def without(rows: Records, gone: Records) -> Records:
     """Those of the rows that are not in `gone`; both sorted, each once."""
-    places = np.searchsorted(rows, gone)
-    there = places < len(rows)
-    there[there] = rows[places[there]] == gone[there]
-    return np.delete(rows, places[there])
+    return np.delete(rows, places_of(rows, gone)) if len(gone) else rows

@@ -27,8 +27,8 @@ POSTINGS_AT_ONCE = 20_000
 """Read at a time: other readers wait no longer."""
 MOST_CHANGED = 1_000
 """Rows that columns may be behind: each is read and judged by its fields."""
-TAKEN_IN_FROM = 200
-"""Changed rows from which on they are worked into the columns, which are copied for it."""
+TAKEN_IN_FROM, WRITES_TAKEN_IN_FROM = 200, 500
+"""Changed rows, and writes, from which on they are worked into the columns, which are copied for it."""
 
 REFUSED = 2**62
 """Records that a namespace must have for another try where something went wrong: until the next start."""
@@ -143,7 +143,7 @@ class ColumnStore:
                 wanted |= columns.held.keys()
                 self._held.pop(key)
                 columns = None
-            elif len(changed) >= TAKEN_IN_FROM or wanted:
+            elif wanted or len(changed) >= TAKEN_IN_FROM or version - columns.version >= WRITES_TAKEN_IN_FROM:
                 there = await database.read(partial(_fields, ns=key[1], rows=changed))
                 columns = self._held[key] = await compute(columns.replaced, changed, there, version)
         if not wanted:

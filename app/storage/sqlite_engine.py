@@ -54,11 +54,10 @@ class SqliteEngine:
         self._read_only = tuning.read_only
         large = None if tuning.read_only else tuning.approximate_from
         columns = ColumnStore(0 if large is None else tuning.column_bytes, large or 0)
-        self._approximate = Approximate(folder.indexes, large, columns)
+        vectors = VectorCache(tuning.cache_bytes)
+        self._approximate = Approximate(folder.indexes, large, columns, vectors)
         self._recall = RecallSampler(tuning.recall_sample)
-        self._memory = reading.Memory(
-            VectorCache(tuning.cache_bytes), FilterCache(tuning.filter_cache_bytes), columns, self._approximate.get
-        )
+        self._memory = reading.Memory(vectors, FilterCache(tuning.filter_cache_bytes), columns, self._approximate.get)
         self._opened: dict[str, Opened] = {}
         self._unusable: dict[str, PinyonError] = {}
         self._changing = asyncio.Lock()

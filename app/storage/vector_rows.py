@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from app.ranking import squared_lengths
 from app.storage import changes
-from app.storage.arrays import Records, Vectors
+from app.storage.arrays import Records, Vectors, places_of, without
 from app.storage.inverted_file import InvertedFile
 from app.storage.migrations import CHUNK_ROWS
 from app.storage.vector_cache import Held, VectorCache
@@ -26,11 +26,12 @@ MANY = 0.05
 """Share of the rows from which on all chunks are read."""
 FEW = 64
 """Rows that are sooner read one by one than kept in memory."""
-MOST_CHANGED = 0.02
-"""Share of the rows that may have changed since vectors were kept, for the others to be read from there."""
+MOST_CHANGED, MOST_WRITES = 0.02, 500
+"""Share of the rows, and writes, that may have been since vectors were kept, for the others to be read from there."""
 ROWS_AT_ONCE, HELD_AT_ONCE = 4_096, 16_384
 """Rows that are copied, or that lie in memory, per step."""
 NOT_KEPT = -1
+NONE = np.empty(0, np.int64)
 FLOAT_BYTES = 4
 CHUNKS_AT_ONCE = 32
 """Chunks per numpy call: enough that the cost of the call does not show."""
@@ -74,37 +75,32 @@ def live(
     What is yielded is overwritten by the next step. around: where a quarter or more is kept, the others may come too,
     numbered NOT_KEPT: scoring them costs less than copying the vectors around them.
     """
-    around = around and kept is not None and 4 * len(kept) >= source.count
+    around = around and (kept is None or 4 * len(kept) >= source.count)
     if kept is not None and not len(kept):
         return
-    held = source.cache.get(source.key, source.version)
     asked = source.count if kept is None else len(kept)
     many = kept is None or asked >= MANY * source.count
-    if held is None and kept is not None and not many and (still := _still_good(source)):
-        older, changed = still
-        theirs = np.isin(kept, changed, assume_unique=True)
-        yield from _some(older, kept[~theirs])
-        yield from ((rows, vectors, None) for rows, vectors in points(source, kept[theirs]))
-        return
+    held, changed = _in_memory(source, FEW if many else MOST_CHANGED * source.count)
     if held is None and (many or asked > FEW):
         size = source.count * source.dimension * FLOAT_BYTES
         if source.cache.worth_keeping(source.key, source.version, size):
             held = _held(source)
             source.cache.put(source.key, held)
-    if held is not None and kept is not None and not many:
-        yield from _some(held, kept)
-        return
-    if held is None and kept is not None and not many:
-        yield from ((rows, vectors, None) for rows, vectors in points(source, kept))
-        return
-    allowed = None
-    if kept is not None:
-        allowed = np.zeros(kept[-1] + 1, dtype=bool)
-        allowed[kept] = True
     if held is None:
-        yield from ((rows, vectors, None) for rows, vectors in _chunks(source, allowed))
+        some = points(source, kept) if kept is not None and not many else _chunks(source, _marked(kept))
+        yield from ((rows, vectors, None) for rows, vectors in some)
         return
+    if len(changed):
+        new = changed if kept is None else np.intersect1d(changed, kept, assume_unique=True)
+        yield from ((rows, vectors, None) for rows, vectors in points(source, new))
+    if kept is not None and not many:
+        yield from _some(held, without(kept, changed))
+        return
+    allowed = _marked(kept)
     wanted = None if allowed is None else _among(allowed, held.records)
+    if len(changed):
+        wanted = np.ones(len(held.records), dtype=bool) if wanted is None else wanted
+        wanted[places_of(held.records, changed)] = False
     step = HELD_AT_ONCE if wanted is None or around else ROWS_AT_ONCE
     for start in range(0, len(held.records), step):
         part = slice(start, start + step)
@@ -117,21 +113,30 @@ def live(
             yield held.records[places], held.vectors[places], held.squares[places]
 
 
-def _still_good(source: Source) -> tuple[Held, Records] | None:
-    """Vectors in memory from before some write, and the sorted rows that have changed since, if they are few."""
-    held = source.cache.latest(source.key)
-    if held is None or held.version >= source.version:
+def _in_memory(source: Source, most: float) -> tuple[Held | None, Records]:
+    """Vectors in memory, and the sorted rows that have changed since they were read, if these are at most so many."""
+    held = source.cache.get(source.key, source.version)
+    if held is not None:
+        return held, NONE
+    older = source.cache.latest(source.key)
+    if older is None or not 0 < source.version - older.version <= MOST_WRITES:
+        return None, NONE
+    changed = changes.since(source.connection, source.ns, older.version)
+    return (None, NONE) if changed is None or len(changed) > most else (older, changed)
+
+
+def _marked(kept: Records | None) -> NDArray[np.bool_] | None:
+    """Whether a row is among those kept, by its number, up to the last of them."""
+    if kept is None:
         return None
-    changed = changes.since(source.connection, source.ns, held.version)
-    return None if changed is None or len(changed) > MOST_CHANGED * source.count else (held, changed)
+    allowed = np.zeros(kept[-1] + 1, dtype=bool)
+    allowed[kept] = True
+    return allowed
 
 
 def _some(held: Held, rows: Records) -> Iterator[tuple[Records, Vectors, Squares | None]]:
     """Those of the rows that are kept in memory."""
-    if not len(held.records):
-        return
-    places = np.minimum(np.searchsorted(held.records, rows), len(held.records) - 1)
-    places = places[held.records[places] == rows]
+    places = places_of(held.records, rows)
     for start in range(0, len(places), ROWS_AT_ONCE):
         part = places[start : start + ROWS_AT_ONCE]
         yield held.records[part], held.vectors[part], held.squares[part]

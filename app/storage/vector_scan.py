@@ -117,8 +117,8 @@ def _finalists(
         if more is not None:
             good = good + _added(records, more)
         low, high = good - error, good + error
-        if kept is not None:
-            there = records != NOT_KEPT
+        there = records != NOT_KEPT
+        if not there.all():
             records, low, high = records[there], low[there], high[there]
         all_records.append(records)
         lows.append(low)

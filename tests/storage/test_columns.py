@@ -163,6 +163,19 @@ async def test_many_changes_are_taken_in(opened: Opener, monkeypatch: pytest.Mon
     assert not reads
 
 
+async def test_many_writes_of_few_records_are_taken_in(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.storage.column_store.WRITES_TAKEN_IN_FROM", 3)
+    engine = await filled(opened)
+    await kept(engine, {"n": 0})
+    for turn in range(10):
+        await engine.settled()
+        await engine.update("docs", "a", Selection(ids=["r3"]), Change(metadata={"n": turn}), lambda *_: None, 10)
+        (columns,) = engine._memory.columns._held.values()
+        version = await engine._opened["docs"].database.read(reading.tables.lsn)
+        assert version - columns.version <= 3
+        assert await kept(engine, {"n": {"$in": [turn, 77]}}) == {"r3", f"r{turn}"}
+
+
 async def test_a_change_of_fields_is_none_of_vectors(opened: Opener) -> None:
     engine = await filled(opened)
     await kept(engine, {"n": 0})
@@ -230,7 +243,10 @@ async def test_nothing_is_left_of_a_namespace_or_an_index_that_is_deleted(opened
     assert not columns._held and not columns._used and not columns._wanted
 
 
-async def test_changes_are_noted_down_no_longer_than_columns_need_them(opened: Opener) -> None:
+async def test_changes_are_noted_down_no_longer_than_columns_need_them(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.storage.approximate.SETTLED_AFTER", 0)
     engine = await filled(opened)
     await kept(engine, {"n": 3})
     await engine.settled()

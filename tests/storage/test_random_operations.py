@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 from typing import Any, ClassVar
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -168,12 +169,33 @@ class WithColumns(AgainstADict):
         self.run(self.engine.settled())
 
 
-for machine in (AgainstADict, WithColumns):
+class WithVectorsThatServeOn(WithColumns):
+    """The same with vectors in memory that serve on after writes."""
+
+    tuning: ClassVar[dict[str, Any]] = {"approximate_from": 1_000, "cache_bytes": 2**20}
+
+    def __init__(self) -> None:
+        self.patched = [
+            patch("app.storage.approximate.FOLLOWED_FROM", 1),
+            patch("app.storage.approximate.SETTLED_AFTER", 3),
+        ]
+        for each in self.patched:
+            each.start()
+        super().__init__()
+
+    def teardown(self) -> None:
+        super().teardown()
+        for each in self.patched:
+            each.stop()
+
+
+for machine in (AgainstADict, WithColumns, WithVectorsThatServeOn):
     machine.TestCase.settings = settings(
         max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
     )
 TestAgainstADict = AgainstADict.TestCase
 TestWithColumns = WithColumns.TestCase
+TestWithVectorsThatServeOn = WithVectorsThatServeOn.TestCase
 
 
 @pytest.mark.anyio

@@ -1,0 +1,140 @@
+"""Vectors in memory: the same answers as without, also after writes, without reading everything again."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.domain import IndexSpec, Metric, QueryPlan, Record, Selection
+from app.filters import parse
+from app.storage import vector_rows
+from app.storage.sqlite_engine import SqliteEngine
+
+COUNT, DIMENSION = 2_500, 8
+FROM = 10_000
+pytestmark = pytest.mark.anyio
+
+
+def some(count: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((count, DIMENSION)).astype(np.float32)
+
+
+async def opened(folder: Path, metric: Metric = "cosine", cache_bytes: int = 2**24) -> SqliteEngine:
+    engine = await SqliteEngine.open_folder(folder, 1, 0, approximate_from=FROM, cache_bytes=cache_bytes)
+    await engine.create_index(IndexSpec("docs", DIMENSION, metric))
+    rows = [Record(f"r{n}", vector, {"n": n}) for n, vector in enumerate(some(COUNT, 1))]
+    await engine.upsert("docs", "a", rows)
+    return engine
+
+
+async def searched(engine: SqliteEngine, raw: dict[str, Any] | None = None, k: int = 20) -> list[tuple[str, float]]:
+    plan = QueryPlan(k, vector=some(1, 2)[0], filter=None if raw is None else parse(raw))
+    return [(match.id, match.score) for match in (await engine.query("docs", "a", plan)).matches]
+
+
+def reads_of_everything(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """From now on, an entry for each time that all vectors of a namespace are read."""
+    reads: list[int] = []
+    real: Callable[..., Any] = vector_rows._chunks
+
+    def chunks(*arguments: Any, **more: Any) -> Any:
+        reads.append(1)
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(vector_rows, "_chunks", chunks)
+    return reads
+
+
+async def followed(engine: SqliteEngine) -> int:
+    """Writes that are noted down; -1 if none are to be."""
+    sql = "SELECT CASE WHEN followed IS NULL THEN -1 ELSE (SELECT count(*) FROM changes) END FROM namespaces"
+    count: int = await engine._opened["docs"].database.read(lambda connection: connection.execute(sql).get)
+    return count
+
+
+async def warm(engine: SqliteEngine) -> None:
+    """Vectors in memory, and writes noted down."""
+    for turn in range(2):
+        for _ in range(2):
+            await searched(engine)
+        await engine.upsert("docs", "a", [Record("other", some(1, 3 + turn)[0], {"n": -1})])
+        await engine.settled()
+    for _ in range(2):
+        await searched(engine)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dotproduct", "euclidean"])
+async def test_after_writes_the_others_are_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metric: Metric
+) -> None:
+    engine = await opened(tmp_path / "with", metric)
+    plain = await opened(tmp_path / "without", metric, cache_bytes=0)
+    await warm(engine)
+    await warm(plain)
+    reads = reads_of_everything(monkeypatch)
+    query = some(1, 2)[0]
+    for turn in range(5):
+        rows = [
+            Record(f"new{turn}", query + turn, {"n": turn}),
+            Record(f"r{turn}", -query, {"n": turn}),
+            Record(f"r{100 + turn}", query * (turn + 1), {"n": 100 + turn}),
+        ]
+        for each in (engine, plain):
+            await each.upsert("docs", "a", rows)
+            await each.delete("docs", "a", Selection(ids=[f"r{200 + turn}"]))
+        for raw in (None, {"n": {"$lt": 1_500}}, {"n": {"$lt": 50}}, {"n": {"$gte": 99}}):
+            reads.clear()
+            found = await searched(engine, raw)
+            assert not reads
+            assert found == await searched(plain, raw)
+    await engine.close()
+    await plain.close()
+
+
+async def test_when_much_has_changed_everything_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = await opened(tmp_path)
+    await warm(engine)
+    reads = reads_of_everything(monkeypatch)
+    await engine.upsert("docs", "a", [Record(f"r{n}", vector, {}) for n, vector in enumerate(some(200, 9))])
+    for expected in (1, 2, 2):
+        await searched(engine)
+        assert len(reads) == expected
+    await engine.close()
+
+
+async def test_after_many_writes_of_few_records_everything_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vector_rows, "MOST_WRITES", 5)
+    engine = await opened(tmp_path)
+    await warm(engine)
+    reads = reads_of_everything(monkeypatch)
+    for turn in range(5):  # the vectors in memory are from before the last write of warm()
+        assert not reads
+        await engine.upsert("docs", "a", [Record("other", some(1, turn)[0], {})])
+        await searched(engine)
+    assert len(reads) == 1
+    await engine.close()
+
+
+async def test_changes_are_noted_down_only_while_vectors_are_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.storage.approximate.SETTLED_AFTER", 3)
+    engine = await opened(tmp_path)
+    await engine.settled()
+    assert await followed(engine) == -1
+    await warm(engine)
+    for turn in range(10):
+        await engine.upsert("docs", "a", [Record("other", some(1, turn)[0], {})])
+        await searched(engine)
+        await searched(engine)
+        await engine.settled()
+    assert await followed(engine) >= 1
+    engine._memory.vectors.forget(engine.index("docs").handle)
+    await engine.upsert("docs", "a", [Record("other", some(1, 5)[0], {})])
+    await engine.settled()
+    assert await followed(engine) == -1
+    await engine.close()
