@@ -176,8 +176,8 @@ class Approximate:
             held = await self._catch_up(database, held, at)
         if held is None or held.file.stale > MOST_STALE or at.count > MOST_GROWN * held.size:
             if at.count < max(self._from, MOST_GROWN * self._hopeless.get(key, 0)):
-                if held is None and (at.followed is not None or self._columns.follows(key)):
-                    await self._stop(database, handle, at)
+                if held is None:
+                    await self._stop(database, handle, at, at.followed is not None)
                 return
             built = await self._build(database, handle, at)
             if built is None:
@@ -196,13 +196,13 @@ class Approximate:
         at = await database.read(partial(_situation, namespace=namespace))
         if at is not None:
             self._hopeless[handle, at.ns] = at.count
-            await self._stop(database, handle, at)
+            await self._stop(database, handle, at, followed=True)
 
-    async def _stop(self, database: Database, handle: str, at: Situation) -> None:
-        """Have no inverted file."""
+    async def _stop(self, database: Database, handle: str, at: Situation, followed: bool) -> None:
+        """Have no inverted file. followed: whether changes are noted down."""
         self._held.pop((handle, at.ns), None)
         self._files.remove(handle, at.ns)
-        await self._note_for_others(database, handle, at, followed=True)
+        await self._note_for_others(database, handle, at, followed)
 
     async def _note_for_others(self, database: Database, handle: str, at: Situation, followed: bool) -> None:
         """Without an inverted file, changes are noted down for columns and vectors in memory, or for nobody."""
@@ -235,7 +235,7 @@ class Approximate:
         file = await self._compute(builder.finish, version)
         if file is None:
             log.info("codes are too coarse for the vectors of namespace %s of %s; it is searched exactly", ns, handle)
-            await self._stop(database, handle, at)
+            await self._stop(database, handle, at, followed=True)
             return None
         log.info(
             "namespace %s of %s is searched by an inverted file: %d vectors, %.0f MB, cells looked into %s",
