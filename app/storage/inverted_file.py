@@ -29,7 +29,7 @@ TRAINED_ON = 32
 """Vectors per cell that k-means sees."""
 ROUNDS = 8
 """Of k-means; more find hardly better cells."""
-LEAST_RECALL = 0.98
+LEAST_RECALL = 0.96
 """What looking into every cell must find, or the codes are too coarse for these vectors."""
 ALONE_NS, IN_CELLS_NS = 250, 8
 """What it takes, about, to look at the codes of a row by itself, and beside the others of its cell."""
@@ -227,7 +227,8 @@ class Builder:
             )
             if not measured and found.mean() < LEAST_RECALL:
                 return None
-            measured.append(Cells(depth, calibration.enough(found, places[:, :depth], REACHED[depth])))
+            enough = calibration.enough(found, places[:, :depth], REACHED[depth])
+            measured.append(Cells(depth, min(enough, self.cells)))
         alive = np.unique(np.concatenate(self._alive))
         return InvertedFile(self._index, self._codes, self._metric, version, tuple(measured), alive)
 
