@@ -67,9 +67,12 @@ class Situation(msgspec.Struct, frozen=True):
 
 
 class Approximate:
-    """The inverted files of an installation. from_records: how large a namespace must be; None: none has one."""
+    """The inverted files of an installation.
 
-    def __init__(self, folder: Path, from_records: int | None, columns: ColumnStore, vectors: VectorCache) -> None:
+    from_records: how large a namespace must be; None: nothing may be written.
+    """
+
+    def __init__(self, folder: Path, from_records: float | None, columns: ColumnStore, vectors: VectorCache) -> None:
         self._files, self._from = InvertedFiles(folder), from_records
         self._columns, self._vectors = columns, vectors
         self._held: dict[Key, Held] = {}

@@ -43,7 +43,7 @@ Compute = Callable[..., Awaitable[Any]]
 class ColumnStore:
     """Columns of all indexes, up to a number of bytes. kept() may be called by several threads."""
 
-    def __init__(self, most_bytes: int, from_records: int) -> None:
+    def __init__(self, most_bytes: int, from_records: float) -> None:
         """from_records: of a namespace; smaller ones have no columns."""
         self._most_bytes, self._from = most_bytes, from_records
         self._held: dict[Key, Columns] = {}

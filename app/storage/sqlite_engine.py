@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -52,10 +53,10 @@ class SqliteEngine:
         self._folder = folder
         self._files = IndexFiles(folder, tuning)
         self._read_only = tuning.read_only
-        large = None if tuning.read_only else tuning.approximate_from
-        columns = ColumnStore(0 if large is None else tuning.column_bytes, large or 0)
+        large = math.inf if tuning.approximate_from is None else tuning.approximate_from
+        columns = ColumnStore(0 if tuning.read_only else tuning.column_bytes, large)
         vectors = VectorCache(tuning.cache_bytes)
-        self._approximate = Approximate(folder.indexes, large, columns, vectors)
+        self._approximate = Approximate(folder.indexes, None if tuning.read_only else large, columns, vectors)
         self._recall = RecallSampler(tuning.recall_sample)
         self._memory = reading.Memory(vectors, FilterCache(tuning.filter_cache_bytes), columns, self._approximate.get)
         self._opened: dict[str, Opened] = {}
