@@ -38,7 +38,8 @@ def bounded_scores(
     smallest, largest = min(squares.min(), own), max(squares.max(), own)
     if not (smallest >= SMALLEST_SQUARE and largest <= LARGEST_SQUARE):
         return exact_scores(metric, matrix, query), np.zeros(1, np.float32)
-    dots, own = matrix @ query, np.float32(own)
+    dots = np.vecdot(matrix, query)  # row by row: half the time of OpenBLAS's matrix times vector, which reads slowly
+    own = np.float32(own)
     lengths = np.sqrt(squares) * np.sqrt(own)
     if metric == "dotproduct":
         return dots, ROUNDING * lengths
