@@ -91,7 +91,7 @@ def live(
         yield from ((rows, vectors, None) for rows, vectors in some)
         return
     if len(changed):
-        new = changed if kept is None else np.intersect1d(changed, kept, assume_unique=True)
+        new = changed if kept is None else kept[places_of(kept, changed)]
         yield from ((rows, vectors, None) for rows, vectors in points(source, new))
     if kept is not None and not many:
         yield from _some(held, without(kept, changed))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from app.domain import Metric
 from app.ranking import bounded_scores, exact_scores, goodness
-from app.storage.arrays import Records, Vectors, distinct
+from app.storage.arrays import Records, Vectors, distinct, places_of
 from app.storage.inverted_file import bits_of
 from app.storage.vector_rows import NOT_KEPT, Source, live
 
@@ -73,7 +73,7 @@ def _candidates(source: Source, query: Vectors, wanted: int, kept: Records | Non
         near = source.inverted.candidates(query, wanted, there / source.count, bits_of(kept))
     if source.changed is None or not len(source.changed):
         return near
-    changed = source.changed if kept is None else np.intersect1d(source.changed, kept, assume_unique=True)
+    changed = source.changed if kept is None else kept[places_of(kept, source.changed)]
     return distinct(np.concatenate([near, changed]))
 
 
