@@ -77,7 +77,7 @@ def query(
         sparse = sparse_index.from_blob(row[1])
     keep = None
     if plan.filter is not None:
-        find = partial(_kept, connection, memory, plan.filter, (handle, ns), version, count)
+        find = partial(_kept, connection, spec, memory, plan.filter, (handle, ns), version, count)
         keep = memory.filters.kept(plan.filter, (handle, ns), version, find)
     counted = None if plan.counted is None else lexical.statistics(connection, spec, ns, plan.counted)
     inverted = None if plan.exact else memory.inverted(handle, ns)
@@ -98,10 +98,16 @@ def query(
 
 
 def _kept(
-    connection: apsw.Connection, memory: Memory, condition: Condition, key: Key, version: int, count: int
+    connection: apsw.Connection,
+    spec: IndexSpec,
+    memory: Memory,
+    condition: Condition,
+    key: Key,
+    version: int,
+    count: int,
 ) -> Records:
     """Sorted numbers of the rows a filter keeps: by columns where they are held, else from the postings."""
-    rows = memory.columns.kept(connection, condition, key, version, count)
+    rows = None if spec.sparse else memory.columns.kept(connection, condition, key, version, count)
     return kept(connection, condition, key[1]) if rows is None else rows
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app import filters
-from app.domain import Change, IndexSpec, Metadata, QueryPlan, Record, Selection
+from app.domain import Change, IndexSpec, Metadata, QueryPlan, Record, Selection, SparseVector
 from app.storage import reading
 from app.storage.column_store import ColumnStore
 from app.storage.columns import Columns, column
@@ -327,3 +327,13 @@ async def test_records_that_come_while_a_field_is_read_are_seen(
     assert await kept(engine, {"n": {"$gte": 4, "$lte": 5}}) == {"r4", "r5", "new"}
     assert await kept(engine, {"n": {"$not": {"$gt": 1}}}) == {"r0", "r1"}
     assert not reads
+
+
+async def test_sparse_indexes_have_no_columns_and_want_none(opened: Opener) -> None:
+    engine = await opened()
+    await engine.create_index(IndexSpec("words", 0, "dotproduct"))
+    sparse = SparseVector(np.uint32([1]), np.float32([2]))
+    await engine.upsert("words", "a", [Record(f"r{n}", None, {"n": n}, sparse) for n in range(30)])
+    plan = QueryPlan(5, sparse=sparse, filter=filters.parse({"n": {"$lt": 2}}))
+    assert {match.id for match in (await engine.query("words", "a", plan)).matches} == {"r0", "r1"}
+    assert not engine._memory.columns.wants(engine.index("words").handle)
