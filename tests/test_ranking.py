@@ -46,6 +46,13 @@ def test_quick_scores_are_as_close_as_they_say(metric: Metric, scale: float) -> 
     ).all()
 
 
+@pytest.mark.parametrize("metric", ["cosine", "dotproduct", "euclidean"])
+def test_quick_scores_of_the_longest_vectors_are_as_close_as_they_say(metric: Metric) -> None:
+    rows = np.random.default_rng(3).uniform(0.9, 1.0, (50, 8_192)).astype(np.float32)  # every sum only grows
+    quick, error = bounded_scores(metric, rows, rows[7] * 3)
+    assert (np.abs(quick - exact_scores(metric, rows, rows[7] * 3)) <= error).all()
+
+
 @pytest.mark.parametrize("metric", ["dotproduct", "euclidean"])
 def test_scores_beyond_float32_stay_finite(metric: Metric) -> None:
     rows, query = np.full((1, 4), 3e38, np.float32), np.full(4, -3e38, np.float32)

@@ -10,7 +10,7 @@ Vectors = NDArray[np.float32]
 
 
 def distinct(rows: Records) -> Records:
-    """Sorted, each once. Quicker than np.unique, which hashes, by an order of magnitude."""
+    """Sorted, each once. Three to five times as quick as np.unique, which hashes."""
     ordered = np.sort(rows)
     first = np.ones(len(ordered), dtype=bool)
     np.not_equal(ordered[1:], ordered[:-1], out=first[1:])

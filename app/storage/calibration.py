@@ -23,9 +23,7 @@ Chosen so that real questions find 0.99 of their nearest.
 """
 TAIL = 0.97
 """Up to this share the cells that are needed are counted; beyond, where few questions tell, they are taken to be spread
-exponentially, which they are."""
-
-
+exponentially: among real questions, every 180 cells or so of 1,264 halve what is missed."""
 TINY = np.finfo(np.float32).tiny
 
 

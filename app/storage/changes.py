@@ -1,7 +1,7 @@
 """Which rows of a namespace are new, changed or gone since some version. Plain functions on a connection.
 
-Written down only for namespaces that somebody follows: those with an inverted file or columns, which are kept up to
-date by it.
+Written down only for namespaces that somebody follows: those with an inverted file, columns or vectors in
+memory, which are kept up to date by it.
 """
 
 from typing import Any

@@ -23,8 +23,6 @@ Posting = tuple[int, Posted, int]
 
 FEW = 16
 """Rows of a mask for each that is kept, from which on sorting them is quicker than marking them."""
-
-
 NAME_BYTES = 250
 """What a distinct value that is no number takes, about."""
 
