@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
@@ -46,12 +47,22 @@ def stage(name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        STAGES.labels(name).observe(time.perf_counter() - begun)
+        _stages(name).observe(time.perf_counter() - begun)
 
 
 def looked_up(cache: str, found: bool) -> None:
     """Count a lookup of a cache."""
-    CACHE.labels(cache, str(found).lower()).inc()
+    _lookups(cache, found).inc()
+
+
+@cache
+def _stages(name: str) -> Histogram:
+    return STAGES.labels(name)
+
+
+@cache
+def _lookups(cache: str, found: bool) -> Counter:
+    return CACHE.labels(cache, str(found).lower())
 
 
 def text() -> bytes:

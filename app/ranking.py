@@ -9,45 +9,6 @@ from numpy.typing import NDArray
 
 from app.domain import Metric
 
-ROUNDING = np.float32(1e-5)
-"""How far a float32 dot product of thousands of terms may be off, as a share of the product of the lengths."""
-SMALLEST_SQUARE, LARGEST_SQUARE = 1e-30, 1e30
-"""Squared lengths outside lose their precision in float32, or leave its range."""
-
-
-def squared_lengths(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The squared length of each row, float32 [n]."""
-    return np.asarray(np.einsum("ij,ij->i", matrix, matrix))
-
-
-def bounded_scores(
-    metric: Metric,
-    matrix: NDArray[np.float32],
-    query: NDArray[np.float32],
-    squares: NDArray[np.float32] | None = None,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Quick scores of each row against the query, and how far each may be from the exact one.
-
-    matrix: float32 [n, dimension]; query: float32 [dimension]; returns float32 [n], and float32 [n] or [1]. Computed in
-    float32 where that is safe, else exactly. What the scores mean: exact_scores(). squares: squared_lengths(matrix), if
-    known.
-    """
-    if squares is None:
-        squares = squared_lengths(matrix)
-    own = np.square(query.astype(np.float64)).sum()
-    smallest, largest = min(squares.min(), own), max(squares.max(), own)
-    if not (smallest >= SMALLEST_SQUARE and largest <= LARGEST_SQUARE):
-        return exact_scores(metric, matrix, query), np.zeros(1, np.float32)
-    dots = np.vecdot(matrix, query)  # row by row: half the time of OpenBLAS's matrix times vector, which reads slowly
-    own = np.float32(own)
-    lengths = np.sqrt(squares) * np.sqrt(own)
-    if metric == "dotproduct":
-        return dots, ROUNDING * lengths
-    if metric == "cosine":
-        return dots / lengths, np.full(1, ROUNDING)
-    return squares - 2 * dots + own, ROUNDING * (squares + 2 * lengths + own)
-
-
 K1, B = 1.2, 0.75
 """BM25's saturation of repeated terms, and how much longer texts are discounted."""
 LEXICAL_WEIGHT = 1.5

@@ -22,7 +22,7 @@ LAYERS = [
     ["app.storage", "app.inference"],
     ["app.settings", "app.keys"],
     ["app.permissions"],
-    ["app.ranking", "app.terms"],
+    ["app.ranking", "app.bounds", "app.terms"],
     ["app.domain"],
     ["app.filters"],
     ["app.errors", "app.failpoints", "app.files", "app.logs", "app.metrics"],

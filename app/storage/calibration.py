@@ -37,10 +37,10 @@ class Cells(msgspec.Struct, frozen=True):
 class Questions:
     """Made-up queries, and which of the vectors seen so far are really the nearest to each."""
 
-    def __init__(self, sample: Vectors, metric: Metric) -> None:
+    def __init__(self, sample: Vectors, metric: Metric, count: int = QUESTIONS) -> None:
         """sample: float32 [n, dimension], vectors drawn at random; for cosine of unit length."""
         random = np.random.default_rng(0)
-        one, other = sample[random.choice(len(sample), (2, min(QUESTIONS, len(sample))))]
+        one, other = sample[random.choice(len(sample), (2, min(count, len(sample))))]
         length = (_lengths(one) + _lengths(other)) / 2
         noise = random.standard_normal(one.shape, dtype=np.float32)
         middle = one + other

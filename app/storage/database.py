@@ -7,9 +7,8 @@ only once the commit, which others may share, is on disk. A reading function see
 import asyncio
 import contextlib
 import logging
-import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -19,7 +18,8 @@ import sqlite_vec
 from app import failpoints
 from app.errors import DataLoss, FailedPrecondition, Internal, NotFound, PermissionDenied, PinyonError, Unavailable
 from app.storage import migrations
-from app.storage.writer import Transaction, Writer
+from app.storage.readers import Readers
+from app.storage.writer import Writer
 
 T = TypeVar("T")
 
@@ -98,10 +98,8 @@ class Database:
         read_only: change nothing, not even the schema; Raises FailedPrecondition if that would be needed.
         """
         self.path, self._mmap_bytes = path, mmap_bytes
-        self._local = threading.local()
         self._closed = False
         self._damage: str | None = None
-        self._readers: list[apsw.Connection] = []
         self._frozen = False
         self._writing: Writer | None = None
         try:
@@ -111,7 +109,7 @@ class Database:
             raise self._translated(error) from error
         if not read_only:
             self._writing = Writer(self._first, f"write-{path.stem}", writes_per_commit)
-        self._read_threads = ThreadPoolExecutor(readers, thread_name_prefix=f"read-{path.stem}")
+        self._readers = Readers(self._reader, readers, f"read-{path.stem}")
 
     def _prepared(self, steps: migrations.Steps) -> apsw.Connection:
         """The connection to write by, of a file with the newest schema."""
@@ -153,11 +151,11 @@ class Database:
         Raises DataLoss for a file that was found to be damaged: to write on would damage it further. Raises
         PermissionDenied for one that was opened to be read only.
         """
-        return await self._answer(lambda: self._submit(function, bare=False))
+        return await self._answer(lambda: asyncio.wrap_future(self._submit(function, bare=False)))
 
     async def maintain(self, function: Callable[[apsw.Connection], T]) -> T:
         """Run the function on the writer, outside any transaction. Raises as write()."""
-        return await self._answer(lambda: self._submit(function, bare=True))
+        return await self._answer(lambda: asyncio.wrap_future(self._submit(function, bare=True)))
 
     def _submit(self, function: Callable[[apsw.Connection], T], bare: bool) -> "Future[T]":
         if self._writing is None:
@@ -168,28 +166,17 @@ class Database:
 
     async def read(self, function: Callable[[apsw.Connection], T]) -> T:
         """Run the function on one snapshot of the file."""
-
-        def run() -> T:
-            connection = self._reader()
-            with Transaction(connection, "DEFERRED"):
-                return function(connection)
-
-        return await self._answer(lambda: self._read_threads.submit(run))
+        return await self._answer(lambda: self._readers.run(function))
 
     def _reader(self) -> apsw.Connection:
-        """This thread's own connection, opened when it is first needed; if that fails, the next read tries again."""
-        connection: apsw.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            mode: Mode = "read" if self._writing is not None else "frozen" if self._frozen else "read only"
-            connection = self._local.connection = connect(self.path, self._mmap_bytes, mode)
-            self._readers.append(connection)
-        return connection
+        mode: Mode = "read" if self._writing is not None else "frozen" if self._frozen else "read only"
+        return connect(self.path, self._mmap_bytes, mode)
 
-    async def _answer(self, submit: "Callable[[], Future[T]]") -> T:
+    async def _answer(self, submit: "Callable[[], asyncio.Future[T]]") -> T:
         if self._closed:  # the index was deleted after the caller looked it up
             raise NotFound(f"Index {self.path.stem} not found.")
         try:
-            return await asyncio.wrap_future(submit())
+            return await submit()
         except apsw.Error as error:
             raise self._translated(error) from error
 
@@ -206,14 +193,12 @@ class Database:
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
-        self._read_threads.shutdown()
+        self._readers.close()
         if self._writing is not None:
             self._writing.close()
-        for connection in (*self._readers, self._first):
             try:
-                if connection is self._first and self._writing is not None:
-                    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                self._first.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             except apsw.Error as error:  # nothing is lost: the next start replays the log
                 log.warning("could not fold the log of %s at the end: %s", self.path, error)
-            with contextlib.suppress(apsw.Error):
-                connection.close()
+        with contextlib.suppress(apsw.Error):
+            self._first.close()

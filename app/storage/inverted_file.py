@@ -18,17 +18,23 @@ from app.domain import Metric
 from app.storage import calibration
 from app.storage.arrays import Records, Vectors, distinct
 from app.storage.byte_codes import Codes
-from app.storage.calibration import DEPTHS, REACHED, Cells, Questions
+from app.storage.calibration import DEPTHS, QUESTIONS, REACHED, Cells, Questions
 from app.storage.shared_lock import SharedLock
 
 Bits = NDArray[np.uint8]
 """One bit for each row number, the lowest first in each byte."""
 
+ONE_CELL_TO = 400_000
+"""Vectors up to which all codes are looked at: that takes no longer than choosing cells, and misses nothing."""
 MOST_CELLS = 4_096
 TRAINED_ON = 32
 """Vectors per cell that k-means sees."""
+LEAST_SAMPLE = 16_384
+"""Vectors that the codes are made from, at least; more make them hardly better."""
 ROUNDS = 8
 """Of k-means; more find hardly better cells."""
+FEW_QUESTIONS = 64
+"""Are enough to see whether codes are fine enough; how many cells are needed takes more."""
 LEAST_RECALL = 0.96
 """What looking into every cell must find, or the codes are too coarse for these vectors."""
 ALONE_NS, IN_CELLS_NS = 250, 8
@@ -75,21 +81,23 @@ class InvertedFile:
         query: float32 [dimension]. allowed: the rows a filter keeps, which are a `share` of all.
         """
         cells = self.cells_for(count / max(share, 1e-9))
-        target = _prepared(query[None, :], self._metric)
+        target = _prepared_one(query, self._metric)
         with self._lock.shared():
             if allowed is None and self._alive < self._index.ntotal:
                 allowed = self._bits
             selector = None if allowed is None else faiss().IDSelectorBitmap(allowed)
             parameters = faiss().SearchParametersIVF(nprobe=cells, sel=selector)
-            _, rows = self._index.search(target, looked_at(count), params=parameters)
-            found = rows[0][rows[0] >= 0]
+            _, rows = self._index.search(target[None, :], looked_at(count), params=parameters)
+            found = rows[0]
+            if found[-1] < 0:  # there are not so many
+                found = found[found >= 0]
             if self._alive < self._index.ntotal:  # a row that was changed may be found where it was, too
                 found = distinct(found)
-            return np.sort(self._codes.nearest(target[0], found, count, self._metric))
+            return np.sort(self._codes.nearest(target, found, count, self._metric))
 
     def among(self, query: Vectors, rows: Records, count: int) -> Records:
         """As candidates(), of these rows alone, each of which is looked at."""
-        target = _prepared(query[None, :], self._metric)[0]
+        target = _prepared_one(query, self._metric)
         with self._lock.shared():
             known = self._codes.known(rows)
             return np.sort(self._codes.nearest(target, known, count, self._metric))
@@ -176,7 +184,7 @@ class Builder:
     def __init__(self, metric: Metric, dimension: int, count: int) -> None:
         """count: about how many vectors there will be."""
         self._metric, self._count = metric, count
-        self.cells = int(np.clip(4 * np.sqrt(count), 16, MOST_CELLS))
+        self.cells = 1 if count <= ONE_CELL_TO else int(np.clip(4 * np.sqrt(count), 16, MOST_CELLS))
         kind = faiss().METRIC_L2 if metric == "euclidean" else faiss().METRIC_INNER_PRODUCT
         finest = 1 if dimension < 128 else 2 if dimension < 256 else 3  # errors of many parts even out
         part = next(size for size in (3, 2, 1) if size <= finest and dimension % size == 0)
@@ -189,14 +197,14 @@ class Builder:
     @property
     def sample(self) -> int:
         """How many vectors train() should get."""
-        return self.cells * TRAINED_ON
+        return max(self.cells * TRAINED_ON, LEAST_SAMPLE)
 
     def train(self, vectors: Vectors) -> None:
         """Find the cells, from vectors drawn at random."""
         prepared = _prepared(vectors, self._metric)
         self._index.train(prepared)
         self._codes = Codes.fitted(prepared, self._count + self._count // 20)
-        self._questions = Questions(prepared, self._metric)
+        self._questions = Questions(prepared, self._metric, QUESTIONS if self.cells > 1 else FEW_QUESTIONS)
 
     def add(self, rows: Records, vectors: Vectors) -> None:
         """Take vectors in."""
@@ -253,3 +261,9 @@ def _prepared(vectors: Vectors, metric: Metric) -> Vectors:
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         vectors = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
     return np.ascontiguousarray(vectors, dtype=np.float32)
+
+
+def _prepared_one(vector: Vectors, metric: Metric) -> Vectors:
+    """The same of one, float32 [dimension]."""
+    length = np.linalg.norm(vector) if metric == "cosine" else 0
+    return np.ascontiguousarray(vector / length if length > 0 else vector, dtype=np.float32)

@@ -12,23 +12,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app import metrics
+from app.bounds import Coded, coded, squared_lengths
+
+BLOCK = 16_384
+"""Rows that are coded, and scored, together."""
+CODED_FROM = 2_000
+"""Rows; of fewer the vectors themselves are read as quickly."""
 
 
 class Held(msgspec.Struct, frozen=True):
     """All live rows of a namespace at one version. records: sorted int64 [n], vectors: float32 [n, dimension].
 
-    squares: their squared lengths, float32 [n].
+    squares: their squared lengths, float32 [n]. codes: of each BLOCK of rows, where there are; or empty.
     """
 
     version: int
     records: NDArray[np.int64]
     vectors: NDArray[np.float32]
     squares: NDArray[np.float32]
+    codes: tuple[Coded | None, ...]
+
+    @classmethod
+    def of(cls, version: int, records: NDArray[np.int64], vectors: NDArray[np.float32]) -> "Held":
+        """Of rows in the order of their numbers."""
+        squares = squared_lengths(vectors)
+        blocks = range(0, len(records) if len(records) >= CODED_FROM else 0, BLOCK)
+        codes = tuple(coded(vectors[start : start + BLOCK], squares[start : start + BLOCK]) for start in blocks)
+        return cls(version, records, vectors, squares, codes)
 
     @property
     def nbytes(self) -> int:
         """Memory it takes."""
-        return self.records.nbytes + self.vectors.nbytes + self.squares.nbytes
+        codes = sum(each.nbytes for each in self.codes if each is not None)
+        return self.records.nbytes + self.vectors.nbytes + self.squares.nbytes + codes
 
 
 Key = tuple[str, int]

@@ -8,6 +8,7 @@ Layout of sqlite-vec 0.1.9 that this file relies on:
 
 from collections.abc import Iterator
 from itertools import islice
+from operator import itemgetter
 from typing import Any
 
 import apsw
@@ -15,12 +16,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from app.ranking import squared_lengths
+from app.bounds import Coded
 from app.storage import changes
 from app.storage.arrays import Records, Vectors, places_of, without
 from app.storage.inverted_file import InvertedFile
 from app.storage.migrations import CHUNK_ROWS
-from app.storage.vector_cache import Held, VectorCache
+from app.storage.vector_cache import BLOCK, Held, VectorCache
 
 MANY = 0.05
 """Share of the rows from which on all chunks are read."""
@@ -28,15 +29,28 @@ FEW = 64
 """Rows that are sooner read one by one than kept in memory."""
 MOST_CHANGED, MOST_WRITES = 0.02, 500
 """Share of the rows, and writes, that may have been since vectors were kept, for the others to be read from there."""
-ROWS_AT_ONCE, HELD_AT_ONCE = 4_096, 16_384
-"""Rows that are copied, or that lie in memory, per step."""
+ROWS_AT_ONCE = 4_096
+"""Rows that are copied per step."""
 NOT_KEPT = -1
+PLACE = itemgetter(1, 2)
+"""Chunk and offset of a row, its number and these."""
 NONE = np.empty(0, np.int64)
 FLOAT_BYTES = 4
 CHUNKS_AT_ONCE = 32
 """Chunks per numpy call: enough that the cost of the call does not show."""
 
-Squares = NDArray[np.float32]
+
+class Part(msgspec.Struct, frozen=True):
+    """Some rows and their vectors. squares, codes: their squared lengths and byte codes, if known.
+
+    around: whether some are NOT_KEPT.
+    """
+
+    rows: Records
+    vectors: Vectors
+    squares: NDArray[np.float32] | None = None
+    codes: Coded | None = None
+    around: bool = False
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -67,15 +81,12 @@ def vector_of(connection: apsw.Connection, record: int) -> Vectors:
     return np.frombuffer(blob, dtype=np.float32)
 
 
-def live(
-    source: Source, kept: Records | None, around: bool = False
-) -> Iterator[tuple[Records, Vectors, Squares | None]]:
-    """Live rows, their vectors and (if known) squared lengths, many at a time; with a filter, only the kept ones.
+def live(source: Source, kept: Records | None, around: bool = False) -> Iterator[Part]:
+    """Live rows, their vectors and what else is known of them, many at a time; with a filter, only the kept ones.
 
-    What is yielded is overwritten by the next step. around: where a quarter or more is kept, the others may come too,
-    numbered NOT_KEPT: scoring them costs less than copying the vectors around them.
+    What is yielded is overwritten by the next step. around: where that costs less than copying the vectors that are
+    kept, the others may come too, numbered NOT_KEPT.
     """
-    around = around and (kept is None or 4 * len(kept) >= source.count)
     if kept is not None and not len(kept):
         return
     asked = source.count if kept is None else len(kept)
@@ -88,11 +99,11 @@ def live(
             source.cache.put(source.key, held)
     if held is None:
         some = points(source, kept) if kept is not None and not many else _chunks(source, _marked(kept))
-        yield from ((rows, vectors, None) for rows, vectors in some)
+        yield from (Part(rows, vectors) for rows, vectors in some)
         return
     if len(changed):
         new = changed if kept is None else kept[places_of(kept, changed)]
-        yield from ((rows, vectors, None) for rows, vectors in points(source, new))
+        yield from (Part(rows, vectors) for rows, vectors in points(source, new))
     if kept is not None and not many:
         yield from _some(held, without(kept, changed))
         return
@@ -101,16 +112,22 @@ def live(
     if len(changed):
         wanted = np.ones(len(held.records), dtype=bool) if wanted is None else wanted
         wanted[places_of(held.records, changed)] = False
-    step = HELD_AT_ONCE if wanted is None or around else ROWS_AT_ONCE
-    for start in range(0, len(held.records), step):
-        part = slice(start, start + step)
-        if wanted is None or wanted[part].all():
-            yield held.records[part], held.vectors[part], held.squares[part]
+    yield from _blocks(held, wanted, around and (held.codes != () or 4 * asked >= source.count))
+
+
+def _blocks(held: Held, wanted: NDArray[np.bool_] | None, around: bool) -> Iterator[Part]:
+    """The wanted ones of the rows in memory. around: the others too, numbered NOT_KEPT."""
+    for number, start in enumerate(range(0, len(held.records), BLOCK)):
+        block = slice(start, start + BLOCK)
+        codes = held.codes[number] if held.codes else None
+        if wanted is None or wanted[block].all():
+            yield Part(held.records[block], held.vectors[block], held.squares[block], codes)
         elif around:
-            yield np.where(wanted[part], held.records[part], NOT_KEPT), held.vectors[part], held.squares[part]
-        elif wanted[part].any():
-            places = start + np.flatnonzero(wanted[part])
-            yield held.records[places], held.vectors[places], held.squares[places]
+            rows = np.where(wanted[block], held.records[block], NOT_KEPT)
+            yield Part(rows, held.vectors[block], held.squares[block], codes, around=True)
+        else:
+            places = start + np.flatnonzero(wanted[block])
+            yield from _taken(held, places)
 
 
 def _in_memory(source: Source, most: float) -> tuple[Held | None, Records]:
@@ -134,12 +151,15 @@ def _marked(kept: Records | None) -> NDArray[np.bool_] | None:
     return allowed
 
 
-def _some(held: Held, rows: Records) -> Iterator[tuple[Records, Vectors, Squares | None]]:
+def _some(held: Held, rows: Records) -> Iterator[Part]:
     """Those of the rows that are kept in memory."""
-    places = places_of(held.records, rows)
+    yield from _taken(held, places_of(held.records, rows))
+
+
+def _taken(held: Held, places: Records) -> Iterator[Part]:
     for start in range(0, len(places), ROWS_AT_ONCE):
         part = places[start : start + ROWS_AT_ONCE]
-        yield held.records[part], held.vectors[part], held.squares[part]
+        yield Part(held.records[part], held.vectors[part], held.squares[part])
 
 
 def points(source: Source, rows: Records) -> Iterator[tuple[Records, Vectors]]:
@@ -156,19 +176,18 @@ def points(source: Source, rows: Records) -> Iterator[tuple[Records, Vectors]]:
             ).fetchall()
             if not found:
                 continue
-            places = np.array(found, dtype=np.int64)
+            found.sort(key=PLACE)
             vectors = np.empty((len(found), source.dimension), np.float32)
             target, open_chunk = memoryview(vectors.data).cast("B"), None
-            for place in np.lexsort((places[:, 2], places[:, 1])).tolist():
-                _, chunk, offset = found[place]
+            for number, (_, chunk, offset) in enumerate(found):
                 if blob is None:
                     blob = source.connection.blob_open("main", "vectors_vector_chunks00", "vectors", chunk, False)
                 elif chunk != open_chunk:
                     blob.reopen(chunk)
                 open_chunk = chunk
                 blob.seek(offset * size)
-                blob.read_into(target, place * size, size)
-            yield places[:, 0], vectors
+                blob.read_into(target, number * size, size)
+            yield np.array([row for row, _, _ in found], dtype=np.int64), vectors
     finally:
         if blob is not None:
             blob.close()
@@ -191,7 +210,7 @@ def _held(source: Source) -> Held:
     if (records[1:] < records[:-1]).any():  # slots of deleted rows were used again
         order = np.argsort(records)
         records, vectors = records[order], vectors[order]
-    return Held(source.version, records, vectors, squared_lengths(vectors))
+    return Held.of(source.version, records, vectors)
 
 
 def chunks(connection: apsw.Connection, ns: int) -> Records:

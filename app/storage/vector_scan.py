@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.bounds import bounded_scores
 from app.domain import Metric
-from app.ranking import bounded_scores, exact_scores, goodness
+from app.ranking import exact_scores, goodness
 from app.storage.arrays import Records, Vectors, distinct, places_of
 from app.storage.inverted_file import bits_of
 from app.storage.vector_rows import NOT_KEPT, Source, live
@@ -20,6 +21,9 @@ FEW = 256
 
 DEEP = 40
 """Rows for each hit that is wanted; with fewer it takes longer to look for them than to compare all."""
+
+MANY, GROUP = 128, 16
+"""Values for each that is wanted, from which on they are looked at in groups of so many."""
 
 Additions = tuple[Records, NDArray[np.float64]]
 """Sorted row numbers, and a number for each."""
@@ -84,8 +88,7 @@ def _scored(
     if not len(rows):
         return rows, np.empty(0, np.float32)
     found = [
-        (records, exact_scores(metric, vectors, query, _added(records, more)))
-        for records, vectors, _ in live(source, rows)
+        (part.rows, exact_scores(metric, part.vectors, query, _added(part.rows, more))) for part in live(source, rows)
     ]
     if not found:
         return np.empty(0, np.int64), np.empty(0, np.float32)
@@ -111,14 +114,15 @@ def _finalists(
 ) -> Records:
     """Sorted numbers of the rows that may be among the top_k best."""
     all_records, lows, highs = [], [], []
-    for records, vectors, squares in live(source, kept, around=True):
-        quick, error = bounded_scores(metric, vectors, query, squares)
+    for part in live(source, kept, around=True):
+        records = part.rows
+        quick, error = bounded_scores(metric, part.vectors, query, part.squares, part.codes)
         good = goodness(metric, quick)
         if more is not None:
             good = good + _added(records, more)
         low, high = good - error, good + error
-        there = records != NOT_KEPT
-        if not there.all():
+        if part.around:
+            there = records != NOT_KEPT
             records, low, high = records[there], low[there], high[there]
         all_records.append(records)
         lows.append(low)
@@ -139,5 +143,13 @@ def _added(records: Records, more: Additions | None) -> NDArray[np.float64]:
 
 
 def _kth_largest(values: NDArray[np.floating[Any]], k: int) -> float:
-    """The k-th largest value, or minus infinity if there are fewer."""
-    return float(np.partition(values, -k)[-k]) if len(values) >= k else -np.inf
+    """The k-th largest value, or minus infinity if there are fewer.
+
+    Among many, the best of each of some groups tell from where on to look: k of them are k values.
+    """
+    if len(values) < k:
+        return -np.inf
+    if len(values) > MANY * k:
+        groups = values[: len(values) // GROUP * GROUP].reshape(GROUP, -1).max(axis=0)
+        values = values[values >= np.partition(groups, -k)[-k]]
+    return float(np.partition(values, -k)[-k])

@@ -16,6 +16,12 @@ FROM = 2_000
 """Records from which on a namespace gets an inverted file here."""
 
 
+@pytest.fixture(autouse=True, params=[0, 400_000], ids=["many cells", "one cell"])
+def one_cell_to(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything holds for inverted files of both kinds."""
+    monkeypatch.setattr("app.storage.inverted_file.ONE_CELL_TO", request.param)
+
+
 def clustered(count: int, seed: int, dimension: int = DIMENSION) -> np.ndarray:
     """Vectors in clusters of about thirty, as texts on the same matter are."""
     random = np.random.default_rng(seed)

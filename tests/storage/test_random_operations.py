@@ -178,6 +178,7 @@ class WithVectorsThatServeOn(WithColumns):
         self.patched = [
             patch("app.storage.approximate.FOLLOWED_FROM", 1),
             patch("app.storage.approximate.SETTLED_AFTER", 3),
+            patch("app.storage.vector_cache.CODED_FROM", 1),
         ]
         for each in self.patched:
             each.start()

@@ -20,6 +20,13 @@ METRICS: list[Metric] = ["cosine", "dotproduct", "euclidean"]
 IDS = [f"id{n:05}" for n in np.random.default_rng(5).permutation(ROWS)]
 
 
+@pytest.fixture(autouse=True)
+def blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several blocks, the last one not full."""
+    for module in ("vector_cache", "vector_rows"):
+        monkeypatch.setattr(f"app.storage.{module}.BLOCK", 5_000)
+
+
 @pytest.fixture(scope="module")
 def vectors() -> NDArray[np.float32]:
     """Clusters, many exact duplicates, lengths from 0.1 to 10."""
