@@ -121,8 +121,8 @@ class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int,
         Meta(
             ge=0,
-            description="Memory for the values of the fields that filters ask for, in namespaces of approximate_from "
-            "records and more.",
+            description="Memory for the values of the fields that filters ask for, in namespaces of 2,000 records and "
+            "more.",
         ),
     ] = 134_217_728
     approximate_from: Annotated[

@@ -166,13 +166,12 @@ class Approximate:
         held = self._held.get(key)
         if held is not None and (at.followed is None or held.file.version < at.followed):
             held = self._held.pop(key, None) and None
+        await self._columns.see_to(database, key, at.count, self._compute)
         if at.count < self._from * KEPT_FROM:
-            self._columns.drop(key)
             if self._held.pop(key, None) is not None:
                 self._files.remove(*key)
             await self._note_for_others(database, handle, at, at.followed is not None)
             return
-        await self._columns.see_to(database, key, self._compute)
         if held is None and at.followed is not None:
             held = await self._load(database, handle, at)
         if held is not None and held.file.version < at.version:

@@ -1,4 +1,4 @@
-"""Which fields of large namespaces are held by column, and keeping them up to date, beside everything else.
+"""Which fields of which namespaces are held by column, and keeping them up to date, beside everything else.
 
 A field gets a column when a filter has asked for it; until it is there, and wherever the changes since are not known,
 filters are answered from the postings. Changes are those that writes note down (changes.py).
@@ -23,6 +23,8 @@ from app.storage.columns import NAME_BYTES, Column, Columns, column, joined
 from app.storage.database import Database
 from app.storage.vector_cache import Key
 
+COLUMNS_FROM, KEPT_FROM = 2_000, 0.5
+"""Records of a namespace that has columns, and the share of it under which they are given up."""
 POSTINGS_AT_ONCE = 20_000
 """Read at a time: other readers wait no longer."""
 MOST_CHANGED = 1_000
@@ -43,9 +45,8 @@ Compute = Callable[..., Awaitable[Any]]
 class ColumnStore:
     """Columns of all indexes, up to a number of bytes. kept() may be called by several threads."""
 
-    def __init__(self, most_bytes: int, from_records: float) -> None:
-        """from_records: of a namespace; smaller ones have no columns."""
-        self._most_bytes, self._from = most_bytes, from_records
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
         self._held: dict[Key, Columns] = {}
         self._wanted: dict[Key, set[str]] = {}
         self._refused: dict[tuple[Key, str], int] = {}
@@ -61,7 +62,7 @@ class ColumnStore:
         version, count: of the namespace and its records, as the connection's snapshot sees it. Fields without a column
         are wanted from now on.
         """
-        if count < self._from or not self._most_bytes:
+        if count < COLUMNS_FROM or not self._most_bytes:
             return None
         rows = self._found(connection, condition, key, version, count)
         metrics.looked_up("column", rows is not None)
@@ -124,8 +125,14 @@ class ColumnStore:
         for key in [key for key in known if key[0] == handle and key[1] not in numbers]:
             self.drop(key)
 
-    async def see_to(self, database: Database, key: Key, compute: Compute) -> None:
-        """Take in what has changed, and the fields that are wanted. Whatever fails costs the columns, and no more."""
+    async def see_to(self, database: Database, key: Key, count: int, compute: Compute) -> None:
+        """Take in what has changed, and the fields that are wanted. Whatever fails costs the columns, and no more.
+
+        count: records of the namespace.
+        """
+        if count < COLUMNS_FROM * KEPT_FROM:
+            self.drop(key)
+            return
         with self._lock:
             wanted = self._wanted.pop(key, set())
         try:

@@ -54,7 +54,7 @@ class SqliteEngine:
         self._files = IndexFiles(folder, tuning)
         self._read_only = tuning.read_only
         large = math.inf if tuning.approximate_from is None else tuning.approximate_from
-        columns = ColumnStore(0 if tuning.read_only else tuning.column_bytes, large)
+        columns = ColumnStore(0 if tuning.read_only else tuning.column_bytes)
         vectors = VectorCache(tuning.cache_bytes)
         self._approximate = Approximate(folder.indexes, None if tuning.read_only else large, columns, vectors)
         self._recall = RecallSampler(tuning.recall_sample)

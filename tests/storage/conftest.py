@@ -12,8 +12,10 @@ Open = Callable[[], Awaitable[Engine]]
 
 
 @pytest.fixture(params=["sqlite", "sqlite with memory", "sqlite with columns"])
-def open_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+def open_engine(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
     """Opens the test's one folder; call again after close() for a restart."""
+    if request.param == "sqlite with columns":
+        monkeypatch.setattr("app.storage.column_store.COLUMNS_FROM", 1)
 
     async def sqlite() -> Engine:
         return await SqliteEngine.open_folder(tmp_path / "data", readers=2, mmap_bytes=2**28)

@@ -71,8 +71,9 @@ Opener = Callable[..., Any]
 
 
 @pytest.fixture
-async def opened(tmp_path: Path) -> Any:
+async def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Opens an engine that holds columns of every namespace; closes the one before."""
+    monkeypatch.setattr("app.storage.column_store.COLUMNS_FROM", 1)
     engines: list[SqliteEngine] = []
 
     async def open_engine(**tuning: Any) -> SqliteEngine:
@@ -215,14 +216,30 @@ async def test_columns_used_longest_ago_make_room(opened: Opener, monkeypatch: p
     assert len(reads) == 1
 
 
-async def test_small_namespaces_and_those_of_a_reader_without_memory_have_none(opened: Opener) -> None:
-    for tuning in ({"approximate_from": 100}, {"column_bytes": 0}, {"approximate_from": None}):
+async def test_small_namespaces_and_those_of_a_reader_or_without_memory_have_none(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await filled(opened)
+    cases: list[tuple[int, dict[str, Any], bool]] = [
+        (30, {}, True), (31, {}, False), (1, {"column_bytes": 0}, False), (1, {"read_only": True}, False),
+        (1, {"approximate_from": None}, True),
+    ]  # fmt: skip
+    for least, tuning, wanted in cases:
+        monkeypatch.setattr("app.storage.column_store.COLUMNS_FROM", least)
         engine = await opened(**tuning)
-        if not engine.indexes():
-            await filled(opened, **tuning)
-            engine = await opened(**tuning)
         assert await kept(engine, {"n": 3}) == {"r3"}
-        assert not engine._memory.columns.wants(engine.index("docs").handle)
+        assert (engine._memory.columns._wanted != {}) == wanted
+
+
+async def test_columns_are_given_up_where_little_is_left(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.storage.column_store.COLUMNS_FROM", 20)
+    engine = await filled(opened)
+    await kept(engine, {"n": 3})
+    for left in (15, 9):
+        await engine.delete("docs", "a", Selection(ids=[f"r{n}" for n in range(left, 30)]))
+        await engine.settled()
+        assert (engine._memory.columns._held != {}) == (left == 15)
+        assert await kept(engine, {"n": {"$gte": 7}}) == {f"r{n}" for n in range(7, left)}
 
 
 async def test_nothing_is_left_of_a_namespace_or_an_index_that_is_deleted(opened: Opener) -> None:

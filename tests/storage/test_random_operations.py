@@ -45,9 +45,14 @@ class AgainstADict(RuleBasedStateMachine):
     """One dotproduct index of dense and sparse values, whose meaning is `there`."""
 
     tuning: ClassVar[dict[str, Any]] = {"cache_bytes": 2**20, "filter_cache_bytes": 2**20}
+    constants: ClassVar[dict[str, int]] = {}
+    """Of modules of storage, made so small that what they are about happens here."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.patched = [patch(f"app.storage.{name}", value) for name, value in self.constants.items()]
+        for each in self.patched:
+            each.start()
         self.loop = asyncio.new_event_loop()
         self.folder = Path(tempfile.mkdtemp())
         self.there: dict[str, dict[str, Held]] = {}
@@ -63,6 +68,8 @@ class AgainstADict(RuleBasedStateMachine):
         self.loop.close()
         assert problems(self.folder / "indexes" / "docs.sqlite") == []
         shutil.rmtree(self.folder)
+        for each in self.patched:
+            each.stop()
 
     @rule(name=NAMES, rows=st.lists(st.tuples(IDS, VECTORS, SPARSE, METADATA), min_size=1, max_size=5))
     def upsert(self, name: str, rows: list[Any]) -> None:
@@ -164,6 +171,8 @@ class WithColumns(AgainstADict):
 
     tuning: ClassVar[dict[str, Any]] = {"approximate_from": 1, "column_bytes": 2**20}
 
+    constants: ClassVar[dict[str, int]] = {"column_store.COLUMNS_FROM": 1}
+
     @rule()
     def settle(self) -> None:
         self.run(self.engine.settled())
@@ -174,20 +183,9 @@ class WithVectorsThatServeOn(WithColumns):
 
     tuning: ClassVar[dict[str, Any]] = {"approximate_from": 1_000, "cache_bytes": 2**20}
 
-    def __init__(self) -> None:
-        self.patched = [
-            patch("app.storage.approximate.FOLLOWED_FROM", 1),
-            patch("app.storage.approximate.SETTLED_AFTER", 3),
-            patch("app.storage.vector_cache.CODED_FROM", 1),
-        ]
-        for each in self.patched:
-            each.start()
-        super().__init__()
-
-    def teardown(self) -> None:
-        super().teardown()
-        for each in self.patched:
-            each.stop()
+    constants: ClassVar[dict[str, int]] = {
+        "approximate.FOLLOWED_FROM": 1, "approximate.SETTLED_AFTER": 3, "vector_cache.CODED_FROM": 1,
+    }  # fmt: skip
 
 
 for machine in (AgainstADict, WithColumns, WithVectorsThatServeOn):
