@@ -10,12 +10,16 @@ from typing import Any
 import h2.errors
 import h2.events
 import h2.exceptions
+import h2.settings
 import h11
 from hypercorn.events import Closed
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
 
 log = logging.getLogger("pinyon.serving")
+
+WINDOW, FRAME = 2**21, 2**18
+"""Bytes that may be on their way, in one stream and beside 64 kB in a connection; and in a frame."""
 
 
 def apply() -> None:
@@ -26,6 +30,7 @@ def apply() -> None:
         _survive_late_data()
         _reset_what_is_no_request()
         _refuse_what_is_no_upgrade()
+        _take_large_bodies()
 
 
 def _send_reason_phrases() -> None:
@@ -95,3 +100,25 @@ def _refuse_what_is_no_upgrade() -> None:
             await self.send(Closed())
 
     H2Protocol.initiate = initiate_or_end  # type: ignore[method-assign]
+
+
+def _take_large_bodies() -> None:
+    """Let a sender of HTTP/2 send a large body without waiting for leave after every 64 kB, in large frames."""
+    make, initiate = H2Protocol.__init__, H2Protocol.initiate
+
+    def make_with_settings(self: H2Protocol, *arguments: Any, **more: Any) -> None:
+        make(self, *arguments, **more)
+        settings = self.connection.local_settings
+        known = {h2.settings.SettingCodes(code): value for code, value in settings.items()}
+        known |= {h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: WINDOW, h2.settings.SettingCodes.MAX_FRAME_SIZE: FRAME}
+        self.connection.local_settings = h2.settings.Settings(client=False, initial_values=known)
+        self.connection.max_inbound_frame_size = FRAME
+
+    async def initiate_with_window(self: H2Protocol, *arguments: Any, **more: Any) -> None:
+        await initiate(self, *arguments, **more)
+        if not self.closed:
+            self.connection.increment_flow_control_window(WINDOW)
+            await self._flush()
+
+    H2Protocol.__init__ = make_with_settings  # type: ignore[method-assign]
+    H2Protocol.initiate = initiate_with_window  # type: ignore[method-assign]

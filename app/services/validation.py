@@ -120,7 +120,9 @@ def needs_dense(spec: IndexSpec) -> None:
         raise InvalidArgument("A query of a dense index needs dense values; sparse values can only be added to them")
 
 
-def dense_vector(values: list[float], spec: IndexSpec, stored: bool = True) -> NDArray[np.float32]:
+def dense_vector(
+    values: list[float] | NDArray[np.float32], spec: IndexSpec, stored: bool = True
+) -> NDArray[np.float32]:
     """The values as float32 [dimension] of this index, finite.
 
     stored: whether it is for a record, which needs a direction under cosine. A query may be all zero: every record then

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from app import filters
 from app.domain import (
@@ -31,9 +33,14 @@ class RawVector(msgspec.Struct, frozen=True):
     """A vector as a client sent it, decoded and not yet checked. sparse: indices and values."""
 
     id: Any
-    values: list[float] | None = None
+    values: list[float] | NDArray[np.float32] | None = None
     sparse: tuple[list[int], list[float]] | None = None
     metadata: dict[str, Any] | None = None
+
+    @property
+    def has_values(self) -> bool:
+        """Whether there are dense values; an empty list is none."""
+        return self.values is not None and len(self.values) > 0
 
 
 class RawQuery(msgspec.Struct, frozen=True):
@@ -89,8 +96,8 @@ class Vectors:
         try:
             sparse = self._sparse(raw.sparse, spec)
             vector = None
-            if raw.values or not spec.sparse:
-                vector = validation.dense_vector(raw.values or [], spec)
+            if raw.has_values or not spec.sparse:
+                vector = validation.dense_vector([] if raw.values is None else raw.values, spec)
             elif sparse is None:
                 raise InvalidArgument("Sparse vectors must contain at least one value")
         except InvalidArgument as error:
@@ -169,7 +176,7 @@ class Vectors:
         spec, name = self._indexes.spec(index), validation.namespace_name(namespace, self._limits)
         if (id is None) == (raw_filter is None):
             raise InvalidArgument("An update needs either 'id' or 'filter'")
-        if raw_filter is not None and (raw.values or raw.sparse is not None):
+        if raw_filter is not None and (raw.has_values or raw.sparse is not None):
             raise InvalidArgument("Update by metadata request does not support updating vector values.")
         if id is not None:
             selection = Selection(ids=[validation.record_id(id, "The update", self._limits)])
@@ -177,7 +184,7 @@ class Vectors:
             selection = Selection(filter=self._filter(raw_filter, "Update"))
         fields = validation.metadata(raw.metadata or {}, "The update", self._limits.metadata_bytes)
         change = Change(
-            validation.dense_vector(raw.values, spec) if raw.values else None,
+            validation.dense_vector(raw.values, spec) if raw.values is not None and raw.has_values else None,
             self._sparse(raw.sparse, spec),
             fields or None,
         )

@@ -5,7 +5,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from app.api.grpc import structs
+from app.api.grpc import packed, structs
 from app.api.grpc import vector_service_pb2 as pb
 from app.api.headers import saw, wrote
 from app.domain import NamespaceInfo, Record, SparseVector
@@ -46,7 +46,7 @@ class VectorService:
         vectors = [
             RawVector(
                 vector.id,
-                list(vector.values) or None,
+                packed.values_of(vector),
                 _sparse(vector, "sparse_values"),
                 structs.metadata(vector.metadata, f"Vector '{vector.id}'") if vector.HasField("metadata") else None,
             )
@@ -72,7 +72,7 @@ class VectorService:
         for match in found.matches:
             hit = reply.matches.add(id=match.id, score=match.score)
             if match.vector is not None:
-                hit.values.extend(match.vector.tolist())
+                packed.fill(hit, match.vector)
             _fill_sparse(hit.sparse_values, match.sparse)
             if request.include_metadata and match.metadata:
                 structs.fill(hit.metadata, match.metadata)
@@ -203,7 +203,7 @@ def _fill_vectors(target: Any, records: Iterable[Record]) -> None:
         vector = target[record.id]
         vector.id = record.id
         if record.vector is not None:
-            vector.values.extend(record.vector.tolist())
+            packed.fill(vector, record.vector)
         _fill_sparse(vector.sparse_values, record.sparse)
         if record.metadata:
             structs.fill(vector.metadata, record.metadata)

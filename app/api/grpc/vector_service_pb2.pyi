@@ -27,6 +27,14 @@ class Vector(_message.Message):
     sparse_values: SparseValues
     def __init__(self, id: _Optional[str] = ..., values: _Optional[_Iterable[float]] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., sparse_values: _Optional[_Union[SparseValues, _Mapping]] = ...) -> None: ...
 
+class PackedValues(_message.Message):
+    __slots__ = ("values", "scored")
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    SCORED_FIELD_NUMBER: _ClassVar[int]
+    values: bytes
+    scored: bytes
+    def __init__(self, values: _Optional[bytes] = ..., scored: _Optional[bytes] = ...) -> None: ...
+
 class ScoredVector(_message.Message):
     __slots__ = ("id", "score", "values", "metadata", "sparse_values")
     ID_FIELD_NUMBER: _ClassVar[int]

@@ -234,3 +234,28 @@ def test_a_path_that_is_no_text_is_reset_and_the_server_still_ends(tmp_path: Pat
         server.process.send_signal(signal.SIGTERM)
     assert server.ended() == 0, server.text
     assert "Traceback" not in server.text
+
+
+def test_a_large_message_is_taken_without_asking_for_leave_in_between(plain_servers: Servers, namespace: str) -> None:
+    vectors = [pb.Vector(id=str(n), values=[1, 1], metadata=struct(t="x" * 39_000)) for n in range(40)]
+    message = pb.UpsertRequest(vectors=vectors, namespace=namespace).SerializeToString()
+    body = b"\0" + len(message).to_bytes(4, "big") + message
+    host, _, port = plain_servers("cosine").url.removeprefix("http://").partition(":")
+    http = h2.connection.H2Connection()
+    http.initiate_connection()
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(http.data_to_send())
+        told = {":method": "POST", ":scheme": "http", ":authority": host, ":path": "/VectorService/Upsert"}
+        http.send_headers(1, [*told.items(), ("content-type", "application/grpc"), ("te", "trailers")])
+        while http.local_flow_control_window(1) < len(body):  # what the server allows from the start
+            http.receive_data(connection.recv(65_536))
+        assert http.max_outbound_frame_size > 100_000
+        for start in range(0, len(body), http.max_outbound_frame_size):
+            http.send_data(1, body[start : start + http.max_outbound_frame_size])
+        http.end_stream(1)
+        connection.sendall(http.data_to_send())
+        found: list[Any] = []
+        while not any(isinstance(event, h2.events.TrailersReceived) for event in found):
+            found += http.receive_data(connection.recv(65_536))
+            connection.sendall(http.data_to_send())
+        assert any((b"grpc-status", b"0") in (getattr(event, "headers", None) or []) for event in found)
