@@ -10,6 +10,7 @@ from typing import Any
 from litestar import Litestar, Request
 from litestar.config.cors import CORSConfig
 from litestar.di import Provide
+from litestar.routes import HTTPRoute
 
 from app import metrics
 from app.api.grpc.calls import GrpcCalls
@@ -222,10 +223,10 @@ def rest_app(service: Service, most_bytes: int = LARGEST_BODY) -> Any:
     cors = service.settings.server.cors_origins
     families = (health, operations, control, reembedding, inference, records, vectors, namespaces)
 
-    def note(request: Request[Any, Any, Any]) -> None:
+    async def note(request: Request[Any, Any, Any]) -> None:  # what is not async would be run on another thread
         request.scope["state"]["operation"] = request.route_handler.operation_id or "none"
 
-    return Litestar(
+    app = Litestar(
         before_request=note,
         route_handlers=[*(family.router for family in families), openapi],
         dependencies={
@@ -247,3 +248,13 @@ def rest_app(service: Service, most_bytes: int = LARGEST_BODY) -> Any:
         openapi_config=None,
         cors_config=CORSConfig(allow_origins=list(cors)) if cors else None,
     )
+    _one_after_another(app)
+    return app
+
+
+def _one_after_another(app: Litestar) -> None:
+    """Have dependencies made one after another: ours only look something up, and Litestar starts a task for each."""
+    for route in app.routes:
+        if isinstance(route, HTTPRoute):
+            for _, model in route.route_handler_map.values():
+                model.dependency_batches = [{each} for batch in model.dependency_batches for each in batch]

@@ -1,5 +1,6 @@
 """What is the same on every route: error bodies, status lines, health, the model list."""
 
+import inspect
 import re
 import socket
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from litestar.routes import HTTPRoute
 
 from app.api.rest.errors import STATUS, codes
 from app.errors import PinyonError
@@ -181,3 +183,18 @@ def test_the_model_list_can_be_filtered(client: httpx.Client) -> None:
 def test_recall_is_a_list_of_what_was_sampled(client: httpx.Client) -> None:
     answer = client.get("/recall")
     assert (answer.status_code, answer.json()) == (200, [])
+
+
+def test_a_request_needs_no_other_thread_and_no_task_of_its_own_to_reach_its_handler() -> None:
+    from app.server import Service, rest_app
+    from app.services.addresses import Addresses
+    from app.settings import Settings
+
+    app = rest_app(Service(Settings(), Addresses("localhost", 5080)))
+    batches = 0
+    for route in app.routes:
+        for handler, model in route.route_handler_map.values() if isinstance(route, HTTPRoute) else ():
+            assert inspect.iscoroutinefunction(handler.resolve_before_request()), route.path
+            assert all(len(batch) == 1 for batch in model.dependency_batches), route.path
+            batches += len(model.dependency_batches)
+    assert batches > 50
