@@ -17,6 +17,8 @@ ROUNDING = np.float32(1e-5)
 """How far a float32 dot product of thousands of terms may be off, as a share of the product of the lengths."""
 SMALLEST_SQUARE, LARGEST_SQUARE = 1e-30, 1e30
 """Squared lengths outside lose their precision in float32, or leave its range."""
+AT_ONCE = 256
+"""Rows that are coded in one go: they and their codes are still in the processor's cache."""
 STEPS = 127
 """Of a byte code, on each side of zero."""
 
@@ -57,9 +59,12 @@ def coded(matrix: Floats, squares: Floats) -> Coded | None:
     """
     if not (squares.min() >= SMALLEST_SQUARE and squares.max() <= LARGEST_SQUARE):
         return None
-    codes, scales = _codes(matrix)
     lengths: Floats = np.sqrt(squares)
-    errors: Floats = _errors(matrix, codes, scales) + ROUNDING * lengths
+    codes, scales, errors = np.empty(matrix.shape, np.int8), np.empty_like(lengths), ROUNDING * lengths
+    for start in range(0, len(matrix), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
+        codes[part], scales[part] = _codes(matrix[part])
+        errors[part] += _errors(matrix[part], codes[part], scales[part])
     packed = numkong.dots_pack(codes)
     units: Floats = scales / lengths
     return Coded(packed, scales, units, errors, lengths, squares, (errors / lengths).max())

@@ -24,8 +24,8 @@ from app.storage.shared_lock import SharedLock
 Bits = NDArray[np.uint8]
 """One bit for each row number, the lowest first in each byte."""
 
-ONE_CELL_TO = 400_000
-"""Vectors up to which all codes are looked at: that takes no longer than choosing cells, and misses nothing."""
+ONE_CELL_TO = 1_000_000
+"""Vectors up to which all codes are looked at: that takes about as long as choosing cells, and finds more."""
 MOST_CELLS = 4_096
 TRAINED_ON = 32
 """Vectors per cell that k-means sees."""

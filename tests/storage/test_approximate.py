@@ -16,7 +16,7 @@ FROM = 2_000
 """Records from which on a namespace gets an inverted file here."""
 
 
-@pytest.fixture(autouse=True, params=[0, 400_000], ids=["many cells", "one cell"])
+@pytest.fixture(autouse=True, params=[0, 1_000_000], ids=["many cells", "one cell"])
 def one_cell_to(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything holds for inverted files of both kinds."""
     monkeypatch.setattr("app.storage.inverted_file.ONE_CELL_TO", request.param)
