@@ -2,8 +2,9 @@
 
     python -m benchmarks.peers [--records 100000] [--engine NAME ...]
 
-Each engine runs in an environment of its own (.venv-bench/NAME, made when it is missing), with one thread. Of each the
-quickest setting that finds 99 of 100 of the exact ten nearest counts, or else its most thorough one.
+Each engine runs in an environment of its own (.venv-bench/NAME, made when it is missing), with one thread. Of each two
+settings count: the quickest that finds 99 of 100 of the exact ten nearest, and the quickest that finds as many as
+Pinyon does; or else its most thorough one.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +30,8 @@ PACKAGES = {
     "txtai": ["txtai", "faiss-cpu"],
     "infinity-emb": ["infinity-emb[torch]==0.0.77", "transformers<5", "torch==2.13.0"],
 }
-QUESTIONS, RECALL = 300, 0.99
+QUESTIONS, RECALL, EQUAL = 300, 0.99, 0.0005
+"""EQUAL: recalls this near to each other are the same: a hit or two of 3,000."""
 
 
 def python(name: str) -> str:
@@ -44,6 +47,12 @@ def python(name: str) -> str:
     return str(folder / "bin" / "python")
 
 
+def quickest(rows: list[dict[str, Any]], recall: float) -> dict[str, Any]:
+    """The quickest setting that finds so many, or the most thorough one."""
+    good = [row for row in rows if row["recall"] >= recall]
+    return min(good, key=lambda row: row["p50"]) if good else max(rows, key=lambda row: row["recall"])
+
+
 def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -56,10 +65,12 @@ def main() -> None:
         f"{options.records:,} vectors, {real:,} of real text, {QUESTIONS} questions for the nearest 10; one thread.\n"
     )
     print(
-        "| engine | loaded, records/s | with its index | p50 ms | p95 ms | recall@10 | setting | p50 against Pinyon |"
+        "| engine | loaded, records/s | with its index | at 0.99: p50 ms | p95 ms | recall@10 | setting"
+        " | p50 against Pinyon | at Pinyon's recall: p50 ms | recall@10 | setting | p50 against Pinyon |"
     )
-    print("|---|---|---|---|---|---|---|---|")
-    own, every = 0.0, list[str]()
+    print("|---|---|---|---|---|---|---|---|---|---|---|---|")
+    own: dict[str, Any] = {}
+    every = list[str]()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         np.save(folder / "vectors.npy", held)
@@ -78,19 +89,21 @@ def main() -> None:
                 text=True,
             )
             if done.returncode:
-                print(f"| {engine} | failed: {done.stderr.strip().splitlines()[-1][:150]} | | | | | | |", flush=True)
+                print(f"| {engine} | failed: {done.stderr.strip().splitlines()[-1][:150]} |" + " |" * 10, flush=True)
                 continue
             told = json.loads(done.stdout.strip().splitlines()[-1])
             every += [
                 f"| {engine} | {row['setting'] or 'as it comes'} | {row['p50']:.2f} | {row['recall']:.4f} |"
                 for row in told["rows"]
             ]
-            good = [row for row in told["rows"] if row["recall"] >= RECALL]
-            row = min(good, key=lambda row: row["p50"]) if good else max(told["rows"], key=lambda row: row["recall"])
-            own = own or row["p50"]
+            row = quickest(told["rows"], RECALL)
+            own = own or row
+            same = quickest(told["rows"], own["recall"] - EQUAL)
             print(
                 f"| {engine} {told['version']} | {told['load']:,.0f} | {told['ready']:,.0f} | {row['p50']:.2f} |"
-                f" {row['p95']:.2f} | {row['recall']:.4f} | {row['setting']} | {row['p50'] / own:.1f} |",
+                f" {row['p95']:.2f} | {row['recall']:.4f} | {row['setting'] or 'as it comes'} |"
+                f" {row['p50'] / own['p50']:.2f} | {same['p50']:.2f} | {same['recall']:.4f} |"
+                f" {same['setting'] or 'as it comes'} | {same['p50'] / own['p50']:.2f} |",
                 flush=True,
             )
     print("\nEvery setting, to compare at other recalls:\n")

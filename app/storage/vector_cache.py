@@ -16,8 +16,8 @@ from app.bounds import Coded, coded, squared_lengths
 
 BLOCK = 16_384
 """Rows that are coded, and scored, together."""
-CODED_FROM = 2_000
-"""Rows; of fewer the vectors themselves are read as quickly."""
+CODED_FROM, CODED_DIMENSION = 2_000, 64
+"""Rows, and numbers of each; fewer vectors, and shorter ones, are read as quickly themselves."""
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -36,7 +36,7 @@ class Held(msgspec.Struct, frozen=True):
     def of(cls, version: int, records: NDArray[np.int64], vectors: NDArray[np.float32]) -> "Held":
         """Of rows in the order of their numbers."""
         squares = squared_lengths(vectors)
-        blocks = range(0, len(records) if len(records) >= CODED_FROM else 0, BLOCK)
+        blocks = range(0, len(records) if _worth_coding(*vectors.shape) else 0, BLOCK)
         codes = tuple(coded(vectors[start : start + BLOCK], squares[start : start + BLOCK]) for start in blocks)
         return cls(version, records, vectors, squares, codes)
 
@@ -45,6 +45,16 @@ class Held(msgspec.Struct, frozen=True):
         """Memory it takes."""
         codes = sum(each.nbytes for each in self.codes if each is not None)
         return self.records.nbytes + self.vectors.nbytes + self.squares.nbytes + codes
+
+
+def _worth_coding(count: int, dimension: int) -> bool:
+    return count >= CODED_FROM and dimension >= CODED_DIMENSION
+
+
+def most_bytes(count: int, dimension: int) -> int:
+    """What Held takes for so many rows, at most."""
+    code = -(-dimension // 64) * 64 + 72 if _worth_coding(count, dimension) else 0  # numkong pads them
+    return count * (4 * dimension + code + 40) + 1_000 * (count // BLOCK + 1)
 
 
 Key = tuple[str, int]

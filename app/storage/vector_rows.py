@@ -21,7 +21,7 @@ from app.storage import changes
 from app.storage.arrays import Records, Vectors, places_of, without
 from app.storage.inverted_file import InvertedFile
 from app.storage.migrations import CHUNK_ROWS
-from app.storage.vector_cache import BLOCK, Held, VectorCache
+from app.storage.vector_cache import BLOCK, Held, VectorCache, most_bytes
 
 MANY = 0.05
 """Share of the rows from which on all chunks are read."""
@@ -31,7 +31,6 @@ MOST_CHANGED, MOST_WRITES = 0.02, 500
 """Share of the rows, and writes, that may have been since vectors were kept, for the others to be read from there."""
 ROWS_AT_ONCE = 4_096
 """Rows that are copied per step."""
-NOT_KEPT = -1
 PLACE = itemgetter(1, 2)
 """Chunk and offset of a row, its number and these."""
 NONE = np.empty(0, np.int64)
@@ -43,14 +42,14 @@ CHUNKS_AT_ONCE = 32
 class Part(msgspec.Struct, frozen=True):
     """Some rows and their vectors. squares, codes: their squared lengths and byte codes, if known.
 
-    around: whether some are NOT_KEPT.
+    wanted: which of the rows are, if not all.
     """
 
     rows: Records
     vectors: Vectors
     squares: NDArray[np.float32] | None = None
     codes: Coded | None = None
-    around: bool = False
+    wanted: NDArray[np.bool_] | None = None
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -85,7 +84,7 @@ def live(source: Source, kept: Records | None, around: bool = False) -> Iterator
     """Live rows, their vectors and what else is known of them, many at a time; with a filter, only the kept ones.
 
     What is yielded is overwritten by the next step. around: where that costs less than copying the vectors that are
-    kept, the others may come too, numbered NOT_KEPT.
+    kept, the others may come too.
     """
     if kept is not None and not len(kept):
         return
@@ -93,7 +92,7 @@ def live(source: Source, kept: Records | None, around: bool = False) -> Iterator
     many = kept is None or asked >= MANY * source.count
     held, changed = _in_memory(source, FEW if many else MOST_CHANGED * source.count)
     if held is None and (many or asked > FEW):
-        size = source.count * source.dimension * FLOAT_BYTES
+        size = most_bytes(source.count, source.dimension)
         if source.cache.worth_keeping(source.key, source.version, size):
             held = _held(source)
             source.cache.put(source.key, held)
@@ -116,15 +115,14 @@ def live(source: Source, kept: Records | None, around: bool = False) -> Iterator
 
 
 def _blocks(held: Held, wanted: NDArray[np.bool_] | None, around: bool) -> Iterator[Part]:
-    """The wanted ones of the rows in memory. around: the others too, numbered NOT_KEPT."""
+    """The wanted ones of the rows in memory. around: the others too."""
     for number, start in enumerate(range(0, len(held.records), BLOCK)):
         block = slice(start, start + BLOCK)
         codes = held.codes[number] if held.codes else None
         if wanted is None or wanted[block].all():
             yield Part(held.records[block], held.vectors[block], held.squares[block], codes)
         elif around:
-            rows = np.where(wanted[block], held.records[block], NOT_KEPT)
-            yield Part(rows, held.vectors[block], held.squares[block], codes, around=True)
+            yield Part(held.records[block], held.vectors[block], held.squares[block], codes, wanted[block])
         else:
             places = start + np.flatnonzero(wanted[block])
             yield from _taken(held, places)

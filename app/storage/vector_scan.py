@@ -14,7 +14,7 @@ from app.domain import Metric
 from app.ranking import exact_scores, goodness
 from app.storage.arrays import Records, Vectors, distinct, places_of
 from app.storage.inverted_file import bits_of
-from app.storage.vector_rows import NOT_KEPT, Source, live
+from app.storage.vector_rows import Source, live
 
 FEW = 256
 """Rows that are sooner all scored than looked for."""
@@ -115,21 +115,19 @@ def _finalists(
     """Sorted numbers of the rows that may be among the top_k best."""
     all_records, lows, highs = [], [], []
     for part in live(source, kept, around=True):
-        records = part.rows
         quick, error = bounded_scores(metric, part.vectors, query, part.squares, part.codes)
         good = goodness(metric, quick)
         if more is not None:
-            good = good + _added(records, more)
-        low, high = good - error, good + error
-        if part.around:
-            there = records != NOT_KEPT
-            records, low, high = records[there], low[there], high[there]
-        all_records.append(records)
-        lows.append(low)
-        highs.append(high)
+            good = good + _added(part.rows, more)
+        if part.wanted is not None:
+            good = np.where(part.wanted, good, -np.inf)
+        all_records.append(part.rows)
+        lows.append(good - error)
+        highs.append(good + error)
     if not all_records:
         return np.empty(0, np.int64)
-    may = np.concatenate(highs) >= _kth_largest(np.concatenate(lows), top_k)
+    high = np.concatenate(highs)
+    may = (high >= _kth_largest(np.concatenate(lows), top_k)) & (high > -np.inf)
     return np.sort(np.concatenate(all_records)[may])
 
 

@@ -185,6 +185,7 @@ class WithVectorsThatServeOn(WithColumns):
 
     constants: ClassVar[dict[str, int]] = {
         "approximate.FOLLOWED_FROM": 1, "approximate.SETTLED_AFTER": 3, "vector_cache.CODED_FROM": 1,
+        "vector_cache.CODED_DIMENSION": 1,
     }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from app.domain import IndexSpec, Metric, QueryPlan, Record, Selection
 from app.filters import parse
 from app.storage import vector_rows
 from app.storage.sqlite_engine import SqliteEngine
+from app.storage.vector_cache import Held, most_bytes
 
 COUNT, DIMENSION = 2_500, 8
 pytestmark = pytest.mark.anyio
@@ -54,6 +55,11 @@ async def followed(engine: SqliteEngine) -> int:
     sql = "SELECT CASE WHEN followed IS NULL THEN -1 ELSE (SELECT count(*) FROM changes) END FROM namespaces"
     count: int = await engine._opened["docs"].database.read(lambda connection: connection.execute(sql).get)
     return count
+
+
+@pytest.fixture(autouse=True, params=[DIMENSION, DIMENSION + 1], ids=["coded", "not coded"])
+def coded_dimension(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.storage.vector_cache.CODED_DIMENSION", request.param)
 
 
 async def warm(engine: SqliteEngine) -> None:
@@ -142,4 +148,26 @@ async def test_changes_are_noted_down_only_while_vectors_are_in_memory(
     await engine.upsert("docs", "a", [Record("other", some(1, 5)[0], {})])
     await engine.settled()
     assert await followed(engine) == -1
+    await engine.close()
+
+
+@pytest.mark.parametrize("count", [1, 1_999, 2_000, 20_000])
+@pytest.mark.parametrize("dimension", [1, 7, 64, 100, 384])
+async def test_what_is_kept_takes_no_more_than_was_made_room_for(count: int, dimension: int) -> None:
+    vectors = np.random.default_rng(0).standard_normal((count, dimension)).astype(np.float32)
+    held = Held.of(1, np.arange(count), vectors)
+    assert vectors.nbytes < held.nbytes <= most_bytes(count, dimension)
+
+
+@pytest.mark.parametrize("room", [0, 1])
+async def test_a_namespace_is_kept_where_it_fits_and_not_read_for_nothing_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    engine = await opened(tmp_path, cache_bytes=most_bytes(COUNT, DIMENSION) - 1 + room)
+    for _ in range(3):
+        await searched(engine)
+    reads = reads_of_everything(monkeypatch)
+    await searched(engine)
+    assert len(engine._memory.vectors._held) == room
+    assert len(reads) == 1 - room  # once, chunk by chunk, and not twice
     await engine.close()

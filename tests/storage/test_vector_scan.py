@@ -22,9 +22,10 @@ IDS = [f"id{n:05}" for n in np.random.default_rng(5).permutation(ROWS)]
 
 @pytest.fixture(autouse=True)
 def blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several blocks, the last one not full."""
+    """Several blocks of byte codes, the last one not full."""
     for module in ("vector_cache", "vector_rows"):
         monkeypatch.setattr(f"app.storage.{module}.BLOCK", 5_000)
+    monkeypatch.setattr("app.storage.vector_cache.CODED_DIMENSION", DIMENSION)
 
 
 @pytest.fixture(scope="module")
