@@ -1,9 +1,10 @@
 """Approximate nearest neighbours: an inverted file (IVF) over the vectors of one namespace, by Faiss.
 
-k-means divides the vectors into cells; a query looks into the cells nearest to it, at codes of half a byte for one to
-three numbers (product quantisation, Jegou et al. 2011, laid out as Andre et al. 2015 do), and then at codes of a byte
-for each number of those that look best. What is found are candidates: which rows to score exactly, never scores. How
-many cells a query must see is measured when the file is built (calibration.py). Knows no SQL.
+A query looks at codes of half a byte for one to three numbers (product quantisation, Jegou et al. 2011, laid out as
+Andre et al. 2015 do), and then at codes of a byte for each number of those that look best. What is found are
+candidates: which rows to score exactly, never scores. Up to a million vectors there is one cell; more are divided by
+k-means, and a query looks into the cells nearest to it: how many is measured when the file is built (calibration.py).
+Knows no SQL.
 """
 
 from functools import cache
