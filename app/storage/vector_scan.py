@@ -22,6 +22,8 @@ FEW = 256
 DEEP = 40
 """Rows for each hit that is wanted; with fewer it takes longer to look for them than to compare all."""
 
+LOWEST = float(np.finfo(np.float32).min)
+"""No score is lower; rows that are not wanted count as lower still."""
 MANY, GROUP = 128, 16
 """Values for each that is wanted, from which on they are looked at in groups of so many."""
 
@@ -92,7 +94,7 @@ def _scored(
     ]
     if not found:
         return np.empty(0, np.int64), np.empty(0, np.float32)
-    return np.concatenate([records for records, _ in found]), np.concatenate([values for _, values in found])
+    return _joined([records for records, _ in found]), _joined([values for _, values in found])
 
 
 def best(
@@ -126,9 +128,13 @@ def _finalists(
         highs.append(good + error)
     if not all_records:
         return np.empty(0, np.int64)
-    high = np.concatenate(highs)
-    may = (high >= _kth_largest(np.concatenate(lows), top_k)) & (high > -np.inf)
-    return np.sort(np.concatenate(all_records)[may])
+    least = max(_kth_largest(_joined(lows), top_k), LOWEST)
+    return np.sort(_joined(all_records)[_joined(highs) >= least])
+
+
+def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
+    """One array of all, without a copy where there is one."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _added(records: Records, more: Additions | None) -> NDArray[np.float64]:
