@@ -76,7 +76,7 @@ def write(held: dict[str, str]) -> None:
     """The page."""
     versions = ", ".join(
         f"{name} {version(name)}"
-        for name in ("numpy", "faiss-cpu", "torch", "sentence-transformers", "openvino", "sqlite-vec")
+        for name in ("numpy", "faiss-cpu", "numkong", "torch", "sentence-transformers", "openvino", "sqlite-vec")
     )
     gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     parts = [
