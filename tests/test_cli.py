@@ -37,12 +37,16 @@ def test_help_names_the_commands() -> None:
     assert "--stand-ins" in pinyon("serve", "--help").stdout
 
 
+NO_PORTS = ["serve", "--port", "0", "--index-ports", ""]
+"""A server may be running on this machine, on the ports of the settings."""
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["serve", "--host", "0.0.0.0"], "would let anybody on the network"),
         (["serve", "--config", "/nowhere.toml"], "Cannot read the settings file /nowhere.toml"),
-        (["serve", "--data-dir", "/proc/nothing"], "/proc/nothing cannot be opened for writing"),
+        ([*NO_PORTS, "--data-dir", "/proc/nothing"], "/proc/nothing cannot be opened for writing"),
         (["models", "pull", "nope"], "Model 'nope' not found; known are"),
         (["models", "pull", "cohere-rerank-3.5"], "cannot be pulled: Cohere has not published its weights"),
         (["models", "pull", "all-MiniLM-L6-v2"], "it comes with Pinyon"),

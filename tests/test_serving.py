@@ -128,7 +128,7 @@ def test_a_busy_port_is_named(hash_server: RunningServer, tmp_path: Path) -> Non
 def test_settings_that_differ_from_the_index_on_disk_are_refused(tmp_path: Path) -> None:
     assert RunningServer(config(tmp_path), tmp_path / "data").stop() == 0
     path = config(tmp_path, metric="dotproduct")
-    command = [sys.executable, "-m", "app", "serve", "--config", str(path), "--port", "0"]
+    command = [sys.executable, "-m", "app", "serve", "--config", str(path), "--port", "0", "--index-ports", ""]
     done = subprocess.run(
         [*command, "--data-dir", str(tmp_path / "data")],
         cwd=PROJECT,
@@ -182,7 +182,7 @@ def test_an_index_is_not_embedded_by_two_models(tmp_path: Path) -> None:
 def test_a_start_that_fails_ends_the_process_with_one_sentence(tmp_path: Path) -> None:
     path = config(tmp_path, more="")
     path.write_text(path.read_text().replace("stand_ins = true", 'stand_ins = true\npreload = ["nope"]'))
-    command = [sys.executable, "-m", "app", "serve", "--config", str(path), "--port", "0"]
+    command = [sys.executable, "-m", "app", "serve", "--config", str(path), "--port", "0", "--index-ports", ""]
     done = subprocess.run(
         [*command, "--data-dir", str(tmp_path / "data")],
         cwd=PROJECT,
@@ -199,7 +199,7 @@ def test_a_start_that_fails_ends_the_process_with_one_sentence(tmp_path: Path) -
 def test_a_field_no_record_can_have_is_refused_before_the_index_is_made(tmp_path: Path, field: str) -> None:
     path = config(tmp_path)
     path.write_text(path.read_text().replace('"chunk_text"', f'"{field}"'))
-    command = [sys.executable, "-m", "app", "serve", "--config", str(path), "--port", "0"]
+    command = [sys.executable, "-m", "app", "serve", "--config", str(path), "--port", "0", "--index-ports", ""]
     done = subprocess.run(
         [*command, "--data-dir", str(tmp_path / "data")],
         cwd=PROJECT,
