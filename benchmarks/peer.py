@@ -11,7 +11,7 @@ import inspect
 import json
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -213,26 +213,32 @@ class Milvus:
 
 
 class Txtai:
-    """txtai with its default engine, Faiss, and its default choice of index."""
+    """txtai with its default engine, Faiss, its default choice of index, and its store for fields."""
 
     package, settings = "txtai", [6, 16, 64, 128, 256]
 
     def __init__(self, folder: Path) -> None:
         from txtai import Embeddings
 
-        self.docs = Embeddings(method="external", transform=lambda texts: np.stack(texts), content=False)
+        def embedded(texts: Sequence[str | np.ndarray]) -> np.ndarray:
+            """A text is the number of a vector; a question is its vector."""
+            return np.stack([self.vectors[int(text)] if isinstance(text, str) else text for text in texts])
+
+        self.docs = Embeddings(method="external", transform=embedded, content=True)
 
     def load(self, vectors: np.ndarray) -> None:
-        self.docs.index([(row, vector, None) for row, vector in enumerate(vectors)])
+        self.vectors = vectors
+        self.docs.index([(row, {"text": str(row), "n": row}, None) for row in range(len(vectors))])
 
     def ready(self) -> None:
         pass
 
     def search(self, setting: int) -> Search:
         self.docs.config.setdefault("faiss", {})["nprobe"] = setting
+        asked = "select id, n, score from txtai where similar(:vector)"
 
         def search(query: np.ndarray) -> Iterable[int]:
-            return [row for row, _ in self.docs.search(query, 10)]
+            return [hit["n"] for hit in self.docs.search(asked, 10, parameters={"vector": query})]
 
         return search
 
