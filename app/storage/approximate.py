@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -42,6 +43,8 @@ FOLLOWED_FROM, SETTLED_AFTER = 2_000, 100
 """Records of a namespace whose changes are noted down for vectors in memory; writes after which they are forgotten."""
 SAVED_AFTER = 0.1
 """Share of the rows that may have changed since it was saved."""
+QUIET_S, PATIENCE_S = 0.5, 30.0
+"""Writes that follow each other so soon are filling a namespace: it is not built until they end, or for so long."""
 
 log = logging.getLogger("pinyon.storage")
 
@@ -53,6 +56,15 @@ class Held(msgspec.Struct):
     namespace: str
     size: int
     unsaved: int = 0
+
+
+class Rest(msgspec.Struct, frozen=True):
+    """A namespace that waits for quiet: the version it had when last looked at, since when, and when to look again."""
+
+    database: Database
+    version: int
+    since: float
+    due: float
 
 
 class Situation(msgspec.Struct, frozen=True):
@@ -78,6 +90,8 @@ class Approximate:
         self._held: dict[Key, Held] = {}
         self._hopeless: dict[Key, int] = {}
         self._waiting: dict[tuple[str, str], Database] = {}
+        self._resting: dict[tuple[str, str], Rest] = {}
+        self._called = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._thread: ThreadPoolExecutor | None = None
 
@@ -91,6 +105,7 @@ class Approximate:
         if self._from is None:
             return
         self._waiting[handle, namespace] = database
+        self._called.set()
         self._go_on()
 
     async def open(self, database: Database, handle: str) -> None:
@@ -111,6 +126,7 @@ class Approximate:
     async def forget(self, handle: str) -> None:
         """Let go of an index that is to be deleted, or was changed as a whole; nothing touches its files after this."""
         self._waiting = {key: database for key, database in self._waiting.items() if key[0] != handle}
+        self._resting = {key: rest for key, rest in self._resting.items() if key[0] != handle}
         await self._interrupt()
         self._held = {key: held for key, held in self._held.items() if key[0] != handle}
         self._hopeless = {key: count for key, count in self._hopeless.items() if key[0] != handle}
@@ -120,12 +136,13 @@ class Approximate:
     async def close(self) -> None:
         """Stop working; what is not saved is caught up with at the next start."""
         self._waiting.clear()
+        self._resting.clear()
         await self._interrupt()
         if self._thread is not None:
             self._thread.shutdown()
 
     def _go_on(self) -> None:
-        if self._waiting and (self._task is None or self._task.done()):
+        if (self._waiting or self._resting) and (self._task is None or self._task.done()):
             self._task = asyncio.create_task(self._work())
 
     async def _interrupt(self) -> None:
@@ -137,12 +154,18 @@ class Approximate:
             await self._compute(lambda: None)  # behind what runs there
 
     async def _work(self) -> None:
-        while self._waiting:
+        while self._waiting or self._resting:
+            now = time.monotonic()
+            self._waiting |= {key: rest.database for key, rest in self._resting.items() if rest.due <= now}
+            if not self._waiting:
+                await self._rest(min(rest.due for rest in self._resting.values()) - now)
+                continue
             handle, namespace = next(iter(self._waiting))
             database = self._waiting[handle, namespace]
             del self._waiting[handle, namespace]
+            rest = self._resting.pop((handle, namespace), None)
             try:
-                await self._see_to(database, handle, namespace)
+                await self._see_to(database, handle, namespace, rest)
             except asyncio.CancelledError:
                 self._waiting[handle, namespace] = database
                 raise
@@ -151,7 +174,23 @@ class Approximate:
                 with contextlib.suppress(Exception):
                     await self._give_up(database, handle, namespace)
 
-    async def _see_to(self, database: Database, handle: str, namespace: str) -> None:
+    async def _rest(self, seconds: float) -> None:
+        """Wait so long, or until a namespace is to be looked at."""
+        self._called.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._called.wait()
+
+    def _quiet(self, database: Database, handle: str, at: Situation, rest: Rest | None) -> bool:
+        """Whether nobody is filling the namespace; if somebody may be, it is looked at again."""
+        now = time.monotonic()
+        if rest is not None and (now - rest.since > PATIENCE_S or (rest.version == at.version and rest.due <= now)):
+            return True
+        since = now if rest is None else rest.since
+        self._resting[handle, at.namespace] = Rest(database, at.version, since, now + QUIET_S)
+        return False
+
+    async def _see_to(self, database: Database, handle: str, namespace: str, rest: Rest | None) -> None:
         assert self._from is not None
         at = await database.read(partial(_situation, namespace=namespace))
         for key in [key for key, held in self._held.items() if (key[0], held.namespace) == (handle, namespace)]:
@@ -177,9 +216,12 @@ class Approximate:
         if held is not None and held.file.version < at.version:
             held = await self._catch_up(database, held, at)
         if held is None or held.file.stale > MOST_STALE or at.count > MOST_GROWN * held.size:
-            if at.count < max(self._from, MOST_GROWN * self._hopeless.get(key, 0)):
+            enough = max(self._from, MOST_GROWN * self._hopeless.get(key, 0))
+            if at.count < enough or not self._quiet(database, handle, at, rest):
                 if held is None:
                     await self._stop(database, handle, at, at.followed is not None)
+                else:
+                    self._held[key] = held
                 return
             built = await self._build(database, handle, at)
             if built is None:

@@ -9,6 +9,7 @@ import contextlib
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -108,7 +109,8 @@ class Database:
         except apsw.Error as error:
             raise self._translated(error) from error
         if not read_only:
-            self._writing = Writer(self._first, f"write-{path.stem}", writes_per_commit)
+            again = partial(connect, path, mmap_bytes, "write")
+            self._writing = Writer(self._first, again, f"write-{path.stem}", writes_per_commit)
         self._readers = Readers(self._reader, readers, f"read-{path.stem}")
 
     def _prepared(self, steps: migrations.Steps) -> apsw.Connection:

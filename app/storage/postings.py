@@ -4,7 +4,6 @@ Filters only ever ask for equality on strings, so a long string is posted as its
 """
 
 import hashlib
-from collections.abc import Iterator
 from enum import IntEnum
 from typing import Any
 
@@ -30,24 +29,25 @@ Posted = float | int | bytes
 
 def posted(value: Scalar) -> tuple[Kind, Posted]:
     """Kind and stored form of one value: 0 or 1, a float, or tagged UTF-8 bytes (or their SHA-256)."""
-    if isinstance(value, bool):
-        return Kind.BOOLEAN, int(value)
     if isinstance(value, str):
         encoded = value.encode()
         if len(encoded) <= LONGEST_PLAIN:
             return Kind.STRING, b"=" + encoded
         return Kind.STRING, b"#" + hashlib.sha256(encoded).digest()
+    if isinstance(value, bool):
+        return Kind.BOOLEAN, int(value)
     return Kind.NUMBER, float(value)
 
 
-def postings(metadata: Metadata) -> Iterator[tuple[str, Kind, Posted]]:
+def postings(metadata: Metadata) -> list[tuple[str, Kind, Posted]]:
     """Every distinct (field, kind, value) of a record."""
+    found: list[tuple[str, Kind, Posted]] = []
     for field, value in metadata.items():
-        if isinstance(value, list):
-            if not value:
-                yield field, Kind.EMPTY, 0
-            for element in dict.fromkeys(value):
-                yield field, *posted(element)
-        else:
+        if not isinstance(value, list):
             scalar: Any = value
-            yield field, *posted(scalar)
+            found.append((field, *posted(scalar)))
+        elif value:
+            found += [(field, *posted(element)) for element in dict.fromkeys(value)]
+        else:
+            found.append((field, Kind.EMPTY, 0))
+    return found

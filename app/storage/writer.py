@@ -1,10 +1,9 @@
 """The one thread that writes to a file, several writes to a commit.
 
-Waiting writes are run one after another in one transaction, each in a savepoint, and share the wait for the disk. Each
-still succeeds or fails alone, and is answered only once the commit is on disk.
+Waiting writes are run one after another in one transaction, those that join it each in a savepoint, and share the wait
+for the disk. Each still succeeds or fails alone, and is answered only once the commit is on disk.
 """
 
-import logging
 import queue
 import threading
 import time
@@ -15,16 +14,12 @@ from typing import Any, TypeVar
 import apsw
 
 from app import failpoints
+from app.storage.folding import Folding
 
 T = TypeVar("T")
 
 LONGEST_GROUP_S = 0.01
 """After this long no further write joins a group: the first of it waits for the last."""
-
-FOLD_FROM, FOLD_WHOLE_FROM = 1_000, 8_000
-"""Pages of the log from which it is folded into the file, as far as readers allow, or with waiting for them."""
-
-log = logging.getLogger("pinyon.storage")
 
 Job = tuple[Callable[[apsw.Connection], Any], "Future[Any]", bool]
 """A function, who waits for it, and whether it is run outside any transaction."""
@@ -34,14 +29,15 @@ Outcome = tuple[Any, BaseException | None]
 class Writer:
     """Runs functions on a connection. Functions may be run twice, the first time without effect. Must be closed.
 
-    most_in_group: writes that may share a commit; 1 for a commit each.
+    connect: makes another connection. most_in_group: writes that may share a commit; 1 for a commit each.
     """
 
-    def __init__(self, connection: apsw.Connection, name: str, most_in_group: int) -> None:
+    def __init__(
+        self, connection: apsw.Connection, connect: Callable[[], apsw.Connection], name: str, most_in_group: int
+    ) -> None:
         self._connection, self._most = connection, most_in_group
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._pages = 0
-        connection.set_wal_hook(self._written)  # in place of SQLite's own folding, which callers would wait for
+        self._folding = Folding(connection, connect)
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
@@ -58,31 +54,20 @@ class Writer:
         """Finish what was submitted, and end the thread."""
         self._jobs.put(None)
         self._thread.join()
+        self._folding.finish()
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             more = True
             while job is not None and job[1].set_running_or_notify_cancel():
                 if job[2]:
+                    self._folding.finish()
                     self._settle(job, self._bare(job))
                     break
                 more, job = self._group(job)
             if not more:
                 return
-            if self._pages >= FOLD_FROM:
-                self._fold()
-
-    def _written(self, connection: apsw.Connection, database: str, pages: int) -> int:
-        self._pages = pages
-        return apsw.SQLITE_OK
-
-    def _fold(self) -> None:
-        """Fold the log into the file; what was answered is safe with or without."""
-        self._pages, whole = 0, self._pages >= FOLD_WHOLE_FROM
-        try:
-            self._connection.execute(f"PRAGMA wal_checkpoint({'RESTART' if whole else 'PASSIVE'})").fetchall()
-        except apsw.Error as error:
-            log.warning("the log of %s could not be folded: %s", self._connection.filename, error)
+            self._folding.go_on()
 
     def _group(self, job: Job) -> tuple[bool, Job | None]:
         """Run this job, and what waits behind it, in one transaction.
@@ -93,7 +78,7 @@ class Writer:
         begun = time.monotonic()
         try:
             with Transaction(self._connection, "IMMEDIATE"):
-                outcomes.append(self._run(job))
+                outcomes.append((job[0](self._connection), None))  # if it fails, the transaction has nothing else in it
                 while len(group) < self._most and time.monotonic() - begun < LONGEST_GROUP_S and not self._jobs.empty():
                     following = self._jobs.get()
                     if following is None:

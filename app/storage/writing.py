@@ -4,6 +4,7 @@ Whatever changes a record changes its vector, its postings and its namespace's c
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
 
 import apsw
 import msgspec
@@ -12,17 +13,19 @@ from numpy.typing import NDArray
 
 from app.domain import Change, IndexSpec, Metadata, Record, Selection, SparseVector
 from app.errors import InvalidArgument, NotFound
-from app.storage import changes, lexical, reembedding, sparse_index, tables
-from app.storage.postings import postings
+from app.storage import changes, lexical, reembedding, sparse_index, tables, vector_chunks
+from app.storage.postings import Kind, Posted, postings
 from app.storage.selection import namespace as namespace_number
 from app.storage.selection import where
 
 AT_ONCE = 1_000
 """Records an update or a delete holds in memory at a time."""
 FLOAT_BYTES = 4
+FIELD = itemgetter(0)
+"""Of a posting."""
 
-Stored = tuple[int, str, Metadata, bytes | None]
-"""Row number, id, fields, sparse blob."""
+Stored = tuple[int, str, Metadata, bytes | None, str]
+"""Row number, id, fields, sparse blob, and the fields as they are kept, in JSON."""
 
 
 def upsert(connection: apsw.Connection, spec: IndexSpec, namespace: str, records: Sequence[Record]) -> int:
@@ -36,18 +39,23 @@ def upsert(connection: apsw.Connection, spec: IndexSpec, namespace: str, records
     following = connection.execute("SELECT coalesce(max(record), 0) + 1 FROM records").get
     rows = {id: old[id][0] if id in old else following + place for place, id in enumerate(wanted)}
     _forget(connection, spec, ns, old.values())
+    stored: list[Stored] = [
+        (rows[r.id], r.id, r.metadata, sparse_index.to_blob(r.sparse), tables.to_json(r.metadata))
+        for r in wanted.values()
+    ]
     connection.executemany(
         "INSERT INTO records (record, ns, id, metadata, sparse, truncated) VALUES (?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (record) DO UPDATE"
         " SET metadata = excluded.metadata, sparse = excluded.sparse, truncated = excluded.truncated",
         [
-            (rows[r.id], ns, r.id, tables.to_json(r.metadata), sparse_index.to_blob(r.sparse), r.truncated)
-            for r in wanted.values()
+            (row, ns, id, text, sparse, record.truncated)
+            for (row, id, _, sparse, text), record in zip(stored, wanted.values(), strict=True)
         ],
     )
     if not spec.sparse:
-        _set_vectors(connection, ns, [(rows[r.id], r) for r in wanted.values()], set(old))
-    stored = [(rows[r.id], r.id, r.metadata, sparse_index.to_blob(r.sparse)) for r in wanted.values()]
+        vectors = [(rows[id], r.vector, id in old) for id, r in wanted.items() if r.vector is not None]
+        vector_chunks.update(connection, [(row, vector) for row, vector, there in vectors if there])
+        vector_chunks.insert(connection, ns, [(row, vector) for row, vector, there in vectors if not there])
     _remember(connection, spec, ns, stored)
     return _written(connection, ns, [] if spec.sparse else rows.values())
 
@@ -79,16 +87,15 @@ def update(
     for start in range(0, len(selected), AT_ONCE):
         old = _rows(connection, selected[start : start + AT_ONCE])
         new = [_changed(row, change) for row in old]
-        for _, id, metadata, _ in new:
+        for _, id, metadata, *_ in new:
             check(id, metadata)
         _forget(connection, spec, ns, old)
         connection.executemany(
             "UPDATE records SET metadata = ?, sparse = ? WHERE record = ?",
-            [(tables.to_json(metadata), sparse, row) for row, _, metadata, sparse in new],
+            [(text, sparse, row) for row, _, _, sparse, text in new],
         )
         if change.vector is not None:
-            blob = change.vector.tobytes()
-            connection.executemany("UPDATE vectors SET embedding = ? WHERE rowid = ?", [(blob, row[0]) for row in new])
+            vector_chunks.update(connection, [(row[0], change.vector) for row in new])
             connection.executemany("UPDATE records SET truncated = 0 WHERE record = ?", [(row[0],) for row in new])
         _remember(connection, spec, ns, new)
     return len(selected), _written(connection, ns, [] if spec.sparse else selected, change.vector is not None)
@@ -117,10 +124,9 @@ def delete(connection: apsw.Connection, spec: IndexSpec, namespace: str, selecti
     for start in range(0, len(selected), AT_ONCE):
         part = selected[start : start + AT_ONCE]
         _forget(connection, spec, ns, _rows(connection, part))
-        rows = [(row,) for row in part]
-        connection.executemany("DELETE FROM records WHERE record = ?", rows)
+        connection.executemany("DELETE FROM records WHERE record = ?", [(row,) for row in part])
         if not spec.sparse:
-            connection.executemany("DELETE FROM vectors WHERE rowid = ?", rows)
+            vector_chunks.remove(connection, part)
     return _written(connection, ns, [] if spec.sparse else selected)
 
 
@@ -152,12 +158,9 @@ def _written(connection: apsw.Connection, ns: int, rows: Iterable[int] = (), of_
 
 
 def _delete_all(connection: apsw.Connection, spec: IndexSpec, ns: int) -> None:
-    """Everything of a namespace, by whole chunks: one by one, vec0 takes 40 us a row."""
+    """Everything of a namespace."""
     if not spec.sparse:
-        chunks = "(SELECT chunk_id FROM vectors_chunks WHERE partition00 = ?)"
-        connection.execute(f"DELETE FROM vectors_rowids WHERE chunk_id IN {chunks}", (ns,))
-        connection.execute(f"DELETE FROM vectors_vector_chunks00 WHERE rowid IN {chunks}", (ns,))
-        connection.execute("DELETE FROM vectors_chunks WHERE partition00 = ?", (ns,))
+        vector_chunks.remove_all(connection, ns)
     changes.stop(connection, ns)
     lexical.remove_all(connection, ns)
     reembedding.forget_all(connection, ns)
@@ -168,7 +171,7 @@ def _delete_all(connection: apsw.Connection, spec: IndexSpec, ns: int) -> None:
 def _stored(connection: apsw.Connection, ns: int, selection: Selection) -> list[Stored]:
     text, parameters = where(selection, ns)
     rows = connection.execute(f"SELECT record, id, metadata, sparse FROM records WHERE {text}", parameters)
-    return [(row, id, msgspec.json.decode(metadata), sparse) for row, id, metadata, sparse in rows]
+    return [(row, id, msgspec.json.decode(text), sparse, text) for row, id, text, sparse in rows]
 
 
 def _rows(connection: apsw.Connection, rows: list[int]) -> list[Stored]:
@@ -176,68 +179,61 @@ def _rows(connection: apsw.Connection, rows: list[int]) -> list[Stored]:
         "SELECT record, id, metadata, sparse FROM records WHERE record IN (SELECT value FROM json_each(?))",
         (tables.to_json(rows),),
     )
-    return [(row, id, msgspec.json.decode(metadata), sparse) for row, id, metadata, sparse in found]
+    return [(row, id, msgspec.json.decode(text), sparse, text) for row, id, text, sparse in found]
 
 
 def _changed(row: Stored, change: Change) -> Stored:
-    record, id, metadata, sparse = row
+    record, id, metadata, sparse, text = row
     if change.metadata is not None:
         metadata = {**metadata, **change.metadata}
-    return record, id, metadata, sparse if change.sparse is None else sparse_index.to_blob(change.sparse)
-
-
-def _set_vectors(connection: apsw.Connection, ns: int, rows: Iterable[tuple[int, Record]], there: set[str]) -> None:
-    """Vectors of new records and of those that are there; vec0 knows no UPSERT and no OR REPLACE."""
-    blobs = [(row, record.id, record.vector.tobytes()) for row, record in rows if record.vector is not None]
-    connection.executemany(
-        "UPDATE vectors SET embedding = ? WHERE rowid = ?", [(blob, row) for row, id, blob in blobs if id in there]
-    )
-    connection.executemany(
-        "INSERT INTO vectors (rowid, ns, embedding) VALUES (?, ?, ?)",
-        [(row, ns, blob) for row, id, blob in blobs if id not in there],
-    )
+        text = tables.to_json(metadata)
+    return record, id, metadata, sparse if change.sparse is None else sparse_index.to_blob(change.sparse), text
 
 
 def _remember(connection: apsw.Connection, spec: IndexSpec, ns: int, rows: Iterable[Stored]) -> None:
     """Post what records are found by, and count them."""
     rows = list(rows)
-    triples = [(field, kind, value, row) for row, _, held, _ in rows for field, kind, value in postings(held)]
-    names = {field for field, *_ in triples}
+    posted = _postings(rows)
+    names = set(map(FIELD, posted))
     connection.executemany("INSERT INTO fields (name) VALUES (?) ON CONFLICT DO NOTHING", [(n,) for n in names])
     number = _field_numbers(connection, names)
     connection.executemany(
         "INSERT INTO postings (ns, field, kind, value, record) VALUES (?, ?, ?, ?, ?)",
-        sorted((ns, number[field], int(kind), value, row) for field, kind, value, row in triples),
+        sorted([(ns, number[field], kind, value, row) for field, kind, value, row in posted]),
     )
     sparse_index.add(connection, ns, _sparse(rows))
-    lexical.add(connection, spec, ns, [(row, held) for row, _, held, _ in rows])
+    lexical.add(connection, spec, ns, [(row, held) for row, _, held, *_ in rows])
     _count(connection, spec, ns, rows, 1)
 
 
 def _forget(connection: apsw.Connection, spec: IndexSpec, ns: int, rows: Iterable[Stored]) -> None:
     """Take back what _remember did."""
     rows = list(rows)
-    triples = [(field, kind, value, row) for row, _, held, _ in rows for field, kind, value in postings(held)]
-    number = _field_numbers(connection, {field for field, *_ in triples})
+    posted = _postings(rows)
+    number = _field_numbers(connection, set(map(FIELD, posted)))
     connection.executemany(
         "DELETE FROM postings WHERE ns = ? AND field = ? AND kind = ? AND value = ? AND record = ?",
-        [(ns, number[field], int(kind), value, row) for field, kind, value, row in triples],
+        [(ns, number[field], kind, value, row) for field, kind, value, row in posted],
     )
     sparse_index.remove(connection, ns, _sparse(rows))
-    lexical.remove(connection, spec, ns, [(row, held) for row, _, held, _ in rows])
+    lexical.remove(connection, spec, ns, [(row, held) for row, _, held, *_ in rows])
     reembedding.forget(connection, [row for row, *_ in rows])
     _count(connection, spec, ns, rows, -1)
 
 
+def _postings(rows: Iterable[Stored]) -> list[tuple[str, Kind, Posted, int]]:
+    return [(field, kind, value, row) for row, _, held, *_ in rows for field, kind, value in postings(held)]
+
+
 def _sparse(rows: Iterable[Stored]) -> list[tuple[int, SparseVector]]:
-    found = ((row, sparse_index.from_blob(blob)) for row, _, _, blob in rows)
+    found = ((row, sparse_index.from_blob(blob)) for row, _, _, blob, _ in rows if blob is not None)
     return [(row, sparse) for row, sparse in found if sparse is not None]
 
 
 def _count(connection: apsw.Connection, spec: IndexSpec, ns: int, rows: list[Stored], sign: int) -> None:
     size = sum(
-        len(id) + len(msgspec.json.encode(metadata)) + FLOAT_BYTES * spec.dimension + len(sparse or b"")
-        for _, id, metadata, sparse in rows
+        len(id) + len(text.encode()) + FLOAT_BYTES * spec.dimension + len(sparse or b"")
+        for _, id, _, sparse, text in rows
     )
     cut = 0
     if spec.embed is not None:

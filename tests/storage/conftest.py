@@ -11,6 +11,12 @@ from app.storage.sqlite_engine import SqliteEngine
 Open = Callable[[], Awaitable[Engine]]
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inverted files are built without waiting for a quiet time."""
+    monkeypatch.setattr("app.storage.approximate.QUIET_S", 0.0)
+
+
 @pytest.fixture(params=["sqlite", "sqlite with memory", "sqlite with columns"])
 def open_engine(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
     """Opens the test's one folder; call again after close() for a restart."""

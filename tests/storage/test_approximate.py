@@ -1,5 +1,6 @@
 """Approximate nearest neighbours: exact until an inverted file is there, near to exact after, and never wrong scores."""
 
+import asyncio
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from app.domain import Change, IndexSpec, Metric, QueryPlan, Record, Selection
 from app.filters import parse
+from app.storage.inverted_file import Builder, InvertedFile
 from app.storage.sqlite_engine import SqliteEngine
 
 pytestmark = pytest.mark.anyio
@@ -86,6 +88,33 @@ async def test_squared_distances_work_too(tmp_path: Path) -> None:
     exact = await engine.query("docs", "a", QueryPlan(10, vector=query, exact=True))
     assert answer.approximate
     assert {m.id for m in answer.matches} == {m.id for m in exact.matches}
+    await engine.close()
+
+
+@pytest.mark.parametrize(("patience_s", "builds"), [(60, 1), (0, 2)])
+async def test_nothing_is_built_while_a_namespace_is_being_filled_but_not_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patience_s: float, builds: int
+) -> None:
+    built = []
+
+    class Counted(Builder):
+        def finish(self, version: int) -> InvertedFile | None:
+            built.append(version)
+            return super().finish(version)
+
+    monkeypatch.setattr("app.storage.approximate.Builder", Counted)
+    monkeypatch.setattr("app.storage.approximate.QUIET_S", 1.0)
+    monkeypatch.setattr("app.storage.approximate.PATIENCE_S", patience_s)
+    engine = await opened(tmp_path)
+    await engine.create_index(IndexSpec("docs", DIMENSION, "cosine"))
+    vectors = clustered(2 * COUNT + 1_000, 1)
+    for start in range(0, len(vectors), 500):
+        await engine.upsert("docs", "a", records(vectors[start : start + 500], start))
+        while not patience_s and start > FROM and not built:
+            await asyncio.sleep(0.005)
+    await engine.settled()
+    assert len(built) == builds
+    assert await recall(engine) >= 0.98
     await engine.close()
 
 

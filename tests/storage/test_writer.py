@@ -20,6 +20,10 @@ def connection(tmp_path: Path) -> Iterator[apsw.Connection]:
     connection.close()
 
 
+def started(connection: apsw.Connection, most: int) -> Writer:
+    return Writer(connection, lambda: apsw.Connection(connection.filename), "w", most)
+
+
 def insert(*numbers: int, then: BaseException | None = None) -> Callable[[apsw.Connection], int]:
     def run(connection: apsw.Connection) -> int:
         for number in numbers:
@@ -50,7 +54,7 @@ def numbers(connection: apsw.Connection) -> list[int]:
 def test_waiting_writes_share_commits(connection: apsw.Connection, most: int, commits: int) -> None:
     seen: list[int] = []
     connection.set_commit_hook(lambda: bool(seen.append(1)))
-    writer = Writer(connection, "w", most)
+    writer = started(connection, most)
     # The one that holds them up is over the time of a group, so that nothing joins it.
     found = together(writer, *(insert(n) for n in range(10)))
     writer.close()
@@ -60,7 +64,7 @@ def test_waiting_writes_share_commits(connection: apsw.Connection, most: int, co
 
 
 def test_one_that_fails_leaves_nothing_and_the_others_are_stored(connection: apsw.Connection) -> None:
-    writer = Writer(connection, "w", 64)
+    writer = started(connection, 64)
     good, bad, clash, last = together(writer, insert(1), insert(2, 3, then=ValueError("no")), insert(4, 1), insert(5))
     writer.close()
     assert (good.result(), last.result()) == (1, 5)
@@ -71,6 +75,16 @@ def test_one_that_fails_leaves_nothing_and_the_others_are_stored(connection: aps
     assert numbers(connection) == [1, 5]
 
 
+def test_one_that_fails_before_others_have_joined_it_leaves_nothing(connection: apsw.Connection) -> None:
+    writer = started(connection, 64)
+    bad, good = together(writer, insert(2, 3, then=ValueError("no")), insert(3))
+    writer.close()
+    with pytest.raises(ValueError, match="no"):
+        bad.result()
+    assert good.result() == 3
+    assert numbers(connection) == [3]
+
+
 def test_one_that_ends_the_transaction_takes_nobody_with_it(connection: apsw.Connection) -> None:
     """As some errors of the disk do."""
 
@@ -79,7 +93,7 @@ def test_one_that_ends_the_transaction_takes_nobody_with_it(connection: apsw.Con
         connection.execute("ROLLBACK")
         raise apsw.FullError("disk full")
 
-    writer = Writer(connection, "w", 64)
+    writer = started(connection, 64)
     before, ended, after = together(writer, insert(1), full, insert(3))
     writer.close()
     assert (before.result(), after.result()) == (1, 3)
@@ -91,7 +105,7 @@ def test_one_that_ends_the_transaction_takes_nobody_with_it(connection: apsw.Con
 def test_a_commit_that_fails_is_tried_for_each(connection: apsw.Connection) -> None:
     left = [True, True, False, True, False]  # refuse: the group, 1 alone, not 2 alone, 3 alone, not 4 alone
 
-    writer = Writer(connection, "w", 64)
+    writer = started(connection, 64)
     go = threading.Event()
     writer.submit(lambda connection: go.wait(10)).add_done_callback(
         lambda _: connection.set_commit_hook(lambda: left.pop(0))
@@ -112,7 +126,7 @@ def test_a_commit_that_fails_is_tried_for_each(connection: apsw.Connection) -> N
 
 def test_no_answer_before_the_commit(connection: apsw.Connection, tmp_path: Path) -> None:
     other = apsw.Connection(str(tmp_path / "x.sqlite"))
-    writer = Writer(connection, "w", 64)
+    writer = started(connection, 64)
     seen: list[list[int]] = []
     for n in range(50):
         writer.submit(insert(n)).add_done_callback(lambda _: seen.append(numbers(other)))
@@ -123,7 +137,7 @@ def test_no_answer_before_the_commit(connection: apsw.Connection, tmp_path: Path
 
 
 def test_a_write_cancelled_before_its_turn_is_not_made(connection: apsw.Connection) -> None:
-    writer = Writer(connection, "w", 64)
+    writer = started(connection, 64)
     go = threading.Event()
     writer.submit(lambda connection: go.wait(10))
     dropped, made, also_dropped = (writer.submit(insert(n)) for n in (1, 2, 3))
