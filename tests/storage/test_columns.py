@@ -228,7 +228,8 @@ async def test_small_namespaces_and_those_of_a_reader_or_without_memory_have_non
         monkeypatch.setattr("app.storage.column_store.COLUMNS_FROM", least)
         engine = await opened(**tuning)
         assert await kept(engine, {"n": 3}) == {"r3"}
-        assert (engine._memory.columns._wanted != {}) == wanted
+        await engine.settled()
+        assert (engine._memory.columns._held != {}) == wanted
 
 
 async def test_columns_are_given_up_where_little_is_left(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
