@@ -4,11 +4,16 @@ Importing this module takes seconds; the catalogue does it on a thread, when the
 come from folders on disk only, and code that lies beside them is never run.
 """
 
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
+
+# Between the parts of a computation torch's threads wait spinning. OpenMP's own limit keeps a core busy for milliseconds
+# after the last part, when the rest of the request needs it; this one is long enough between parts.
+os.environ.setdefault("GOMP_SPINCOUNT", "30000")
 
 import numpy as np
 import torch
