@@ -141,7 +141,7 @@ class Keys:
     """The keys of a running server: those of the file, and one of the settings, which has every right."""
 
     def __init__(self, data_dir: Path, of_settings: str) -> None:
-        self._data_dir = data_dir
+        self._data_dir, self._file = data_dir, str(data_dir / FILE)
         self._fixed = {digest(of_settings): Caller(EVERYTHING)} if of_settings else {}
         self._callers: dict[str, Caller] = {}
         self._seen: tuple[int, int, int] | None = None
@@ -164,7 +164,7 @@ class Keys:
 
     def _look(self) -> None:
         try:
-            found = os.stat(self._data_dir / FILE)
+            found = os.stat(self._file)
             seen = (found.st_mtime_ns, found.st_size, found.st_ino)
         except FileNotFoundError:
             seen = (0, 0, 0)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
@@ -47,22 +48,35 @@ def stage(name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        _stages(name).observe(time.perf_counter() - begun)
+        observe(name, time.perf_counter() - begun)
+
+
+def observe(stage: str, seconds: float) -> None:
+    """Note how long a part of a request took."""
+    _child(STAGES, stage).observe(seconds)
+
+
+def embedded(input_type: str, texts: int, tokens: int, seconds: float) -> None:
+    """Note a call of a model."""
+    observe(f"embed_{input_type}", seconds)
+    _child(BATCH_TEXTS, input_type).observe(texts)
+    _child(TOKENS, input_type).inc(tokens)
+
+
+def answered(protocol: str, operation: str, status: str, seconds: float) -> None:
+    """Note a request."""
+    _child(REQUESTS, protocol, operation, status).observe(seconds)
 
 
 def looked_up(cache: str, found: bool) -> None:
     """Count a lookup of a cache."""
-    _lookups(cache, found).inc()
+    _child(CACHE, cache, str(found).lower()).inc()
 
 
 @cache
-def _stages(name: str) -> Histogram:
-    return STAGES.labels(name)
-
-
-@cache
-def _lookups(cache: str, found: bool) -> Counter:
-    return CACHE.labels(cache, str(found).lower())
+def _child(metric: Any, *labels: str) -> Any:
+    """A metric for these labels; looking it up takes longer than counting."""
+    return metric.labels(*labels)
 
 
 def text() -> bytes:

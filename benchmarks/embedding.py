@@ -97,43 +97,67 @@ def timed(kind: str, question: str) -> float:
 
 
 def overhead(url: str, kind: str) -> None:
-    """Print what a search takes beside its model: the service and the bare model asked in turn, by a thin client."""
-    asked = questions()[-SEARCHES - 5 :]
+    """Print what a search takes beside its model, by a thin client: by itself, and in turn with the bare model."""
+    asked = questions()[-2 * SEARCHES - 5 :]
     service = http.client.HTTPConnection(url.removeprefix("http://"))
+
+    def search(question: str) -> float:
+        body = json.dumps({"query": {"inputs": {"text": question}, "top_k": 10}})
+        begun = time.perf_counter()
+        service.request("POST", HITS, body)
+        answer = service.getresponse()
+        answer.read()
+        assert answer.status == 200
+        return time.perf_counter() - begun
+
+    before, searches = stages(url), []
+    for question in asked[:SEARCHES]:
+        time.sleep(0.003)  # as above
+        searches.append(search(question))
+    after = stages(url)
+    told = {name: (after[name][0] - before[name][0]) / SEARCHES * 1e3 for name in before}
+    request = told.pop("request")
+    whole, parts = statistics.mean(searches) * 1e3, sum(told.values())
+    print(
+        f"\nA search by a new text, means of {SEARCHES}: {whole:.1f} ms, of which the model takes"
+        f" {told['embed_query']:.1f}, waiting for it {told['queue']:.2f}, the search {told['search']:.1f}, everything"
+        f" else in the service {request - parts:.1f}, HTTP and the client {whole - request:.1f}. Beside the model and"
+        f" the search: {whole - parts:.1f} ms"
+    )
     searches, models = [], []
-    before = stages(url)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-        for question in asked:
+        for question in asked[SEARCHES:]:
             models.append(process.submit(timed, kind, question).result())
-            body = json.dumps({"query": {"inputs": {"text": question}, "top_k": 10}})
-            begun = time.perf_counter()
-            service.request("POST", HITS, body)
-            answer = service.getresponse()
-            answer.read()
-            searches.append(time.perf_counter() - begun)
-            assert answer.status == 200
+            searches.append(search(question))
     whole, model = (statistics.median(times[5:]) * 1e3 for times in (searches, models))
     print(
-        f"\nA search by a new text and the bare model, asked in turn, p50: {whole:.1f} ms and {model:.1f} ms, so that "
-        f"the service adds {whole - model:.1f} ms to the model"
+        f"\nIn turn with the bare model in another process, p50: {whole:.1f} ms and {model:.1f} ms, so that the service"
+        f" adds {whole - model:.1f} ms, the search among them"
     )
-    after = stages(url)
-    told = {name: (after[name][0] - before[name][0]) / (after[name][1] - before[name][1]) * 1e3 for name in before}
-    rest = statistics.mean(searches) * 1e3 - sum(told.values())
-    print(
-        f"\nIn the service itself, means: the model {told['embed_query']:.1f} ms, waiting for it {told['queue']:.2f},"
-        f" the search {told['search']:.1f}; everything else, HTTP and the client included, {rest:.1f} ms"
-    )
+
+
+def metric(url: str, name: str) -> dict[str, float]:
+    """The values of a metric by their labels, as /metrics tells."""
+    text = httpx.get(f"{url}/metrics").text
+    lines = [line.rsplit(" ", 1) for line in text.splitlines() if line.startswith(f"{name}{{")]
+    return {labels.removeprefix(name): float(value) for labels, value in lines}
 
 
 def stages(url: str) -> dict[str, tuple[float, float]]:
-    """Seconds and calls of the parts of a search so far, as /metrics tells."""
-    text = httpx.get(f"{url}/metrics").text
-    lines = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    """Seconds and calls of searches and their parts so far."""
+    search = '{operation="searchRecordsNamespace",protocol="rest",status="200"}'
+    labels = {name: f'{{stage="{name}"}}' for name in ("queue", "embed_query", "search")}
+    kinds = [(name, "pinyon_stage_seconds", label) for name, label in labels.items()]
+    kinds.append(("request", "pinyon_request_seconds", search))
     return {
-        name: tuple(float(lines[f'pinyon_stage_seconds_{what}{{stage="{name}"}}']) for what in ("sum", "count"))
-        for name in ("queue", "embed_query", "search")
-    }  # type: ignore[return-value]
+        name: (metric(url, f"{kind}_sum").get(label, 0.0), metric(url, f"{kind}_count").get(label, 0.0))
+        for name, kind, label in kinds
+    }
+
+
+def embedded(url: str) -> float:
+    """Passages embedded so far."""
+    return metric(url, "pinyon_batch_texts_sum")['{input_type="passage"}']
 
 
 def lines(part: list[str], first: int) -> str:
@@ -195,19 +219,16 @@ async def measure(url: str, raw: float) -> None:
             rate = len(times) / (time.perf_counter() - begun)
             print(f"| {clients} clients | {rate:.0f} | {percentiles(times)} |")
         stop = False
-        written = 0
 
         async def writer() -> None:
-            nonlocal written
             while not stop:
                 await upsert(0)
-                written += BATCH
 
         writers = [asyncio.create_task(writer()) for _ in range(2)]
         await asyncio.sleep(1)
-        begun, before = time.perf_counter(), written
+        begun, before = time.perf_counter(), embedded(url)
         busy = [await search(next(asked)) for _ in range(SEARCHES)]
-        rate = (written - before) / (time.perf_counter() - begun)
+        rate = (embedded(url) - before) / (time.perf_counter() - begun)
         stop = True
         await asyncio.gather(*writers)
         print(

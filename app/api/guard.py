@@ -10,6 +10,7 @@ import contextlib
 import ipaddress
 import time
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -94,11 +95,17 @@ class Guard:
         return asks and ("*" in self._origins or headers.get(b"origin") in self._origins)
 
     def _is_here(self, host: str) -> bool:
-        try:
-            name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
-        except ValueError:
-            return False
-        return name == self._host or is_loopback(name)
+        name = _host_name(host)
+        return name is not None and (name == self._host or is_loopback(name))
+
+
+@lru_cache(maxsize=256)
+def _host_name(host: str) -> str | None:
+    """The name in a Host header, without its port; None if it cannot be one."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").rstrip(".")
+    except ValueError:
+        return None
 
 
 def _bearer(value: str) -> str | None:

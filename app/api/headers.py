@@ -87,7 +87,7 @@ class RequestHeaders:
 
     def _note(self, state: dict[str, Any], seconds: float, status: str) -> None:
         protocol, operation = state.get("protocol", "rest"), state.get("operation", "none")
-        metrics.REQUESTS.labels(protocol, operation, status).observe(seconds)
+        metrics.answered(protocol, operation, status, seconds)
         if self._access_log:
             fields = {"protocol": protocol, "operation": operation, "status": status, "ms": round(seconds * 1e3, 1)}
             told = " ".join(f"{name}={value}" for name, value in fields.items())

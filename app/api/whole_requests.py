@@ -105,25 +105,25 @@ class WholeRequests:
             whole, message = message, None
             return whole
 
+        handler, over = asyncio.current_task(), False
+        assert handler is not None
+
         async def watch() -> None:
             while (await receive())["type"] != "http.disconnect":
                 pass
             gone.set()
+            if not over:
+                handler.cancel()
 
-        handler = asyncio.ensure_future(self._app(scope, receive_whole, send))
         watcher = asyncio.create_task(watch())
         try:
-            await asyncio.wait({handler, watcher}, return_when=asyncio.FIRST_COMPLETED)
-            if not handler.done():
-                handler.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await handler
-                return
-            await handler
+            await self._app(scope, receive_whole, send)
+        except asyncio.CancelledError:
+            if not gone.is_set() or handler.uncancel():  # somebody else wants it to end
+                raise
         finally:
-            for task in (handler, watcher):
-                task.cancel()
-            await asyncio.gather(handler, watcher, return_exceptions=True)
+            over = True
+            watcher.cancel()
 
 
 async def read(receive: Any, most_bytes: int, share: Share | None = None) -> bytes | None:

@@ -5,6 +5,7 @@ One call at a time already uses every core. The queue is bounded: when it is ful
 
 import asyncio
 import contextlib
+import heapq
 import itertools
 import math
 import queue
@@ -20,6 +21,8 @@ T = TypeVar("T")
 QUERY, PASSAGE = 0.0, 0.1
 """Lanes: seconds for which calls let those go first that came later. Not for ever, or passages would starve."""
 STOP = math.inf
+Job = tuple[float, int, Callable[[], None]]
+"""When it is its turn, its number, and what to do."""
 
 
 class Batcher:
@@ -28,7 +31,9 @@ class Batcher:
     def __init__(self, longest_queue: int) -> None:
         self._longest = longest_queue
         self._order = itertools.count()
-        self._jobs: queue.PriorityQueue[tuple[float, int, Callable[[], None]]] = queue.PriorityQueue()
+        self._jobs: list[Job] = []
+        self._lock = threading.Lock()
+        self._there: queue.SimpleQueue[None] = queue.SimpleQueue()  # one for each job; its waiting is not in Python
         self._stopping = False
         self._thread = threading.Thread(target=self._work, name="models", daemon=True)
         self._thread.start()
@@ -54,7 +59,7 @@ class Batcher:
         def job() -> None:
             if answer.cancelled():
                 return
-            metrics.STAGES.labels("queue").observe(time.perf_counter() - asked)
+            metrics.observe("queue", time.perf_counter() - asked)
             result: T | None = None
             error: BaseException | None = None
             try:
@@ -68,22 +73,29 @@ class Batcher:
             with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits for the answer
                 loop.call_soon_threadsafe(settle, result, error)
 
-        self._jobs.put((time.monotonic() + lane, next(self._order), job))
+        self._put(time.monotonic() + lane, job)
         return await answer
 
     @property
     def waiting(self) -> int:
         """Calls that wait."""
-        return self._jobs.qsize()
+        return len(self._jobs)
 
     def check_room(self, elsewhere: int = 0) -> None:
         """Raises Unavailable if too many calls wait, with those that wait elsewhere to be put here."""
-        if self._jobs.qsize() + elsewhere >= self._longest:
+        if len(self._jobs) + elsewhere >= self._longest:
             raise Unavailable(f"{self._longest} model calls are waiting already; try again shortly")
+
+    def _put(self, turn: float, run: Callable[[], None]) -> None:
+        with self._lock:
+            heapq.heappush(self._jobs, (turn, next(self._order), run))
+        self._there.put(None)
 
     def _work(self) -> None:
         while True:
-            turn, _, job = self._jobs.get()
+            self._there.get()
+            with self._lock:
+                turn, _, job = heapq.heappop(self._jobs)
             if turn == STOP:
                 return
             job()
@@ -95,5 +107,5 @@ class Batcher:
     def close(self, grace_s: float) -> None:
         """Refuse what waits, and end the thread; a call that is not done in time is left behind."""
         self.refuse_waiting()
-        self._jobs.put((STOP, next(self._order), lambda: None))
+        self._put(STOP, lambda: None)
         self._thread.join(grace_s)

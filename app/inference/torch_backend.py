@@ -11,8 +11,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-# Between the parts of a computation torch's threads wait spinning. OpenMP's own limit keeps a core busy for milliseconds
-# after the last part, when the rest of the request needs it; this one is long enough between parts.
+# Torch's threads wait spinning between the parts of a computation. OpenMP's own limit has them keep a core for
+# milliseconds after the last part, when the rest of a request needs it; this one is long enough between parts.
 os.environ.setdefault("GOMP_SPINCOUNT", "30000")
 
 import numpy as np

@@ -63,7 +63,8 @@ class EmbeddingCalls:
             places = [keys.index(key) for key in missing]
             computed = _rows(await self._call(embedder, [key[2] for key in missing], places, "query", truncate))
         elif missing:  # with nothing missing, a full queue is no reason to refuse
-            computed = await asyncio.gather(*self._join(embedder, truncate, [key[2] for key in missing]))
+            joined = self._join(embedder, truncate, [key[2] for key in missing])
+            computed = [await joined[0]] if len(joined) == 1 else await asyncio.gather(*joined)
         else:
             computed = []
         for key, row in zip(missing, computed, strict=True):
@@ -134,9 +135,7 @@ class EmbeddingCalls:
             found, seconds = await self._batcher.run(compute, lane=QUERY if input_type == "query" else PASSAGE)
         except TextTooLong as error:
             raise TextTooLong(places[error.position], error.tokens, error.limit, error.model) from error
-        metrics.STAGES.labels(f"embed_{input_type}").observe(seconds)
-        metrics.BATCH_TEXTS.labels(input_type).observe(len(texts))
-        metrics.TOKENS.labels(input_type).inc(sum(found.tokens))
+        metrics.embedded(input_type, len(texts), sum(found.tokens), seconds)
         if input_type == "passage":
             rate = len(texts) * min(max(map(len, texts)), MOST_CHARACTERS) / max(seconds, 1e-6)
             before = self._rates.get(embedder.label, rate)
@@ -152,6 +151,5 @@ def _rows(found: Embeddings) -> list[QueryVector]:
 
 
 def _together(rows: list[QueryVector]) -> Embeddings:
-    return Embeddings(
-        np.stack([row.vector for row in rows]), [row.tokens for row in rows], [row.truncated for row in rows]
-    )
+    vectors = rows[0].vector[None] if len(rows) == 1 else np.stack([row.vector for row in rows])
+    return Embeddings(vectors, [row.tokens for row in rows], [row.truncated for row in rows])

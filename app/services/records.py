@@ -238,7 +238,10 @@ class Records:
                 {**held, "_explain": _explained(*before[hit.id], hit if search.rerank else None)}
                 for held, hit in zip(fields, hits, strict=True)
             ]
-        shown = [msgspec.structs.replace(hit, metadata=held) for hit, held in zip(hits, fields, strict=True)]
+        shown = [
+            hit if held is hit.metadata else msgspec.structs.replace(hit, metadata=held)
+            for hit, held in zip(hits, fields, strict=True)
+        ]
         return Found(shown, cost, answer.lsn, models, truncated)
 
     def _check(self, search: Search) -> None:
