@@ -174,6 +174,7 @@ async def open_engine(settings: Settings) -> Engine:
         filter_cache_bytes=storage.filter_cache_bytes,
         column_bytes=storage.column_bytes,
         approximate_from=storage.approximate_from or None,
+        at_once_s=storage.at_once_ms / 1000,
         recall_sample=storage.recall_sample,
         read_only=storage.read_only,
     )

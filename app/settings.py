@@ -133,6 +133,14 @@ class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "0 to compare all, always.",
         ),
     ] = 50_000
+    at_once_ms: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="Where a search took at most so long and nothing was written since, the next one is not handed "
+            "to another thread; 0 to hand over all.",
+        ),
+    ] = 1.0
     recall_sample: Annotated[
         float,
         Meta(ge=0, le=1, description="Share of such searches that are repeated exactly in idle time; GET /recall."),

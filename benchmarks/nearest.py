@@ -173,7 +173,7 @@ async def main(records: int, changes: bool, approximate_from: int | None) -> Non
         + ", the others real ones with noise" * (real < records)
     )
     with tempfile.TemporaryDirectory() as folder:
-        options = {"cache_bytes": 2**29, "filter_cache_bytes": 2**26, "column_bytes": 2**27}
+        options = {"cache_bytes": 2**29, "filter_cache_bytes": 2**26, "column_bytes": 2**27, "at_once_s": 0.001}
         engine = await SqliteEngine.open_folder(
             Path(folder), 2, 2**31 - 65536, approximate_from=approximate_from, **options
         )

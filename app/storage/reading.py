@@ -25,6 +25,8 @@ from app.storage.vector_rows import Source, vector_of
 
 CANDIDATES = 100
 """Records that each side of hybrid retrieval brings, at least."""
+PAGE = 100
+"""Records that are read in little time."""
 ROWS_AT_ONCE = 512
 """Records that match_terms reads at a time."""
 
@@ -52,9 +54,15 @@ def query(
     plan: QueryPlan,
     memory: Memory,
     handle: str,
-) -> QueryAnswer:
-    """The records nearest to the plan's vector or record: filter first, then rank, ties by id."""
+    at: int | None = None,
+) -> QueryAnswer | None:
+    """The records nearest to the plan's vector or record: filter first, then rank, ties by id.
+
+    at: give up, with None, if the last write has another number, or vectors that are compared would have to be read.
+    """
     lsn = tables.lsn(connection)
+    if at not in (None, lsn):
+        return None
     found = connection.execute(
         "SELECT ns, bytes, record_count, version FROM namespaces WHERE name = ?", (namespace,)
     ).get
@@ -85,6 +93,8 @@ def query(
     if changed is None or len(changed) > max(MOST_CHANGED, MOST_CHANGED_SHARE * count):
         inverted = changed = None
     source = Source(connection, ns, spec.dimension, count, version, memory.vectors, handle, inverted, changed)
+    if at is not None and inverted is None and memory.vectors.get((handle, ns), version) is None:
+        return None
     if plan.text is not None:
         by_words = lexical.search(connection, spec, ns, plan.text, keep)
         return QueryAnswer(
@@ -95,6 +105,12 @@ def query(
         shared = sparse_index.dots(connection, ns, sparse, count if plan.by_rarity else None)
     scored = _scored(source, spec, vector, shared, plan, keep)
     return QueryAnswer(_matches(connection, spec, scored, plan), lsn, size, counted, embedded_by, inverted is not None)
+
+
+def is_plain(plan: QueryPlan) -> bool:
+    """Whether a search is for a page of the records nearest to a vector, and nothing else."""
+    others = plan.sparse, plan.id, plan.filter, plan.words, plan.text, plan.counted
+    return plan.vector is not None and plan.top_k <= PAGE and not plan.include_values and others.count(None) == 6
 
 
 def _kept(

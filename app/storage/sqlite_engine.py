@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import math
+import time
 from collections.abc import Callable, Collection, Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,6 +34,7 @@ from app.domain import (
 from app.errors import AlreadyExists, FailedPrecondition, NotFound, PinyonError, Unavailable
 from app.storage import compaction, namespaces, reading, reembedding, tables, writing
 from app.storage.approximate import Approximate
+from app.storage.at_once import AtOnce
 from app.storage.column_store import ColumnStore
 from app.storage.data_dir import DataDir
 from app.storage.filter_cache import FilterCache
@@ -57,6 +60,7 @@ class SqliteEngine:
         columns = ColumnStore(0 if tuning.read_only else tuning.column_bytes)
         vectors = VectorCache(tuning.cache_bytes)
         self._approximate = Approximate(folder.indexes, None if tuning.read_only else large, columns, vectors)
+        self._at_once = AtOnce(tuning.at_once_s)
         self._recall = RecallSampler(tuning.recall_sample)
         self._memory = reading.Memory(vectors, FilterCache(tuning.filter_cache_bytes), columns, self._approximate.get)
         self._opened: dict[str, Opened] = {}
@@ -212,15 +216,26 @@ class SqliteEngine:
     async def query(self, index: str, namespace: str, plan: QueryPlan) -> QueryAnswer:
         opened = self._open(index)
 
-        def ask(plan: QueryPlan) -> Coroutine[Any, Any, QueryAnswer]:
-            return opened.database.read(
-                lambda connection: reading.query(
-                    connection, tables.known_spec(connection), namespace, plan, self._memory, opened.index.handle
-                )
-            )
+        key = opened.index.handle, namespace
+
+        def run(connection: apsw.Connection, plan: QueryPlan, at: int | None = None) -> QueryAnswer | None:
+            begun, spec = time.perf_counter(), tables.known_spec(connection)
+            answer = reading.query(connection, spec, namespace, plan, self._memory, key[0], at)
+            if answer is not None and reading.is_plain(plan):
+                self._at_once.note(key, answer.lsn, time.perf_counter() - begun)
+            return answer
+
+        async def ask(plan: QueryPlan) -> QueryAnswer:
+            answer = await opened.database.read(partial(run, plan=plan))
+            assert answer is not None
+            return answer
 
         with metrics.stage("search"):
-            answer = await ask(plan)
+            answer, at = None, self._at_once.lsn(key)
+            if at is not None and reading.is_plain(plan):
+                answer = opened.database.read_here(partial(run, plan=plan, at=at))
+            if answer is None:
+                answer = await ask(plan)
         if plan.filter is not None and self._memory.columns.wants(opened.index.handle):
             self._approximate.look_at(opened.database, opened.index.handle, namespace)
         self._recall.offer(opened.index.name, namespace, answer, lambda: ask(msgspec.structs.replace(plan, exact=True)))

@@ -8,8 +8,9 @@ from app.storage.database import WRITES_PER_COMMIT
 class Tuning(msgspec.Struct, frozen=True):
     """What makes the engine quick; see the settings of the same names.
 
-    approximate_from: records of a namespace from which on it is searched approximately; None: never. read_only: change
-    nothing; whoever writes is another process, or nobody.
+    approximate_from: records of a namespace from which on it is searched approximately; None: never. at_once_s: what a
+    search may take for the next one to be run where it is asked; 0: none is. read_only: change nothing; whoever writes
+    is another process, or nobody.
     """
 
     readers: int
@@ -19,5 +20,6 @@ class Tuning(msgspec.Struct, frozen=True):
     filter_cache_bytes: int = 0
     column_bytes: int = 0
     approximate_from: int | None = None
+    at_once_s: float = 0.0
     recall_sample: float = 0.0
     read_only: bool = False

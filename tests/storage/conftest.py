@@ -28,7 +28,7 @@ def open_engine(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pyt
 
     async def with_memory() -> Engine:
         return await SqliteEngine.open_folder(
-            tmp_path / "data", readers=2, mmap_bytes=0, cache_bytes=2**26, filter_cache_bytes=2**20
+            tmp_path / "data", readers=2, mmap_bytes=0, cache_bytes=2**26, filter_cache_bytes=2**20, at_once_s=60
         )
 
     async def with_columns() -> Engine:

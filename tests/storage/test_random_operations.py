@@ -44,7 +44,7 @@ def sparse_of(held: dict[int, float] | None) -> SparseVector | None:
 class AgainstADict(RuleBasedStateMachine):
     """One dotproduct index of dense and sparse values, whose meaning is `there`."""
 
-    tuning: ClassVar[dict[str, Any]] = {"cache_bytes": 2**20, "filter_cache_bytes": 2**20}
+    tuning: ClassVar[dict[str, Any]] = {"cache_bytes": 2**20, "filter_cache_bytes": 2**20, "at_once_s": 60}
     constants: ClassVar[dict[str, int]] = {}
     """Of modules of storage, made so small that what they are about happens here."""
 

@@ -1,0 +1,135 @@
+"""Searches that take little time are run where they are asked, as long as nothing is written; answers are the same."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import apsw
+import numpy as np
+import pytest
+
+from app.domain import IndexSpec, QueryPlan, Record
+from app.errors import InvalidArgument, NotFound
+from app.filters import parse
+from app.storage import at_once, reading
+from app.storage.at_once import AtOnce
+from app.storage.sqlite_engine import SqliteEngine
+
+pytestmark = pytest.mark.anyio
+
+VECTORS = np.random.default_rng(0).standard_normal((300, 8)).astype(np.float32)
+PLAIN = QueryPlan(5, vector=VECTORS[0])
+
+
+async def filled(folder: Path, **tuning: Any) -> SqliteEngine:
+    told = {"cache_bytes": 2**20, "at_once_s": 60.0, **tuning}
+    engine = await SqliteEngine.open_folder(folder, 2, 0, **told)
+    await engine.create_index(IndexSpec("docs", 8, "cosine"))
+    await engine.upsert("docs", "a", [Record(f"r{n}", vector, {"n": n}) for n, vector in enumerate(VECTORS)])
+    return engine
+
+
+class Where:
+    """On which threads searches run."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.here: list[bool] = []
+        query = reading.query
+
+        def noted(*arguments: Any) -> Any:
+            answer = query(*arguments)
+            if answer is not None:
+                self.here.append(threading.current_thread() is threading.main_thread())
+            return answer
+
+        monkeypatch.setattr(reading, "query", noted)
+
+
+async def test_a_search_like_a_quick_one_is_run_at_once_until_something_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where, engine = Where(monkeypatch), await filled(tmp_path)
+    answers = [await engine.query("docs", "a", PLAIN) for _ in range(4)]
+    # Asked once more, vectors are kept in memory, which those that are run at once need.
+    assert where.here == [False, False, True, True]
+    assert answers[0] == answers[1] == answers[2] == answers[3]
+    await engine.upsert("docs", "a", [Record("new", VECTORS[0], {})])
+    after = await engine.query("docs", "a", PLAIN)
+    assert {match.id for match in after.matches[:2]} == {"new", "r0"}
+    assert where.here[4:] == [False]
+    await engine.close()
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        QueryPlan(5, id="r3"),
+        QueryPlan(5, vector=VECTORS[0], filter=parse({"n": {"$lt": 100}})),
+        QueryPlan(101, vector=VECTORS[0]),
+        QueryPlan(5, vector=VECTORS[0], include_values=True),
+    ],
+    ids=["by id", "filtered", "many hits", "with vectors"],
+)
+async def test_whatever_may_take_longer_is_handed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plan: QueryPlan
+) -> None:
+    where, engine = Where(monkeypatch), await filled(tmp_path)
+    for _ in range(3):
+        await engine.query("docs", "a", PLAIN)
+    assert where.here.pop()
+    await engine.query("docs", "a", plan)
+    assert where.here == [False, False, False]
+    await engine.close()
+
+
+@pytest.mark.parametrize("tuning", [{"at_once_s": 0.0}, {"at_once_s": 1e-9}, {"cache_bytes": 0}])
+async def test_switched_off_or_slow_or_from_the_disk_all_are_handed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tuning: dict[str, float]
+) -> None:
+    where, engine = Where(monkeypatch), await filled(tmp_path, **tuning)
+    for _ in range(4):
+        await engine.query("docs", "a", PLAIN)
+    assert where.here == [False] * 4
+    await engine.close()
+
+
+async def test_a_file_that_is_busy_is_left_to_the_readers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = await filled(tmp_path)
+    for _ in range(3):
+        await engine.query("docs", "a", PLAIN)
+    query = reading.query
+
+    def busy(*arguments: Any) -> Any:
+        if threading.current_thread() is threading.main_thread():
+            raise apsw.BusyError("locked")
+        return query(*arguments)
+
+    monkeypatch.setattr(reading, "query", busy)
+    assert (await engine.query("docs", "a", PLAIN)).matches[0].id == "r0"
+    await engine.close()
+
+
+async def test_errors_are_the_same_and_leave_nothing_behind(tmp_path: Path) -> None:
+    engine = await filled(tmp_path)
+    for _ in range(3):
+        await engine.query("docs", "a", PLAIN)
+    with pytest.raises(InvalidArgument, match="Vector dimension 3"):
+        await engine.query("docs", "a", QueryPlan(5, vector=VECTORS[0][:3]))
+    assert (await engine.query("docs", "a", PLAIN)).matches[0].id == "r0"
+    database = engine._open("docs").database
+    await engine.delete_index("docs")
+    with pytest.raises(NotFound, match="Index docs not found"):
+        database.read_here(lambda connection: 1)
+    await engine.close()
+
+
+def test_a_slow_one_ends_it_and_so_do_too_many_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = AtOnce(0.001)
+    known.note(("i", "a"), 7, 0.0009)
+    assert (known.lsn(("i", "a")), known.lsn(("i", "b"))) == (7, None)
+    known.note(("i", "a"), 7, 0.0011)
+    assert known.lsn(("i", "a")) is None
+    monkeypatch.setattr(at_once, "MOST_KNOWN", 3)
+    for name in "abcd":
+        known.note(("i", name), 1, 0.0)
+    assert [known.lsn(("i", name)) for name in "abcd"] == [None, None, None, 1]
