@@ -5,12 +5,12 @@ The way to another thread and back takes up to 0.2 ms, of which more than half i
 
 MOST_KNOWN = 10_000
 """Namespaces; with more, all are forgotten."""
-Key = tuple[str, str]
-"""An index's handle, and a namespace."""
+Key = tuple[str, str, bool]
+"""An index's handle, a namespace, and whether with a filter."""
 
 
 class AtOnce:
-    """For searches for a page of the nearest to a vector. note() may be called by several threads.
+    """For searches for a page of the nearest to a vector or a record. note() may be called by several threads.
 
     most_s: how long the one before may have taken; 0: none is run at once.
     """

@@ -36,6 +36,12 @@ class FilterCache:
             self._put(place, version, rows)
         return rows
 
+    def remembers(self, condition: Condition, key: Key, version: int) -> bool:
+        """Whether kept() would not have to find out."""
+        with self._lock:
+            found = self._held.get((key, repr(condition)))
+        return found is not None and found[0] == version
+
     def _put(self, place: tuple[Key, str], version: int, rows: Records) -> None:
         with self._lock:
             old = self._held.pop(place, None)

@@ -58,7 +58,7 @@ def query(
 ) -> QueryAnswer | None:
     """The records nearest to the plan's vector or record: filter first, then rank, ties by id.
 
-    at: give up, with None, if the last write has another number, or vectors that are compared would have to be read.
+    at: give up, with None, if the last write has another number, or what is filtered or compared would have to be read.
     """
     lsn = tables.lsn(connection)
     if at not in (None, lsn):
@@ -83,6 +83,8 @@ def query(
             return QueryAnswer([], lsn, size)
         vector = None if spec.sparse else vector_of(connection, row[0])
         sparse = sparse_index.from_blob(row[1])
+    if at is not None and not _in_memory(memory, plan, (handle, ns), version):
+        return None
     keep = None
     if plan.filter is not None:
         find = partial(_kept, connection, spec, memory, plan.filter, (handle, ns), version, count)
@@ -93,8 +95,6 @@ def query(
     if changed is None or len(changed) > max(MOST_CHANGED, MOST_CHANGED_SHARE * count):
         inverted = changed = None
     source = Source(connection, ns, spec.dimension, count, version, memory.vectors, handle, inverted, changed)
-    if at is not None and inverted is None and memory.vectors.get((handle, ns), version) is None:
-        return None
     if plan.text is not None:
         by_words = lexical.search(connection, spec, ns, plan.text, keep)
         return QueryAnswer(
@@ -108,9 +108,19 @@ def query(
 
 
 def is_plain(plan: QueryPlan) -> bool:
-    """Whether a search is for a page of the records nearest to a vector, and nothing else."""
-    others = plan.sparse, plan.id, plan.filter, plan.words, plan.text, plan.counted
-    return plan.vector is not None and plan.top_k <= PAGE and not plan.include_values and others.count(None) == 6
+    """Whether a search is for a page of the records nearest to a vector or a record, and nothing else but a filter."""
+    others = plan.sparse, plan.words, plan.text, plan.counted
+    return others.count(None) == len(others) and plan.top_k <= PAGE and not plan.include_values
+
+
+def _in_memory(memory: Memory, plan: QueryPlan, key: Key, version: int) -> bool:
+    """Whether what a plain search filters by and compares is held in memory, or found by an inverted file."""
+    if plan.filter is not None and not memory.filters.remembers(plan.filter, key, version):
+        return False
+    if memory.inverted(*key) is not None and not plan.exact:
+        return True
+    held = memory.vectors.latest(key)
+    return held is not None and held.version == version
 
 
 def _kept(

@@ -216,13 +216,14 @@ class SqliteEngine:
     async def query(self, index: str, namespace: str, plan: QueryPlan) -> QueryAnswer:
         opened = self._open(index)
 
-        key = opened.index.handle, namespace
+        handle = opened.index.handle
+        alike = handle, namespace, plan.filter is not None
 
         def run(connection: apsw.Connection, plan: QueryPlan, at: int | None = None) -> QueryAnswer | None:
             begun, spec = time.perf_counter(), tables.known_spec(connection)
-            answer = reading.query(connection, spec, namespace, plan, self._memory, key[0], at)
+            answer = reading.query(connection, spec, namespace, plan, self._memory, handle, at)
             if answer is not None and reading.is_plain(plan):
-                self._at_once.note(key, answer.lsn, time.perf_counter() - begun)
+                self._at_once.note(alike, answer.lsn, time.perf_counter() - begun)
             return answer
 
         async def ask(plan: QueryPlan) -> QueryAnswer:
@@ -231,7 +232,7 @@ class SqliteEngine:
             return answer
 
         with metrics.stage("search"):
-            answer, at = None, self._at_once.lsn(key)
+            answer, at = None, self._at_once.lsn(alike)
             if at is not None and reading.is_plain(plan):
                 answer = opened.database.read_here(partial(run, plan=plan, at=at))
             if answer is None:

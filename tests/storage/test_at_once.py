@@ -63,12 +63,11 @@ async def test_a_search_like_a_quick_one_is_run_at_once_until_something_is_writt
 @pytest.mark.parametrize(
     "plan",
     [
-        QueryPlan(5, id="r3"),
         QueryPlan(5, vector=VECTORS[0], filter=parse({"n": {"$lt": 100}})),
         QueryPlan(101, vector=VECTORS[0]),
         QueryPlan(5, vector=VECTORS[0], include_values=True),
     ],
-    ids=["by id", "filtered", "many hits", "with vectors"],
+    ids=["a new filter", "many hits", "with vectors"],
 )
 async def test_whatever_may_take_longer_is_handed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plan: QueryPlan
@@ -79,6 +78,24 @@ async def test_whatever_may_take_longer_is_handed_over(
     assert where.here.pop()
     await engine.query("docs", "a", plan)
     assert where.here == [False, False, False]
+    await engine.close()
+
+
+async def test_so_are_searches_by_id_and_with_a_filter_that_comes_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where, engine = Where(monkeypatch), await filled(tmp_path, filter_cache_bytes=2**20)
+    for _ in range(3):
+        await engine.query("docs", "a", PLAIN)
+    answer = await engine.query("docs", "a", QueryPlan(1, id="r3"))
+    assert answer.matches[0].id == "r3"
+    del where.here[:3]
+    for least, here in ((100, False), (100, True), (200, False), (100, True), (200, True)):
+        plan = QueryPlan(3, vector=VECTORS[0], filter=parse({"n": {"$gte": least}}))
+        answer = await engine.query("docs", "a", plan)
+        assert all(match.metadata["n"] >= least for match in answer.matches)  # type: ignore[operator]
+        assert where.here.pop() == here
+    assert where.here == [True]
     await engine.close()
 
 
@@ -125,11 +142,11 @@ async def test_errors_are_the_same_and_leave_nothing_behind(tmp_path: Path) -> N
 
 def test_a_slow_one_ends_it_and_so_do_too_many_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:
     known = AtOnce(0.001)
-    known.note(("i", "a"), 7, 0.0009)
-    assert (known.lsn(("i", "a")), known.lsn(("i", "b"))) == (7, None)
-    known.note(("i", "a"), 7, 0.0011)
-    assert known.lsn(("i", "a")) is None
+    known.note(("i", "a", False), 7, 0.0009)
+    assert [known.lsn(key) for key in (("i", "a", False), ("i", "a", True), ("i", "b", False))] == [7, None, None]
+    known.note(("i", "a", False), 7, 0.0011)
+    assert known.lsn(("i", "a", False)) is None
     monkeypatch.setattr(at_once, "MOST_KNOWN", 3)
     for name in "abcd":
-        known.note(("i", name), 1, 0.0)
-    assert [known.lsn(("i", name)) for name in "abcd"] == [None, None, None, 1]
+        known.note(("i", name, False), 1, 0.0)
+    assert [known.lsn(("i", name, False)) for name in "abcd"] == [None, None, None, 1]
