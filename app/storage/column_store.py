@@ -97,6 +97,11 @@ class ColumnStore:
             if new:
                 self._wanted.setdefault(key, set()).update(new)
 
+    def knows(self, condition: Condition, key: Key, version: int) -> bool:
+        """Whether kept() needs nothing but memory for a filter, in this version."""
+        columns = self._held.get(key)
+        return columns is not None and columns.version == version and fields(condition) <= columns.held.keys()
+
     def wants(self, handle: str) -> bool:
         """Whether fields of the index wait for see_to()."""
         return any(key[0] == handle for key in list(self._wanted))

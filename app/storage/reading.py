@@ -115,8 +115,10 @@ def is_plain(plan: QueryPlan) -> bool:
 
 def _in_memory(memory: Memory, plan: QueryPlan, key: Key, version: int) -> bool:
     """Whether what a plain search filters by and compares is held in memory, or found by an inverted file."""
-    if plan.filter is not None and not memory.filters.remembers(plan.filter, key, version):
-        return False
+    if plan.filter is not None:
+        of = plan.filter, key, version
+        if not memory.filters.remembers(*of) and not memory.columns.knows(*of):
+            return False
     if memory.inverted(*key) is not None and not plan.exact:
         return True
     held = memory.vectors.latest(key)

@@ -99,6 +99,22 @@ async def test_so_are_searches_by_id_and_with_a_filter_that_comes_again(
     await engine.close()
 
 
+async def test_so_are_new_filters_on_fields_that_are_held_by_column(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.storage.column_store.COLUMNS_FROM", 1)
+    where, engine = Where(monkeypatch), await filled(tmp_path, column_bytes=2**20)
+    for least, here in ((10, False), (20, False), (30, True), (40, True)):
+        plan = QueryPlan(3, vector=VECTORS[0], filter=parse({"n": {"$gte": least}}))
+        answer = await engine.query("docs", "a", plan)
+        await engine.settled()
+        assert all(match.metadata["n"] >= least for match in answer.matches)  # type: ignore[operator]
+        assert where.here.pop() == here
+    answer = await engine.query("docs", "a", QueryPlan(3, vector=VECTORS[0], filter=parse({"other": 1})))
+    assert answer.matches == [] and not where.here.pop()
+    await engine.close()
+
+
 @pytest.mark.parametrize("tuning", [{"at_once_s": 0.0}, {"at_once_s": 1e-9}, {"cache_bytes": 0}])
 async def test_switched_off_or_slow_or_from_the_disk_all_are_handed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tuning: dict[str, float]
