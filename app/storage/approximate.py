@@ -289,6 +289,8 @@ class Approximate:
             file.nbytes / 1e6,
             ", ".join(f"{each.cells} of {builder.cells} for {each.depth}" for each in file.calibration),
         )
+        del builder
+        await self._compute(inverted_file.give_back)
         held = Held(file, at.namespace, file.size)
         await self._save(database, handle, at, held)
         return held

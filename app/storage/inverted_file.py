@@ -7,6 +7,7 @@ k-means, and a query looks into the cells nearest to it: how many is measured wh
 Knows no SQL.
 """
 
+import ctypes
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -254,6 +255,13 @@ class Builder:
 def use_threads(count: int) -> None:
     """How many threads Faiss computes with in calls of this thread."""
     faiss().omp_set_num_threads(count)
+
+
+def give_back() -> None:
+    """Give the memory that building took back to the system, which glibc does not: 80 MB after a million vectors."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _prepared(vectors: Vectors, metric: Metric) -> Vectors:
