@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import logging
 import random
-import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -25,6 +24,7 @@ from app.storage import changes, inverted_file, tables, vector_rows
 from app.storage.arrays import Records, Vectors
 from app.storage.column_store import ColumnStore
 from app.storage.database import Database
+from app.storage.filling import Filling, Rest
 from app.storage.inverted_file import Builder, InvertedFile
 from app.storage.inverted_files import InvertedFiles
 from app.storage.vector_cache import Key, VectorCache
@@ -43,8 +43,6 @@ FOLLOWED_FROM, SETTLED_AFTER = 2_000, 100
 """Records of a namespace whose changes are noted down for vectors in memory; writes after which they are forgotten."""
 SAVED_AFTER = 0.1
 """Share of the rows that may have changed since it was saved."""
-QUIET_S, PATIENCE_S = 0.5, 30.0
-"""Writes that follow each other so soon are filling a namespace: it is not built until they end, or for so long."""
 
 log = logging.getLogger("pinyon.storage")
 
@@ -56,15 +54,6 @@ class Held(msgspec.Struct):
     namespace: str
     size: int
     unsaved: int = 0
-
-
-class Rest(msgspec.Struct, frozen=True):
-    """A namespace that waits for quiet: the version it had when last looked at, since when, and when to look again."""
-
-    database: Database
-    version: int
-    since: float
-    due: float
 
 
 class Situation(msgspec.Struct, frozen=True):
@@ -90,7 +79,7 @@ class Approximate:
         self._held: dict[Key, Held] = {}
         self._hopeless: dict[Key, int] = {}
         self._waiting: dict[tuple[str, str], Database] = {}
-        self._resting: dict[tuple[str, str], Rest] = {}
+        self._filling = Filling()
         self._called = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._thread: ThreadPoolExecutor | None = None
@@ -126,7 +115,7 @@ class Approximate:
     async def forget(self, handle: str) -> None:
         """Let go of an index that is to be deleted, or was changed as a whole; nothing touches its files after this."""
         self._waiting = {key: database for key, database in self._waiting.items() if key[0] != handle}
-        self._resting = {key: rest for key, rest in self._resting.items() if key[0] != handle}
+        self._filling.forget(handle)
         await self._interrupt()
         self._held = {key: held for key, held in self._held.items() if key[0] != handle}
         self._hopeless = {key: count for key, count in self._hopeless.items() if key[0] != handle}
@@ -136,13 +125,13 @@ class Approximate:
     async def close(self) -> None:
         """Stop working; what is not saved is caught up with at the next start."""
         self._waiting.clear()
-        self._resting.clear()
+        self._filling.forget()
         await self._interrupt()
         if self._thread is not None:
             self._thread.shutdown()
 
     def _go_on(self) -> None:
-        if (self._waiting or self._resting) and (self._task is None or self._task.done()):
+        if (self._waiting or self._filling) and (self._task is None or self._task.done()):
             self._task = asyncio.create_task(self._work())
 
     async def _interrupt(self) -> None:
@@ -154,16 +143,15 @@ class Approximate:
             await self._compute(lambda: None)  # behind what runs there
 
     async def _work(self) -> None:
-        while self._waiting or self._resting:
-            now = time.monotonic()
-            self._waiting |= {key: rest.database for key, rest in self._resting.items() if rest.due <= now}
+        while self._waiting or self._filling:
+            self._waiting |= self._filling.due()
             if not self._waiting:
-                await self._rest(min(rest.due for rest in self._resting.values()) - now)
+                await self._rest(self._filling.wait_s())
                 continue
             handle, namespace = next(iter(self._waiting))
             database = self._waiting[handle, namespace]
             del self._waiting[handle, namespace]
-            rest = self._resting.pop((handle, namespace), None)
+            rest = self._filling.take((handle, namespace))
             try:
                 await self._see_to(database, handle, namespace, rest)
             except asyncio.CancelledError:
@@ -180,15 +168,6 @@ class Approximate:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._called.wait()
-
-    def _quiet(self, database: Database, handle: str, at: Situation, rest: Rest | None) -> bool:
-        """Whether nobody is filling the namespace; if somebody may be, it is looked at again."""
-        now = time.monotonic()
-        if rest is not None and (now - rest.since > PATIENCE_S or (rest.version == at.version and rest.due <= now)):
-            return True
-        since = now if rest is None else rest.since
-        self._resting[handle, at.namespace] = Rest(database, at.version, since, now + QUIET_S)
-        return False
 
     async def _see_to(self, database: Database, handle: str, namespace: str, rest: Rest | None) -> None:
         assert self._from is not None
@@ -217,7 +196,8 @@ class Approximate:
             held = await self._catch_up(database, held, at)
         if held is None or held.file.stale > MOST_STALE or at.count > MOST_GROWN * held.size:
             enough = max(self._from, MOST_GROWN * self._hopeless.get(key, 0))
-            if at.count < enough or not self._quiet(database, handle, at, rest):
+            name = handle, namespace
+            if at.count < enough or not self._filling.is_over(name, rest, database, at.version):
                 if held is None:
                     await self._stop(database, handle, at, at.followed is not None)
                 else:

@@ -14,7 +14,7 @@ Open = Callable[[], Awaitable[Engine]]
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Inverted files are built without waiting for a quiet time."""
-    monkeypatch.setattr("app.storage.approximate.QUIET_S", 0.0)
+    monkeypatch.setattr("app.storage.filling.QUIET_S", 0.0)
 
 
 @pytest.fixture(params=["sqlite", "sqlite with memory", "sqlite with columns"])

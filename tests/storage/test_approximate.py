@@ -103,8 +103,8 @@ async def test_nothing_is_built_while_a_namespace_is_being_filled_but_not_for_ev
             return super().finish(version)
 
     monkeypatch.setattr("app.storage.approximate.Builder", Counted)
-    monkeypatch.setattr("app.storage.approximate.QUIET_S", 1.0)
-    monkeypatch.setattr("app.storage.approximate.PATIENCE_S", patience_s)
+    monkeypatch.setattr("app.storage.filling.QUIET_S", 1.0)
+    monkeypatch.setattr("app.storage.filling.PATIENCE_S", patience_s)
     engine = await opened(tmp_path)
     await engine.create_index(IndexSpec("docs", DIMENSION, "cosine"))
     vectors = clustered(2 * COUNT + 1_000, 1)

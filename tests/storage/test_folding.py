@@ -40,22 +40,29 @@ def insert(n: int) -> Callable[[apsw.Connection], int]:
     return run
 
 
+class HeldUp:
+    """Connections to a file that are made only once they may be."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.begun, self.go = threading.Event(), threading.Event()
+
+    def connect(self) -> apsw.Connection:
+        self.begun.set()
+        self.go.wait(10)
+        return apsw.Connection(str(self._path))
+
+
 def log_bytes(path: Path) -> int:
     return path.with_name(path.name + "-wal").stat().st_size
 
 
 def test_writes_go_on_while_the_log_is_folded(connection: apsw.Connection, path: Path) -> None:
-    begun, go = threading.Event(), threading.Event()
-
-    def connect() -> apsw.Connection:
-        begun.set()
-        go.wait(10)
-        return apsw.Connection(str(path))
-
-    writer = Writer(connection, connect, "w", 1)
+    beside = HeldUp(path)
+    writer = Writer(connection, beside.connect, "w", 1)
     assert [writer.submit(insert(n)).result(10) for n in range(10)] == list(range(10))
-    assert begun.wait(10)
-    go.set()
+    assert beside.begun.wait(10)
+    beside.go.set()
     writer.close()
     assert apsw.Connection(str(path)).execute("SELECT count(*) FROM t").get == 10
 
@@ -99,19 +106,13 @@ def test_without_another_thread_it_is_folded_between_the_writes(
 
 
 def test_what_runs_outside_transactions_waits_for_the_folding(connection: apsw.Connection, path: Path) -> None:
-    begun, go = threading.Event(), threading.Event()
-
-    def connect() -> apsw.Connection:
-        begun.set()
-        go.wait(10)
-        return apsw.Connection(str(path))
-
-    writer = Writer(connection, connect, "w", 1)
+    beside = HeldUp(path)
+    writer = Writer(connection, beside.connect, "w", 1)
     for n in range(10):
         writer.submit(insert(n)).result(10)
-    assert begun.wait(10)
-    waited = writer.submit(lambda connection: go.is_set(), bare=True)
-    threading.Timer(0.05, go.set).start()
+    assert beside.begun.wait(10)
+    waited = writer.submit(lambda connection: beside.go.is_set(), bare=True)
+    threading.Timer(0.05, beside.go.set).start()
     assert waited.result(10)
     emptied = writer.submit(lambda connection: connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").get, bare=True)
     assert emptied.result(10) == (0, 0, 0)
