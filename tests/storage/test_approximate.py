@@ -110,8 +110,9 @@ async def test_nothing_is_built_while_a_namespace_is_being_filled_but_not_for_ev
     vectors = clustered(2 * COUNT + 1_000, 1)
     for start in range(0, len(vectors), 500):
         await engine.upsert("docs", "a", records(vectors[start : start + 500], start))
-        while not patience_s and start > FROM and not built:
-            await asyncio.sleep(0.005)
+        async with asyncio.timeout(30):
+            while not patience_s and start > FROM and not built:
+                await asyncio.sleep(0.005)
     await engine.settled()
     assert len(built) == builds
     assert await recall(engine) >= 0.98
