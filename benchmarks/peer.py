@@ -113,11 +113,13 @@ class Lance:
     def load(self, vectors: np.ndarray) -> None:
         import pyarrow as pa
 
-        kind = pa.schema([("n", pa.int64()), ("vector", pa.list_(pa.float32(), vectors.shape[1]))])
+        width = vectors.shape[1]
+        kind = pa.schema([("id", pa.string()), ("n", pa.int64()), ("vector", pa.list_(pa.float32(), width))])
         self.docs = self.database.create_table("docs", schema=kind)
         for rows, part in parts(vectors):
-            columns = [pa.array(list(rows)), pa.FixedSizeListArray.from_arrays(pa.array(part.ravel()), part.shape[1])]
-            upsert = self.docs.merge_insert("n").when_matched_update_all().when_not_matched_insert_all()
+            held = pa.FixedSizeListArray.from_arrays(pa.array(part.ravel()), width)
+            columns = [pa.array([str(row) for row in rows]), pa.array(list(rows)), held]
+            upsert = self.docs.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
             upsert.execute(pa.Table.from_arrays(columns, schema=kind))
 
     def ready(self) -> None:
@@ -128,7 +130,7 @@ class Lance:
 
         def search(query: np.ndarray) -> Iterable[int]:
             found = self.docs.search(query).metric("cosine").nprobes(probes).refine_factor(refine).limit(10)
-            return found.select(["n"]).to_arrow()["n"].to_pylist()
+            return [int(id) for id in found.select(["id", "n"]).to_arrow()["id"].to_pylist()]
 
         return search
 

@@ -12,8 +12,10 @@ from typing import Literal
 
 import apsw
 
-FROM, WHOLE_FROM = 1_000, 8_000
+FROM, WHOLE_FROM = 500, 8_000
 """Pages of the log from which it is folded as far as readers allow, or with waiting for them."""
+ROUNDS = 2
+"""The second round copies what was written during the first, and leaves less for the writer."""
 
 log = logging.getLogger("pinyon.storage")
 
@@ -22,7 +24,7 @@ class Folding:
     """For the thread that writes, which gives its connection; connect: makes another one. Must be finished."""
 
     def __init__(self, connection: apsw.Connection, connect: Callable[[], apsw.Connection]) -> None:
-        self._connection, self._connect = connection, connect
+        self._connection, self._connect, self._name = connection, connect, connection.filename
         self._pages = 0
         self._beside: threading.Thread | None = None
         connection.set_wal_hook(self._written)  # in place of SQLite's own folding, which callers would wait for
@@ -41,7 +43,7 @@ class Folding:
         if self._pages < FROM:
             return
         if begun or not self._begin():
-            _fold(self._connection, "RESTART" if self._pages >= WHOLE_FROM else "PASSIVE")
+            self._fold(self._connection, "RESTART" if self._pages >= WHOLE_FROM else "PASSIVE")
             self._pages = 0
 
     def _begin(self) -> bool:
@@ -57,22 +59,21 @@ class Folding:
     def _fold_beside(self) -> None:
         try:
             with contextlib.closing(self._connect()) as connection:
-                _fold(connection, "PASSIVE")
+                for _ in range(ROUNDS):
+                    self._fold(connection, "PASSIVE")
         except apsw.Error as error:
-            _warn(self._connection, error)
+            self._warn(error)
 
     def finish(self) -> None:
         """Wait for what runs: two cannot fold at once."""
         if self._beside is not None:
             self._beside.join()
 
+    def _fold(self, connection: apsw.Connection, how: Literal["PASSIVE", "RESTART"]) -> None:
+        try:
+            connection.execute(f"PRAGMA wal_checkpoint({how})").fetchall()
+        except apsw.Error as error:
+            self._warn(error)
 
-def _fold(connection: apsw.Connection, how: Literal["PASSIVE", "RESTART"]) -> None:
-    try:
-        connection.execute(f"PRAGMA wal_checkpoint({how})").fetchall()
-    except apsw.Error as error:
-        _warn(connection, error)
-
-
-def _warn(connection: apsw.Connection, error: apsw.Error) -> None:
-    log.warning("the log of %s could not be folded: %s", connection.filename, error)
+    def _warn(self, error: apsw.Error) -> None:
+        log.warning("the log of %s could not be folded: %s", self._name, error)

@@ -45,7 +45,8 @@ def postings(metadata: Metadata) -> list[tuple[str, Kind, Posted]]:
     for field, value in metadata.items():
         if not isinstance(value, list):
             scalar: Any = value
-            found.append((field, *posted(scalar)))
+            kind, kept = posted(scalar)
+            found.append((field, kind, kept))
         elif value:
             found += [(field, *posted(element)) for element in dict.fromkeys(value)]
         else:

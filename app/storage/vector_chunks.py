@@ -64,8 +64,8 @@ def _add_chunk(connection: apsw.Connection, ns: int, new: Sequence[New]) -> None
     """Put vectors into a new chunk, from its beginning."""
     rows, slots = np.zeros(CHUNK_ROWS, np.int64), np.arange(len(new))
     rows[slots] = [row for row, _ in new]
-    vectors = np.zeros((CHUNK_ROWS, len(new[0][1])), np.float32)
-    np.stack([vector for _, vector in new], out=vectors[: len(new)])
+    empty = bytes((CHUNK_ROWS - len(new)) * len(new[0][1]) * FLOAT_BYTES)
+    vectors = b"".join([*(vector.tobytes() for _, vector in new), empty])
     chunk = connection.execute(
         "INSERT INTO vectors_chunks (size, partition00, validity, rowids) VALUES (?, ?, ?, ?) RETURNING chunk_id",
         (CHUNK_ROWS, ns, np.packbits(np.arange(CHUNK_ROWS) < len(new), bitorder="little"), rows),

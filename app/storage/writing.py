@@ -5,6 +5,7 @@ Whatever changes a record changes its vector, its postings and its namespace's c
 
 from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
+from typing import Any
 
 import apsw
 import msgspec
@@ -24,8 +25,9 @@ FLOAT_BYTES = 4
 FIELD = itemgetter(0)
 """Of a posting."""
 
-Stored = tuple[int, str, Metadata, bytes | None, str]
-"""Row number, id, fields, sparse blob, and the fields as they are kept, in JSON."""
+Stored = tuple[int, str, Metadata, bytes | None, str, bool]
+"""Row number, id, fields, sparse blob, the fields as they are kept, in JSON, and whether the text was cut."""
+KEPT = "record, id, metadata, sparse, truncated"
 
 
 def upsert(connection: apsw.Connection, spec: IndexSpec, namespace: str, records: Sequence[Record]) -> int:
@@ -40,17 +42,13 @@ def upsert(connection: apsw.Connection, spec: IndexSpec, namespace: str, records
     rows = {id: old[id][0] if id in old else following + place for place, id in enumerate(wanted)}
     _forget(connection, spec, ns, old.values())
     stored: list[Stored] = [
-        (rows[r.id], r.id, r.metadata, sparse_index.to_blob(r.sparse), tables.to_json(r.metadata))
+        (rows[r.id], r.id, r.metadata, sparse_index.to_blob(r.sparse), tables.to_json(r.metadata), r.truncated)
         for r in wanted.values()
     ]
-    connection.executemany(
-        "INSERT INTO records (record, ns, id, metadata, sparse, truncated) VALUES (?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (record) DO UPDATE"
-        " SET metadata = excluded.metadata, sparse = excluded.sparse, truncated = excluded.truncated",
-        [
-            (row, ns, id, text, sparse, record.truncated)
-            for (row, id, _, sparse, text), record in zip(stored, wanted.values(), strict=True)
-        ],
+    _replace(connection, [row for row in stored if row[1] in old])
+    connection.executemany(  # its text is short, as apsw reads it again for each row
+        "INSERT INTO records (record, ns, id, metadata, sparse, truncated) VALUES (?, ?, ?, ?, ?, ?)",
+        [(row, ns, id, text, sparse, cut) for row, id, _, sparse, text, cut in stored if id not in old],
     )
     if not spec.sparse:
         vectors = [(rows[id], r.vector, id in old) for id, r in wanted.items() if r.vector is not None]
@@ -90,13 +88,9 @@ def update(
         for _, id, metadata, *_ in new:
             check(id, metadata)
         _forget(connection, spec, ns, old)
-        connection.executemany(
-            "UPDATE records SET metadata = ?, sparse = ? WHERE record = ?",
-            [(text, sparse, row) for row, _, _, sparse, text in new],
-        )
+        _replace(connection, new)
         if change.vector is not None:
             vector_chunks.update(connection, [(row[0], change.vector) for row in new])
-            connection.executemany("UPDATE records SET truncated = 0 WHERE record = ?", [(row[0],) for row in new])
         _remember(connection, spec, ns, new)
     return len(selected), _written(connection, ns, [] if spec.sparse else selected, change.vector is not None)
 
@@ -170,24 +164,33 @@ def _delete_all(connection: apsw.Connection, spec: IndexSpec, ns: int) -> None:
 
 def _stored(connection: apsw.Connection, ns: int, selection: Selection) -> list[Stored]:
     text, parameters = where(selection, ns)
-    rows = connection.execute(f"SELECT record, id, metadata, sparse FROM records WHERE {text}", parameters)
-    return [(row, id, msgspec.json.decode(text), sparse, text) for row, id, text, sparse in rows]
+    return _read(connection, f"SELECT {KEPT} FROM records WHERE {text}", parameters)
 
 
 def _rows(connection: apsw.Connection, rows: list[int]) -> list[Stored]:
-    found = connection.execute(
-        "SELECT record, id, metadata, sparse FROM records WHERE record IN (SELECT value FROM json_each(?))",
-        (tables.to_json(rows),),
+    numbers = (tables.to_json(rows),)
+    return _read(connection, f"SELECT {KEPT} FROM records WHERE record IN (SELECT value FROM json_each(?))", numbers)
+
+
+def _read(connection: apsw.Connection, sql: str, parameters: Sequence[Any]) -> list[Stored]:
+    found = connection.execute(sql, parameters)
+    return [(row, id, msgspec.json.decode(text), sparse, text, bool(cut)) for row, id, text, sparse, cut in found]
+
+
+def _replace(connection: apsw.Connection, rows: Iterable[Stored]) -> None:
+    connection.executemany(
+        "UPDATE records SET metadata = ?, sparse = ?, truncated = ? WHERE record = ?",
+        [(text, sparse, cut, row) for row, _, _, sparse, text, cut in rows],
     )
-    return [(row, id, msgspec.json.decode(text), sparse, text) for row, id, text, sparse in found]
 
 
 def _changed(row: Stored, change: Change) -> Stored:
-    record, id, metadata, sparse, text = row
+    record, id, metadata, sparse, text, cut = row
     if change.metadata is not None:
         metadata = {**metadata, **change.metadata}
         text = tables.to_json(metadata)
-    return record, id, metadata, sparse if change.sparse is None else sparse_index.to_blob(change.sparse), text
+    sparse = sparse if change.sparse is None else sparse_index.to_blob(change.sparse)
+    return record, id, metadata, sparse, text, cut and change.vector is None
 
 
 def _remember(connection: apsw.Connection, spec: IndexSpec, ns: int, rows: Iterable[Stored]) -> None:
@@ -202,7 +205,7 @@ def _remember(connection: apsw.Connection, spec: IndexSpec, ns: int, rows: Itera
         sorted([(ns, number[field], kind, value, row) for field, kind, value, row in posted]),
     )
     sparse_index.add(connection, ns, _sparse(rows))
-    lexical.add(connection, spec, ns, [(row, held) for row, _, held, *_ in rows])
+    lexical.add(connection, spec, ns, ((row, held) for row, _, held, *_ in rows))
     _count(connection, spec, ns, rows, 1)
 
 
@@ -216,31 +219,24 @@ def _forget(connection: apsw.Connection, spec: IndexSpec, ns: int, rows: Iterabl
         [(ns, number[field], kind, value, row) for field, kind, value, row in posted],
     )
     sparse_index.remove(connection, ns, _sparse(rows))
-    lexical.remove(connection, spec, ns, [(row, held) for row, _, held, *_ in rows])
+    lexical.remove(connection, spec, ns, ((row, held) for row, _, held, *_ in rows))
     reembedding.forget(connection, [row for row, *_ in rows])
     _count(connection, spec, ns, rows, -1)
 
 
 def _postings(rows: Iterable[Stored]) -> list[tuple[str, Kind, Posted, int]]:
-    return [(field, kind, value, row) for row, _, held, *_ in rows for field, kind, value in postings(held)]
+    return [(field, kind, value, row) for row, _, held, _, _, _ in rows for field, kind, value in postings(held)]
 
 
 def _sparse(rows: Iterable[Stored]) -> list[tuple[int, SparseVector]]:
-    found = ((row, sparse_index.from_blob(blob)) for row, _, _, blob, _ in rows if blob is not None)
+    found = ((row, sparse_index.from_blob(blob)) for row, _, _, blob, _, _ in rows if blob is not None)
     return [(row, sparse) for row, sparse in found if sparse is not None]
 
 
 def _count(connection: apsw.Connection, spec: IndexSpec, ns: int, rows: list[Stored], sign: int) -> None:
-    size = sum(
-        len(id) + len(text.encode()) + FLOAT_BYTES * spec.dimension + len(sparse or b"")
-        for _, id, _, sparse, text in rows
-    )
-    cut = 0
-    if spec.embed is not None:
-        cut = connection.execute(
-            "SELECT coalesce(sum(truncated), 0) FROM records WHERE record IN (SELECT value FROM json_each(?))",
-            (tables.to_json([row for row, *_ in rows]),),
-        ).get
+    size = len(rows) * FLOAT_BYTES * spec.dimension
+    size += sum(len(id) + len(text.encode()) + len(sparse or b"") for _, id, _, sparse, text, _ in rows)
+    cut = sum(row[-1] for row in rows)
     connection.execute(
         "UPDATE namespaces SET record_count = record_count + ?, bytes = bytes + ?, truncated = truncated + ?"
         " WHERE ns = ?",

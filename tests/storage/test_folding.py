@@ -90,6 +90,36 @@ def test_a_log_that_cannot_be_folded_beside_the_writes_is_folded_between_them(
     assert log_bytes(path) < 250 * 4_200
 
 
+def test_folding_that_fails_in_the_midst_of_a_write_is_told_of(
+    connection: apsw.Connection, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun, writing, failed = threading.Event(), threading.Event(), threading.Event()
+
+    def wait() -> int:
+        writing.set()
+        failed.wait(10)
+        return 0
+
+    def connect() -> apsw.Connection:
+        begun.set()
+        writing.wait(10)
+        raise apsw.CantOpenError("no")
+
+    connection.create_scalar_function("wait", wait, 0)
+    writer = Writer(connection, connect, "w", 1)
+    for n in range(4):
+        writer.submit(insert(n)).result(10)
+    assert begun.wait(10)
+    done = writer.submit(lambda connection: connection.execute("SELECT wait()").get)
+    for thread in threading.enumerate():
+        if thread.name == "fold":
+            thread.join(10)
+    failed.set()
+    assert done.result(10) == 0
+    writer.close()
+    assert f"the log of {path} could not be folded: no" in caplog.text
+
+
 def test_without_another_thread_it_is_folded_between_the_writes(
     connection: apsw.Connection, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
