@@ -1,5 +1,6 @@
 """What Hypercorn 0.18 lacks and has no setting for. Its version is pinned, and tests watch each of these."""
 
+import asyncio
 import binascii
 import contextlib
 import logging
@@ -12,7 +13,8 @@ import h2.events
 import h2.exceptions
 import h2.settings
 import h11
-from hypercorn.events import Closed
+from hypercorn.asyncio.tcp_server import TCPServer
+from hypercorn.events import Closed, RawData, Updated
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
 
@@ -26,24 +28,75 @@ def apply() -> None:
     """Put all of them in place, once."""
     if not hasattr(H2Protocol, "fixed_by_pinyon"):
         H2Protocol.fixed_by_pinyon = True  # type: ignore[attr-defined]
-        _send_reason_phrases()
+        _send_answers_whole()
+        _watch_idle_connections()
         _survive_late_data()
         _reset_what_is_no_request()
         _refuse_what_is_no_upgrade()
         _take_large_bodies()
 
 
-def _send_reason_phrases() -> None:
-    """Make HTTP/1.1 status lines say "400 Bad Request" and not just "400": clients show the phrase."""
-    send = H11Protocol._send_h11_event
+def _send_answers_whole() -> None:
+    """Write the head of an HTTP/1.1 answer together with what follows it; its first line says "400 Bad Request".
 
-    async def send_with_reason(self: H11Protocol, event: Any) -> None:
-        if isinstance(event, h11.Response) and not event.reason:
-            phrase = HTTPStatus(event.status_code).phrase.encode()
-            object.__setattr__(event, "reason", phrase)  # it is frozen, and checking another one takes 20 us
-        await send(self, event)
+    Hypercorn writes one after another, which costs both sides system calls, and its first line just says "400": clients
+    show the phrase.
+    """
 
-    H11Protocol._send_h11_event = send_with_reason  # type: ignore[method-assign]
+    async def send_event(self: Any, event: Any) -> None:
+        is_head = isinstance(event, h11.Response)
+        if is_head and not event.reason:  # it is frozen, and checking another one takes 20 us
+            object.__setattr__(event, "reason", HTTPStatus(event.status_code).phrase.encode())
+        try:
+            data = self.connection.send(event)
+        except h11.LocalProtocolError:
+            if self.connection.their_state != h11.ERROR:
+                raise
+            return
+        head = self.__dict__.pop("head", b"")
+        if is_head:
+            self.head = data
+        elif head or data:
+            await self.send(RawData(head + data))
+
+    H11Protocol._send_h11_event = send_event  # type: ignore[method-assign]
+
+
+def _watch_idle_connections() -> None:
+    """Close a connection that nothing was asked on for a while, by one task for all of its life.
+
+    Hypercorn starts a task after each answer, and ends it before the next.
+    """
+    make, send = TCPServer.__init__, TCPServer.protocol_send
+
+    def make_idle(self: Any, *arguments: Any, **more: Any) -> None:
+        make(self, *arguments, **more)
+        self.idle_since = self.loop.time()
+
+    async def send_or_note(self: Any, event: Any) -> None:
+        if not isinstance(event, Updated):
+            await send(self, event)
+            return
+        self.idle_since = self.loop.time() if event.idle else None
+        if event.idle and self.context.terminated.is_set():
+            await send(self, event)
+
+    async def close_when_idle(self: Any) -> None:
+        ended = self.context.terminated
+        while not ended.is_set():
+            left = self.config.keep_alive_timeout
+            if self.idle_since is not None:
+                left += self.idle_since - self.loop.time()
+            if left <= 0:
+                break
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), left)
+        if self.idle_since is not None:  # else it is closed after its answer
+            await asyncio.shield(self._initiate_server_close())
+
+    TCPServer.__init__ = make_idle  # type: ignore[method-assign]
+    TCPServer.protocol_send = send_or_note  # type: ignore[method-assign]
+    TCPServer._idle_timeout = close_when_idle  # type: ignore[method-assign]
 
 
 def _survive_late_data() -> None:
