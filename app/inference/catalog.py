@@ -20,6 +20,7 @@ from app.inference.bm25_backend import Bm25Embedder, Terms
 from app.inference.bm25_reranker import Bm25Reranker
 from app.inference.fusing import FusingReranker, Mix
 from app.inference.hash_backend import HashEncoder
+from app.inference.lasting import lasting
 from app.inference.late_interaction import LateInteractionReranker
 from app.inference.manifest import ModelEntry, load_manifest, own_reranker
 from app.inference.named_embedder import NamedEmbedder
@@ -319,11 +320,13 @@ class Catalog:
             if key not in self._loaded:
                 found = self._weights(name)
                 precision.check_computable(computed)
-                from app.inference import torch_backend
+                with lasting():
+                    from app.inference import torch_backend
 
                 torch_backend.use_threads(self._threads)
                 try:
-                    self._loaded[key] = read(torch_backend, found.folder, computed)
+                    with lasting():
+                        self._loaded[key] = read(torch_backend, found.folder, computed)
                 except Exception as error:  # whatever the readers of foreign files raise
                     log.exception("the weights of %s in %s do not load", name, found.folder)
                     self._broken[name] = f"its weights in {found.folder} do not load ({type(error).__name__})"
