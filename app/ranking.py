@@ -33,6 +33,8 @@ def fused(cosines: NDArray[np.floating[Any]], lexical: NDArray[np.float64], most
     return (cosines + LEXICAL_WEIGHT * share) / (1 + LEXICAL_WEIGHT)
 
 
+LARGEST = float(np.finfo(np.float32).max)
+
 LATE_INTERACTION_WEIGHT = 1.5
 """What late interaction counts beside a cosine of 1 and LEXICAL_WEIGHT; see docs/relevance.md."""
 
@@ -99,9 +101,9 @@ def exact_scores(
             exact = np.vecdot(rows, target) + more
             if metric == "cosine":
                 norms = np.sqrt(np.vecdot(rows, rows)) * np.sqrt(np.vecdot(target, target))
-                exact = np.clip(np.divide(exact, norms, out=np.zeros_like(exact), where=norms > 0), -1.0, 1.0)
-        limit = np.finfo(np.float32).max
-        return np.asarray(np.clip(exact, -limit, limit), dtype=np.float32)
+                exact = np.divide(exact, norms, out=np.zeros_like(exact), where=norms > 0)
+                return np.asarray(np.minimum(np.maximum(exact, -1.0), 1.0), np.float32)
+        return np.asarray(np.minimum(np.maximum(exact, -LARGEST), LARGEST), np.float32)
 
 
 def max_sim(
