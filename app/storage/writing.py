@@ -27,7 +27,8 @@ FIELD = itemgetter(0)
 
 Stored = tuple[int, str, Metadata, bytes | None, str, bool]
 """Row number, id, fields, sparse blob, the fields as they are kept, in JSON, and whether the text was cut."""
-KEPT = "record, id, metadata, sparse, truncated"
+COLUMNS = "record, id, metadata, sparse, truncated"
+"""What it is read from."""
 
 
 def upsert(connection: apsw.Connection, spec: IndexSpec, namespace: str, records: Sequence[Record]) -> int:
@@ -164,12 +165,12 @@ def _delete_all(connection: apsw.Connection, spec: IndexSpec, ns: int) -> None:
 
 def _stored(connection: apsw.Connection, ns: int, selection: Selection) -> list[Stored]:
     text, parameters = where(selection, ns)
-    return _read(connection, f"SELECT {KEPT} FROM records WHERE {text}", parameters)
+    return _read(connection, f"SELECT {COLUMNS} FROM records WHERE {text}", parameters)
 
 
 def _rows(connection: apsw.Connection, rows: list[int]) -> list[Stored]:
     numbers = (tables.to_json(rows),)
-    return _read(connection, f"SELECT {KEPT} FROM records WHERE record IN (SELECT value FROM json_each(?))", numbers)
+    return _read(connection, f"SELECT {COLUMNS} FROM records WHERE record IN (SELECT value FROM json_each(?))", numbers)
 
 
 def _read(connection: apsw.Connection, sql: str, parameters: Sequence[Any]) -> list[Stored]:
