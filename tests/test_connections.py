@@ -170,7 +170,7 @@ class Http2:
         return False
 
 
-async def test_of_http2_too() -> None:
+async def test_connections_of_http2_rest_and_end_likewise() -> None:
     async with serving(RESTS_S) as server:
         reader, writer = await server.connect()
         http = Http2(reader, writer)
