@@ -1,7 +1,6 @@
 """The `pinyon` command: settings in, server up. Imports what a subcommand needs only when it runs."""
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,9 +54,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    import uvloop
+
     from app.serving import serve
 
-    return asyncio.run(serve(settings_of(options)))
+    return uvloop.run(serve(settings_of(options)))
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -15,6 +15,8 @@ MOST_HELD = 512 * 1024 * 1024
 """Bytes of all requests that are being read or answered; beyond that the next ones are refused."""
 LONGEST_BODY_S = 300.0
 """How long a request may take to arrive: nobody's memory is held for ever."""
+UNWATCHED_S = 0.02
+"""After so long it is looked whether the caller is still there; most answers are sooner, and need no task for it."""
 
 
 class Held:
@@ -58,7 +60,7 @@ class Share:
 class WholeRequests:
     """ASGI wrapper: the application gets the body in one message; one over `most_bytes` is refused.
 
-    Once the request has been read the connection is watched, and the handler cancelled if it goes away. A write that
+    If the answer takes long, the connection is watched, and the handler cancelled if it goes away. A write that
     has begun is finished all the same: it runs on a thread of its own and commits as a whole.
     """
 
@@ -94,36 +96,64 @@ class WholeRequests:
                 TooLarge(f"The request body exceeds the maximum supported size of {self._most_bytes} bytes"),
             )
             return
-        gone = asyncio.Event()
         message: Any = {"type": "http.request", "body": body, "more_body": False}
+        watched = Watched(receive)
 
         async def receive_whole() -> Any:
             nonlocal message
             if message is None:  # whatever comes after the body is the end of the connection
-                await gone.wait()
+                await watched.gone()
                 return {"type": "http.disconnect"}
             whole, message = message, None
             return whole
 
-        handler, over = asyncio.current_task(), False
-        assert handler is not None
-
-        async def watch() -> None:
-            while (await receive())["type"] != "http.disconnect":
-                pass
-            gone.set()
-            if not over:
-                handler.cancel()
-
-        watcher = asyncio.create_task(watch())
         try:
             await self._app(scope, receive_whole, send)
         except asyncio.CancelledError:
-            if not gone.is_set() or handler.uncancel():  # somebody else wants it to end
+            if not watched.has_cancelled():  # somebody else wants it to end
                 raise
         finally:
-            over = True
-            watcher.cancel()
+            watched.end()
+
+
+class Watched:
+    """The caller of the request that this task handles: the task is cancelled if he goes away."""
+
+    def __init__(self, receive: Any) -> None:
+        self._receive, self._over = receive, False
+        handler = asyncio.current_task()
+        assert handler is not None
+        self._handler = handler
+        self._gone = asyncio.Event()
+        self._watcher: asyncio.Task[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(UNWATCHED_S, self._begin)
+
+    def _begin(self) -> None:
+        if self._watcher is None:
+            self._watcher = asyncio.get_running_loop().create_task(self._watch())
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._gone.set()
+        if not self._over:
+            self._handler.cancel()
+
+    async def gone(self) -> None:
+        """Wait until the caller is."""
+        self._begin()
+        await self._gone.wait()
+
+    def has_cancelled(self) -> bool:
+        """Whether the task was cancelled because of that, and of nothing else."""
+        return self._gone.is_set() and not self._handler.uncancel()
+
+    def end(self) -> None:
+        """Look no longer."""
+        self._over = True
+        self._timer.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
 
 
 async def read(receive: Any, most_bytes: int, share: Share | None = None) -> bytes | None:

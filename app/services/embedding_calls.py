@@ -63,8 +63,7 @@ class EmbeddingCalls:
             places = [keys.index(key) for key in missing]
             computed = _rows(await self._call(embedder, [key[2] for key in missing], places, "query", truncate))
         elif missing:  # with nothing missing, a full queue is no reason to refuse
-            joined = self._join(embedder, truncate, [key[2] for key in missing])
-            computed = [await joined[0]] if len(joined) == 1 else await asyncio.gather(*joined)
+            computed = await self._computed(embedder, truncate, [key[2] for key in missing])
         else:
             computed = []
         for key, row in zip(missing, computed, strict=True):
@@ -72,21 +71,36 @@ class EmbeddingCalls:
             self._queries.put(key, row)
         return _together([kept[key] for key in keys])
 
-    def _join(self, embedder: Embedder, truncate: Truncate, texts: list[str]) -> "list[asyncio.Future[QueryVector]]":
-        """Have queries computed with what else waits. Raises Unavailable when too many do."""
-        loop = asyncio.get_running_loop()
+    async def _computed(self, embedder: Embedder, truncate: Truncate, texts: list[str]) -> list[QueryVector]:
+        """Queries, computed at once where none of others are, else together with those that wait.
+
+        Raises Unavailable when too many do.
+        """
         together = embedder, truncate
         waiting = self._waiting.get(together)
+        if waiting is None and len(texts) <= MOST_AT_ONCE:
+            self._waiting[together] = []
+            try:
+                return _rows(await self._call(embedder, texts, [], "query", truncate))
+            finally:  # those that came meanwhile
+                self._start_turns(embedder, truncate)
         self._batcher.check_room(0 if waiting is None else len(waiting))
+        loop = asyncio.get_running_loop()
         joined: list[Waiting] = [(text, loop.create_future()) for text in texts]
         if waiting is not None:
             waiting += joined
-        elif joined:
+        else:
             self._waiting[together] = joined
-            task = loop.create_task(self._take_turns(embedder, truncate))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        return [future for _, future in joined]
+            self._start_turns(embedder, truncate)
+        return await asyncio.gather(*(future for _, future in joined))
+
+    def _start_turns(self, embedder: Embedder, truncate: Truncate) -> None:
+        if not self._waiting[embedder, truncate]:
+            del self._waiting[embedder, truncate]
+            return
+        task = asyncio.get_running_loop().create_task(self._take_turns(embedder, truncate))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _take_turns(self, embedder: Embedder, truncate: Truncate) -> None:
         """Compute what waits, all at once up to a limit, until nothing does."""

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from app.api import whole_requests
 from app.api.whole_requests import WholeRequests
 
 pytestmark = pytest.mark.anyio
@@ -60,18 +61,24 @@ async def test_a_caller_that_hangs_up_ends_what_handles_the_request(anyio_backen
     assert not task.cancelled() and task.cancelling() == 0, "whatever comes after goes on"
 
 
-async def test_a_caller_that_hangs_up_at_the_end_ends_nothing(anyio_backend: str) -> None:
+@pytest.mark.parametrize("looked_after_s", [0, whole_requests.UNWATCHED_S])
+async def test_a_caller_that_hangs_up_at_the_end_ends_nothing(
+    anyio_backend: str, monkeypatch: pytest.MonkeyPatch, looked_after_s: float
+) -> None:
     """A server says so after every answer, too."""
+    monkeypatch.setattr(whole_requests, "UNWATCHED_S", looked_after_s)
     connection = Connection(body(b""))
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
+        for _ in range(5):  # until it is looked whether the caller is there, where that is at once
+            await asyncio.sleep(0)
         await send("answer")
         connection.queue.put_nowait(GONE)
 
     async def outside() -> str:
         await run(app, connection)
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        for _ in range(5):
+            await asyncio.sleep(0)
         return "went on"
 
     assert await asyncio.create_task(outside()) == "went on"

@@ -140,13 +140,39 @@ def test_queries_of_several_requests_that_wait_together_are_computed_together() 
         asked[5].cancel()  # it hung up while it waited
         encoder.go.set()
         found = await asyncio.gather(*asked, return_exceptions=True)
-        assert [len(call) for call in encoder.calls] == [32, 7]
+        assert [len(call) for call in encoder.calls] == [1, 32, 6], "the first had nobody to wait for"
         assert isinstance(found[5], asyncio.CancelledError)
         for n in (0, 39):
             answer = found[n]
             assert isinstance(answer, Embeddings)
             wanted = HashEncoder(16, 64).encode([f"query: q{n}"], 64).vectors
             np.testing.assert_array_equal(answer.vectors, wanted)
+
+    with_calls(check)
+
+
+def test_those_that_came_meanwhile_are_computed_when_the_first_hung_up() -> None:
+    async def check(calls: EmbeddingCalls) -> None:
+        encoder = Gated()
+        together = embedder(encoder)
+        asked = [asyncio.create_task(calls.embed(together, [f"q{n}"], "query", "END")) for n in range(3)]
+        await asyncio.sleep(0)
+        asked[0].cancel()
+        await asyncio.sleep(0)
+        encoder.go.set()
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        assert [type(one) for one in found] == [asyncio.CancelledError, Embeddings, Embeddings]
+        assert ["query: q1", "query: q2"] in encoder.calls
+        assert (await calls.embed(together, ["q3"], "query", "END")).tokens == [3], "nobody is waited for any more"
+
+    with_calls(check)
+
+
+def test_more_texts_of_one_request_than_are_computed_at_once_are_computed_in_turns() -> None:
+    async def check(calls: EmbeddingCalls) -> None:
+        encoder = Watched()
+        await calls.embed(embedder(encoder), [f"q{n}" for n in range(40)], "query", "END")
+        assert [len(call) for call in encoder.calls] == [32, 8]
 
     with_calls(check)
 
