@@ -111,19 +111,26 @@ def overhead(url: str, kind: str) -> None:
         assert answer.status == 200
         return time.perf_counter() - begun
 
-    before, searches = stages(url), []
+    def metrics() -> str:
+        service.request("GET", "/metrics")
+        return service.getresponse().read().decode()
+
+    rows = []
     for question in asked[:SEARCHES]:
+        before = stages(metrics())
         time.sleep(0.003)  # as above
-        searches.append(search(question))
-    after = stages(url)
-    told = {name: (after[name][0] - before[name][0]) / SEARCHES * 1e3 for name in before}
-    request = told.pop("request")
-    whole, parts = statistics.mean(searches) * 1e3, sum(told.values())
+        whole = search(question)
+        after = stages(metrics())
+        told = {name: after[name] - before[name] for name in after}
+        parts = told["embed_query"] + told["search"]
+        rows.append(told | {"whole": whole, "inside": told["request"] - parts, "beside": whole - parts})
+    told = {name: float(np.median([row[name] for row in rows])) * 1e3 for name in rows[0]}
     print(
-        f"\nA search by a new text, means of {SEARCHES}: {whole:.1f} ms, of which the model takes"
-        f" {told['embed_query']:.1f}, waiting for it {told['queue']:.2f}, the search {told['search']:.1f}, everything"
-        f" else in the service {request - parts:.1f}, HTTP and the client {whole - request:.1f}. Beside the model and"
-        f" the search: {whole - parts:.1f} ms"
+        f"\nA search by a new text, each part's p50 of {SEARCHES}: {told['whole']:.1f} ms, of which the model takes"
+        f" {told['embed_query']:.1f} and the search {told['search']:.2f}. Beside the model and the search of the same"
+        f" request: {told['beside']:.2f} ms (mean {statistics.mean(row['beside'] for row in rows) * 1e3:.2f}), of which"
+        f" {told['inside']:.2f} in the service, waiting for the model {told['queue']:.2f} of it, the others HTTP and"
+        " the client"
     )
     searches, models = [], []
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
@@ -137,28 +144,23 @@ def overhead(url: str, kind: str) -> None:
     )
 
 
-def metric(url: str, name: str) -> dict[str, float]:
-    """The values of a metric by their labels, as /metrics tells."""
-    text = httpx.get(f"{url}/metrics").text
+def metric(text: str, name: str) -> dict[str, float]:
+    """The values of a metric by their labels, in what /metrics tells."""
     lines = [line.rsplit(" ", 1) for line in text.splitlines() if line.startswith(f"{name}{{")]
     return {labels.removeprefix(name): float(value) for labels, value in lines}
 
 
-def stages(url: str) -> dict[str, tuple[float, float]]:
-    """Seconds and calls of searches and their parts so far."""
+def stages(text: str) -> dict[str, float]:
+    """Seconds of searches and their parts so far, in what /metrics tells."""
     search = '{operation="searchRecordsNamespace",protocol="rest",status="200"}'
-    labels = {name: f'{{stage="{name}"}}' for name in ("queue", "embed_query", "search")}
-    kinds = [(name, "pinyon_stage_seconds", label) for name, label in labels.items()]
-    kinds.append(("request", "pinyon_request_seconds", search))
-    return {
-        name: (metric(url, f"{kind}_sum").get(label, 0.0), metric(url, f"{kind}_count").get(label, 0.0))
-        for name, kind, label in kinds
-    }
+    parts = metric(text, "pinyon_stage_seconds_sum")
+    told = {name: parts.get(f'{{stage="{name}"}}', 0.0) for name in ("queue", "embed_query", "search")}
+    return told | {"request": metric(text, "pinyon_request_seconds_sum").get(search, 0.0)}
 
 
 def embedded(url: str) -> float:
     """Passages embedded so far."""
-    return metric(url, "pinyon_batch_texts_sum")['{input_type="passage"}']
+    return metric(httpx.get(f"{url}/metrics").text, "pinyon_batch_texts_sum")['{input_type="passage"}']
 
 
 def lines(part: list[str], first: int) -> str:

@@ -114,6 +114,7 @@ def _bearer(value: str) -> str | None:
     return key.strip() or None if kind.lower() == "bearer" else None
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Whether only this machine answers to that name or address."""
     if host == "localhost" or host.endswith(".localhost"):

@@ -120,7 +120,7 @@ class Watched:
     """The caller of the request that this task handles: the task is cancelled if he goes away."""
 
     def __init__(self, receive: Any) -> None:
-        self._receive, self._over = receive, False
+        self._receive = receive
         handler = asyncio.current_task()
         assert handler is not None
         self._handler = handler
@@ -134,10 +134,9 @@ class Watched:
 
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
-            pass
+            self._watcher.cancel()
         self._gone.set()
-        if not self._over:
-            self._handler.cancel()
+        self._handler.cancel()
 
     async def gone(self) -> None:
         """Wait until the caller is."""
@@ -150,7 +149,6 @@ class Watched:
 
     def end(self) -> None:
         """Look no longer."""
-        self._over = True
         self._timer.cancel()
         if self._watcher is not None:
             self._watcher.cancel()
