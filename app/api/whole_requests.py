@@ -134,7 +134,7 @@ class Watched:
 
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
-            self._watcher.cancel()
+            pass
         self._gone.set()
         self._handler.cancel()
 
