@@ -101,14 +101,19 @@ def _from_codes(metric: Metric, rows: Coded, query: Floats, own: np.float32) -> 
 
     By Cauchy and Schwarz the last two are at most |e| |q| and (|x| + |e|) |f|. own: the query's squared length.
     """
-    codes, scale = _codes(query[None, :])
     length = np.sqrt(own)
-    missing = _errors(query[None, :], codes, scale)[0] + ROUNDING * length
-    dots = np.asarray(numkong.dots_packed(codes, rows.packed))[0].astype(np.float32)
+    scale = np.abs(query).max() / np.float32(STEPS)
+    codes = np.rint(query / scale)
+    left = query - codes * scale
+    missing = np.sqrt(np.dot(left, left)) + ROUNDING * length
+    dots = np.asarray(numkong.dots_packed(codes.astype(np.int8)[None, :], rows.packed))[0].astype(np.float32)
     if metric == "cosine":
         share = missing / length
-        return dots * (rows.units * (scale[0] / length)), np.full(1, rows.loss + (1 + rows.loss) * share + ROUNDING)
-    dots *= rows.scales * scale[0]
+        dots *= rows.units
+        dots *= scale / length
+        return dots, np.full(1, rows.loss + (1 + rows.loss) * share + ROUNDING)
+    dots *= rows.scales
+    dots *= scale
     off = rows.errors * (length + missing) + rows.lengths * (missing + ROUNDING * length)
     if metric == "dotproduct":
         return dots, off

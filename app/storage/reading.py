@@ -49,7 +49,6 @@ class Memory(msgspec.Struct, frozen=True):
 
 def query(
     connection: apsw.Connection,
-    spec: IndexSpec,
     namespace: str,
     plan: QueryPlan,
     memory: Memory,
@@ -60,7 +59,7 @@ def query(
 
     at: give up, with None, if the last write has another number, or what is filtered or compared would have to be read.
     """
-    lsn = tables.lsn(connection)
+    spec, embedded_by, lsn = tables.state(connection)
     if at not in (None, lsn):
         return None
     found = connection.execute(
@@ -69,7 +68,6 @@ def query(
     if found is None:
         return QueryAnswer([], lsn, 0)
     ns, size, count, version = found
-    embedded_by = tables.fingerprint(connection)
     if plan.embedded_by is not None:
         tables.check_embedded_by(embedded_by, plan.embedded_by)
     vector, sparse = plan.vector, plan.sparse
@@ -277,21 +275,17 @@ def _numbered(
         )
         records[tied] = [row for _, row in by_id]
     records, scores = records[: plan.top_k], scores[: plan.top_k]
-    order = np.argsort(records)  # rows that are neighbours in the file are read one after another
     rows: Any = connection.execute(
-        "SELECT id, metadata, sparse FROM carray(?) CROSS JOIN records ON record = value",
-        (apsw.carray(records[order]),),
+        "SELECT record, id, metadata, sparse FROM carray(?) CROSS JOIN records ON record = value",
+        (apsw.carray(np.sort(records)),),  # rows that are neighbours in the file are read one after another
     )
-    values = shortest(scores[order])
-    if plan.include_values:
-        matches = [
-            Match(id, score, decode(metadata), *_values(connection, spec, row, blob))
-            for row, (id, metadata, blob), score in zip(records[order].tolist(), rows, values, strict=True)
-        ]
-    else:
-        matches = [Match(id, score, decode(metadata)) for (id, metadata, _), score in zip(rows, values, strict=True)]
-    places = np.argsort(order).tolist()
-    return list(zip(records.tolist(), [matches[place] for place in places], strict=True))
+    stored = {row: (id, decode(metadata), blob) for row, id, metadata, blob in rows}
+    matches = []
+    for row, score in zip(records.tolist(), shortest(scores), strict=True):
+        id, metadata, blob = stored[row]
+        values = _values(connection, spec, row, blob) if plan.include_values else (None, None)
+        matches.append((row, Match(id, score, metadata, *values)))
+    return matches
 
 
 def _values(

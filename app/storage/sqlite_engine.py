@@ -220,8 +220,8 @@ class SqliteEngine:
         alike = handle, namespace, plan.filter is not None
 
         def run(connection: apsw.Connection, plan: QueryPlan, at: int | None = None) -> QueryAnswer | None:
-            begun, spec = time.perf_counter(), tables.known_spec(connection)
-            answer = reading.query(connection, spec, namespace, plan, self._memory, handle, at)
+            begun = time.perf_counter()
+            answer = reading.query(connection, namespace, plan, self._memory, handle, at)
             if answer is not None and reading.is_plain(plan):
                 self._at_once.note(alike, answer.lsn, time.perf_counter() - begun)
             return answer

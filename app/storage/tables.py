@@ -56,13 +56,12 @@ def _found_by(spec: IndexSpec) -> tuple[str, str] | None:
 
 def fingerprint(connection: apsw.Connection) -> Fingerprint | None:
     """What embedded the records; None while nothing has."""
-    text = connection.execute("SELECT fingerprint FROM state").get
-    return None if text is None else _fingerprint(text)
+    return _fingerprint(connection.execute("SELECT fingerprint FROM state").get)
 
 
 @lru_cache(maxsize=256)
-def _fingerprint(text: str) -> Fingerprint:
-    return msgspec.json.decode(text, type=Fingerprint)
+def _fingerprint(text: str | None) -> Fingerprint | None:
+    return None if text is None else msgspec.json.decode(text, type=Fingerprint)
 
 
 def claim(connection: apsw.Connection, embedded_by: Fingerprint) -> None:
@@ -87,6 +86,12 @@ def check_embedded_by(held: Fingerprint | None, embedded_by: Fingerprint) -> Non
 def lsn(connection: apsw.Connection) -> int:
     """The number of the last write."""
     return int(connection.execute("SELECT lsn FROM state").get)
+
+
+def state(connection: apsw.Connection) -> tuple[IndexSpec, Fingerprint | None, int]:
+    """What the index is, what embedded the records, and the number of the last write: known_spec() and the others."""
+    spec, embedded_by, lsn = connection.execute("SELECT spec, fingerprint, lsn FROM state").get
+    return _spec(spec), _fingerprint(embedded_by), lsn
 
 
 def next_lsn(connection: apsw.Connection) -> int:

@@ -58,8 +58,10 @@ def nearest(
         records, scores = _scored(source, metric, query, candidates)
         if len(records) >= wanted:
             return best(records, scores, top_k, metric)
-    finalists = _finalists(source, metric, query, top_k, kept, more)
-    return best(*_scored(source, metric, query, finalists, more), top_k, metric)
+    finalists, vectors = _finalists(source, metric, query, top_k, kept, more)
+    if vectors is None:
+        return best(*_scored(source, metric, query, finalists, more), top_k, metric)
+    return best(finalists, exact_scores(metric, vectors, query, _added(finalists, more)), top_k, metric)
 
 
 def _candidates(source: Source, query: Vectors, wanted: int, kept: Records | None) -> Records:
@@ -113,9 +115,10 @@ def _finalists(
     top_k: int,
     kept: Records | None,
     more: Additions | None,
-) -> Records:
-    """Sorted numbers of the rows that may be among the top_k best."""
-    all_records, lows, highs = [], [], []
+) -> tuple[Records, Vectors | None]:
+    """Sorted numbers of the rows that may be among the top_k best; and their vectors, where they are at hand."""
+    parts: list[tuple[Records, NDArray[np.floating[Any]], NDArray[np.float32]]] = []
+    vectors = None
     for part in live(source, kept, around=True):
         quick, error = bounded_scores(metric, part.vectors, query, part.squares, part.codes)
         good = goodness(metric, quick)
@@ -123,13 +126,20 @@ def _finalists(
             good = good + _added(part.rows, more)
         if part.wanted is not None:
             good = np.where(part.wanted, good, -np.inf)
-        all_records.append(part.rows)
-        lows.append(good - error)
-        highs.append(good + error)
-    if not all_records:
-        return np.empty(0, np.int64)
-    least = max(_kth_largest(_joined(lows), top_k), LOWEST)
-    return np.sort(_joined(all_records)[_joined(highs) >= least])
+        vectors = part.vectors if not parts else None  # those of an earlier part are overwritten
+        parts.append((part.rows, good, error))
+    if not parts:
+        return np.empty(0, np.int64), None
+    rows, good = (_joined([part[place] for part in parts]) for place in (0, 1))
+    if all(len(error) == 1 for _, _, error in parts):
+        near = _may_be_best(good, float(max(error[0] for _, _, error in parts)), top_k)
+    else:
+        error = _joined([np.broadcast_to(error, values.shape) for _, values, error in parts])
+        least = max(_kth_largest(good - error, top_k), LOWEST)
+        near = np.flatnonzero(good + error >= least)
+    if vectors is not None:
+        return rows[near], vectors[near]
+    return np.sort(rows[near]), None
 
 
 def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
@@ -137,23 +147,34 @@ def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _added(records: Records, more: Additions | None) -> NDArray[np.float64]:
-    """What is to be added for each of the rows, float64 [n]."""
+def _added(records: Records, more: Additions | None) -> NDArray[np.float64] | float:
+    """What is to be added for each of the rows, float64 [n]; or nothing for all."""
     if more is None or not len(more[0]):
-        return np.zeros(len(records))
+        return 0.0
     rows, values = more
     places = np.minimum(np.searchsorted(rows, records), len(rows) - 1)
     return np.where(rows[places] == records, values[places], 0.0)
 
 
-def _kth_largest(values: NDArray[np.floating[Any]], k: int) -> float:
-    """The k-th largest value, or minus infinity if there are fewer.
+def _may_be_best(good: NDArray[np.floating[Any]], error: float, k: int) -> Records:
+    """Where the values are that may be among the k largest, if each is off by `error` at most."""
+    near = np.flatnonzero(good >= max(_at_most_kth(good, k), LOWEST) - 2 * error)
+    few = good[near]
+    return near[few >= max(_kth_largest(few, k), LOWEST) - 2 * error]
 
-    Among many, the best of each of some groups tell from where on to look: k of them are k values.
-    """
+
+def _at_most_kth(values: NDArray[np.floating[Any]], k: int) -> float:
+    """A value that the k-th largest is not below, found quickly: k groups' largest values are k values."""
+    if len(values) < MANY * k:
+        return -np.inf
+    groups = values[: len(values) // GROUP * GROUP].reshape(GROUP, -1).max(axis=0)
+    return float(np.partition(groups, -k)[-k])
+
+
+def _kth_largest(values: NDArray[np.floating[Any]], k: int) -> float:
+    """The k-th largest value, or minus infinity if there are fewer."""
     if len(values) < k:
         return -np.inf
     if len(values) > MANY * k:
-        groups = values[: len(values) // GROUP * GROUP].reshape(GROUP, -1).max(axis=0)
-        values = values[values >= np.partition(groups, -k)[-k]]
+        values = values[values >= _at_most_kth(values, k)]
     return float(np.partition(values, -k)[-k])
