@@ -167,9 +167,9 @@ def points(source: Source, rows: Records) -> Iterator[tuple[Records, Vectors]]:
     try:
         for start in range(0, len(rows), ROWS_AT_ONCE):
             found: Any = source.connection.execute(
-                "SELECT rowid, chunk_id, chunk_offset FROM vectors_rowids"
-                " WHERE rowid IN (SELECT value FROM carray(?))"
-                " AND (SELECT partition00 FROM vectors_chunks WHERE chunk_id = vectors_rowids.chunk_id) = ?",
+                "SELECT value, chunk_id, chunk_offset FROM carray(?) CROSS JOIN vectors_rowids"
+                " ON vectors_rowids.rowid = value"
+                " WHERE (SELECT partition00 FROM vectors_chunks WHERE chunk_id = vectors_rowids.chunk_id) = ?",
                 (apsw.carray(rows[start : start + ROWS_AT_ONCE]), source.ns),
             ).fetchall()
             if not found:
