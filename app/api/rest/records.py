@@ -1,11 +1,14 @@
 """The records routes: decode, call, encode."""
 
+import msgspec
 from litestar import Response, Router, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, RawBody
+from litestar.types import ASGIApp
 
 from app.api.headers import computed_by, saw, wrote
 from app.api.rest import schemas
+from app.api.rest.answers import JsonAnswer
 from app.api.rest.bodies import decode_body, decode_records
 from app.api.rest.paths import name_in_path
 from app.errors import InvalidArgument
@@ -35,17 +38,16 @@ async def search_records(
     body: RawBody,
     index: NamedDependency[str],
     records: NamedDependency[Records],
-) -> Response[schemas.SearchRecordsResponse]:
+) -> ASGIApp:
     """Search a namespace by text, vector or id, and rerank the hits."""
     found = await records.search(
         index, name_in_path(namespace), _search(decode_body(body, schemas.SearchRecordsRequest))
     )
     usage = schemas.SearchUsage(found.usage.read_units, found.usage.embed_tokens, found.usage.rerank_units)
     hits = [schemas.Hit(id=hit.id, score=hit.score, fields=hit.metadata) for hit in found.hits]
-    return Response(
-        schemas.SearchRecordsResponse(schemas.SearchResult(hits), usage),
-        headers={**saw(found.lsn), **computed_by(found.models, found.truncated)},
-    )
+    answer = schemas.SearchRecordsResponse(schemas.SearchResult(hits), usage)
+    headers = saw(found.lsn) | computed_by(found.models, found.truncated)
+    return JsonAnswer(msgspec.json.encode(answer), headers)
 
 
 def _search(data: schemas.SearchRecordsRequest) -> Search:

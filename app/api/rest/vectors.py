@@ -3,12 +3,14 @@
 from typing import Annotated, Any
 
 import msgspec
-from litestar import MediaType, Request, Response, Router, delete, get, post
+from litestar import Request, Response, Router, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter, RawBody
+from litestar.types import ASGIApp
 
 from app.api.headers import saw, wrote
 from app.api.rest import vector_schemas as schemas
+from app.api.rest.answers import JsonAnswer
 from app.api.rest.bodies import decode_vector_body
 from app.domain import DEFAULT_NAMESPACE, Record
 from app.services.vectors import Fetched, RawQuery, RawVector, Vectors
@@ -20,17 +22,13 @@ FIRST_VERSION_WITH_DEFAULT = "2025-04"
 OptionalText = Annotated[str | None, QueryParameter()]
 
 
-def _json(body: bytes, headers: dict[str, str]) -> Response[bytes]:
-    return Response(body, media_type=MediaType.JSON, headers=headers)
-
-
 @post("/vectors/upsert", status_code=200, operation_id="upsertVectors")
 async def upsert_vectors(
     body: RawBody,
     index: NamedDependency[str],
     vectors: NamedDependency[Vectors],
     limits: NamedDependency[LimitSettings],
-) -> Response[schemas.UpsertResponse]:
+) -> ASGIApp:
     """Store vectors, all or none."""
     limits.check_body(len(body))
     data = decode_vector_body(body, schemas.UpsertRequest)
@@ -38,7 +36,7 @@ async def upsert_vectors(
         RawVector(v.id, v.values, v.sparse_values.pair() if v.sparse_values else None, v.metadata) for v in data.vectors
     ]
     count, lsn = await vectors.upsert(index, data.namespace, raw)
-    return Response(schemas.UpsertResponse(count), headers=wrote(lsn))
+    return JsonAnswer(msgspec.json.encode(schemas.UpsertResponse(count)), wrote(lsn))
 
 
 @post("/query", status_code=200, operation_id="queryVectors")
@@ -47,7 +45,7 @@ async def query_vectors(
     index: NamedDependency[str],
     vectors: NamedDependency[Vectors],
     limits: NamedDependency[LimitSettings],
-) -> Response[bytes]:
+) -> ASGIApp:
     """The nearest vectors."""
     data = decode_vector_body(body, schemas.QueryRequest)
     sparse = data.sparse_vector.pair() if data.sparse_vector else None
@@ -64,7 +62,7 @@ async def query_vectors(
         for match in found.matches
     ]
     answer = schemas.QueryResponse(matches, data.namespace, schemas.ReadUsage(found.read_units))
-    return _json(schemas.encoded(answer, limits), saw(found.lsn))
+    return JsonAnswer(schemas.encoded(answer, limits), saw(found.lsn))
 
 
 @get("/vectors/fetch", operation_id="fetchVectors")
@@ -74,11 +72,11 @@ async def fetch_vectors(
     limits: NamedDependency[LimitSettings],
     ids: Annotated[list[str] | None, QueryParameter()] = None,
     namespace: OptionalText = None,
-) -> Response[bytes]:
+) -> ASGIApp:
     """Vectors by id."""
     found = await vectors.fetch(index, namespace or "", ids or [])
     answer = schemas.FetchResponse(_by_id(found), namespace or "", schemas.ReadUsage(found.read_units))
-    return _json(schemas.encoded(answer, limits), saw(found.lsn))
+    return JsonAnswer(schemas.encoded(answer, limits), saw(found.lsn))
 
 
 @post("/vectors/fetch_by_metadata", status_code=200, operation_id="fetch_vectors_by_metadata")
@@ -87,7 +85,7 @@ async def fetch_by_metadata(
     index: NamedDependency[str],
     vectors: NamedDependency[Vectors],
     limits: NamedDependency[LimitSettings],
-) -> Response[bytes]:
+) -> ASGIApp:
     """A page of the vectors a filter keeps."""
     data = decode_vector_body(body, schemas.FetchByMetadataRequest)
     found = await vectors.fetch_by_metadata(index, data.namespace, data.filter, data.limit, data.pagination_token)
@@ -97,7 +95,7 @@ async def fetch_by_metadata(
         schemas.ReadUsage(found.read_units),
         schemas.Pagination(found.next) if found.next else None,
     )
-    return _json(schemas.encoded(answer, limits), saw(found.lsn))
+    return JsonAnswer(schemas.encoded(answer, limits), saw(found.lsn))
 
 
 def _by_id(found: Fetched) -> dict[str, schemas.FetchedVector]:
