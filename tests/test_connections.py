@@ -43,6 +43,8 @@ class Server:
             await self.go_on.wait()
         body = b"" if scope["path"] == "/empty" else b"all of it"
         headers = [(b"content-length", str(len(body)).encode())]
+        if scope["path"].startswith("/header/"):
+            headers.append((b"x-told", scope["path"].removeprefix("/header/").encode()))
         await send({"type": "http.response.start", "status": 200 if body else 404, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
@@ -105,6 +107,21 @@ async def test_an_answer_is_written_in_one_piece(written: list[bytes], path: str
             assert whole.startswith(b"HTTP/1.1 " + begins + b"\r\n")
             assert whole.endswith(b"\r\n\r\n" + ends)
             assert written == [whole]
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("value", "status"),
+    [("plain", 200), ("%09a%09b", 200), ("a%0D%0Ax-evil: 1", 500), ("a%0Ax-evil: 1", 500), ("%00", 500)],
+)
+async def test_a_header_ends_where_its_line_does(value: str, status: int) -> None:
+    async with serving() as server:
+        reader, writer = await server.connect()
+        writer.write(f"GET /header/{value.replace(' ', '%20')} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(f"HTTP/1.1 {status} ".encode())
+        assert b"x-evil" not in head
+        assert (b"\r\nx-told: " in head) == (status == 200)
         writer.close()
 
 
