@@ -60,12 +60,23 @@ class Column(msgspec.Struct, frozen=True):
                         np.empty(0, np.int32),
                     ]
                 )
-            case Compare(_, operator, bound):
-                side = "right" if operator in ("$gt", "$lte") else "left"
-                place = int(np.searchsorted(self.numbers, bound, side))  # type: ignore[call-overload]
-                return self.number_rows[place:] if operator in ("$gt", "$gte") else self.number_rows[:place]
+            case Compare():
+                return self.between([condition])
             case Exists():
                 return np.concatenate([self.number_rows, self.code_rows])
+
+    def between(self, conditions: Iterable[Compare]) -> Rows:
+        """Rows whose number is on the stated side of every bound, in any order."""
+        first, end = 0, len(self.numbers)
+        for condition in conditions:
+            operator = condition.operator
+            side = "right" if operator in ("$gt", "$lte") else "left"
+            place = int(np.searchsorted(self.numbers, condition.bound, side))  # type: ignore[call-overload]
+            if operator in ("$gt", "$gte"):
+                first = max(first, place)
+            else:
+                end = min(end, place)
+        return self.number_rows[first:end]
 
     def replaced(self, gone: Records, new: Iterable[Posting]) -> "Column":
         """Without the postings of the rows that are gone (sorted), and with new ones."""
@@ -124,28 +135,38 @@ class Columns(msgspec.Struct, frozen=True):
 
     def kept(self, condition: Condition) -> Records:
         """Sorted numbers of the rows that a condition on these fields keeps."""
-        if isinstance(condition, In | Compare | Exists):
-            rows = self.held[condition.field].rows(condition)
-            if FEW * len(rows) < len(self.alive):
-                return distinct(rows.astype(np.int64))
+        rows = self._rows(condition)
+        if rows is not None and FEW * len(rows) < len(self.alive):
+            return distinct(rows.astype(np.int64))
         return np.flatnonzero(self._mask(condition))
 
-    def _mask(self, condition: Condition) -> Mask:
+    def _rows(self, condition: Condition) -> Rows | None:
+        """Rows that a condition on one value keeps, in any order, some of them perhaps twice; None for other ones."""
         match condition:
             case In() | Compare() | Exists():
-                mask = np.zeros(len(self.alive), dtype=bool)
-                mask[self.held[condition.field].rows(condition)] = True
-                return mask
-            case Not(inner):
-                return self.alive & ~self._mask(inner)
-            case And(conditions) | Or(conditions):
-                whole = self._mask(conditions[0])
-                for each in conditions[1:]:  # one after another: a mask has a byte for every row
-                    if isinstance(condition, And):
-                        whole &= self._mask(each)
-                    else:
-                        whole |= self._mask(each)
-                return whole
+                return self.held[condition.field].rows(condition)
+            case And((Compare(field), *_) as conditions):
+                bounds = [each for each in conditions if isinstance(each, Compare) and each.field == field]
+                if len(bounds) == len(conditions):
+                    return self.held[field].between(bounds)
+        return None
+
+    def _mask(self, condition: Condition) -> Mask:
+        rows = self._rows(condition)
+        if rows is not None:
+            mask = np.zeros(len(self.alive), dtype=bool)
+            mask[rows.astype(np.intp)] = True  # numpy takes three times as long to look places up by int32
+            return mask
+        if isinstance(condition, Not):
+            return self.alive & ~self._mask(condition.condition)
+        assert isinstance(condition, And | Or)
+        whole = self._mask(condition.conditions[0])
+        for each in condition.conditions[1:]:  # one after another: a mask has a byte for every row
+            if isinstance(condition, And):
+                whole &= self._mask(each)
+            else:
+                whole |= self._mask(each)
+        return whole
 
     def with_column(self, field: str, new: Column) -> "Columns":
         """With one more. It may know rows that have come since this version."""

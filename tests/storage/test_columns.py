@@ -57,6 +57,23 @@ def test_columns_keep_what_matches_keeps_before_and_after_changes(
             assert columns.kept(condition).tolist() == wanted, raw
 
 
+BOUNDS = st.dictionaries(st.sampled_from(["$gt", "$gte", "$lt", "$lte"]), st.integers(-2, 6), min_size=1)
+
+
+@settings(max_examples=200, deadline=None)
+@given(values=st.lists(st.integers(-1, 5) | st.text(max_size=1), max_size=60), bounds=BOUNDS, further=BOUNDS)
+def test_a_range_keeps_what_is_within_all_of_its_bounds(
+    values: list[Any], bounds: dict[str, int], further: dict[str, int]
+) -> None:
+    rows: dict[int, Metadata] = {row: {"n": value, "m": row % 3} for row, value in enumerate(values, 1)}
+    columns = columns_of({**rows, 61: {"n": 9, "m": 1}, 5_000: {}})
+    for raw in ({"n": bounds}, {"n": bounds, "m": further}, {"$and": [{"n": bounds}, {"n": further}]}):
+        condition = filters.parse(raw)
+        assert condition is not None
+        wanted = [row for row, metadata in rows.items() if filters.matches(condition, metadata)]
+        assert [row for row in columns.kept(condition).tolist() if row < 61] == wanted, raw
+
+
 def test_few_rows_of_many_come_in_order_and_once() -> None:
     columns = columns_of({row: {"tags": ["a", "b"], "n": -row} for row in range(1, 1_000)})
     condition = filters.parse({"tags": {"$in": ["a", "b"]}})
