@@ -1,14 +1,16 @@
 """One engine by itself: load vectors with a field, then queries for 10, at settings from quick to thorough.
 
-    PYTHON -m benchmarks.peer NAME FOLDER      in the engine's own environment; prints a line of JSON
+    PYTHON -m benchmarks.peer NAME FOLDER      in the engine's own environment
 
-FOLDER has vectors.npy, questions.npy and nearest.npy (the exact 10 of each question). Every engine runs inside this
-process, with the interface its own documentation shows, one query after another. Started by benchmarks/peers.py.
+FOLDER has vectors.npy, questions.npy and nearest.npy (the exact 10 of each question). Prints a line of JSON once it has
+loaded, then one for each line that it reads, for which it asks all questions at every setting. Every engine runs inside
+this process, with the interface its own documentation shows, one query after another. Started by benchmarks/peers.py.
 """
 
 import asyncio
 import inspect
 import json
+import os
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -273,7 +275,13 @@ ENGINES = {each.package: each for each in (Pinyon, Chroma, Lance, Qdrant, Milvus
 
 
 def main(name: str, folder: Path) -> None:
-    """Measure and print."""
+    """Measure and tell."""
+    out = os.fdopen(os.dup(1), "w")  # what engines print is not the answer
+    os.dup2(2, 1)
+
+    def tell(told: Any) -> None:
+        print(json.dumps(told), file=out, flush=True)
+
     vectors, asked = np.load(folder / "vectors.npy"), np.load(folder / "questions.npy")
     nearest = np.load(folder / "nearest.npy")
     engine = ENGINES[name](folder / name)
@@ -282,10 +290,10 @@ def main(name: str, folder: Path) -> None:
     loaded = time.perf_counter() - begun
     engine.ready()
     ready = time.perf_counter() - begun
+    tell({"version": version(name), "load": len(vectors) / loaded, "ready": len(vectors) / ready})
     loop = getattr(engine, "loop", None) or asyncio.new_event_loop()
-    rows = [loop.run_until_complete(measured(engine, setting, asked, nearest)) for setting in engine.settings]
-    told = {"version": version(name), "load": len(vectors) / loaded, "ready": len(vectors) / ready, "rows": rows}
-    print(json.dumps(told), flush=True)
+    for _ in sys.stdin:
+        tell([loop.run_until_complete(measured(engine, setting, asked, nearest)) for setting in engine.settings])
 
 
 if __name__ == "__main__":

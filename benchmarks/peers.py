@@ -2,7 +2,8 @@
 
     python -m benchmarks.peers [--records 100000] [--engine NAME ...]
 
-Each engine runs in an environment of its own (.venv-bench/NAME, made when it is missing), with one thread. Of each two
+Each engine runs in an environment of its own (.venv-bench/NAME, made when it is missing), with one thread. They are
+loaded one after another, and then asked in turns: this may be a machine that is quick now and slow then. Of each two
 settings count: the quickest that finds 99 of 100 of the exact ten nearest, and the quickest that finds as many as
 Pinyon does; or else its most thorough one.
 """
@@ -13,7 +14,9 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -32,6 +35,8 @@ PACKAGES = {
 }
 QUESTIONS, RECALL, EQUAL = 300, 0.99, 0.0005
 """EQUAL: recalls this near to each other are the same: a hit or two of 3,000."""
+ROUNDS, SLOW_S = 5, 20
+"""Turns of each engine, whose medians count; one that takes so long for a turn gets no other."""
 
 
 def python(name: str) -> str:
@@ -45,6 +50,56 @@ def python(name: str) -> str:
         subprocess.run([folder / "bin/python", "-m", "pip", "install", "-q", "numpy", *PACKAGES[name]], check=True)
         (folder / "ready").touch()
     return str(folder / "bin" / "python")
+
+
+class Peer:
+    """An engine's process. Raises RuntimeError, with the last line of its errors, if it has ended."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name, self._errors = name, folder / f"{name}.errors"
+        one = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "RAYON", "MKL")}
+        quiet = {"ANONYMIZED_TELEMETRY": "False", "HF_HUB_OFFLINE": "1", "LANCE_CPU_THREADS": "1"}
+        self._process = subprocess.Popen(
+            [python(name), "-m", "benchmarks.peer", name, str(folder)],
+            cwd=PROJECT,
+            env={**os.environ, **one, **quiet},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors.open("w"),
+            text=True,
+        )
+        self.told: dict[str, Any] = self._answer()
+        self._turns: list[list[dict[str, Any]]] = []
+        self._slow = False
+
+    def _answer(self) -> Any:
+        assert self._process.stdout is not None
+        if line := self._process.stdout.readline():
+            return json.loads(line)
+        raise RuntimeError((self._errors.read_text().strip().splitlines() or ["it ended"])[-1][:150])
+
+    def take_turn(self) -> None:
+        """Ask all questions at every setting, unless that takes too long."""
+        if self._slow:
+            return
+        assert self._process.stdin is not None
+        begun = time.perf_counter()
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        self._turns.append(self._answer())
+        self._slow = time.perf_counter() - begun > SLOW_S
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Of each setting the medians of all turns."""
+        return [
+            {**turns[0], **{key: median(turn[key] for turn in turns) for key in ("p50", "p95", "recall")}}
+            for turns in zip(*self._turns, strict=True)
+        ]
+
+    def end(self) -> None:
+        """Stop it."""
+        self._process.kill()
+        self._process.communicate()
 
 
 def quickest(rows: list[dict[str, Any]], recall: float) -> dict[str, Any]:
@@ -62,53 +117,51 @@ def main() -> None:
     held, asked, real = vectors.load(options.records)
     asked = asked[:QUESTIONS]
     print(
-        f"{options.records:,} vectors, {real:,} of real text, {QUESTIONS} questions for the nearest 10; one thread.\n"
+        f"{options.records:,} vectors, {real:,} of real text, {QUESTIONS} questions for the nearest 10; one thread;"
+        f" asked in {ROUNDS} turns, whose medians these are.\n"
     )
     print(
         "| engine | loaded, records/s | with its index | at 0.99: p50 ms | p95 ms | recall@10 | setting"
         " | p50 against Pinyon | at Pinyon's recall: p50 ms | recall@10 | setting | p50 against Pinyon |"
     )
     print("|---|---|---|---|---|---|---|---|---|---|---|---|")
-    own: dict[str, Any] = {}
-    every = list[str]()
+    peers = list[Peer]()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         np.save(folder / "vectors.npy", held)
         np.save(folder / "questions.npy", asked)
         scores = asked @ held.T
         np.save(folder / "nearest.npy", np.argsort(-scores, axis=1)[:, :10])
-        del scores
-        one = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "RAYON", "MKL")}
-        quiet = {"ANONYMIZED_TELEMETRY": "False", "HF_HUB_OFFLINE": "1", "LANCE_CPU_THREADS": "1"}
-        for engine in options.engine or [name for name in PACKAGES if name != "infinity-emb"]:
-            done = subprocess.run(
-                [python(engine), "-m", "benchmarks.peer", engine, str(folder)],
-                cwd=PROJECT,
-                env={**os.environ, **one, **quiet},
-                capture_output=True,
-                text=True,
-            )
-            if done.returncode:
-                print(f"| {engine} | failed: {done.stderr.strip().splitlines()[-1][:150]} |" + " |" * 10, flush=True)
-                continue
-            told = json.loads(done.stdout.strip().splitlines()[-1])
-            every += [
-                f"| {engine} | {row['setting'] or 'as it comes'} | {row['p50']:.2f} | {row['recall']:.4f} |"
-                for row in told["rows"]
-            ]
-            row = quickest(told["rows"], RECALL)
-            own = own or row
-            same = quickest(told["rows"], own["recall"] - EQUAL)
-            print(
-                f"| {engine} {told['version']} | {told['load']:,.0f} | {told['ready']:,.0f} | {row['p50']:.2f} |"
-                f" {row['p95']:.2f} | {row['recall']:.4f} | {row['setting'] or 'as it comes'} |"
-                f" {row['p50'] / own['p50']:.2f} | {same['p50']:.2f} | {same['recall']:.4f} |"
-                f" {same['setting'] or 'as it comes'} | {same['p50'] / own['p50']:.2f} |",
-                flush=True,
-            )
+        del scores, held
+        try:
+            for engine in options.engine or [name for name in PACKAGES if name != "infinity-emb"]:
+                try:
+                    peers.append(Peer(engine, folder))
+                except RuntimeError as error:
+                    print(f"| {engine} | failed: {error} |" + " |" * 10, flush=True)
+            for _ in range(ROUNDS):
+                for peer in peers:
+                    peer.take_turn()
+        finally:
+            for peer in peers:
+                peer.end()
+    own: dict[str, Any] = {}
+    for peer in peers:
+        rows, told = peer.rows(), peer.told
+        row = quickest(rows, RECALL)
+        own = own or row
+        same = quickest(rows, own["recall"] - EQUAL)
+        print(
+            f"| {peer.name} {told['version']} | {told['load']:,.0f} | {told['ready']:,.0f} | {row['p50']:.2f} |"
+            f" {row['p95']:.2f} | {row['recall']:.4f} | {row['setting'] or 'as it comes'} |"
+            f" {row['p50'] / own['p50']:.2f} | {same['p50']:.2f} | {same['recall']:.4f} |"
+            f" {same['setting'] or 'as it comes'} | {same['p50'] / own['p50']:.2f} |"
+        )
     print("\nEvery setting, to compare at other recalls:\n")
     print("| engine | setting | p50 ms | recall@10 |\n|---|---|---|---|")
-    print("\n".join(every))
+    for peer in peers:
+        for row in peer.rows():
+            print(f"| {peer.name} | {row['setting'] or 'as it comes'} | {row['p50']:.2f} | {row['recall']:.4f} |")
 
 
 if __name__ == "__main__":

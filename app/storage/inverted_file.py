@@ -62,7 +62,7 @@ def _everything(cells: int) -> Any:
 
 def looked_at(depth: int) -> int:
     """How many rows the short codes have to bring, so that the best `depth` are among them."""
-    return int(depth * max(6.5, 20 * (10 / max(depth, 10)) ** 0.3)) + 8
+    return int(depth * max(6.5, 24 * (10 / max(depth, 10)) ** 0.3)) + 8
 
 
 def bits_of(rows: Records) -> Bits:
