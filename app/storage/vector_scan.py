@@ -116,7 +116,7 @@ def _finalists(
     kept: Records | None,
     more: Additions | None,
 ) -> tuple[Records, Vectors | None]:
-    """Sorted numbers of the rows that may be among the top_k best; and their vectors, where they are at hand."""
+    """Numbers of the rows that may be among the top_k best, and their vectors where they are at hand; else sorted."""
     parts: list[tuple[Records, NDArray[np.floating[Any]], NDArray[np.float32]]] = []
     vectors = None
     for part in live(source, kept, around=True):
