@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -70,24 +72,25 @@ class Peer:
         )
         self.told: dict[str, Any] = self._answer()
         self._turns: list[list[dict[str, Any]]] = []
-        self._slow = False
+        self._over = False
 
     def _answer(self) -> Any:
         assert self._process.stdout is not None
         if line := self._process.stdout.readline():
             return json.loads(line)
+        self._over = True
         raise RuntimeError((self._errors.read_text().strip().splitlines() or ["it ended"])[-1][:150])
 
     def take_turn(self) -> None:
-        """Ask all questions at every setting, unless that takes too long."""
-        if self._slow:
+        """Ask all questions at every setting, unless the last time took too long or was its end."""
+        if self._over:
             return
         assert self._process.stdin is not None
         begun = time.perf_counter()
         self._process.stdin.write("\n")
         self._process.stdin.flush()
         self._turns.append(self._answer())
-        self._slow = time.perf_counter() - begun > SLOW_S
+        self._over = time.perf_counter() - begun > SLOW_S
 
     def rows(self) -> list[dict[str, Any]]:
         """Of each setting the medians of all turns."""
@@ -100,6 +103,15 @@ class Peer:
         """Stop it."""
         self._process.kill()
         self._process.communicate()
+
+
+@contextmanager
+def told_if_failed(name: str) -> Iterator[None]:
+    """Print a row of the table for an engine that has ended."""
+    try:
+        yield
+    except RuntimeError as error:
+        print(f"| {name} | failed: {error} |" + " |" * 10, flush=True)
 
 
 def quickest(rows: list[dict[str, Any]], recall: float) -> dict[str, Any]:
@@ -135,17 +147,16 @@ def main() -> None:
         del scores, held
         try:
             for engine in options.engine or [name for name in PACKAGES if name != "infinity-emb"]:
-                try:
+                with told_if_failed(engine):
                     peers.append(Peer(engine, folder))
-                except RuntimeError as error:
-                    print(f"| {engine} | failed: {error} |" + " |" * 10, flush=True)
-            for _ in range(ROUNDS):
-                for peer in peers:
+            for peer in ROUNDS * peers:
+                with told_if_failed(peer.name):
                     peer.take_turn()
         finally:
             for peer in peers:
                 peer.end()
     own: dict[str, Any] = {}
+    peers = [peer for peer in peers if peer.rows()]
     for peer in peers:
         rows, told = peer.rows(), peer.told
         row = quickest(rows, RECALL)
