@@ -9,17 +9,17 @@ from litestar.types import Receive, Scope, Send
 
 
 class JsonAnswer:
-    """An ASGI application that sends a body. headers: further ones."""
+    """An ASGI application that sends a body, with status 200. headers: further ones."""
 
-    def __init__(self, body: bytes, headers: Mapping[str, str], status: int = 200) -> None:
-        self.body, self.headers, self.status = body, headers, status
+    def __init__(self, body: bytes, headers: Mapping[str, str]) -> None:
+        self.body, self.headers = body, headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         further = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self.headers.items()]
         await send(
             {
                 "type": "http.response.start",
-                "status": self.status,
+                "status": 200,
                 "headers": [
                     (b"content-type", b"application/json"),
                     (b"content-length", str(len(self.body)).encode()),
