@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from app.commands import backup, compact, evaluate, keys, models, reembed
+from app.commands import backup, check, compact, evaluate, keys, models, reembed
 from app.commands.common import add_settings, server_url, settings_of
 from app.errors import PinyonError
 
@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     reembed.add(commands)
     compact.add(commands)
     backup.add(commands)
+    check.add(commands)
     return parser
 
 

@@ -97,7 +97,9 @@ def stored(data_dir: Path) -> list[StoredKey]:
     except FileNotFoundError:
         return []
     except (OSError, msgspec.MsgspecError) as error:
-        raise FailedPrecondition(f"The file of API keys {file} cannot be read: {error}") from error
+        raise FailedPrecondition(
+            f"The file of API keys {file} cannot be read: {error}; restore it, or remove it and make new keys"
+        ) from error
 
 
 def _write(data_dir: Path, keys: list[StoredKey]) -> None:
@@ -144,14 +146,20 @@ class Keys:
         self._data_dir, self._file = data_dir, str(data_dir / FILE)
         self._fixed = {digest(of_settings): Caller(EVERYTHING)} if of_settings else {}
         self._callers: dict[str, Caller] = {}
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: tuple[int, ...] | None = None
         self._asked = bool(of_settings)
+        self._trouble: str | None = None
 
     def required(self) -> bool:
         """Whether a request needs a key: there is one, or there was one since the start."""
         self._look()
         self._asked = self._asked or bool(self._callers)
         return self._asked
+
+    def trouble(self) -> str | None:
+        """Why the keys of the file are not known, or None."""
+        self._look()
+        return self._trouble
 
     def caller(self, key: str) -> Caller | None:
         """Who has this key."""
@@ -165,20 +173,27 @@ class Keys:
     def _look(self) -> None:
         try:
             found = os.stat(self._file)
-            seen = (found.st_mtime_ns, found.st_size, found.st_ino)
+            seen: tuple[int, ...] = (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
         except FileNotFoundError:
-            seen = (0, 0, 0)
+            seen = (0,)
         except OSError as error:  # what was known stays known until the file can be looked at again
-            log.error("the file of API keys cannot be looked at: %s", error)
+            self._tell(f"The file of API keys {self._file} cannot be looked at: {error.strerror or error}")
             return
         if seen == self._seen:
             return
+        self._seen = seen
         try:
             self._callers = {key.sha256: _caller(key) for key in stored(self._data_dir)}
-            self._seen = seen
+            self._trouble = None
         except FailedPrecondition as error:  # nobody gets in on a broken file
-            log.error("%s", error.message)
+            self._tell(error.message)
             self._callers, self._asked = {}, True
+
+    def _tell(self, trouble: str) -> None:
+        """Log it once, not with every request."""
+        if trouble != self._trouble:
+            log.error("%s", trouble)
+        self._trouble = trouble
 
 
 def _caller(key: StoredKey) -> Caller:

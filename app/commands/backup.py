@@ -20,11 +20,16 @@ def add(commands: Any) -> None:
             "restore",
             _restore,
             "make a data folder from a backup",
-            "Checks the backup, and makes the data folder, which must not be there yet, as a whole or not at all.",
+            "Checks the backup, and makes the data folder, which must not be there yet, as a whole or not at all. With "
+            "--index, puts one index of it into a data folder that no server uses; what was there is kept aside.",
         ),
     ):
         one = commands.add_parser(name, help=sentence, description=told)
         one.add_argument("folder", type=Path, metavar="DIR", help="folder of the backup")
+        if name == "restore":
+            one.add_argument(
+                "--index", metavar="INDEX", help="only this index, in the place of what the data folder has of it"
+            )
         one.set_defaults(run=run)
         add_settings(one, "storage")
 
@@ -38,9 +43,14 @@ def _backup(options: argparse.Namespace) -> int:
 
 
 def _restore(options: argparse.Namespace) -> int:
-    from app.storage.copies import restore
+    from app.storage.copies import restore, restore_index
 
     data_dir = Path(settings_of(options).storage.data_dir)
+    if options.index is not None:
+        aside = restore_index(options.folder, data_dir, options.index)
+        kept = f"; what was there is in {aside}" if aside is not None else ""
+        print(f"{data_dir} has {options.index} of {options.folder} now{kept}")
+        return 0
     names = restore(options.folder, data_dir)
     print(f"{data_dir} has {', '.join(names) or 'no index'} now")
     return 0

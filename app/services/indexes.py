@@ -263,6 +263,15 @@ class Indexes:
         """How many indexes cannot be used."""
         return len(self._engine.unusable())
 
+    def set_aside(self) -> list[str]:
+        """What a start moved out of the way, for callers who may know of every index."""
+        grant = permissions.GRANT.get()
+        return self._engine.set_aside() if grant.scopes and grant.indexes is None else []
+
+    def set_aside_count(self) -> int:
+        """How many folders there are of what a start moved out of the way."""
+        return len(self._engine.set_aside())
+
     def trouble(self) -> dict[str, str]:
         """Indexes that could not embed when the server started, and why."""
         return dict(self._without)

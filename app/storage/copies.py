@@ -11,8 +11,8 @@ from pathlib import Path
 import apsw
 
 from app import failpoints
-from app.errors import AlreadyExists, DataLoss, FailedPrecondition
-from app.files import sync
+from app.errors import AlreadyExists, DataLoss, FailedPrecondition, NotFound
+from app.files import put_in_place, sync
 from app.storage import index_catalogue, migrations
 from app.storage.data_dir import DataDir
 from app.storage.database import connect, translated
@@ -33,6 +33,32 @@ def restore(backup: Path, data_dir: Path) -> list[str]:
     if not (backup / "catalogue.sqlite").exists():
         raise FailedPrecondition(f"There is no backup of Pinyon's at {backup}")
     return _copy(backup, data_dir, check=True)
+
+
+def restore_index(backup: Path, data_dir: Path, name: str) -> Path | None:
+    """Put one index of a backup in the place of what a data folder has under that name, after checking it.
+
+    Returns the folder that the old file was moved to; None if there was none. Raises as backup(), NotFound if the
+    backup has no such index, and FailedPrecondition if the data folder is in use.
+    """
+    source = backup / "indexes" / f"{name}.sqlite"
+    if not source.exists():
+        there = sorted(file.stem for file in (backup / "indexes").glob("*.sqlite"))
+        raise NotFound(f"The backup {backup} has no index {name}; it has: {', '.join(there) or 'none'}")
+    folder = DataDir(data_dir)
+    try:
+        file = folder.index_file(name)
+        new = file.with_name(file.name + ".restored")
+        new.unlink(missing_ok=True)
+        _copy_file(source, new, True, migrations.STEPS)
+        taken = file.exists() or folder.anything_beside(name)
+        aside = folder.set_aside(file, "replaced by a backup") if taken else None
+        put_in_place(new, file)
+        return aside
+    except OSError as error:
+        raise FailedPrecondition(f"The folder {data_dir} cannot be written: {error.strerror or error}") from error
+    finally:
+        folder.close()
 
 
 def _copy(source: Path, to: Path, check: bool) -> list[str]:
@@ -74,12 +100,12 @@ def _copy_file(source: Path, to: Path, check: bool, steps: migrations.Steps) -> 
             migrations.check(reading, source.name, steps)
             if check and (problem := reading.execute("PRAGMA quick_check").get) != "ok":
                 raise DataLoss(f"The file {source.name} of the backup is damaged: {problem}")
-            writing = apsw.Connection(str(to))
-            try:
-                with writing.backup("main", reading, "main") as copying:
-                    copying.step()
-            finally:
-                writing.close()
+            # Written by a connection that fills in checksums: pages that are in the log only have none yet.
+            with (
+                contextlib.closing(connect(to, 0, "write")) as writing,
+                writing.backup("main", reading, "main") as copying,
+            ):
+                copying.step()
     except apsw.Error as error:
         raise translated(error, source) from error
     sync(to)
@@ -95,7 +121,7 @@ def _reading(file: Path, at_rest: bool) -> Iterator[apsw.Connection]:
     """at_rest: nobody writes to it; then nothing is put beside it either, where its log is folded."""
     log = file.with_name(file.name + "-wal")
     folded = not log.exists() or not log.stat().st_size
-    connection = connect(file, 0, "frozen" if at_rest and folded else "read only")
+    connection = connect(file, 0, "frozen" if at_rest and folded else "read only", compare=True)
     try:
         yield connection
     finally:

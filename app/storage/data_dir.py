@@ -4,9 +4,12 @@ DATA/pinyon.lock          held as long as the process lives; the operating syste
 DATA/holder.json          who holds it, for the message a second process prints
 DATA/catalogue.sqlite     which indexes exist, see index_catalogue.py
 DATA/indexes/NAME.sqlite  one file per index, with SQLite's -wal and -shm beside it
+DATA/indexes/NAME.lsn     the last write that it acknowledged, see integrity/high_water.py
 DATA/indexes/NAME.nsN.*   inverted files of large namespaces, see approximate.py; made again if they are taken away
+DATA/set-aside/WHEN-...   files that a start did not understand and moved out of the way, a folder for each time
 """
 
+import logging
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +20,9 @@ from filelock import BaseFileLock, FileLock, Timeout
 from app import failpoints
 from app.errors import FailedPrecondition
 from app.files import sync
+from app.storage.integrity.high_water import mark_file
+
+log = logging.getLogger("pinyon.storage")
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -36,6 +42,7 @@ class DataDir:
         self.path = path.resolve()
         self.indexes = self.path / "indexes"
         self.catalogue_file = self.path / "catalogue.sqlite"
+        self._aside = self.path / "set-aside"
         self._lock: BaseFileLock | None = None
         if read_only:
             if not self.catalogue_file.exists():
@@ -73,26 +80,74 @@ class DataDir:
         }
         return {kind: sum(_size(path) for path in paths) for kind, paths in kinds.items()}
 
+    def anything_beside(self, name: str) -> bool:
+        """Whether there is anything that is kept beside the file of an index."""
+        return any(path.exists() for path in self._beside(name))
+
+    def log_size(self, name: str) -> int:
+        """Bytes of an index's log that are not folded into its file."""
+        return self.sizes(name)["log"]
+
     def remove_index_files(self, name: str) -> None:
-        """Remove the file of an index and what SQLite keeps beside it; none of it there is fine.
+        """Remove the file of an index and all that is kept beside it; none of it there is fine.
 
         When this returns they are gone also after a power cut. Raises FailedPrecondition if the system refuses.
         """
         file = self.index_file(name)
         try:
             # The main file last: while it is there, the rest of it is known to be unfinished business.
-            beside = [file.with_name(file.name + end) for end in ("-wal", "-shm", "-journal")]
-            for path in (*beside, *self.indexes.glob(f"{name}.ns*"), file):
+            for path in (*self._beside(name), file):
                 failpoints.reach("remove")
                 path.unlink(missing_ok=True)
             sync(self.indexes)
         except OSError as error:
             raise FailedPrecondition(f"The file {file} cannot be removed: {error.strerror}") from error
 
+    def set_aside(self, file: Path, why: str) -> Path:
+        """Move a SQLite file, with all that is kept beside it, out of the way; the folder it is in then.
+
+        why: a few words that go into the folder's name. Raises FailedPrecondition if the system refuses.
+        """
+        now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
+        folder = self._aside / f"{now}-{file.stem}-{why.replace(' ', '-')}"
+        beside = self._beside(file.stem) if file.parent == self.indexes else _of_sqlite(file)
+        try:
+            folder.mkdir(mode=0o700, parents=True)
+            for path in (file, *beside):
+                if path.exists():
+                    path.rename(folder / path.name)
+            for changed in (folder, self._aside, self.path, file.parent):
+                sync(changed)
+        except OSError as error:
+            raise FailedPrecondition(f"The file {file} cannot be moved to {folder}: {error.strerror}") from error
+        log.error("%s was moved to %s: %s. Nothing was deleted; docs/reliability.md says what to do", file, folder, why)
+        return folder
+
+    def set_aside_before(self) -> list[str]:
+        """Names of the folders of files that were moved out of the way, the oldest first."""
+        return set_aside_in(self.path)
+
+    def _beside(self, name: str) -> list[Path]:
+        file = self.index_file(name)
+        return [*_of_sqlite(file), mark_file(file), *self.indexes.glob(f"{name}.ns*")]
+
     def close(self) -> None:
         """Let the folder go."""
         if self._lock is not None:
             self._lock.release()
+
+
+def set_aside_in(path: Path) -> list[str]:
+    """Names of the folders in a data folder's set-aside, the oldest first."""
+    try:
+        return sorted(folder.name for folder in (path / "set-aside").iterdir())
+    except OSError:
+        return []
+
+
+def _of_sqlite(file: Path) -> list[Path]:
+    """What SQLite keeps beside a file."""
+    return [file.with_name(file.name + end) for end in ("-wal", "-shm", "-journal")]
 
 
 def _size(path: Path) -> int:

@@ -7,6 +7,7 @@ only once the commit, which others may share, is on disk. A reading function see
 import asyncio
 import contextlib
 import logging
+import struct
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
@@ -14,11 +15,14 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 import apsw
+import msgspec
 import sqlite_vec
 
 from app import failpoints
 from app.errors import DataLoss, FailedPrecondition, Internal, NotFound, PermissionDenied, PinyonError, Unavailable
 from app.storage import migrations
+from app.storage.integrity import high_water, page_checksums
+from app.storage.integrity.high_water import HighWaterMark, Mark
 from app.storage.readers import Readers
 from app.storage.writer import Transaction, Writer
 
@@ -29,6 +33,10 @@ PAGE_BYTES = 16_384
 BUSY_MS = 5_000
 WRITES_PER_COMMIT = 64
 """Writes that may share a commit."""
+NONSENSE = (msgspec.MsgspecError, UnicodeDecodeError, struct.error)
+"""What decoding a stored value raises if the value is not what was stored."""
+DAMAGED_READS = (apsw.SQLITE_IOERR_DATA, apsw.SQLITE_IOERR_CORRUPTFS, apsw.SQLITE_IOERR_SHORT_READ)
+"""SQLite's codes for a page whose checksum is wrong, and for one that is not there as a whole."""
 
 log = logging.getLogger("pinyon.storage")
 
@@ -37,13 +45,22 @@ Mode = Literal["read", "write", "read only", "frozen"]
 """read: beside a writer of this process. read only: beside one of another. frozen: there is none, nor can there be."""
 
 
-def connect(path: Path, mmap_bytes: int, mode: Mode) -> apsw.Connection:
-    """A connection with sqlite-vec loaded and the pragmas of this project set."""
+def connect(path: Path, mmap_bytes: int, mode: Mode, compare: bool = False) -> apsw.Connection:
+    """A connection with sqlite-vec loaded and the pragmas of this project set.
+
+    One that writes fills in the checksums of pages and compares them. compare: one that reads does, too; then there is
+    no mmap. Raises FailedPrecondition if it cannot.
+    """
+    vfs = page_checksums.CHECKED if compare and page_checksums.available() else page_checksums.PLAIN
     if mode == "frozen":
-        connection = connect_frozen(path)
+        connection = connect_frozen(path, vfs)
+    elif mode == "write":
+        connection = _connect_to_write(path)
     else:
         flags = apsw.SQLITE_OPEN_READONLY if mode == "read only" else apsw.SQLITE_OPEN_READWRITE
-        connection = apsw.Connection(str(path), flags=flags | (apsw.SQLITE_OPEN_CREATE if mode == "write" else 0))
+        connection = apsw.Connection(str(path), flags=flags, vfs=vfs)
+        # Folding the log is for a connection that fills in checksums.
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     connection.enable_load_extension(True)
     connection.load_extension(sqlite_vec.loadable_path())
     connection.enable_load_extension(False)
@@ -58,10 +75,27 @@ def connect(path: Path, mmap_bytes: int, mode: Mode) -> apsw.Connection:
     return connection
 
 
-def connect_frozen(path: Path) -> apsw.Connection:
+def _connect_to_write(path: Path) -> apsw.Connection:
+    flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+    if not page_checksums.available():
+        connection = apsw.Connection(str(path), flags=flags, vfs=page_checksums.PLAIN)
+        if page_checksums.has_room(connection):
+            connection.close()
+            raise FailedPrecondition(
+                f"The file {path.name} has checksums, which this installation cannot write: SQLite's extension "
+                "cksumvfs is missing; install apsw from its wheel"
+            )
+        return connection
+    connection = apsw.Connection(str(path), flags=flags, vfs=page_checksums.CHECKED)
+    # Of a new file's pages from the first on; of an older file's from the next VACUUM on.
+    connection.reserve_bytes("main", page_checksums.RESERVED)
+    return connection
+
+
+def connect_frozen(path: Path, vfs: str = page_checksums.PLAIN) -> apsw.Connection:
     """A connection to a file that nobody has open, which changes nothing, not even the files beside it."""
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-    return apsw.Connection(f"{path.resolve().as_uri()}?immutable=1", flags=flags)
+    return apsw.Connection(f"{path.resolve().as_uri()}?immutable=1", flags=flags, vfs=vfs)
 
 
 def translated(error: apsw.Error, path: Path) -> PinyonError:
@@ -76,14 +110,24 @@ def translated(error: apsw.Error, path: Path) -> PinyonError:
         case apsw.ReadOnlyError() | apsw.PermissionsError():
             return FailedPrecondition(f"The file {path.name} cannot be written")
         case apsw.CorruptError() | apsw.NotADBError():
-            return DataLoss(f"The file {path.name} is damaged; restore it from a backup")
+            return damaged(path)
+        case apsw.IOError() if getattr(error, "extendedresult", 0) in DAMAGED_READS:
+            return damaged(path, "a page is not as it was written")
         case apsw.IOError():
             return Unavailable("The disk did not take or give the data", retry_after_s=5)
     return Internal(f"The file {path.name} could not be used in a way it should; the log has the details")
 
 
+def damaged(path: Path, how: str = "") -> DataLoss:
+    """The error for a file that is not as it was written."""
+    return DataLoss(
+        f"The file {path.name} is damaged{f' ({how})' if how else ''}; restore it from a backup, or see what "
+        f"`pinyon check {path.stem}` finds. Nothing of it was changed"
+    )
+
+
 class Database:
-    """One open file. Opening brings it to the newest schema."""
+    """One open file. Opening compares it with what was written, and brings it to the newest schema."""
 
     def __init__(
         self,
@@ -93,38 +137,89 @@ class Database:
         steps: migrations.Steps = migrations.STEPS,
         writes_per_commit: int = WRITES_PER_COMMIT,
         read_only: bool = False,
+        marked: bool = False,
     ) -> None:
         """Raises FailedPrecondition for a file that is not ours or of a later version, DataLoss for a damaged one.
 
-        read_only: change nothing, not even the schema; Raises FailedPrecondition if that would be needed.
+        read_only: change nothing, not even the schema; Raises FailedPrecondition if that would be needed. marked: the
+        file numbers its writes, and the number of the last one is kept beside it (integrity/high_water.py).
         """
-        self.path, self._mmap_bytes = path, mmap_bytes
+        self.path, self._mmap_bytes, self._marked = path, mmap_bytes, marked
         self._closed = False
-        self._damage: str | None = None
+        self.damage: str | None = None
+        self._mark: HighWaterMark | None = None
         self._frozen = False
         self._writing: Writer | None = None
         self._here: apsw.Connection | None = None
         try:
             failpoints.reach("open")
+            self._check_files()
             self._first = self._look(steps) if read_only else self._prepared(steps)
         except apsw.Error as error:
             raise self._translated(error) from error
+        except OSError as error:
+            raise Unavailable(f"The file {path.name} cannot be read: {error.strerror or error}", 5) from error
         if not read_only:
             again = partial(connect, path, mmap_bytes, "write")
-            self._writing = Writer(self._first, again, f"write-{path.stem}", writes_per_commit)
+            self._writing = Writer(self._first, again, f"write-{path.stem}", writes_per_commit, self._committed)
         self._readers = Readers(self._reader, readers, f"read-{path.stem}")
 
+    def _check_files(self) -> None:
+        """Raises DataLoss where SQLite would drop a log, or take a file for one that never had checksums."""
+        file, log_file = self.path, self.path.with_name(self.path.name + "-wal")
+        size = file.stat().st_size if file.exists() else 0
+        if not size and log_file.exists() and log_file.stat().st_size:
+            raise damaged(file, "it is empty, although its log is not")
+        mark = high_water.read(file) if self._marked else None
+        if mark is not None and mark.lsn and not size:
+            raise damaged(file, f"it is empty, and had acknowledged {mark.lsn} writes")
+        if mark is not None and mark.checksums and size and page_checksums.file_lost_room(file):
+            raise damaged(file, "its header says that it has no checksums, and it has")
+
     def _prepared(self, steps: migrations.Steps) -> apsw.Connection:
-        """The connection to write by, of a file with the newest schema."""
+        """The connection to write by, of a file that was compared and has the newest schema."""
+        if self.path.exists():
+            self._compare(steps)
         connection = connect(self.path, self._mmap_bytes, "write")
         try:
             migrations.check(connection, self.path.name, steps)
             connection.execute("PRAGMA journal_mode = WAL")
             migrations.migrate(connection, steps)
+            if self._marked:
+                self._mark = HighWaterMark(self.path)
+                self._checksums = page_checksums.has_room(connection)
+                self._mark.note(Mark(lsn_of(connection), self._checksums))
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _compare(self, steps: migrations.Steps) -> None:
+        """Raises DataLoss if the file is not as it was written; then it and its log stay as they are."""
+        with contextlib.closing(connect(self.path, 0, "write")) as connection:
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            migrations.check(connection, self.path.name, steps)
+            self._check_mark(connection)
+            folded: tuple[int, int, int] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").get
+        if folded[0]:
+            log.warning("another process reads %s; its checksums are not compared at this start", self.path.name)
+        elif wrong := page_checksums.wrong_pages(self.path):
+            raise damaged(self.path, f"{len(wrong)} pages are not as they were written, page {wrong[0]} first")
+
+    def _check_mark(self, connection: apsw.Connection) -> None:
+        """Raises DataLoss if the file has fewer writes than were acknowledged."""
+        mark = high_water.read(self.path) if self._marked else None
+        if mark is not None and (lsn := lsn_of(connection)) < mark.lsn:
+            raise DataLoss(
+                f"The file {self.path.name} ends at write {lsn}, and write {mark.lsn} was acknowledged: its log is "
+                "damaged or gone, or an older file was put in its place. Restore it from a backup, or take what there "
+                f"is with `pinyon check {self.path.stem} --accept`. Nothing of it was changed"
+            )
+
+    def _committed(self) -> None:
+        """On the writer's thread, after each commit and before anybody is told."""
+        if self._mark is not None:
+            self._mark.note(Mark(lsn_of(self._first), self._checksums))
 
     def _look(self, steps: migrations.Steps) -> apsw.Connection:
         """A connection that changes nothing. On a disk that takes no writes there cannot be another writer either."""
@@ -136,9 +231,12 @@ class Database:
             if log_file.exists() and log_file.stat().st_size:
                 raise
             self._frozen = True
+            if wrong := page_checksums.wrong_pages(self.path):
+                raise damaged(self.path, f"{len(wrong)} pages are not as they were written") from None
             connection = connect(self.path, self._mmap_bytes, "frozen")
         try:
             migrations.check(connection, self.path.name, steps)
+            self._check_mark(connection)
             if connection.pragma("user_version") < len(steps):
                 raise FailedPrecondition(
                     f"The file {self.path.name} is of an earlier version; start once without --read-only to bring it up"
@@ -163,8 +261,8 @@ class Database:
     def _submit(self, function: Callable[[apsw.Connection], T], bare: bool) -> "Future[T]":
         if self._writing is None:
             raise PermissionDenied("This server was started with --read-only, and changes nothing")
-        if self._damage is not None:
-            raise DataLoss(self._damage)
+        if self.damage is not None:
+            raise DataLoss(self.damage)
         return self._writing.submit(function, bare)
 
     async def read(self, function: Callable[[apsw.Connection], T]) -> T:
@@ -187,6 +285,8 @@ class Database:
             return None
         except apsw.Error as error:
             raise self._translated(error) from error
+        except NONSENSE as error:
+            raise self._undecodable(error) from error
 
     def _reader(self) -> apsw.Connection:
         mode: Mode = "read" if self._writing is not None else "frozen" if self._frozen else "read only"
@@ -198,6 +298,16 @@ class Database:
             return await submit()
         except apsw.Error as error:
             raise self._translated(error) from error
+        except NONSENSE as error:
+            raise self._undecodable(error) from error
+        except PinyonError:
+            raise
+        except Exception as error:
+            problem = await self._readers.run(_quick_check)
+            if problem is None:
+                raise
+            log.error("storage error on %s: %s, after %r", self.path, problem, error)
+            raise self._noted(damaged(self.path)) from error
 
     def _check_open(self) -> None:
         if self._closed:  # the index was deleted after the caller looked it up
@@ -206,9 +316,16 @@ class Database:
     def _translated(self, error: apsw.Error) -> PinyonError:
         log.error("storage error on %s: %s: %s", self.path, type(error).__name__, error)
         found = translated(error, self.path)
-        if isinstance(found, DataLoss):
-            self._damage = found.message
-        return found
+        return self._noted(found) if isinstance(found, DataLoss) else found
+
+    def _undecodable(self, error: Exception) -> DataLoss:
+        log.error("storage error on %s: a stored value cannot be read: %s", self.path, error)
+        return self._noted(damaged(self.path, "a stored value cannot be read"))
+
+    def _noted(self, error: DataLoss) -> DataLoss:
+        """From now on nothing is written to the file: that would damage it further."""
+        self.damage = error.message
+        return error
 
     async def close(self) -> None:
         """Wait for what runs, fold the log into the file, close every connection."""
@@ -223,8 +340,30 @@ class Database:
         if self._writing is not None:
             self._writing.close()
             try:
-                self._first.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                if self.damage is not None:  # its log is evidence
+                    self._first.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+                else:
+                    self._first.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             except apsw.Error as error:  # nothing is lost: the next start replays the log
                 log.warning("could not fold the log of %s at the end: %s", self.path, error)
         with contextlib.suppress(apsw.Error):
             self._first.close()
+        if self._mark is not None:
+            self._mark.close()
+
+
+def lsn_of(connection: apsw.Connection) -> int:
+    """The number of the last write to an index; 0 of a file that does not say what it is."""
+    try:
+        return int(connection.execute("SELECT lsn FROM state").get or 0)
+    except apsw.SQLError:  # there is no such table
+        return 0
+
+
+def _quick_check(connection: apsw.Connection) -> str | None:
+    """What SQLite finds wrong with the structure of a file, or None."""
+    try:
+        found = str(connection.execute("PRAGMA quick_check(1)").get)
+    except apsw.Error as error:
+        return str(error)
+    return None if found == "ok" else found

@@ -141,7 +141,10 @@ class Engine(DataPlane, Protocol):
         ...
 
     async def delete_index(self, index: str, check: Callable[[Index], None] | None = None) -> None:
-        """Delete an index with everything in it; nothing of it is left on disk. What `check` raises stops it."""
+        """Delete an index with everything in it; nothing of it is left on disk. What `check` raises stops it.
+
+        One that cannot be used is deleted too, unchecked: what it is cannot be read.
+        """
         ...
 
     def index(self, index: str) -> Index:
@@ -153,7 +156,11 @@ class Engine(DataPlane, Protocol):
         ...
 
     def unusable(self) -> dict[str, PinyonError]:
-        """Indexes whose files cannot be used, and why: what every call for one of them raises."""
+        """Indexes whose files cannot be used, or not be written, and why: what such a call raises."""
+        ...
+
+    def set_aside(self) -> list[str]:
+        """What a start did not understand and moved out of the way, by names that say when and why."""
         ...
 
     async def footprint(self, index: str) -> Footprint:

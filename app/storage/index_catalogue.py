@@ -1,11 +1,14 @@
 """The catalogue of a data folder: which indexes exist, and which port each one answers on.
 
 DATA/catalogue.sqlite. What an index is stands in the index's own file. An index is entered as `creating` before its
-file is made and marked `deleting` before its file goes, so that the next start after a crash knows what to finish:
-both are undone or done to the end by removing the files. Plain functions on a connection, in the caller's transaction.
+file is made and marked `deleting` before its file goes, so that the next start after a crash knows what to finish. That
+the catalogue says so is not enough to remove a file: see index_files.py. Plain functions on a connection, in the
+caller's transaction.
 """
 
-from collections.abc import Collection, Sequence
+import contextlib
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import apsw
@@ -38,7 +41,7 @@ STEPS = [_first]
 """As in migrations.py: numbered by their place, never edited once released."""
 
 
-def states(connection: apsw.Connection) -> dict[str, State]:
+def states(connection: apsw.Connection) -> dict[str, str]:
     """Every index by name, finished or not."""
     found: Any = connection.execute("SELECT name, state FROM indexes ORDER BY name").fetchall()
     return dict(found)
@@ -50,6 +53,33 @@ def enter(connection: apsw.Connection, name: str, state: State) -> None:
         connection.execute("INSERT INTO indexes (name, state) VALUES (?, ?)", (name, state))
     except apsw.ConstraintError:
         raise AlreadyExists(f"Index {name} already exists") from None
+
+
+def enter_ready(connection: apsw.Connection, name: str) -> None:
+    """Say that an index is finished, whatever was said of it before."""
+    connection.execute(
+        "INSERT INTO indexes (name, state) VALUES (?, 'ready') ON CONFLICT (name) DO UPDATE SET state = 'ready'",
+        (name,),
+    )
+
+
+def salvaged_ports(file: Path) -> dict[int, str]:
+    """The ports of a damaged catalogue, as far as they can be read: port to name."""
+    ports: dict[int, str] = {}
+    with contextlib.suppress(apsw.Error, UnicodeDecodeError):
+        address = f"{file.resolve().as_uri()}?immutable=1"
+        flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+        with contextlib.closing(apsw.Connection(address, flags=flags)) as connection:
+            connection.execute("PRAGMA checksum_verification = OFF").fetchall()
+            for port, name in connection.execute("SELECT port, name FROM ports WHERE released IS NULL"):
+                if isinstance(port, int) and isinstance(name, str):
+                    ports[port] = name
+    return ports
+
+
+def enter_ports(connection: apsw.Connection, ports: Mapping[int, str]) -> None:
+    """Enter the ports of a damaged catalogue; of two for one index, the first."""
+    connection.executemany("INSERT OR IGNORE INTO ports (port, name) VALUES (?, ?)", list(ports.items()))
 
 
 def mark(connection: apsw.Connection, name: str, state: State) -> None:

@@ -1,4 +1,9 @@
-"""The files of a folder of indexes, and the catalogue that says which of them exist; made and removed as a whole."""
+"""The files of a folder of indexes, and the catalogue that says which of them exist; made and removed as a whole.
+
+What a start finds is believed in this order: the index's own file, which says what it is; then the catalogue. A file is
+removed only if it says itself that it is being deleted, or that nothing was ever stored in it while the catalogue says
+that it was being made. Whatever is not understood stays, or is moved to the folder set-aside.
+"""
 
 import asyncio
 import logging
@@ -10,11 +15,13 @@ import apsw
 import msgspec
 
 from app.domain import Index, IndexDetails, IndexSpec
-from app.errors import AlreadyExists, FailedPrecondition, PinyonError, Unavailable
+from app.errors import AlreadyExists, DataLoss, FailedPrecondition, PinyonError, Unavailable
 from app.files import sync
 from app.storage import index_catalogue, tables
 from app.storage.data_dir import DataDir
-from app.storage.database import Database
+from app.storage.database import Database, damaged
+from app.storage.integrity import page_checksums
+from app.storage.migrations import BeingDeleted, mark_deleted
 from app.storage.tuning import Tuning
 
 log = logging.getLogger("pinyon.storage")
@@ -38,70 +45,113 @@ class IndexFiles:
             mmap_bytes=tuning.mmap_bytes,
             writes_per_commit=tuning.writes_per_commit,
             read_only=tuning.read_only,
+            marked=True,
         )
         self._catalogue: Database
 
     async def open(self) -> None:
-        """Open the catalogue, take back what a crash interrupted, and forget indexes whose files somebody took away."""
-        self._catalogue = await asyncio.to_thread(
+        """Open the catalogue, or a new one in place of one that cannot be read: the files say what they are."""
+        try:
+            self._catalogue = await self._open_catalogue()
+        except DataLoss as error:
+            if self._read_only:
+                raise
+            log.error("%s", error.message)
+            ports = await asyncio.to_thread(index_catalogue.salvaged_ports, self._folder.catalogue_file)
+            self._folder.set_aside(self._folder.catalogue_file, "damaged")
+            self._catalogue = await self._open_catalogue()
+            await self._catalogue.write(partial(index_catalogue.enter_ports, ports=ports))
+            log.warning("a new catalogue was made from the files of the indexes; %d ports could be read", len(ports))
+
+    async def _open_catalogue(self) -> Database:
+        catalogue = await asyncio.to_thread(
             Database, self._folder.catalogue_file, 1, 0, index_catalogue.STEPS, read_only=self._read_only
         )
         try:
-            for name, state in (await self._catalogue.read(index_catalogue.states)).items():
-                if self._read_only:
-                    continue
-                if state != "ready":
-                    await self._remove(name)
-                elif not self._folder.index_file(name).exists():
-                    log.warning("the file of index %s is gone, and so is the index", name)
-                    await self._catalogue.write(partial(index_catalogue.forget, name=name))
+            await catalogue.read(index_catalogue.states)
+            if not self._read_only and page_checksums.available():
+                await catalogue.maintain(_with_checksums)
         except BaseException:
-            await self._catalogue.close()
+            await catalogue.close()
             raise
+        return catalogue
 
     async def close(self) -> None:
         """Close the catalogue."""
         await self._catalogue.close()
 
     async def names(self) -> list[str]:
-        """The indexes there are; for a reader, those that are finished."""
-        found = sorted(file.stem for file in self._folder.indexes.glob("*.sqlite"))
+        """The indexes that have a file or should have one; for a reader, those that are finished."""
+        files = {file.stem for file in self._folder.indexes.glob("*.sqlite")}
         states = await self._catalogue.read(index_catalogue.states)
-        return [name for name in found if states.get(name) == "ready"] if self._read_only else found
+        if self._read_only:
+            return sorted(name for name in files if states.get(name) == "ready")
+        return sorted(files | states.keys())
 
     async def open_index(self, name: str) -> Opened | None:
-        """Open an index; None if its file says nothing. Raises FailedPrecondition, DataLoss or Unavailable."""
+        """Open an index; None if there is none any more, or what there is was moved aside.
+
+        Raises FailedPrecondition, DataLoss or Unavailable if the file cannot be used. It stays where it is.
+        """
+        state = (await self._catalogue.read(index_catalogue.states)).get(name)
         file = self._folder.index_file(name)
-        database = await asyncio.to_thread(self._database, file)
+        if not file.exists():
+            if state in ("creating", "deleting") and not self._folder.log_size(name):
+                await self._remove(name)
+                return None
+            raise DataLoss(
+                f"The file {file.name} is gone; put it back, restore it from a backup, or delete the index {name}"
+            )
+        try:
+            database = await asyncio.to_thread(self._database, file)
+        except BeingDeleted:
+            if not self._read_only:
+                await self._remove(name)
+            return None
         try:
             spec = await database.read(tables.index_spec)
-            if spec is None:  # a crash between making the file and saying what it is: nothing was ever stored
+            if spec is None or state == "deleting":
                 await database.close()
-                self._folder.remove_index_files(name)
+                await self._put_away(name, state, spec)
                 return None
             if spec.name != name:
                 raise FailedPrecondition(
                     f"The file {file.name} holds the index {spec.name}; give it its name back, or move it elsewhere"
                 )
             details = await database.read(tables.index_details)
-            if name not in await self._catalogue.read(index_catalogue.states):  # a file brought from elsewhere
-                await self._catalogue.write(partial(index_catalogue.enter, name=name, state="ready"))
+            if state != "ready" and not self._read_only:
+                await self._catalogue.write(partial(index_catalogue.enter_ready, name=name))
+                log.warning("the index %s is %s; its file is whole, and is taken in", name, _said(state))
             port = await self._catalogue.read(partial(index_catalogue.port_of, name=name))
         except BaseException:
             await database.close()
             raise
         return _opened(database, spec, details, port)
 
+    async def _put_away(self, name: str, state: str | None, spec: IndexSpec | None) -> None:
+        """A file that says nothing, or that the catalogue says is being deleted though it does not say so itself."""
+        file = self._folder.index_file(name)
+        if self._read_only:
+            raise FailedPrecondition(f"The file {file.name} says nothing; start once without --read-only")
+        if spec is None and state == "creating":  # both say that nothing was ever stored
+            await self._remove(name)
+            return
+        if spec is None and state == "ready":
+            raise damaged(file, "it does not say what it is")
+        self._folder.set_aside(file, "says nothing" if spec is None else "was being deleted")
+        await self._catalogue.write(partial(index_catalogue.forget, name=name))
+
     async def make(self, spec: IndexSpec, details: IndexDetails, ports: Sequence[int] | None) -> Opened:
         """Make an index that is not there, as a whole or not at all. Raises AlreadyExists or PermissionDenied."""
         name = spec.name
-        if (await self._catalogue.read(index_catalogue.states)).get(name, "ready") != "ready":
-            await self._remove(name)  # a disk that failed left something
         if self._folder.index_file(name).exists():
             raise AlreadyExists(
                 f"There is a file {name}.sqlite in the data folder that was put there while the server ran; "
                 "start the server again to use it, or move it away"
             )
+        state = (await self._catalogue.read(index_catalogue.states)).get(name)
+        if state is not None or self._folder.anything_beside(name):  # a disk that failed left something
+            await self._remove(name)
 
         def enter(connection: apsw.Connection) -> int | None:
             index_catalogue.enter(connection, name, "creating")
@@ -128,8 +178,10 @@ class IndexFiles:
         """The port of an index, as index_catalogue.assign_port() finds it."""
         return await self._catalogue.write(lambda connection: index_catalogue.assign_port(connection, name, free, keep))
 
-    async def mark_deleted(self, name: str) -> None:
-        """From here on the index is gone, also after a crash."""
+    async def mark_deleted(self, name: str, database: Database | None) -> None:
+        """From here on the index is gone, also after a crash. database: None of a file that cannot be used."""
+        if database is not None:
+            await database.write(mark_deleted)
         await self._catalogue.write(partial(index_catalogue.mark, name=name, state="deleting"))
 
     async def try_to_remove(self, name: str) -> None:
@@ -146,3 +198,14 @@ class IndexFiles:
 
 def _opened(database: Database, spec: IndexSpec, details: IndexDetails, port: int | None) -> Opened:
     return Opened(database, Index(spec, details, port, f"{spec.name}@{uuid4().hex}"))
+
+
+def _said(state: str | None) -> str:
+    return "not in the catalogue" if state is None else f"'{state}' by the catalogue"
+
+
+def _with_checksums(connection: apsw.Connection) -> None:
+    """Make room for checksums in a catalogue of an earlier version."""
+    if not page_checksums.has_room(connection):
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

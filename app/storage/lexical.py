@@ -67,6 +67,13 @@ def add(connection: apsw.Connection, spec: IndexSpec, ns: int, rows: Iterable[tu
     _count(connection, ns, len(found), sum(len(held) for _, held in found))
 
 
+def tokens_of(spec: IndexSpec, ns: int, metadata: Metadata) -> list[str] | None:
+    """The tokens that FTS5 keeps of a record; None of one that has no text."""
+    for _, held in _terms(spec, [(0, metadata)]):
+        return [_token(ns, term) for term in held]
+    return None
+
+
 def remove(connection: apsw.Connection, spec: IndexSpec, ns: int, rows: Iterable[tuple[int, Metadata]]) -> None:
     """Take out the texts of records."""
     found = _terms(spec, rows)

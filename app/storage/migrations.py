@@ -17,6 +17,13 @@ from app.storage.writer import Transaction
 
 APPLICATION_ID = int.from_bytes(b"Piny")
 """Marks a SQLite file as ours, in its header."""
+DELETED_ID = APPLICATION_ID ^ 0x7FFFFFFF
+"""Marks a file of ours that is being deleted: every bit but the sign is another, so that no slip of a bit makes it."""
+
+
+class BeingDeleted(FailedPrecondition):
+    """The file says of itself that it is being deleted."""
+
 
 CHUNK_ROWS = 64
 """Vectors per chunk of the vec0 table; its default of 1024 reserves 1.5 MB for a namespace with one record."""
@@ -162,10 +169,18 @@ def create_vectors(connection: apsw.Connection, dimension: int, metric: Metric) 
     connection.execute("CREATE INDEX vectors_chunks_by_ns ON vectors_chunks (partition00)")
 
 
+def mark_deleted(connection: apsw.Connection) -> None:
+    """Have the file say that it is being deleted, in the caller's transaction."""
+    connection.execute(f"PRAGMA application_id = {DELETED_ID}")
+
+
 def check(connection: apsw.Connection, name: str, steps: Steps = STEPS) -> None:
     """Raises FailedPrecondition, with the file's name, for a file of a later version or one that is not Pinyon's."""
     empty = not connection.execute("SELECT 1 FROM sqlite_schema").fetchall()
-    if not empty and connection.pragma("application_id") != APPLICATION_ID:
+    made_by = connection.pragma("application_id")
+    if made_by == DELETED_ID:
+        raise BeingDeleted(f"The file {name} is being deleted")
+    if not empty and made_by != APPLICATION_ID:
         raise FailedPrecondition(f"The file {name} in the data folder was not made by Pinyon; move it elsewhere")
     found = connection.pragma("user_version")
     if found > len(steps):

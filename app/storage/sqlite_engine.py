@@ -31,7 +31,7 @@ from app.domain import (
     Selection,
     StoredText,
 )
-from app.errors import AlreadyExists, FailedPrecondition, NotFound, PinyonError, Unavailable
+from app.errors import AlreadyExists, DataLoss, FailedPrecondition, NotFound, PinyonError, Unavailable
 from app.storage import compaction, namespaces, reading, reembedding, tables, writing
 from app.storage.approximate import Approximate
 from app.storage.at_once import AtOnce
@@ -148,14 +148,18 @@ class SqliteEngine:
         await self._change(self._delete_index(index, check))
 
     async def _delete_index(self, index: str, check: Callable[[Index], None] | None) -> None:
-        opened = self._open(index)
-        if check is not None:
-            check(opened.index)
-        name = opened.index.name
-        await self._files.mark_deleted(name)
-        del self._opened[name]
-        await self._forget(opened.index)
-        await opened.database.close()
+        name = index.partition("@")[0]
+        if name in self._unusable:
+            await self._files.mark_deleted(name, None)
+            del self._unusable[name]
+        else:
+            opened = self._open(index)
+            if check is not None:
+                check(opened.index)
+            await self._files.mark_deleted(name, opened.database if opened.database.damage is None else None)
+            del self._opened[name]
+            await self._forget(opened.index)
+            await opened.database.close()
         await self._files.try_to_remove(name)  # it is deleted, whatever is still in its place
 
     async def _forget(self, index: Index) -> None:
@@ -184,7 +188,11 @@ class SqliteEngine:
         return [self._opened[name].index for name in sorted(self._opened)]
 
     def unusable(self) -> dict[str, PinyonError]:
-        return dict(self._unusable)
+        damaged = {name: each.database.damage for name, each in self._opened.items()}
+        return self._unusable | {name: DataLoss(damage) for name, damage in damaged.items() if damage is not None}
+
+    def set_aside(self) -> list[str]:
+        return self._folder.set_aside_before()
 
     async def footprint(self, index: str) -> Footprint:
         opened = self._open(index)

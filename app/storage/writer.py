@@ -29,13 +29,19 @@ Outcome = tuple[Any, BaseException | None]
 class Writer:
     """Runs functions on a connection. Functions may be run twice, the first time without effect. Must be closed.
 
-    connect: makes another connection. most_in_group: writes that may share a commit; 1 for a commit each.
+    connect: makes another connection. most_in_group: writes that may share a commit; 1 for a commit each. committed:
+    called after each commit, before anybody is told.
     """
 
     def __init__(
-        self, connection: apsw.Connection, connect: Callable[[], apsw.Connection], name: str, most_in_group: int
+        self,
+        connection: apsw.Connection,
+        connect: Callable[[], apsw.Connection],
+        name: str,
+        most_in_group: int,
+        committed: Callable[[], None] = lambda: None,
     ) -> None:
-        self._connection, self._most = connection, most_in_group
+        self._connection, self._most, self._committed = connection, most_in_group, committed
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._folding = Folding(connection, connect)
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
@@ -93,6 +99,8 @@ class Writer:
         except BaseException as error:
             # Somebody's write took all with it, or the commit did: each tries for itself.
             outcomes = [self._alone(each) for each in group] if len(group) > 1 else [(None, error)]
+        if any(failure is None for _, failure in outcomes):
+            self._committed()
         for each, outcome in zip(group, outcomes, strict=True):
             self._settle(each, outcome)
         return more, left

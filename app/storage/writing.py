@@ -55,7 +55,7 @@ def upsert(connection: apsw.Connection, spec: IndexSpec, namespace: str, records
         vectors = [(rows[id], r.vector, id in old) for id, r in wanted.items() if r.vector is not None]
         vector_chunks.update(connection, [(row, vector) for row, vector, there in vectors if there])
         vector_chunks.insert(connection, ns, [(row, vector) for row, vector, there in vectors if not there])
-    _remember(connection, spec, ns, stored)
+    remember(connection, spec, ns, stored)
     return _written(connection, ns, [] if spec.sparse else rows.values())
 
 
@@ -92,7 +92,7 @@ def update(
         _replace(connection, new)
         if change.vector is not None:
             vector_chunks.update(connection, [(row[0], change.vector) for row in new])
-        _remember(connection, spec, ns, new)
+        remember(connection, spec, ns, new)
     return len(selected), _written(connection, ns, [] if spec.sparse else selected, change.vector is not None)
 
 
@@ -194,8 +194,8 @@ def _changed(row: Stored, change: Change) -> Stored:
     return record, id, metadata, sparse, text, cut and change.vector is None
 
 
-def _remember(connection: apsw.Connection, spec: IndexSpec, ns: int, rows: Iterable[Stored]) -> None:
-    """Post what records are found by, and count them."""
+def remember(connection: apsw.Connection, spec: IndexSpec, ns: int, rows: Iterable[Stored]) -> None:
+    """Post what records are found by, and count them. The rows are in the table of records already."""
     rows = list(rows)
     posted = _postings(rows)
     names = set(map(FIELD, posted))
@@ -211,7 +211,7 @@ def _remember(connection: apsw.Connection, spec: IndexSpec, ns: int, rows: Itera
 
 
 def _forget(connection: apsw.Connection, spec: IndexSpec, ns: int, rows: Iterable[Stored]) -> None:
-    """Take back what _remember did."""
+    """Take back what remember() did."""
     rows = list(rows)
     posted = _postings(rows)
     number = _field_numbers(connection, set(map(FIELD, posted)))
@@ -235,14 +235,18 @@ def _sparse(rows: Iterable[Stored]) -> list[tuple[int, SparseVector]]:
 
 
 def _count(connection: apsw.Connection, spec: IndexSpec, ns: int, rows: list[Stored], sign: int) -> None:
-    size = len(rows) * FLOAT_BYTES * spec.dimension
-    size += sum(len(id) + len(text.encode()) + len(sparse or b"") for _, id, _, sparse, text, _ in rows)
+    size = sum(size_of(spec, id, text, sparse) for _, id, _, sparse, text, _ in rows)
     cut = sum(row[-1] for row in rows)
     connection.execute(
         "UPDATE namespaces SET record_count = record_count + ?, bytes = bytes + ?, truncated = truncated + ?"
         " WHERE ns = ?",
         (sign * len(rows), sign * size, sign * cut, ns),
     )
+
+
+def size_of(spec: IndexSpec, id: str, text: str, sparse: bytes | None) -> int:
+    """Bytes that a record counts for. text: its fields in JSON."""
+    return FLOAT_BYTES * spec.dimension + len(id) + len(text.encode()) + len(sparse or b"")
 
 
 def _field_numbers(connection: apsw.Connection, names: Iterable[str]) -> dict[str, int]:

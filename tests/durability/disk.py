@@ -6,12 +6,18 @@ written before its last sync; of a folder only the names it had at its last sync
 
 import os
 import random
+import shutil
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import apsw
+import apsw.sqlite_extra
+
+from app.storage.integrity import page_checksums
+from app.storage.integrity.high_water import mark_file
 
 Change = tuple[int, bytes] | int
 """Bytes written at a place, or the length that was cut to."""
@@ -30,7 +36,9 @@ class Disk(apsw.VFS):
         self._safe: dict[str, bytearray] = {}
         self._pending: dict[str, list[Change]] = {}
         self.syncs = 0
+        assert page_checksums.available()
         super().__init__("disk", "unix", makedefault=True)
+        load_checksums_anew()
 
     def __enter__(self) -> "Disk":
         self._fsync, os.fsync = os.fsync, self._synced
@@ -39,6 +47,7 @@ class Disk(apsw.VFS):
     def __exit__(self, *_: object) -> None:
         os.fsync = self._fsync
         self.unregister()
+        load_checksums_anew()
 
     def xOpen(self, name: Any, flags: list[int]) -> "File":
         path = name.filename() if isinstance(name, apsw.URIFilename) else name
@@ -92,6 +101,21 @@ class Disk(apsw.VFS):
             copy = to / Path(path).relative_to(below)
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(found)
+            mark = mark_file(Path(path))
+            if dice is not None and mark.exists() and dice.random() < 0.5:  # never synced; it may be there all the same
+                shutil.copy(mark, copy.with_name(mark.name))
+
+
+def load_checksums_anew() -> None:
+    """SQLite's extension for checksums over the disk that is the default one now, where it stays: so load a copy."""
+    apsw.unregister_vfs(page_checksums.CHECKED)
+    with tempfile.TemporaryDirectory() as folder:
+        copy = shutil.copy(apsw.sqlite_extra.path("cksumvfs"), Path(folder) / "cksumvfs.so")
+        connection = apsw.Connection(":memory:")
+        connection.enable_load_extension(True)
+        connection.load_extension(str(copy), "sqlite3_cksumvfs_init")
+        connection.close()
+    assert page_checksums.CHECKED in apsw.vfs_names()
 
 
 class File(apsw.VFSFile):

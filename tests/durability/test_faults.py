@@ -11,6 +11,8 @@ import httpx
 import pytest
 
 from app import failpoints, keys
+from app.errors import FailedPrecondition
+from app.storage.integrity.folder_check import check_folder, repair
 from tests.durability.disk import Disk
 from tests.durability.faulty_server import ERRORS, at
 from tests.durability.test_power import serving
@@ -142,7 +144,7 @@ async def test_a_file_found_to_be_damaged_is_not_written_any_more(tmp_path: Path
     assert file.read_bytes() == before
 
 
-async def test_a_log_that_was_cut_off_leaves_what_was_written_up_to_there(tmp_path: Path) -> None:
+async def test_a_log_that_was_cut_off_is_said_so_and_what_is_left_can_be_accepted(tmp_path: Path) -> None:
     data, copy = tmp_path / "data", tmp_path / "copy"
     async with serving(tmp_path, data) as http:
         for n in range(30):
@@ -150,11 +152,23 @@ async def test_a_log_that_was_cut_off_leaves_what_was_written_up_to_there(tmp_pa
         shutil.copytree(data, copy, ignore=shutil.ignore_patterns("*.lock"))
     log = copy / "indexes" / "quickstart.sqlite-wal"
     os.truncate(log, log.stat().st_size * 2 // 3)
+    left = log.read_bytes()
+    async with serving(tmp_path, copy) as http:
+        refused = await http.post(SEARCH, json=QUERY)
+        assert (refused.status_code, refused.json()["code"]) == (500, 15), "DATA_LOSS"
+        assert "write 30 was acknowledged" in refused.json()["message"]
+    assert log.read_bytes() == left, "nothing was changed"
+    (report,) = check_folder(copy, ["quickstart"])
+    assert [(problem.kind, "30 was acknowledged" in problem.words) for problem in report.problems] == [("stored", True)]
+    with pytest.raises(FailedPrecondition, match="--accept takes what there is"):
+        repair(copy, report, accept=False)
+    assert "made again with" in repair(copy, report, accept=True)
     async with serving(tmp_path, copy) as http:
         hits = (await http.post(SEARCH, json=QUERY)).json()["result"]["hits"]
     assert 0 < len(hits) < 60
     assert {hit["_id"] for hit in hits} == {f"r{n}" for n in range(len(hits))}, "the first ones, and none in part"
     assert problems(copy / "indexes" / "quickstart.sqlite") == []
+    assert list((copy / "set-aside").glob("*-quickstart-before-repair/quickstart.sqlite-wal"))
 
 
 @pytest.mark.parametrize(("place", "words"), [("write", "The disk is full"), ("open-file", "cannot be opened")])

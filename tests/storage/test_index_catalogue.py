@@ -129,9 +129,9 @@ def crash(*_: object, **__: object) -> None:
     raise RuntimeError("power cut")
 
 
-@pytest.mark.parametrize("name", ["tables.create_index", "index_catalogue.mark"])
-async def test_a_crash_while_an_index_is_made_leaves_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+@pytest.mark.parametrize(("name", "there"), [("tables.create_index", []), ("index_catalogue.mark", ["docs"])])
+async def test_a_crash_while_an_index_is_made_leaves_none_or_a_whole_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, there: list[str]
 ) -> None:
     engine = await opened(tmp_path)
     monkeypatch.setattr(f"app.storage.index_files.{name}", crash)
@@ -143,9 +143,11 @@ async def test_a_crash_while_an_index_is_made_leaves_none(
     assert "docs.sqlite" in left(tmp_path)
     monkeypatch.undo()
     engine = await opened(tmp_path)
-    assert engine.indexes() == []
-    assert left(tmp_path) == []
-    assert (await engine.create_index(SPEC, None, [5081])).port == 5081
+    assert [index.name for index in engine.indexes()] == there
+    assert [file for file in left(tmp_path) if file.endswith(".sqlite")] == [f"{name}.sqlite" for name in there]
+    if not there:
+        await engine.create_index(SPEC, None, [5081])
+    assert engine.index("docs").port == 5081
     await engine.close()
 
 
@@ -188,8 +190,10 @@ async def test_a_file_brought_from_elsewhere_is_an_index(tmp_path: Path) -> None
     (index,) = engine.indexes()
     assert (index.details.tags, await engine.every_namespace("docs")) == ({"a": "b"}, [NamespaceInfo("n", 0)])
     await engine.close()
-    engine = await opened(tmp_path / "old")  # and where it was it is no more
-    assert engine.indexes() == []
+    engine = await opened(tmp_path / "old")  # where it was, it is said to be gone until somebody deletes it
+    assert (engine.indexes(), "docs.sqlite is gone" in engine.unusable()["docs"].message) == ([], True)
+    await engine.delete_index("docs")
+    assert engine.unusable() == {}
     await engine.close()
 
 

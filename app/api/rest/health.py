@@ -20,11 +20,17 @@ async def health() -> dict[str, str]:
 async def ready(readiness: NamedDependency[Readiness], indexes: NamedDependency[Indexes]) -> dict[str, Any]:
     """200 once storage is open and the models are loaded; until then 503 with the reason.
 
-    Says which indexes cannot be used although the others can, and why; without the server's key only how many.
+    503 too while the file of API keys cannot be read. Says which indexes cannot be used although the others can, and
+    why, and what was set aside; without the server's key only how many.
     """
     readiness.check()
-    number, told = indexes.unusable_count(), indexes.unusable()
-    return {"status": "ready"} | ({"unusable_indexes": number, "unusable": told} if number else {})
+    readiness.check_keys()
+    answer: dict[str, Any] = {"status": "ready"}
+    if number := indexes.unusable_count():
+        answer |= {"unusable_indexes": number, "unusable": indexes.unusable()}
+    if number := indexes.set_aside_count():
+        answer |= {"set_aside_folders": number, "set_aside": indexes.set_aside()}
+    return answer
 
 
 @get("/recall", operation_id="recall")

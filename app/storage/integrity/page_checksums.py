@@ -1,0 +1,114 @@
+"""A checksum on every page of a SQLite file: what the disk changed is noticed instead of read.
+
+SQLite's own extension does it (cksumvfs, which comes with apsw): it reserves eight bytes at the end of each page, fills
+them in when a page is written to the file, and compares them when the connection reads it. Connections that read come
+without it, because it forbids mmap. Whoever opens a file to write to it therefore has every page compared once.
+"""
+
+import contextlib
+import logging
+import mmap
+from functools import cache
+from pathlib import Path
+
+import apsw
+import apsw.sqlite_extra
+
+PLAIN = "unix"
+"""SQLite's own file access."""
+CHECKED = "cksmvfs"
+"""The same with checksums, for files that have room for them."""
+RESERVED = 8
+"""Bytes at the end of each page that hold its checksum."""
+RESERVED_AT, PAGE_SIZE_AT, HEADER_BYTES = 20, 16, 100
+"""Where a file's header says how many bytes are reserved, and how large a page is."""
+
+log = logging.getLogger("pinyon.storage")
+
+
+@cache
+def available() -> bool:
+    """Whether this installation's apsw has the extension; loads it for the whole process."""
+    try:
+        connection = apsw.Connection(":memory:", vfs=PLAIN)
+        apsw.sqlite_extra.load(connection, "cksumvfs")
+        connection.close()
+    except (apsw.Error, apsw.sqlite_extra.NotAvailable, LookupError) as error:
+        log.warning("files get no checksums, because SQLite's extension cksumvfs does not load: %s", error)
+        return False
+    return True
+
+
+def has_room(connection: apsw.Connection) -> bool:
+    """Whether the pages of an open file have room for checksums."""
+    _, header = connection.read("main", 0, 0, HEADER_BYTES)
+    return header[RESERVED_AT] == RESERVED
+
+
+def file_has_room(path: Path) -> bool:
+    """The same of a file that this process has no connection to; False also for what is no SQLite file."""
+    header = _header(path)
+    return header is not None and header[RESERVED_AT] == RESERVED
+
+
+def file_lost_room(path: Path) -> bool:
+    """Whether it is a SQLite file whose header says that there is no room."""
+    header = _header(path)
+    return header is not None and header[RESERVED_AT] != RESERVED
+
+
+def _header(path: Path) -> bytes | None:
+    """The header of a SQLite file, or None of another one."""
+    try:
+        with path.open("rb") as stream:
+            header = stream.read(HEADER_BYTES)
+    except OSError:
+        return None
+    return header if len(header) == HEADER_BYTES and header.startswith(b"SQLite format 3\0") else None
+
+
+def wrong_pages(path: Path) -> list[int]:
+    """Numbers, from 1, of the pages whose checksum does not fit; none where pages have no room for checksums.
+
+    For a file that nobody writes to, whose log is folded into it, and that this process has no connection to: to close
+    a file takes the process's locks on it away. Raises OSError.
+    """
+    if not available() or not file_has_room(path):
+        return []
+    with contextlib.ExitStack() as stack:
+        stream = stack.enter_context(path.open("rb"))
+        content = stack.enter_context(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+        pages = stack.enter_context(memoryview(content))
+        size = int.from_bytes(content[PAGE_SIZE_AT : PAGE_SIZE_AT + 2], "big")
+        size = 65_536 if size == 1 else size
+        if size < 512 or size & (size - 1):
+            return [1]
+        connection = stack.enter_context(contextlib.closing(apsw.Connection(":memory:", vfs=CHECKED)))
+        cursor = connection.cursor()
+
+        def fits(start: int) -> bool:
+            with pages[start : start + size] as page:
+                return bool(cursor.execute("SELECT verify_checksum(?)", (page,)).get)
+
+        whole = len(pages) // size * size
+        wrong = [start // size + 1 for start in range(0, whole, size) if not fits(start)]
+        return wrong if whole == len(pages) else [*wrong, whole // size + 1]
+
+
+LOG_HEADER, FRAME_HEADER = 32, 24
+"""Bytes of a write-ahead log's header, and of the one before each page in it."""
+
+
+def pages_in_log(path: Path) -> set[int]:
+    """Numbers of the pages that the file's log may have newer versions of. Layout: sqlite.org/fileformat2.html."""
+    pages: set[int] = set()
+    try:
+        with path.with_name(path.name + "-wal").open("rb") as log_file:
+            header = log_file.read(LOG_HEADER)
+            size, salts = int.from_bytes(header[8:12], "big"), header[16:24]
+            while len(frame := log_file.read(FRAME_HEADER)) == FRAME_HEADER and frame[8:16] == salts:
+                pages.add(int.from_bytes(frame[:4], "big"))
+                log_file.seek(size, 1)
+    except OSError:
+        pass
+    return pages
