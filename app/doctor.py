@@ -18,7 +18,7 @@ from app.services.index_rules import from_settings
 from app.services.indexes import check_same
 from app.settings import Settings
 from app.storage import migrations, tables
-from app.storage.data_dir import in_use_by
+from app.storage.data_dir import in_use_by, set_aside_in
 from app.storage.database import connect, connect_frozen, translated
 
 ENOUGH_MEMORY = 2_000_000_000
@@ -85,6 +85,8 @@ def _data(settings: Settings) -> Iterator[Finding]:
         yield Finding("note", "data", f"{folder} is in use by {holder}, its indexes were not looked at")
     else:
         yield Finding("ok", "data", f"{folder} can be opened")
+        for aside in set_aside_in(folder):
+            yield Finding("note", "set aside", f"{folder / 'set-aside' / aside}: see docs/reliability.md")
         for file in sorted((folder / "indexes").glob("*.sqlite")):
             yield _index(file, settings)
 
@@ -104,7 +106,7 @@ def _index(file: Path, settings: Settings) -> Finding:
     except FailedPrecondition as error:
         return Finding("FAIL", "index", error.message)
     if spec is None:
-        return Finding("note", "index", f"{file.stem} was never finished; the next start makes it")
+        return Finding("note", "index", f"{file.stem} was never finished; the next start removes it or sets it aside")
     return _compared(spec, settings)
 
 

@@ -99,6 +99,8 @@ def banner(service: Service) -> str:
             lines.append(f"           field '{spec.embed.text_field}' embedded by {answer}")
     for name, why in indexes.unusable().items():
         lines.append(f"  index    {name}: CANNOT BE USED. {why}")
+    for folder in indexes.set_aside():
+        lines.append(f"  aside    {Path(settings.storage.data_dir).resolve() / 'set-aside' / folder}")
     if not indexes.all() and not indexes.unusable():
         lines.append("  index    none yet; clients can create some, or the [index] table of the settings file one")
     if service.addresses.index_host:

@@ -20,7 +20,7 @@ import sqlite_vec
 
 from app import failpoints
 from app.errors import DataLoss, FailedPrecondition, Internal, NotFound, PermissionDenied, PinyonError, Unavailable
-from app.storage import migrations
+from app.storage import migrations, tables
 from app.storage.integrity import high_water, page_checksums
 from app.storage.integrity.high_water import HighWaterMark, Mark
 from app.storage.readers import Readers
@@ -68,6 +68,9 @@ def connect(path: Path, mmap_bytes: int, mode: Mode, compare: bool = False) -> a
     connection.execute(f"PRAGMA mmap_size = {mmap_bytes}")
     if mode == "write":
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+        if page_checksums.available():
+            # Of a new file's pages from the first on; of an older file's from the next VACUUM on.
+            connection.reserve_bytes("main", page_checksums.RESERVED)
         # Beyond FULL: also the removal of the rollback journal that a new file has until it is in WAL mode.
         connection.execute("PRAGMA synchronous = EXTRA")
     else:
@@ -86,10 +89,7 @@ def _connect_to_write(path: Path) -> apsw.Connection:
                 "cksumvfs is missing; install apsw from its wheel"
             )
         return connection
-    connection = apsw.Connection(str(path), flags=flags, vfs=page_checksums.CHECKED)
-    # Of a new file's pages from the first on; of an older file's from the next VACUUM on.
-    connection.reserve_bytes("main", page_checksums.RESERVED)
-    return connection
+    return apsw.Connection(str(path), flags=flags, vfs=page_checksums.CHECKED)
 
 
 def connect_frozen(path: Path, vfs: str = page_checksums.PLAIN) -> apsw.Connection:
@@ -157,11 +157,14 @@ class Database:
             self._first = self._look(steps) if read_only else self._prepared(steps)
         except apsw.Error as error:
             raise self._translated(error) from error
+        except NONSENSE as error:
+            raise self._undecodable(error) from error
         except OSError as error:
             raise Unavailable(f"The file {path.name} cannot be read: {error.strerror or error}", 5) from error
         if not read_only:
             again = partial(connect, path, mmap_bytes, "write")
-            self._writing = Writer(self._first, again, f"write-{path.stem}", writes_per_commit, self._committed)
+            told = (lsn_of, self._mark.acknowledge, self._mark.fold) if self._mark is not None else ()
+            self._writing = Writer(self._first, again, f"write-{path.stem}", writes_per_commit, *told)
         self._readers = Readers(self._reader, readers, f"read-{path.stem}")
 
     def _check_files(self) -> None:
@@ -186,9 +189,10 @@ class Database:
             connection.execute("PRAGMA journal_mode = WAL")
             migrations.migrate(connection, steps)
             if self._marked:
-                self._mark = HighWaterMark(self.path)
-                self._checksums = page_checksums.has_room(connection)
-                self._mark.note(Mark(lsn_of(connection), self._checksums))
+                before = high_water.read(self.path)
+                folded = 0 if before is None else before.folded
+                mark = Mark(lsn_of(connection), folded, page_checksums.has_room(connection))
+                self._mark = HighWaterMark(self.path, mark)
         except BaseException:
             connection.close()
             raise
@@ -196,15 +200,37 @@ class Database:
 
     def _compare(self, steps: migrations.Steps) -> None:
         """Raises DataLoss if the file is not as it was written; then it and its log stay as they are."""
+        in_log = page_checksums.pages_in_log(self.path)
+        self._check_pages(set(page_checksums.wrong_pages(self.path)) - in_log)
+        if in_log and self._marked:
+            self._check_without_log()
         with contextlib.closing(connect(self.path, 0, "write")) as connection:
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             migrations.check(connection, self.path.name, steps)
             self._check_mark(connection)
+            self._check_name(connection)
             folded: tuple[int, int, int] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").get
         if folded[0]:
-            log.warning("another process reads %s; its checksums are not compared at this start", self.path.name)
-        elif wrong := page_checksums.wrong_pages(self.path):
-            raise damaged(self.path, f"{len(wrong)} pages are not as they were written, page {wrong[0]} first")
+            log.warning("another process reads %s; some of its checksums are not compared now", self.path.name)
+        elif in_log:
+            self._check_pages(set(page_checksums.wrong_pages(self.path, in_log)))
+
+    def _check_pages(self, wrong: set[int]) -> None:
+        if wrong:
+            raise damaged(self.path, f"{len(wrong)} pages are not as they were written, page {min(wrong)} first")
+
+    def _check_without_log(self) -> None:
+        """Raises FailedPrecondition or DataLoss if the log that lies beside the file is not its own."""
+        mark = high_water.read(self.path)
+        vfs = page_checksums.CHECKED if page_checksums.available() else page_checksums.PLAIN
+        try:
+            with contextlib.closing(connect_frozen(self.path, vfs)) as connection:
+                self._check_name(connection)
+                lsn = lsn_of(connection)
+        except (apsw.Error, *NONSENSE):  # a crash while the log was folded; the log has what the file lacks
+            return
+        if mark is not None and lsn < mark.folded:
+            raise damaged(self.path, f"without its log it ends at write {lsn}, and had got to {mark.folded}")
 
     def _check_mark(self, connection: apsw.Connection) -> None:
         """Raises DataLoss if the file has fewer writes than were acknowledged."""
@@ -216,10 +242,14 @@ class Database:
                 f"is with `pinyon check {self.path.stem} --accept`. Nothing of it was changed"
             )
 
-    def _committed(self) -> None:
-        """On the writer's thread, after each commit and before anybody is told."""
-        if self._mark is not None:
-            self._mark.note(Mark(lsn_of(self._first), self._checksums))
+    def _check_name(self, connection: apsw.Connection) -> None:
+        """Raises FailedPrecondition if the file, or a log that lies beside it, is of an index of another name."""
+        spec = tables.index_spec(connection) if self._marked and _says_what_it_is(connection) else None
+        if spec is not None and spec.name != self.path.stem:
+            raise FailedPrecondition(
+                f"The file {self.path.name} or its log holds the index {spec.name}; give it its name back, or move it "
+                "elsewhere"
+            )
 
     def _look(self, steps: migrations.Steps) -> apsw.Connection:
         """A connection that changes nothing. On a disk that takes no writes there cannot be another writer either."""
@@ -231,8 +261,7 @@ class Database:
             if log_file.exists() and log_file.stat().st_size:
                 raise
             self._frozen = True
-            if wrong := page_checksums.wrong_pages(self.path):
-                raise damaged(self.path, f"{len(wrong)} pages are not as they were written") from None
+            self._check_pages(set(page_checksums.wrong_pages(self.path)))
             connection = connect(self.path, self._mmap_bytes, "frozen")
         try:
             migrations.check(connection, self.path.name, steps)
@@ -332,6 +361,11 @@ class Database:
         self._closed = True
         await asyncio.to_thread(self._close)
 
+    def _fold(self) -> None:
+        busy, *_ = self._first.execute("PRAGMA wal_checkpoint(TRUNCATE)").get
+        if self._mark is not None and not busy:
+            self._mark.fold(lsn_of(self._first))
+
     def _close(self) -> None:
         self._readers.close()
         if self._here is not None:
@@ -343,7 +377,7 @@ class Database:
                 if self.damage is not None:  # its log is evidence
                     self._first.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
                 else:
-                    self._first.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                    self._fold()
             except apsw.Error as error:  # nothing is lost: the next start replays the log
                 log.warning("could not fold the log of %s at the end: %s", self.path, error)
         with contextlib.suppress(apsw.Error):
@@ -354,10 +388,12 @@ class Database:
 
 def lsn_of(connection: apsw.Connection) -> int:
     """The number of the last write to an index; 0 of a file that does not say what it is."""
-    try:
-        return int(connection.execute("SELECT lsn FROM state").get or 0)
-    except apsw.SQLError:  # there is no such table
-        return 0
+    return int(connection.execute("SELECT lsn FROM state").get or 0) if _says_what_it_is(connection) else 0
+
+
+def _says_what_it_is(connection: apsw.Connection) -> bool:
+    """Whether the file has the table that says so."""
+    return bool(connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'state'").get)
 
 
 def _quick_check(connection: apsw.Connection) -> str | None:

@@ -21,10 +21,20 @@ log = logging.getLogger("pinyon.storage")
 
 
 class Folding:
-    """For the thread that writes, which gives its connection; connect: makes another one. Must be finished."""
+    """For the thread that writes, which gives its connection; connect: makes another one. Must be finished.
 
-    def __init__(self, connection: apsw.Connection, connect: Callable[[], apsw.Connection]) -> None:
+    number: of the last write; folded: told the number up to which the file has every write, by any thread.
+    """
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        connect: Callable[[], apsw.Connection],
+        number: Callable[[apsw.Connection], int] = lambda _: 0,
+        folded: Callable[[int], None] = lambda _: None,
+    ) -> None:
         self._connection, self._connect, self._name = connection, connect, connection.filename
+        self._number, self._folded = number, folded
         self._pages = 0
         self._beside: threading.Thread | None = None
         connection.set_wal_hook(self._written)  # in place of SQLite's own folding, which callers would wait for
@@ -71,7 +81,10 @@ class Folding:
 
     def _fold(self, connection: apsw.Connection, how: Literal["PASSIVE", "RESTART"]) -> None:
         try:
-            connection.execute(f"PRAGMA wal_checkpoint({how})").fetchall()
+            number = self._number(connection)
+            busy, in_log, copied = connection.execute(f"PRAGMA wal_checkpoint({how})").get
+            if not busy and in_log == copied:
+                self._folded(number)
         except apsw.Error as error:
             self._warn(error)
 

@@ -114,10 +114,6 @@ class IndexFiles:
                 await database.close()
                 await self._put_away(name, state, spec)
                 return None
-            if spec.name != name:
-                raise FailedPrecondition(
-                    f"The file {file.name} holds the index {spec.name}; give it its name back, or move it elsewhere"
-                )
             details = await database.read(tables.index_details)
             if state != "ready" and not self._read_only:
                 await self._catalogue.write(partial(index_catalogue.enter_ready, name=name))

@@ -29,8 +29,8 @@ Outcome = tuple[Any, BaseException | None]
 class Writer:
     """Runs functions on a connection. Functions may be run twice, the first time without effect. Must be closed.
 
-    connect: makes another connection. most_in_group: writes that may share a commit; 1 for a commit each. committed:
-    called after each commit, before anybody is told.
+    connect: makes another connection. most_in_group: writes that may share a commit; 1 for a commit each. number: of
+    the last write. committed: told the number after each commit, before anybody else is. folded: as in Folding.
     """
 
     def __init__(
@@ -39,11 +39,14 @@ class Writer:
         connect: Callable[[], apsw.Connection],
         name: str,
         most_in_group: int,
-        committed: Callable[[], None] = lambda: None,
+        number: Callable[[apsw.Connection], int] = lambda _: 0,
+        committed: Callable[[int], None] = lambda _: None,
+        folded: Callable[[int], None] = lambda _: None,
     ) -> None:
-        self._connection, self._most, self._committed = connection, most_in_group, committed
+        self._connection, self._most = connection, most_in_group
+        self._number, self._committed = number, committed
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._folding = Folding(connection, connect)
+        self._folding = Folding(connection, connect, number, folded)
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
@@ -100,7 +103,7 @@ class Writer:
             # Somebody's write took all with it, or the commit did: each tries for itself.
             outcomes = [self._alone(each) for each in group] if len(group) > 1 else [(None, error)]
         if any(failure is None for _, failure in outcomes):
-            self._committed()
+            self._committed(self._number(self._connection))
         for each, outcome in zip(group, outcomes, strict=True):
             self._settle(each, outcome)
         return more, left

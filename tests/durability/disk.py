@@ -17,7 +17,6 @@ import apsw
 import apsw.sqlite_extra
 
 from app.storage.integrity import page_checksums
-from app.storage.integrity.high_water import mark_file
 
 Change = tuple[int, bytes] | int
 """Bytes written at a place, or the length that was cut to."""
@@ -89,6 +88,8 @@ class Disk(apsw.VFS):
 
         dice: without it nothing unsynced has reached the disk; with it, some sectors of it have, in any order.
         """
+        # Never synced, but it may be there all the same. Read first: a mark is never ahead of what is synced.
+        marks = {file: file.read_bytes() for file in below.rglob("*.lsn")} if dice is not None else {}
         with self._lock:
             safe = {path: bytes(content) for path, content in self._safe.items()}
             pending = {path: list(changes) for path, changes in self._pending.items()}
@@ -101,9 +102,10 @@ class Disk(apsw.VFS):
             copy = to / Path(path).relative_to(below)
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(found)
-            mark = mark_file(Path(path))
-            if dice is not None and mark.exists() and dice.random() < 0.5:  # never synced; it may be there all the same
-                shutil.copy(mark, copy.with_name(mark.name))
+        for file, content in marks.items():
+            copy = to / file.relative_to(below)
+            if copy.parent.exists():
+                copy.write_bytes(content)
 
 
 def load_checksums_anew() -> None:

@@ -22,8 +22,10 @@ def problems(file: Path) -> list[str]:
     found = [str(row) for row in connection.execute("PRAGMA integrity_check") if row != ("ok",)]
     records = connection.execute("SELECT record, ns, id, metadata FROM records").fetchall()
 
-    vectors = {row for (row,) in connection.execute("SELECT rowid FROM vectors")}
-    if vectors != {record for record, *_ in records}:
+    spec = tables.index_spec(connection)
+    sparse = spec is not None and spec.sparse
+    vectors = set() if sparse else {row for (row,) in connection.execute("SELECT rowid FROM vectors")}
+    if not sparse and vectors != {record for record, *_ in records}:
         found.append(f"{len(vectors)} vectors for {len(records)} records")
 
     fields = dict(connection.execute("SELECT name, field FROM fields"))
@@ -36,7 +38,6 @@ def problems(file: Path) -> list[str]:
     if wanted != held:
         found.append(f"{len(wanted - held)} postings missing, {len(held - wanted)} too many")
 
-    spec = tables.index_spec(connection)
     texts = {record: terms(text) for record, *_, fields in records if (text := _text(spec, fields)) is not None}
     lexical = connection.execute("SELECT count(*), count(DISTINCT doc) FROM lexical_instances").get
     wanted_terms = sum(map(len, texts.values())), sum(1 for held in texts.values() if held)

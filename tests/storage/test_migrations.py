@@ -107,7 +107,7 @@ async def test_a_copied_or_renamed_index_is_refused(tmp_path: Path) -> None:
     await engine.close()
     shutil.copy(tmp_path / "indexes" / "docs.sqlite", tmp_path / "indexes" / "docs-backup.sqlite")
     engine = await SqliteEngine.open_folder(tmp_path, 1, 0)
-    with pytest.raises(FailedPrecondition, match=r"docs-backup\.sqlite holds the index docs"):
+    with pytest.raises(FailedPrecondition, match=r"docs-backup\.sqlite or its log holds the index docs"):
         engine.index("docs-backup")
     assert [index.name for index in engine.indexes()] == ["docs"]
     await engine.close()

@@ -4,13 +4,14 @@ Records and vectors are what a client sent; postings, words, sparse postings and
 are compared by a sum of hashes, so that memory does not grow with them.
 """
 
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, Literal
 
 import apsw
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from app.domain import IndexSpec
 from app.storage import lexical, sparse_index, tables, vector_rows, writing
@@ -28,10 +29,13 @@ STORED_TABLES = ("state", "namespaces", "records", "vectors", "sqlite_")
 """Beginnings of the names of tables that hold what clients sent; everything else can be made again."""
 
 
+Kind = Literal["stored", "derived"]
+
+
 class Problem(msgspec.Struct, frozen=True):
     """What is wrong, in words. kind: stored: what a client sent is hurt; derived: it can be made again."""
 
-    kind: Literal["stored", "derived"]
+    kind: Kind
     words: str
 
 
@@ -53,23 +57,22 @@ class Sums:
     __hash__ = None  # type: ignore[assignment]
 
 
-def problems(connection: apsw.Connection) -> Iterator[Problem]:
-    """Everything that is wrong with the file of an index, as it is found."""
-    try:
-        rows = connection.execute(f"PRAGMA integrity_check({SHOWN})").fetchall()
-        found = [str(row[0]) for row in rows if row[0] != "ok"]
-        yield from (Problem("stored", f"SQLite: {words}") for words in found)
-        spec = tables.index_spec(connection)
-        if spec is None:
-            yield Problem("stored", "the file does not say what index it is")
-            return
-        tables.index_details(connection)
-        tables.fingerprint(connection)
-        yield from _records(connection, spec)
-        if not spec.sparse:
-            yield from _vectors(connection, spec)
-    except (apsw.Error, msgspec.MsgspecError, ValueError) as error:
-        yield Problem("stored", f"a stored value cannot be read: {error}")
+def problems(connection: apsw.Connection) -> list[Problem]:
+    """Everything that is wrong with the file of an index."""
+    found = _guarded("stored", partial(_state, connection))
+    if found:
+        return found
+    spec = tables.known_spec(connection)
+    wanted = Wanted()
+    found = _guarded("stored", partial(_records, connection, spec, wanted))
+    if not spec.sparse:
+        found += _guarded("stored", partial(_vectors, connection, spec))
+    hurt = bool(found)
+    for title, rows, sql in wanted.tables():
+        found += _guarded("derived", partial(_compared, connection, title, rows, sql))
+    # What SQLite complains of beyond what could be read is of tables that can be made again, or of free pages.
+    found += _guarded("stored" if hurt else "derived", partial(_structure, connection))
+    return found
 
 
 def table_of(connection: apsw.Connection, pages: list[int]) -> str:
@@ -84,95 +87,132 @@ def table_of(connection: apsw.Connection, pages: list[int]) -> str:
     return ", ".join(name for (name,) in rows) or "no table"
 
 
-def _records(connection: apsw.Connection, spec: IndexSpec) -> Iterator[Problem]:
-    """Records against everything that follows from them."""
-    fields: Any = connection.execute("SELECT name, field FROM fields")
-    names: dict[str, int] = dict(fields)
+def _guarded(kind: Kind, find: Callable[[], Iterator[str]]) -> list[Problem]:
+    """What a part of the check finds; a value that cannot be read is one of it."""
+    found: list[str] = []
+    try:
+        found += find()
+    except (apsw.Error, msgspec.MsgspecError, ValueError) as error:
+        found.append(f"a stored value cannot be read: {error}")
+    return [Problem(kind, words) for words in found]
+
+
+def _state(connection: apsw.Connection) -> Iterator[str]:
+    if tables.index_spec(connection) is None:
+        yield "the file does not say what index it is"
+    tables.index_details(connection)
+    tables.fingerprint(connection)
+
+
+def _structure(connection: apsw.Connection) -> Iterator[str]:
+    for (words,) in connection.execute(f"PRAGMA integrity_check({SHOWN})"):
+        if words != "ok":
+            yield f"SQLite: {words}"
+
+
+class Wanted(msgspec.Struct):
+    """What follows from the records: rows of derived tables, numbers of words, and sums by namespace."""
+
+    postings: Sums = msgspec.field(default_factory=Sums)
+    sparse: Sums = msgspec.field(default_factory=Sums)
+    words: Sums = msgspec.field(default_factory=Sums)
+    lengths: Sums = msgspec.field(default_factory=Sums)
     counts: dict[int, list[int]] = {}
-    posted, sparse, words = Sums(), Sums(), Sums()
-    wrong_lengths = 0
-    for record, ns, id, text, blob, cut, length in _stored(connection):
-        metadata = msgspec.json.decode(text)
-        if not isinstance(metadata, dict):
-            yield Problem("stored", f"the fields of record '{id}' are no object")
-            continue
-        posted.add((ns, names.get(field), int(kind), value, record) for field, kind, value in postings(metadata))
+
+    def tables(self) -> list[tuple[str, Sums, str]]:
+        """What each is called, what it should have, and how what it has is read."""
+        return [
+            (
+                "postings, which filters look in,",
+                self.postings,
+                "SELECT ns, name, kind, value, record FROM postings LEFT JOIN fields USING (field)",
+            ),
+            ("postings of sparse vectors", self.sparse, "SELECT ns, term, record, weight FROM sparse_postings"),
+            ("words of texts", self.words, "SELECT doc, term FROM lexical_instances"),
+            ("numbers of words", self.lengths, "SELECT record, words FROM records"),
+            ("counts of namespaces", self.namespaces(), COUNTS),
+        ]
+
+    def namespaces(self) -> Sums:
+        """The counts of every namespace that has records."""
+        sums = Sums()
+        sums.add((ns, *counts) for ns, counts in self.counts.items())
+        return sums
+
+    def take(self, spec: IndexSpec, row: Any) -> None:
+        """Take a row of the table of records in. Raises ValueError or MsgspecError if it cannot be read."""
+        record, ns, id, text, blob, cut = row
+        metadata = msgspec.json.decode(text, type=dict[str, Any])
+        self.postings.add((ns, field, int(kind), value, record) for field, kind, value in postings(metadata))
         vector = sparse_index.from_blob(blob)
         if vector is not None:
             terms = zip(vector.indices.tolist(), vector.values.tolist(), strict=True)
-            sparse.add((ns, term, record, weight) for term, weight in terms)
+            self.sparse.add((ns, term, record, weight) for term, weight in terms)
         tokens = lexical.tokens_of(spec, ns, metadata)
-        words.add((record, token) for token in tokens or ())
-        wrong_lengths += length != len(tokens or ())
+        self.words.add((record, token) for token in tokens or ())
+        self.lengths.add([(record, len(tokens or ()))])
+        counts = self.counts.setdefault(ns, [0] * 5)
         size = writing.size_of(spec, id, text, blob)
-        sums = counts.setdefault(ns, [0] * 5)
         for place, value in enumerate((1, size, cut, tokens is not None, len(tokens or ()))):
-            sums[place] += int(value)
-    yield from _counted(connection, counts)
-    for title, wanted, sql in (
-        ("postings, which filters look in,", posted, "SELECT ns, field, kind, value, record FROM postings"),
-        ("postings of sparse vectors", sparse, "SELECT ns, term, record, weight FROM sparse_postings"),
-        ("words of texts", words, "SELECT doc, term FROM lexical_instances"),
-    ):
-        there = Sums()
-        there.add(connection.execute(sql))
-        if there != wanted:
-            yield Problem("derived", f"the {title} do not fit the records: {there.count} for {wanted.count}")
-    if wrong_lengths:
-        yield Problem("derived", f"{wrong_lengths} records have a wrong number of words")
+            counts[place] += int(value)
 
 
-def _stored(connection: apsw.Connection) -> Iterator[Any]:
+COUNTS = (
+    "SELECT ns, record_count, bytes, truncated, texts, words FROM namespaces"
+    " WHERE record_count OR bytes OR truncated OR texts OR words"
+)
+
+
+def _records(connection: apsw.Connection, spec: IndexSpec, wanted: Wanted) -> Iterator[str]:
+    """Records that cannot be read or belong nowhere; what follows from the others is gathered."""
     last: Any = 0
     rows: Any
     while rows := connection.execute(
-        "SELECT record, ns, id, metadata, sparse, truncated, words FROM records WHERE record > ? ORDER BY record"
-        " LIMIT ?",
+        "SELECT record, ns, id, metadata, sparse, truncated FROM records WHERE record > ? ORDER BY record LIMIT ?",
         (last, ROWS),
     ).fetchall():
-        yield from rows
+        for row in rows:
+            try:
+                wanted.take(spec, row)
+            except (msgspec.MsgspecError, ValueError) as error:
+                yield f"the fields of record '{row[2]}' cannot be read: {error}"
         last = rows[-1][0]
+    known: Any = {ns for (ns,) in connection.execute("SELECT ns FROM namespaces")}
+    if lost := wanted.counts.keys() - known:
+        number = sum(wanted.counts[ns][0] for ns in lost)
+        yield f"{number} records belong to a namespace that is not there"
 
 
-def _counted(connection: apsw.Connection, counts: dict[int, list[int]]) -> Iterator[Problem]:
-    known: set[int] = set()
-    rows: Any = connection.execute(
-        "SELECT ns, name, record_count, bytes, truncated, texts, words FROM namespaces"
-    ).fetchall()
-    for ns, name, *there in rows:
-        known.add(ns)
-        wanted = counts.get(ns, [0] * 5)
-        if there != wanted:
-            yield Problem("derived", f"namespace '{name}' counts {there[0]} records and has {wanted[0]}, or other sums")
-    if lost := counts.keys() - known:
-        number = sum(counts[ns][0] for ns in lost)
-        yield Problem("stored", f"{number} records belong to a namespace that is not there")
+def _compared(connection: apsw.Connection, title: str, wanted: Sums, sql: str) -> Iterator[str]:
+    there = Sums()
+    there.add(connection.execute(sql))
+    if there != wanted:
+        yield f"the {title} do not fit the records: {there.count} for {wanted.count}"
 
 
-def _vectors(connection: apsw.Connection, spec: IndexSpec) -> Iterator[Problem]:
+def _vectors(connection: apsw.Connection, spec: IndexSpec) -> Iterator[str]:
     """Vectors against records, and whether each is one."""
     namespaces: Any = connection.execute("SELECT ns, name, record_count, version FROM namespaces").fetchall()
     for ns, name, count, version in namespaces:
-        wanted = np.array(
-            connection.execute("SELECT record FROM records WHERE ns = ? ORDER BY record", (ns,)).fetchall(), np.int64
-        ).reshape(-1)
+        wanted = _numbers(connection, "SELECT record FROM records WHERE ns = ? ORDER BY record", ns)
         there = vector_rows.rows(connection, ns)
         if not np.array_equal(wanted, there):
-            yield Problem("stored", f"namespace '{name}' has {len(there)} vectors for {len(wanted)} records, or others")
+            yield f"namespace '{name}' has {len(there)} vectors for {len(wanted)} records, or those of others"
+        places = _numbers(
+            connection,
+            "SELECT rowid FROM vectors_rowids WHERE chunk_id IN"
+            " (SELECT chunk_id FROM vectors_chunks WHERE partition00 = ?) ORDER BY rowid",
+            ns,
+        )
+        if not np.array_equal(places, there):
+            yield f"namespace '{name}': the places of vectors do not fit the vectors"
         source = vector_rows.Source(connection, ns, spec.dimension, count, version, VectorCache(0), "")
         chunks = vector_rows.chunks(connection, ns)
         for start in range(0, len(chunks), CHUNKS):
             rows, vectors = vector_rows.read_chunks(source, chunks[start : start + CHUNKS])
-            if not math.isfinite(float(vectors.sum(dtype=np.float64))) and not np.isfinite(vectors).all():
-                yield Problem("stored", f"namespace '{name}' has a vector with a number that is none: row {rows[0]} on")
-                break
-        places = np.array(
-            connection.execute(
-                "SELECT rowid FROM vectors_rowids WHERE chunk_id IN"
-                " (SELECT chunk_id FROM vectors_chunks WHERE partition00 = ?) ORDER BY rowid",
-                (ns,),
-            ).fetchall(),
-            np.int64,
-        ).reshape(-1)
-        if not np.array_equal(places, there):
-            yield Problem("stored", f"namespace '{name}': the places of vectors do not fit the vectors")
+            if not np.isfinite(vectors).all():
+                yield f"namespace '{name}' has a vector with a number that is none, after row {rows[0]}"
+
+
+def _numbers(connection: apsw.Connection, sql: str, ns: int) -> NDArray[np.int64]:
+    return np.array(connection.execute(sql, (ns,)).fetchall(), np.int64).reshape(-1)

@@ -8,18 +8,23 @@ an older mark is there, which is harmless.
 import contextlib
 import os
 import re
+import threading
 import zlib
 from pathlib import Path
 
 import msgspec
 
-LINE = re.compile(rb"(\d{20}) ([01]) ([0-9a-f]{8})\n")
+LINE = re.compile(rb"((\d{20}) (\d{20}) ([01])) ([0-9a-f]{8})\n")
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """lsn: of the last acknowledged write. checksums: whether the file's pages have checksums."""
+    """lsn: of the last acknowledged write. folded: of the last one that the main file has without its log.
+
+    checksums: whether the file's pages have checksums.
+    """
 
     lsn: int
+    folded: int
     checksums: bool
 
 
@@ -34,33 +39,46 @@ def read(path: Path) -> Mark | None:
         found = LINE.fullmatch(mark_file(path).read_bytes())
     except OSError:
         return None
-    if found is None or f"{zlib.crc32(found[0][:22]):08x}".encode() != found[3]:
+    if found is None or f"{zlib.crc32(found[1]):08x}".encode() != found[5]:
         return None
-    return Mark(int(found[1]), found[2] == b"1")
-
-
-def remove(path: Path) -> None:
-    """Forget the mark: whatever the file holds is accepted from now on. Raises OSError."""
-    mark_file(path).unlink(missing_ok=True)
+    return Mark(int(found[2]), int(found[3]), found[4] == b"1")
 
 
 class HighWaterMark:
-    """The mark of an open file. Must be closed. A disk that does not take it is no reason to refuse a write."""
+    """The mark of an open file, for several threads. Must be closed.
 
-    def __init__(self, path: Path) -> None:
+    A disk that does not take it is no reason to refuse a write.
+    """
+
+    def __init__(self, path: Path, mark: Mark) -> None:
+        self._mark, self._lock = mark, threading.Lock()
         self._descriptor: int | None = None
         with contextlib.suppress(OSError):
             self._descriptor = os.open(mark_file(path), os.O_WRONLY | os.O_CREAT, 0o600)
+        self._write()
 
-    def note(self, mark: Mark) -> None:
-        """Write it in place; 32 bytes within one sector are written as a whole."""
+    def acknowledge(self, lsn: int) -> None:
+        """A write with this number is committed."""
+        with self._lock:
+            self._mark = Mark(lsn, self._mark.folded, self._mark.checksums)
+            self._write()
+
+    def fold(self, lsn: int) -> None:
+        """The main file has every write up to this one."""
+        with self._lock:
+            self._mark = Mark(self._mark.lsn, max(lsn, self._mark.folded), self._mark.checksums)
+            self._write()
+
+    def _write(self) -> None:
+        """In place: so few bytes, within one sector, are written as a whole."""
         if self._descriptor is not None:
-            told = b"%020d %d" % (mark.lsn, mark.checksums)
+            told = b"%020d %020d %d" % (self._mark.lsn, self._mark.folded, self._mark.checksums)
             with contextlib.suppress(OSError):
                 os.pwrite(self._descriptor, b"%s %08x\n" % (told, zlib.crc32(told)), 0)
 
     def close(self) -> None:
         """Let the file go."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
+        with self._lock:
+            if self._descriptor is not None:
+                os.close(self._descriptor)
             self._descriptor = None

@@ -67,11 +67,12 @@ def _header(path: Path) -> bytes | None:
     return header if len(header) == HEADER_BYTES and header.startswith(b"SQLite format 3\0") else None
 
 
-def wrong_pages(path: Path) -> list[int]:
+def wrong_pages(path: Path, only: set[int] | None = None) -> list[int]:
     """Numbers, from 1, of the pages whose checksum does not fit; none where pages have no room for checksums.
 
-    For a file that nobody writes to, whose log is folded into it, and that this process has no connection to: to close
-    a file takes the process's locks on it away. Raises OSError.
+    only: look at no others. For a file that nobody writes to, and that this process has no connection to: to close a
+    file takes the process's locks on it away. A page that is in the log (pages_in_log) may be half written in the file.
+    Raises OSError.
     """
     if not available() or not file_has_room(path):
         return []
@@ -91,7 +92,8 @@ def wrong_pages(path: Path) -> list[int]:
                 return bool(cursor.execute("SELECT verify_checksum(?)", (page,)).get)
 
         whole = len(pages) // size * size
-        wrong = [start // size + 1 for start in range(0, whole, size) if not fits(start)]
+        starts = range(0, whole, size) if only is None else [(page - 1) * size for page in sorted(only)]
+        wrong = [start // size + 1 for start in starts if start < whole and not fits(start)]
         return wrong if whole == len(pages) else [*wrong, whole // size + 1]
 
 

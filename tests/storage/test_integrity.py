@@ -1,0 +1,457 @@
+"""Files that are not as they were written are kept, named and refused; everything else goes on."""
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import apsw
+import numpy as np
+import pytest
+
+from app.domain import IndexSpec, Record, Selection
+from app.errors import AlreadyExists, DataLoss, FailedPrecondition, NotFound
+from app.storage import copies
+from app.storage.data_dir import DataDir
+from app.storage.integrity import high_water, page_checksums
+from app.storage.integrity.folder_check import check_folder, check_index, repair
+from app.storage.integrity.high_water import HighWaterMark, Mark
+from app.storage.sqlite_engine import SqliteEngine
+from tests.durability.corruption import make, records, specs
+from tests.storage.consistency import problems
+
+pytestmark = pytest.mark.anyio
+
+
+async def opened(folder: Path, **tuning: object) -> SqliteEngine:
+    return await SqliteEngine.open_folder(folder, 1, 2**26, **tuning)
+
+
+async def killed_folder(tmp_path: Path, count: int = 300) -> Path:
+    """A folder with the index docs as a kill leaves it: everything is in the logs."""
+    engine = await opened(tmp_path / "live")
+    await engine.create_index(IndexSpec("docs", 4, "cosine"), ports=[7_001, 7_002])
+    await engine.create_index(IndexSpec("other", 4, "cosine"), ports=[7_001, 7_002])
+    for first in range(0, count, 100):
+        rows = [Record(f"r{n}", np.full(4, n + 1, np.float32), {"n": n}) for n in range(first, first + 100)]
+        await engine.upsert("docs", "a", rows)
+    shutil.copytree(tmp_path / "live", tmp_path / "data")
+    await engine.close()
+    return tmp_path / "data"
+
+
+def cut_last_frame(log: Path) -> None:
+    size = int.from_bytes(log.read_bytes()[8:12], "big")
+    os.truncate(log, log.stat().st_size - size - 24)
+
+
+def flip_in_last_frame(log: Path) -> None:
+    content = bytearray(log.read_bytes())
+    content[-100] ^= 1
+    log.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [cut_last_frame, flip_in_last_frame, Path.unlink, lambda log: log.write_bytes(b"")])
+async def test_an_index_that_the_catalogue_has_forgotten_is_taken_in(tmp_path: Path, damage: object) -> None:
+    data = await killed_folder(tmp_path)
+    damage(data / "catalogue.sqlite-wal")  # type: ignore[operator]
+    engine = await opened(data)
+    assert [index.name for index in engine.indexes()] == ["docs", "other"]
+    assert (await engine.namespace("docs", "a")).record_count == 300
+    await engine.close()
+
+
+@pytest.mark.parametrize("state", ["readx", "creating"])
+async def test_a_state_that_the_file_contradicts_removes_nothing(tmp_path: Path, state: str) -> None:
+    data = await killed_folder(tmp_path)
+    await (await opened(data)).close()
+    connection = apsw.Connection(str(data / "catalogue.sqlite"))
+    connection.execute("PRAGMA ignore_check_constraints = ON")
+    connection.execute("UPDATE indexes SET state = ? WHERE name = 'docs'", (state,))
+    connection.close()
+    engine = await opened(data)
+    assert (await engine.namespace("docs", "a")).record_count == 300
+    assert engine.index("docs").port == 7_001
+    await engine.close()
+
+
+async def test_what_the_catalogue_alone_says_is_being_deleted_is_moved_aside(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = await killed_folder(tmp_path)
+    await (await opened(data)).close()
+    connection = apsw.Connection(str(data / "catalogue.sqlite"))
+    connection.execute("UPDATE indexes SET state = 'deleting' WHERE name = 'docs'")
+    connection.close()
+    content = (data / "indexes" / "docs.sqlite").read_bytes()
+    engine = await opened(data)
+    assert [index.name for index in engine.indexes()] == ["other"]
+    (aside,) = engine.set_aside()
+    assert aside.endswith("docs-was-being-deleted")
+    assert aside in caplog.text and "Nothing was deleted" in caplog.text
+    assert (data / "set-aside" / aside / "docs.sqlite").read_bytes() == content
+    await engine.close()
+
+
+async def test_a_damaged_catalogue_is_moved_aside_and_made_again_with_its_ports(tmp_path: Path) -> None:
+    data = await killed_folder(tmp_path)
+    await (await opened(data)).close()
+    file = data / "catalogue.sqlite"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1  # of a checksum
+    file.write_bytes(content)
+    engine = await opened(data)
+    assert {index.name: index.port for index in engine.indexes()} == {"docs": 7_001, "other": 7_002}
+    (aside,) = engine.set_aside()
+    assert (data / "set-aside" / aside / "catalogue.sqlite").read_bytes() == bytes(content)
+    await engine.close()
+
+
+async def test_an_index_whose_main_file_is_empty_keeps_its_log_and_takes_a_backup(tmp_path: Path) -> None:
+    data = await killed_folder(tmp_path)
+    copies.backup(tmp_path / "live", tmp_path / "backup")
+    (data / "indexes" / "docs.sqlite").write_bytes(b"")
+    log = (data / "indexes" / "docs.sqlite-wal").read_bytes()
+    engine = await opened(data)
+    assert [index.name for index in engine.indexes()] == ["other"]
+    with pytest.raises(DataLoss, match="it is empty, although its log is not"):
+        await engine.namespace("docs", "a")
+    with pytest.raises(AlreadyExists, match="cannot be used"):
+        await engine.create_index(IndexSpec("docs", 4, "cosine"))
+    with pytest.raises(FailedPrecondition, match="is in use by"):
+        copies.restore_index(tmp_path / "backup", data, "docs")
+    await engine.close()
+    assert (data / "indexes" / "docs.sqlite-wal").read_bytes() == log
+    with pytest.raises(NotFound, match="it has: docs, other"):
+        copies.restore_index(tmp_path / "backup", data, "none")
+    aside = copies.restore_index(tmp_path / "backup", data, "docs")
+    assert aside is not None and (aside / "docs.sqlite-wal").read_bytes() == log
+    engine = await opened(data)
+    assert (await engine.namespace("docs", "a")).record_count == 300
+    assert engine.index("docs").port == 7_001
+    await engine.close()
+
+
+@pytest.mark.parametrize("place", [100, 5_000, -3_000])
+async def test_a_log_with_a_flipped_byte_is_refused_and_kept(tmp_path: Path, place: int) -> None:
+    data = await killed_folder(tmp_path)
+    log = data / "indexes" / "docs.sqlite-wal"
+    content = bytearray(log.read_bytes())
+    content[place] ^= 1
+    log.write_bytes(content)
+    for _ in range(2):  # the second start finds what the first one found
+        engine = await opened(data)
+        assert isinstance(engine.unusable()["docs"], DataLoss)
+        await engine.close()
+    assert log.read_bytes() == bytes(content)
+
+
+async def test_an_older_version_of_a_file_is_not_taken_for_the_newest(tmp_path: Path) -> None:
+    data = await killed_folder(tmp_path)
+    engine = await opened(data)
+    await engine.close()
+    older = (data / "indexes" / "docs.sqlite").read_bytes()
+    engine = await opened(data)
+    await engine.delete("docs", "a", Selection(ids=["r1"]))
+    await engine.close()
+    (data / "indexes" / "docs.sqlite").write_bytes(older)
+    engine = await opened(data)
+    with pytest.raises(DataLoss, match=r"ends at write 3, and write 4 was acknowledged.*--accept"):
+        await engine.namespace("docs", "a")
+    await engine.close()
+
+
+async def test_a_damaged_or_missing_index_can_be_deleted(tmp_path: Path) -> None:
+    data = await killed_folder(tmp_path)
+    await (await opened(data)).close()
+    (data / "indexes" / "docs.sqlite").write_bytes(b"no")
+    (data / "indexes" / "other.sqlite").unlink()
+    engine = await opened(data)
+    assert sorted(engine.unusable()) == ["docs", "other"]
+    for name in ("docs", "other"):
+        await engine.delete_index(name)
+    assert engine.unusable() == {}
+    await engine.create_index(IndexSpec("docs", 4, "cosine"))
+    await engine.close()
+    engine = await opened(data)
+    assert [index.name for index in engine.indexes()] == ["docs"]
+    await engine.close()
+
+
+@pytest.mark.parametrize("column", ["spec", "fingerprint", "details"])
+async def test_what_cannot_be_decoded_is_data_loss_of_that_index_alone(tmp_path: Path, column: str) -> None:
+    data = await killed_folder(tmp_path)
+    await (await opened(data)).close()
+    connection = apsw.Connection(str(data / "indexes" / "docs.sqlite"))  # as a program would that fills in checksums
+    connection.execute(f"UPDATE state SET {column} = '{{\"name' WHERE only = 1")
+    connection.close()
+    engine = await opened(data)
+    with pytest.raises(DataLoss, match=r"docs\.sqlite is damaged"):
+        await engine.fingerprint("docs")
+    assert "docs" in engine.unusable()
+    assert (await engine.every_namespace("other")) == []
+    await engine.close()
+
+
+async def test_nonsense_in_stored_fields_stops_writes_to_that_index_alone(tmp_path: Path) -> None:
+    data = await killed_folder(tmp_path)
+    await (await opened(data)).close()
+    connection = apsw.Connection(str(data / "indexes" / "docs.sqlite"))
+    connection.execute("UPDATE records SET metadata = '{\"n\":' WHERE id = 'r7'")
+    connection.close()
+    engine = await opened(data)
+    with pytest.raises(DataLoss, match="a stored value cannot be read"):
+        await engine.page("docs", "a", Selection(ids=["r7"]), 10)
+    with pytest.raises(DataLoss):
+        await engine.upsert("docs", "a", [Record("new", np.ones(4, np.float32), {})])
+    await engine.upsert("other", "a", [Record("new", np.ones(4, np.float32), {})])
+    assert list(engine.unusable()) == ["docs"]
+    assert len((await engine.page("docs", "a", Selection(ids=["r8"]), 10)).records) == 1, "what can be read is"
+    await engine.close()
+
+
+async def test_every_page_of_a_new_file_has_a_checksum_and_a_wrong_one_is_found(tmp_path: Path) -> None:
+    data = await killed_folder(tmp_path)
+    await (await opened(data)).close()
+    for file in (data / "indexes" / "docs.sqlite", data / "catalogue.sqlite"):
+        assert page_checksums.file_has_room(file) and page_checksums.wrong_pages(file) == []
+    file = data / "indexes" / "docs.sqlite"
+    content = bytearray(file.read_bytes())
+    content[3 * 16_384 + 5_000] ^= 4
+    file.write_bytes(content)
+    assert page_checksums.wrong_pages(file) == [4]
+    with pytest.raises(DataLoss):
+        copies.backup(data, tmp_path / "copy")  # a copy would have made it look whole
+
+
+def test_a_mark_that_cannot_be_read_says_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "docs.sqlite"
+    assert high_water.read(file) is None
+    mark = HighWaterMark(file, Mark(123, 7, True))
+    assert high_water.read(file) == Mark(123, 7, True)
+    mark.acknowledge(124)
+    mark.fold(100)
+    mark.fold(99)
+    assert high_water.read(file) == Mark(124, 100, True)
+    mark.close()
+    content = bytearray(high_water.mark_file(file).read_bytes())
+    content[19] ^= 1
+    high_water.mark_file(file).write_bytes(content)
+    assert high_water.read(file) is None
+
+
+async def test_an_older_main_file_under_a_newer_log_is_noticed(tmp_path: Path) -> None:
+    data = await killed_folder(tmp_path)
+    engine = await opened(data)
+    await engine.close()
+    older = (data / "indexes" / "docs.sqlite").read_bytes()
+    engine = await opened(data)
+    await engine.delete("docs", "a", Selection(ids=[f"r{n}" for n in range(200)]))
+    await engine.close()
+    engine = await opened(data)
+    await engine.delete("docs", "a", Selection(ids=["r250"]))
+    shutil.copytree(data, tmp_path / "killed")
+    await engine.close()
+    (tmp_path / "killed" / "indexes" / "docs.sqlite").write_bytes(older)
+    engine = await opened(tmp_path / "killed")
+    assert "without its log it ends at write 3, and had got to 4" in engine.unusable()["docs"].message
+    await engine.close()
+
+
+async def test_a_foreign_main_file_under_its_log_is_noticed(tmp_path: Path) -> None:
+    data = await killed_folder(tmp_path)
+    await (await opened(data)).close()
+    engine = await opened(data)
+    await engine.delete("docs", "a", Selection(ids=["r250"]))
+    shutil.copytree(data, tmp_path / "killed")
+    await engine.close()
+    shutil.copy(data / "indexes" / "other.sqlite", tmp_path / "killed" / "indexes" / "docs.sqlite")
+    engine = await opened(tmp_path / "killed")
+    assert "holds the index other" in engine.unusable()["docs"].message
+    await engine.close()
+
+
+async def test_two_files_are_not_taken_for_each_other(tmp_path: Path) -> None:
+    data = await killed_folder(tmp_path)
+    await (await opened(data)).close()
+    shutil.copy(data / "indexes" / "other.sqlite", data / "indexes" / "docs.sqlite")
+    (data / "indexes" / "docs.lsn").unlink()
+    engine = await opened(data)
+    assert "or its log holds the index other" in engine.unusable()["docs"].message
+    await engine.close()
+
+
+async def test_check_finds_nothing_wrong_with_whole_folders(tmp_path: Path) -> None:
+    closed, killed, _ = await make(tmp_path, ["docs", "large", "sparse"])
+    for folder in (closed, killed):
+        reports = list(check_folder(folder, []))
+        assert [report.name for report in reports] == ["catalogue", "docs", "large", "sparse"]
+        assert [report.problems for report in reports] == [[]] * 4
+
+
+DERIVED = {
+    "postings": "DELETE FROM postings WHERE record = 7",
+    "words of texts": "DELETE FROM lexical WHERE rowid = 7",
+    "sparse": "UPDATE sparse_postings SET weight = 9 WHERE record = 7",
+    "counts": "UPDATE namespaces SET record_count = record_count + 1",
+    "numbers of words": "UPDATE records SET words = 99 WHERE record = 7",
+}
+
+
+@pytest.mark.parametrize("what", DERIVED)
+async def test_repair_makes_again_what_follows_from_the_stored_values(tmp_path: Path, what: str) -> None:
+    name = "sparse" if what == "sparse" else "docs"
+    engine = await opened(tmp_path)
+    await engine.create_index(specs(name))
+    await engine.upsert(name, "a", records(name, 0, 60))
+    wanted = [(r.id, str(r)) for r in (await engine.page(name, "a", Selection(), 100)).records]
+    await engine.close()
+    file = tmp_path / "indexes" / f"{name}.sqlite"
+    page_checksums.available()
+    connection = apsw.Connection(str(file), vfs=page_checksums.CHECKED)
+    connection.execute(DERIVED[what])
+    connection.close()
+    report = check_index(file)
+    assert report.problems and report.repairable, report.problems
+    assert any(what.split()[0] in problem.words for problem in report.problems), report.problems
+    assert "made again with 60 records" in repair(tmp_path, report, accept=False)
+    assert check_index(file).problems == [] and problems(file) == []
+    engine = await opened(tmp_path)
+    assert [(r.id, str(r)) for r in (await engine.page(name, "a", Selection(), 100)).records] == wanted
+    await engine.upsert(name, "a", records(name, 50, 20))
+    assert (await engine.namespace(name, "a")).record_count == 70
+    await engine.close()
+    assert problems(file) == []
+
+
+STORED = {
+    "vectors": "DELETE FROM vectors WHERE rowid = 7",
+    "cannot be read": "UPDATE records SET metadata = 'x' WHERE record = 7",
+    "not there": "UPDATE records SET ns = 99 WHERE record = 7",
+}
+
+
+@pytest.mark.parametrize("what", STORED)
+async def test_hurt_stored_values_are_named_and_not_made_up(tmp_path: Path, what: str) -> None:
+    engine = await opened(tmp_path)
+    await engine.create_index(specs("docs"))
+    await engine.upsert("docs", "a", records("docs", 0, 60))
+    await engine.close()
+    file = tmp_path / "indexes" / "docs.sqlite"
+    page_checksums.available()
+    from app.storage.database import connect
+
+    connection = connect(file, 0, "write")
+    connection.execute(STORED[what])
+    connection.close()
+    report = check_index(file)
+    assert any(problem.kind == "stored" and what in problem.words for problem in report.problems), report.problems
+    with pytest.raises(FailedPrecondition, match="restore DIR --index docs"):
+        repair(tmp_path, report, accept=False)
+
+
+async def test_pages_of_derived_tables_that_were_damaged_are_made_again(tmp_path: Path) -> None:
+    engine = await opened(tmp_path)
+    await engine.create_index(specs("docs"))
+    await engine.upsert("docs", "a", records("docs", 0, 60))
+    await engine.close()
+    file = tmp_path / "indexes" / "docs.sqlite"
+    connection = apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)
+    page = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'postings'").get
+    connection.close()
+    with file.open("r+b") as stream:
+        stream.seek((page - 1) * 16_384)
+        stream.write(bytes([0xA5]) * 16_384)
+    report = check_index(file)
+    assert f"page {page} first, of postings" in report.problems[0].words
+    repair(tmp_path, report, accept=False)
+    assert check_index(file).problems == []
+
+
+async def test_a_folder_of_an_earlier_version_gets_checksums_when_it_is_compacted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(page_checksums, "available", lambda: False)
+        engine = await opened(tmp_path)
+        await engine.create_index(IndexSpec("docs", 4, "cosine"))
+        await engine.upsert("docs", "a", [Record("r1", np.ones(4, np.float32), {"n": 1})])
+        await engine.close()
+    file = tmp_path / "indexes" / "docs.sqlite"
+    assert not page_checksums.file_has_room(file)
+    assert any("have no checksums" in note for note in check_index(file).notes)
+    engine = await opened(tmp_path)
+    await engine.compact("docs")
+    await engine.upsert("docs", "a", [Record("r2", np.ones(4, np.float32), {"n": 1})])
+    await engine.close()
+    assert page_checksums.file_has_room(file) and page_checksums.wrong_pages(file) == []
+    assert page_checksums.file_has_room(tmp_path / "catalogue.sqlite"), "it is small, and was made over at the start"
+    assert check_index(file) == type(check_index(file))("docs")
+
+
+async def test_without_the_extension_a_file_with_checksums_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await killed_folder(tmp_path)
+    monkeypatch.setattr(page_checksums, "available", lambda: False)
+    with pytest.raises(FailedPrecondition, match="cksumvfs is missing"):
+        await opened(tmp_path / "live")
+
+
+LOADS_AND_DIES = """
+import asyncio, os, sys
+from pathlib import Path
+from app.storage import inverted_file
+from tests.durability.corruption import opened
+
+inverted_file.InvertedFile.load = lambda *_: os.abort()
+
+async def main():
+    engine = await opened(Path(sys.argv[1]))
+    await engine.settled()
+
+asyncio.run(main())
+"""
+
+
+async def test_a_crash_while_an_inverted_file_is_loaded_happens_once(tmp_path: Path) -> None:
+    closed, *_ = await make(tmp_path, ["large"])
+    done = subprocess.run([sys.executable, "-c", LOADS_AND_DIES, str(closed)], capture_output=True, timeout=60)
+    assert done.returncode == -6, done.stderr
+    done = subprocess.run([sys.executable, "-c", LOADS_AND_DIES, str(closed)], capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert b"the process ended while it was read before" in done.stderr
+
+
+@pytest.mark.parametrize("suffix", ["ivf", "codes", "json"])
+async def test_a_flipped_bit_of_an_inverted_file_is_noticed_before_it_is_read(
+    tmp_path: Path, suffix: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed, *_ = await make(tmp_path, ["large"])
+    (file,) = (closed / "indexes").glob(f"large.ns*.{suffix}")
+    content = bytearray(file.read_bytes())
+    content[min(182, len(content) // 2)] ^= 1
+    file.write_bytes(content)
+    assert [problem.kind for problem in check_index(closed / "indexes" / "large.sqlite").problems] == ["derived"]
+
+    def never(*_: object) -> None:
+        raise AssertionError("damaged bytes were handed to the library")
+
+    monkeypatch.setattr("app.storage.inverted_file.InvertedFile.load", never)
+    with caplog.at_level(logging.INFO):
+        engine = await opened(closed, approximate_from=400)
+        await engine.settled()
+    assert "is searched by an inverted file" in caplog.text, "it was made again"
+    assert "damaged bytes" not in caplog.text
+    await engine.close()
+
+
+def test_files_set_aside_have_names_that_say_when_and_why(tmp_path: Path) -> None:
+    folder = DataDir(tmp_path)
+    folder.index_file("docs").write_text("x")
+    aside = folder.set_aside(folder.index_file("docs"), "says nothing")
+    assert aside.name.endswith("-docs-says-nothing") and aside.name[:2] == "20"
+    assert folder.set_aside_before() == [aside.name]
+    folder.close()
