@@ -3,6 +3,7 @@
 import asyncio
 import binascii
 import contextlib
+import json
 import logging
 import re
 from collections.abc import Sequence
@@ -41,6 +42,7 @@ def apply() -> None:
         _reset_what_is_no_request()
         _refuse_what_is_no_upgrade()
         _take_large_bodies()
+        _say_that_a_url_is_too_long()
 
 
 def _send_answers_whole() -> None:
@@ -202,3 +204,23 @@ def _take_large_bodies() -> None:
 
     H2Protocol.__init__ = make_with_settings  # type: ignore[method-assign]
     H2Protocol.initiate = initiate_with_window  # type: ignore[method-assign]
+
+
+def _say_that_a_url_is_too_long() -> None:
+    """Answer a request whose first line does not end with 414 and a reason; Hypercorn says 431, and nothing else."""
+    send_error = H11Protocol._send_error_response
+
+    async def send_error_or_reason(self: Any, status_code: int) -> None:
+        most = self.config.h11_max_incomplete_size
+        received, _ = self.connection.trailing_data
+        if status_code != HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE or b"\n" in received[:most]:
+            await send_error(self, status_code)
+            return
+        words = f"The URL is longer than {most} bytes; name fewer ids, or send several requests"
+        body = json.dumps({"code": 3, "message": words, "details": []}).encode()
+        headers = [("content-type", "application/json"), ("content-length", str(len(body))), ("connection", "close")]
+        await self._send_h11_event(h11.Response(status_code=HTTPStatus.REQUEST_URI_TOO_LONG, headers=headers))
+        await self._send_h11_event(h11.Data(data=body))
+        await self._send_h11_event(h11.EndOfMessage())
+
+    H11Protocol._send_error_response = send_error_or_reason  # type: ignore[method-assign]

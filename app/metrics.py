@@ -38,6 +38,11 @@ DISK_FREE = Gauge("pinyon_disk_free_bytes", "Bytes that are free where the data 
 RECALL = Gauge(
     "pinyon_sampled_recall", "Share of the best that approximate searches found", ["index"], registry=REGISTRY
 )
+APPROXIMATE = Counter(
+    "pinyon_approximate_searches",
+    "Searches that the check of an inverted file had look further or compare all; and namespaces that became exact",
+    ["outcome"], registry=REGISTRY,
+)  # fmt: skip
 RECALL_QUERIES = Gauge("pinyon_sampled_queries", "Searches that were repeated exactly", ["index"], registry=REGISTRY)
 
 
@@ -71,6 +76,21 @@ def answered(protocol: str, operation: str, status: str, seconds: float) -> None
 def looked_up(cache: str, found: bool) -> None:
     """Count a lookup of a cache."""
     _child(CACHE, cache, str(found).lower()).inc()
+
+
+def looked_further() -> None:
+    """Count a search that an inverted file repeated among more rows."""
+    _child(APPROXIMATE, "looked further").inc()
+
+
+def compared_all() -> None:
+    """Count a search that an inverted file left to comparing all."""
+    _child(APPROXIMATE, "compared all").inc()
+
+
+def became_exact() -> None:
+    """Count a namespace whose approximate answers were found to be worse than they may be."""
+    _child(APPROXIMATE, "namespace became exact").inc()
 
 
 @cache

@@ -18,7 +18,18 @@ from app.api.grpc.service import VectorService
 from app.api.guard import Guard
 from app.api.headers import RequestHeaders
 from app.api.refusal import is_grpc
-from app.api.rest import control, health, inference, namespaces, operations, records, reembedding, vectors
+from app.api.request_line import RequestLine
+from app.api.rest import (
+    control,
+    health,
+    inference,
+    namespaces,
+    not_kept,
+    operations,
+    records,
+    reembedding,
+    vectors,
+)
 from app.api.rest.errors import EXCEPTION_HANDLERS
 from app.api.rest.openapi import openapi
 from app.api.rest.paths import RawPaths
@@ -45,6 +56,8 @@ log = logging.getLogger("pinyon")
 
 LARGEST_BODY = 4 * 1024 * 1024
 """Bytes after which any request is refused unread; routes have lower limits of their own."""
+VECTOR_UPSERTS = ("/vectors/upsert", "/VectorService/Upsert")
+"""Paths of requests whose numbers are counted, whatever text they are sent as; their bodies may be larger."""
 LAST_CALL_S = 5.0
 """How long the end waits for the model call that is being computed."""
 
@@ -117,7 +130,7 @@ class Service:
         self.vectors = Vectors(guarded, self.indexes, limits)
         self.namespaces = Namespaces(guarded, self.indexes, limits)
         self.reembeddings = Reembeddings(self.engine, self.indexes, self.catalog, self.inference, self.batcher)
-        self.grpc = VectorService(self.vectors, self.namespaces, limits)
+        self.grpc = VectorService(self.vectors, self.namespaces)
         await self.indexes.open(self.settings.index)
 
     async def _load(self) -> None:
@@ -174,6 +187,7 @@ async def open_engine(settings: Settings) -> Engine:
         filter_cache_bytes=storage.filter_cache_bytes,
         column_bytes=storage.column_bytes,
         approximate_from=storage.approximate_from or None,
+        approximate_recall=storage.approximate_recall,
         at_once_s=storage.at_once_ms / 1000,
         recall_sample=storage.recall_sample,
         read_only=storage.read_only,
@@ -183,9 +197,13 @@ async def open_engine(settings: Settings) -> Engine:
 def create_app(service: Service) -> Any:
     """The ASGI application of a service; whoever serves it also keeps the service running."""
     settings = service.settings
-    most_bytes = max(LARGEST_BODY, settings.limits.upsert_bytes)
-    rest = RawPaths(rest_app(service, most_bytes))
-    grpc = GrpcCalls(service.ready_grpc, service.index_of, settings.limits, most_bytes)
+    largest, of_vectors = max(LARGEST_BODY, settings.limits.upsert_bytes), settings.limits.vector_body_bytes
+
+    def most_bytes(scope: Any) -> int:
+        return max(largest, of_vectors) if scope["path"] in VECTOR_UPSERTS else largest
+
+    rest = RawPaths(rest_app(service))
+    grpc = GrpcCalls(service.ready_grpc, service.index_of, most_bytes)
 
     async def both(scope: Any, receive: Any, send: Any) -> None:
         is_call = scope["type"] == "http" and is_grpc(scope)
@@ -200,10 +218,10 @@ def create_app(service: Service) -> Any:
         host=server.host,
         origins=server.cors_origins,
     )
-    return RequestHeaders(app, server.access_log)
+    return RequestLine(RequestHeaders(app, server.access_log))
 
 
-def rest_app(service: Service, most_bytes: int = LARGEST_BODY) -> Any:
+def rest_app(service: Service) -> Any:
     """The REST routes alone."""
 
     def provide(value: Callable[..., Any]) -> Provide:
@@ -222,7 +240,7 @@ def rest_app(service: Service, most_bytes: int = LARGEST_BODY) -> Any:
         return service.index_of(request.scope)
 
     cors = service.settings.server.cors_origins
-    families = (health, operations, control, reembedding, inference, records, vectors, namespaces)
+    families = (health, operations, control, not_kept, reembedding, inference, records, vectors, namespaces)
 
     async def note(request: Request[Any, Any, Any]) -> None:  # what is not async would be run on another thread
         request.scope["state"]["operation"] = request.route_handler.operation_id or "none"
@@ -244,7 +262,7 @@ def rest_app(service: Service, most_bytes: int = LARGEST_BODY) -> Any:
             "limits": provide(lambda: service.settings.limits),
         },
         exception_handlers=EXCEPTION_HANDLERS,
-        request_max_body_size=most_bytes,
+        request_max_body_size=None,  # it is whole and bounded already
         logging_config=None,
         openapi_config=None,
         cors_config=CORSConfig(allow_origins=list(cors)) if cors else None,

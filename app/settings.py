@@ -133,6 +133,15 @@ class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "0 to compare all, always.",
         ),
     ] = 50_000
+    approximate_recall: Annotated[
+        float,
+        Meta(
+            ge=0.5,
+            le=0.999,
+            description="Share of the nearest that such searches find on average; where they may find less, all are "
+            "compared.",
+        ),
+    ] = 0.98
     at_once_ms: Annotated[
         float,
         Meta(
@@ -186,7 +195,9 @@ class LimitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Pinecone's limits."""
 
     records_per_upsert: Annotated[int, Meta(ge=1, description="Records one upsert may carry.")] = 96
-    upsert_bytes: Annotated[int, Meta(ge=1, description="Bytes one upsert's body may have.")] = 2 * 1024 * 1024
+    upsert_bytes: Annotated[
+        int, Meta(ge=1, description="Bytes one upsert may have: of vectors four a number, of records as sent.")
+    ] = 2 * 1024 * 1024
     vectors_per_upsert: Annotated[int, Meta(ge=1, description="Vectors one upsert may carry.")] = 1_000
     sparse_terms: Annotated[int, Meta(ge=1, description="Non-zero terms one sparse vector may have.")] = 2_048
     fetch_ids: Annotated[int, Meta(ge=1, description="Ids one fetch may name.")] = 1_000
@@ -194,9 +205,9 @@ class LimitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     list_page: Annotated[int, Meta(ge=1, description="Ids or namespaces one page of a list may have.")] = 100
     fetch_page: Annotated[int, Meta(ge=1, description="Records one page of fetch_by_metadata may have.")] = 10_000
     update_records: Annotated[int, Meta(ge=1, description="Records one update by filter may change.")] = 100_000
-    result_bytes: Annotated[int, Meta(ge=1, description="Bytes the answer to a query or a fetch may have.")] = (
-        4 * 1024 * 1024
-    )
+    result_bytes: Annotated[
+        int, Meta(ge=1, description="Bytes the records of a query's answer may have, four a number.")
+    ] = 4 * 1024 * 1024
     metadata_bytes: Annotated[int, Meta(ge=1, description="Bytes the fields of one record may have, as JSON.")] = 40_960
     id_characters: Annotated[int, Meta(ge=1, le=512, description="Characters an id may have.")] = 512
     namespace_characters: Annotated[int, Meta(ge=1, description="Characters a namespace's name may have.")] = 512
@@ -205,20 +216,38 @@ class LimitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fields: Annotated[int, Meta(ge=1, description="Names `fields` may list in a search.")] = 100
 
     def check_body(self, size: int) -> None:
-        """Raises TooLarge if the body of an upsert has too many bytes."""
+        """Raises TooLarge if the body of an upsert of records has too many bytes."""
         if size > self.upsert_bytes:
             raise TooLarge(
                 f"The request body has {size} bytes, which exceeds the maximum supported size of "
-                f"{self.upsert_bytes} bytes"
+                f"{self.upsert_bytes} bytes; split it into smaller requests, or raise [limits] upsert_bytes"
             )
 
-    def check_answer(self, body: bytes) -> None:
-        """Raises TooLarge if an answer has too many bytes."""
-        if len(body) > self.result_bytes:
+    def check_upsert(self, size: int) -> None:
+        """Raises TooLarge if the vectors of an upsert have too many bytes, as services/sizes.py counts them."""
+        if size > self.upsert_bytes:
             raise TooLarge(
-                f"The answer has {len(body)} bytes, which exceeds the maximum supported size of {self.result_bytes} "
-                "bytes; ask for fewer records, or leave the values or the metadata out"
+                f"The vectors have {size} bytes (4 for a number, 8 for a sparse pair, ids, metadata as JSON), which "
+                f"exceeds the maximum supported size of {self.upsert_bytes} bytes; send them in smaller batches, or "
+                "raise [limits] upsert_bytes"
             )
+
+    def check_answer(self, size: int, advice: str) -> None:
+        """Raises TooLarge if the records of an answer have too many bytes, as services/sizes.py counts them."""
+        if size > self.result_bytes:
+            raise TooLarge(
+                f"The answer has {size} bytes, which exceeds the maximum supported size of {self.result_bytes} bytes; "
+                f"{advice}"
+            )
+
+    @property
+    def vector_body_bytes(self) -> int:
+        """Bytes that the body of an upsert of vectors may have, before anything in it is counted.
+
+        A number is up to 24 characters of JSON and a separator, where it counts for four bytes; so eight times as much
+        is enough, indentation included.
+        """
+        return 8 * self.upsert_bytes
 
 
 class IndexSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,5 +1,6 @@
 """Every limit is a setting: at it a request is taken, one past it refused."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,14 @@ SMALL = """
 [limits]
 records_per_upsert = 2
 vectors_per_upsert = 3
-upsert_bytes = 2000
+upsert_bytes = 900
 sparse_terms = 2
 fetch_ids = 2
 delete_ids = 2
 list_page = 2
 fetch_page = 2
 update_records = 2
-result_bytes = 1200
+result_bytes = 500
 metadata_bytes = 300
 id_characters = 10
 namespace_characters = 10
@@ -63,8 +64,8 @@ def vectors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
         for start in range(0, 6, 3):
             rows = [{"id": f"r{n}", "values": [1, n], "metadata": {"n": n}} for n in range(start, start + 3)]
             assert client.post("/vectors/upsert", json={"vectors": rows}).status_code == 200
-        large = [{"id": f"l{n}", "values": [1, n], "metadata": {"t": "x" * 250}} for n in range(3)]
-        assert client.post("/vectors/upsert", json={"vectors": large, "namespace": "large"}).status_code == 200
+        large = {"id": "l0", "values": [1, 0], "metadata": {"t": "x" * 250}}
+        assert client.post("/vectors/upsert", json={"vectors": [large], "namespace": "large"}).status_code == 200
         yield client
     assert server.stop() == 0
 
@@ -125,17 +126,17 @@ def test_a_vector_request_is_taken_at_the_limit_and_refused_past_it(vectors: htt
 
 
 def test_an_answer_is_given_up_to_its_limit(vectors: httpx.Client) -> None:
-    def ask(namespace: str) -> httpx.Response:
-        body = {"vector": [1, 0], "namespace": namespace, "topK": 5, "includeMetadata": True}
-        return vectors.post("/query", json=body)
+    def ask() -> httpx.Response:
+        body = {"filter": {"t": {"$exists": True}}, "namespace": "large", "limit": 2}
+        return vectors.post("/vectors/fetch_by_metadata", json=body)
 
-    missing = 1200 - len(ask("large").content) - len(',{"id":"more","score":1.0,"values":[],"metadata":{"t":""}}')
-    for extra, status in ((0, 200), (1, 400)):
-        row = {"id": "more", "values": [1, 0], "metadata": {"t": "x" * (missing + extra)}}
+    first = len("l0") + 2 * 4 + len('{"t":""}') + 250  # an id, four bytes a number, and the fields as JSON
+    for size, status in ((500, 200), (501, 400)):
+        row = {"id": "more", "values": [1, 0], "metadata": sized(size - first - len("more") - 2 * 4)}
         assert vectors.post("/vectors/upsert", json={"vectors": [row], "namespace": "large"}).status_code == 200
-        answer = ask("large")
+        answer = ask()
         assert answer.status_code == status, answer.text
-        assert status == 400 or len(answer.content) == 1200
+        assert status == 400 or len(answer.json()["vectors"]) == 2
 
 
 RECORD_CASES: dict[str, tuple[Callable[[int], tuple[str, Any]], int]] = {
@@ -159,10 +160,15 @@ def test_a_record_request_is_taken_at_the_limit_and_refused_past_it(records: htt
 def test_a_body_is_taken_at_the_limit_and_refused_past_it(
     vectors: httpx.Client, records: httpx.Client, kind: str
 ) -> None:
-    for size, good in ((2000, True), (2001, False)):
+    for size, good in ((900, True), (901, False)):
         if kind == "vectors":
-            body = b'{"vectors": [{"id": "a", "values": [1, 1]}]}'.ljust(size)
-            answer = vectors.post("/vectors/upsert", content=body)
+            # An id, four bytes a number, eight a sparse pair, and the fields as JSON; spaces count nothing.
+            rows = [{"id": f"r{n}", "values": [1, 1], "metadata": sized(284)} for n in range(2)]
+            rest = size - 2 * (2 + 2 * 4 + 284) - (2 + 2 * 4 + 8)
+            rows.append(
+                {"id": "r2", "values": [1, 1], "sparseValues": {"indices": [1], "values": [1]}, "metadata": sized(rest)}
+            )
+            answer = vectors.post("/vectors/upsert", content=json.dumps({"vectors": rows}, indent=1))
         else:
             body = b'{"_id": "a", "chunk_text": "x"}'.ljust(size)
             answer = records.post("/records/namespaces/a/upsert", content=body)

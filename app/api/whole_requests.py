@@ -5,11 +5,12 @@ Reading first keeps one slow or refused request from holding up the others on it
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from app.api.refusal import refuse
-from app.errors import DeadlineExceeded, TooLarge, Unavailable
+from app.api.compression import BITS, inflated
+from app.api.refusal import is_grpc, refuse
+from app.errors import DeadlineExceeded, InvalidArgument, PinyonError, TooLarge, Unavailable
 
 MOST_HELD = 512 * 1024 * 1024
 """Bytes of all requests that are being read or answered; beyond that the next ones are refused."""
@@ -58,13 +59,15 @@ class Share:
 
 
 class WholeRequests:
-    """ASGI wrapper: the application gets the body in one message; one over `most_bytes` is refused.
+    """ASGI wrapper: the application gets the body in one message, without compression.
+
+    most_bytes: of the body of a request with that scope; a larger one is refused.
 
     If the answer takes long, the connection is watched, and the handler cancelled if it goes away. A write that
     has begun is finished all the same: it runs on a thread of its own and commits as a whole.
     """
 
-    def __init__(self, app: Any, most_bytes: int) -> None:
+    def __init__(self, app: Any, most_bytes: Callable[[Any], int]) -> None:
         self._app, self._most_bytes = app, most_bytes
         self._held = Held()
 
@@ -76,9 +79,10 @@ class WholeRequests:
             await self._read_and_run(scope, receive, send, share)
 
     async def _read_and_run(self, scope: Any, receive: Any, send: Any, share: "Share") -> None:
+        most_bytes = self._most_bytes(scope)
         try:
             async with asyncio.timeout(LONGEST_BODY_S):
-                body = await read(receive, self._most_bytes, share)
+                body = await read(receive, most_bytes, share)
         except TimeoutError:
             await refuse(
                 scope, send, DeadlineExceeded(f"The request did not arrive as a whole within {LONGEST_BODY_S:g} s")
@@ -86,15 +90,12 @@ class WholeRequests:
             return
         if body is None:
             return
-        if share.refused:
-            await refuse(scope, send, Unavailable("Too many bytes of requests are arriving at once", retry_after_s=2))
-            return
-        if len(body) > self._most_bytes:
-            await refuse(
-                scope,
-                send,
-                TooLarge(f"The request body exceeds the maximum supported size of {self._most_bytes} bytes"),
-            )
+        try:
+            scope, body = _plain(scope, body, most_bytes, share)
+            if share.refused:
+                raise Unavailable("Too many bytes of requests are arriving at once", retry_after_s=2)
+        except PinyonError as error:
+            await refuse(scope, send, error)
             return
         message: Any = {"type": "http.request", "body": body, "more_body": False}
         watched = Watched(receive)
@@ -114,6 +115,28 @@ class WholeRequests:
                 raise
         finally:
             watched.end()
+
+
+def _plain(scope: Any, body: bytes, most_bytes: int, share: Share) -> tuple[Any, bytes]:
+    """Scope and body without compression. Raises TooLarge, or InvalidArgument for an encoding that is not known."""
+    if len(body) > most_bytes:
+        raise TooLarge(
+            f"The request body exceeds the maximum supported size of {most_bytes} bytes; split it into smaller requests"
+        )
+    encoding = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"content-encoding"), "")
+    known = encoding.strip().lower()
+    if known in ("", "identity") or share.refused or is_grpc(scope):
+        return scope, body
+    if known not in BITS:
+        raise InvalidArgument(
+            f"The body is encoded with '{encoding[:40]}'; send it as it is, or compressed with gzip or deflate"
+        )
+    plain = inflated(body, known, most_bytes)
+    share.take(len(plain))
+    headers = [
+        (name, value) for name, value in scope["headers"] if name not in (b"content-encoding", b"content-length")
+    ]
+    return {**scope, "headers": [*headers, (b"content-length", str(len(plain)).encode())]}, plain
 
 
 class Watched:

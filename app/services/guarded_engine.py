@@ -47,6 +47,8 @@ class GuardedEngine:
         most: int,
     ) -> tuple[int, int]:
         check("write", index, namespace)
+        if selection.filter is not None:  # how many there are tells what is in them
+            check("read", index, namespace)
         return await self._engine.update(index, namespace, selection, change, check_fields, most)
 
     async def count(self, index: str, namespace: str, selection: Selection) -> int:

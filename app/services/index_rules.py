@@ -15,6 +15,7 @@ from app.errors import InvalidArgument, NotFound
 from app.inference.catalog import Catalog
 from app.inference.manifest import ModelEntry
 from app.services import model_parameters
+from app.services.model_parameters import whole
 from app.settings import INDEX_NAME, MAX_DIMENSION, TEXT_FIELD, IndexSettings
 from app.terms import LANGUAGES
 
@@ -29,8 +30,8 @@ def name(value: str) -> str:
     """The name of an index."""
     if not re.match(INDEX_NAME, value) or value == "create-for-model":
         raise InvalidArgument(
-            f"Index name '{value[:80]}' must contain only lowercase alphanumeric characters or hyphens, must not begin "
-            "or end with a hyphen, and must have 1 to 45 characters"
+            "Name must consist of lower case alphanumeric characters or '-', must begin and end with an alphanumeric "
+            f"character, and must have 1 to 45 characters, got '{value[:80]}'"
         )
     return value
 
@@ -76,7 +77,7 @@ def metadata_schema(schema: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 def read_capacity(raw: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """How the hosted service would provide for reads; kept and given back, without effect. None: on demand."""
-    mode = None if raw is None else raw.get("mode", "OnDemand")
+    mode = None if raw is None else raw.get("mode") or "OnDemand"
     if raw is None or mode == "OnDemand":
         return None
     dedicated = raw.get("dedicated")
@@ -88,7 +89,7 @@ def read_capacity(raw: Mapping[str, Any] | None) -> dict[str, Any] | None:
     manual = {"shards": 1, "replicas": 1} if manual is None else manual
     if not isinstance(manual, dict):
         raise InvalidArgument("read_capacity.dedicated.manual must be an object")
-    shards, replicas = manual.get("shards"), manual.get("replicas")
+    shards, replicas = (whole(manual.get(key)) for key in ("shards", "replicas"))
     if type(shards) is not int or type(replicas) is not int or shards < 1 or replicas < 0:
         raise InvalidArgument("read_capacity.dedicated.manual needs shards (1 or more) and replicas (0 or more)")
     return {
@@ -111,7 +112,7 @@ def plain(index: str, vector_type: str, dimension: int | None, metric: str | Non
         if dimension:
             raise InvalidArgument("A sparse index has no dimension")
         if chosen != "dotproduct":
-            raise InvalidArgument("Sparse indexes must have a metric of dotproduct")
+            raise InvalidArgument(f"Sparse vector indexes must use the metric dotproduct, got {chosen}")
         return IndexSpec(name(index), 0, chosen)
     if dimension is None:
         raise InvalidArgument("A dense index needs a dimension")
@@ -131,7 +132,10 @@ def integrated(
     write: Mapping[str, Any] | None = None,
 ) -> IndexSpec:
     """An index whose text is embedded by a model; what is not said comes from the model."""
-    entry = catalog.embedding_entry(model)
+    try:
+        entry = catalog.embedding_entry(model)
+    except NotFound as error:  # in Pinecone's words, and then what there is
+        raise NotFound(f"Model {model} not found. {error.message}") from None
     read, retrieval = _own(read, "retrieval", get_args(Retrieval), "dense")
     write, language = _own(write, "language", LANGUAGES, "english")
     if entry.kind == "sparse" and (retrieval, language) != ("dense", "english"):
@@ -172,7 +176,9 @@ def embed_spec(
     model: str, field_map: Mapping[str, str], read: Mapping[str, Any], write: Mapping[str, Any]
 ) -> EmbedSpec:
     """The embedding of an index, from checked parameters."""
-    if set(field_map) != {"text"}:
+    if "text" not in field_map:
+        raise InvalidArgument("Missing required key 'text' in field_map: it names the field that is embedded")
+    if len(field_map) > 1:
         raise InvalidArgument("field_map must map 'text', and nothing else, to the field that is embedded")
     field = field_map["text"]
     if not re.match(TEXT_FIELD, field):

@@ -9,7 +9,14 @@ import msgspec
 
 from app import permissions
 from app.domain import EmbedSpec, Fingerprint, Index, IndexDetails, IndexSpec, RecallSample
-from app.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
+from app.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    PinyonError,
+)
 from app.inference.backend import Embedder, SparseEmbedder, TextEncoder
 from app.inference.batcher import Batcher
 from app.inference.catalog import Catalog
@@ -85,7 +92,7 @@ class Indexes:
             if index.spec.embed is not None:
                 try:
                     await self.embedder(index.handle)
-                except (FailedPrecondition, NotFound, InvalidArgument) as error:
+                except PinyonError as error:  # it is this index's trouble alone
                     self._without[index.name] = error.message
 
     @property
@@ -98,16 +105,22 @@ class Indexes:
     def at(self, host: str, port: int | None) -> str:
         """The handle of the index that a request means.
 
-        host: its Host header or :authority. port: where it came in. Raises NotFound, saying what answers where.
+        host: its Host header or :authority. port: where it came in. Raises NotFound, saying what answers where, or
+        PermissionDenied for a key of other indexes.
         """
         name = self.addresses.index_named(host)
-        if name is None and port is not None and port != self.addresses.port:
+        by_port = name is None and port is not None and port != self.addresses.port
+        if by_port:
             name = next((index.name for index in self._engine.indexes() if index.port == port), None)
-            if name is None:
-                broken = "".join(f"; index {one} cannot be used: {why}" for one, why in self.unusable().items())
-                raise NotFound(f"No index answers on port {port}; describe an index to learn where it answers{broken}")
-        if name is None:
+        elif name is None:
             name = self.default
+        grant = permissions.GRANT.get()
+        if grant.indexes is not None and (name is None or not grant.sees(name)):
+            # One answer for all that is outside: what is there, and whether anything is, is nobody else's business.
+            raise PermissionDenied("This API key is not for what answers here")
+        if name is None and by_port:
+            broken = "".join(f"; index {one} cannot be used: {why}" for one, why in self.unusable().items())
+            raise NotFound(f"No index answers on port {port}; describe an index to learn where it answers{broken}")
         if name is None:
             raise NotFound(
                 "No index answers on the main port; describe an index to learn where it answers, or name one for this "
@@ -163,6 +176,11 @@ class Indexes:
         """Raises FailedPrecondition if nobody here answers to the model of the index."""
         if spec.embed is not None:
             self._catalog.fingerprint(spec.embed.model, spec.dimension or None)
+
+    def check_controls(self, name: str) -> None:
+        """Raises PermissionDenied or NotFound unless the caller may change this index."""
+        permissions.check("control", name)
+        self.index(name)
 
     async def configure(self, name: str, change: Change) -> Index:
         """Change what may change of an index. Raises NotFound or InvalidArgument before anything is changed."""

@@ -98,7 +98,7 @@ class Inference:
         entry = self._catalog.embedding_entry(model)
         values = model_parameters.checked(model, entry, parameters)
         if not texts:
-            raise InvalidArgument("The request holds no inputs")
+            raise InvalidArgument("Must specify at least one input")
         if len(texts) > MAX_INPUTS:
             raise InvalidArgument(
                 f"Input length {len(texts)} exceeds the maximum batch size of {MAX_INPUTS} for model '{model}'"

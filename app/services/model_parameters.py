@@ -49,6 +49,7 @@ def checked(model: str, entry: ModelEntry, given: Mapping[str, Any], required: b
     required: whether those that a request must name are asked for. Raises InvalidArgument.
     """
     known = {parameter.name: parameter for parameter in parameters_of(entry)}
+    given = {name: whole(value) for name, value in given.items() if value is not None}
     for name in given:
         if name not in known:
             raise InvalidArgument(f"Unknown parameter '{name}' for model '{model}'; allowed: {', '.join(known)}")
@@ -64,6 +65,11 @@ def checked(model: str, entry: ModelEntry, given: Mapping[str, Any], required: b
             )
         values[name] = parameter.default if value is None else value
     return values
+
+
+def whole(value: Any) -> Any:
+    """A whole number as an integer, however it was written; anything else as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _fits(parameter: Parameter, value: object) -> bool:

@@ -159,7 +159,7 @@ class Records:
         raw_id = alias if raw_id is None else raw_id
         if raw_id is None:
             raise InvalidArgument(f"Record {place} has no '_id'")
-        id = validation.record_id(raw_id, f"Record {place}", self._limits)
+        id = validation.record_id(raw_id, f"Record {place}", self._limits, "_id")
         where = f"Record '{id}'"
         text = fields.get(text_field)
         if not isinstance(text, str):

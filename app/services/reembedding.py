@@ -47,8 +47,11 @@ class Reembeddings:
     async def resume(self) -> None:
         """Go on with whatever an earlier process had begun."""
         for index in self._indexes.all():
-            if await self._engine.reembedding(index.handle) is not None:
-                self._go_on(index.handle)
+            try:
+                if await self._engine.reembedding(index.handle) is not None:
+                    self._go_on(index.handle)
+            except PinyonError as error:  # it is this index's trouble alone
+                log.error("embedding index %s anew cannot go on: %s", index.name, error.message)
 
     async def start(self, name: str, model: str, dimension: int | None = None) -> Progress:
         """Begin, or go on with the same. Returns at once.

@@ -64,7 +64,7 @@ class HitReranker:
         if rerank.top_n is not None and rerank.top_n < 1:
             raise InvalidArgument(f"rerank.top_n must be at least 1, got {rerank.top_n}")
         mapped = spec.embed.text_field if spec.embed else "text"
-        fields = rerank.rank_fields if rerank.rank_fields is not None else [mapped]
+        fields = rerank.rank_fields or [mapped]
         self._inference.check_rank_fields(call, fields)
         fuses = call.answer.fuses and spec.embed is not None and not spec.sparse
         return Reranking(rerank, call, query, fields, fuses)

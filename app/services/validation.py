@@ -20,17 +20,19 @@ EXACT_INTEGER = 2**53
 """Numbers are float64; integers up to here survive that unchanged."""
 
 
-def record_id(value: object, where: str, limits: LimitSettings) -> str:
-    """A record id: 1 to 512 ASCII characters (by default) without NUL."""
+def record_id(value: object, where: str, limits: LimitSettings, field: str = "id") -> str:
+    """A record id: 1 to 512 ASCII characters (by default) without NUL. field: what the request calls it."""
     most = limits.id_characters
+    if value is None:
+        raise InvalidArgument(f"{where}: '{field}' is missing; it must be a string of 1 to {most} ASCII characters")
     if not isinstance(value, str):
-        raise InvalidArgument(f"{where}: '_id' must be a string, got {type(value).__name__}")
+        raise InvalidArgument(f"{where}: '{field}' must be a string, got {shown(value, SHOWN)}")
     if not value:
-        raise InvalidArgument(f"{where}: '_id' must not be empty; 1 to {most} ASCII characters are allowed")
+        raise InvalidArgument(f"{where}: '{field}' must not be empty; 1 to {most} ASCII characters are allowed")
     if not value.isascii():
         raise InvalidArgument(f"{where}: Vector ID must be ASCII, but got '{value[:80]}'")
     if len(value) > most:
-        raise InvalidArgument(f"{where}: '_id' is {len(value)} characters long; at most {most} are allowed")
+        raise InvalidArgument(f"{where}: '{field}' is {len(value)} characters long; at most {most} are allowed")
     if "\0" in value:
         raise InvalidArgument(f"{where}: Vector ID must not contain null characters")
     return value
@@ -93,6 +95,21 @@ def sparse_vector(indices: list[int], values: list[float], spec: IndexSpec, most
             "Index configuration does not support sparse values - only indexes that are sparse or using dotproduct "
             "are supported"
         )
+    sparse = _terms(indices, values, most)
+    if not sparse.values.all():
+        raise InvalidArgument("Sparse values must not be zero; leave those terms out")
+    return sparse
+
+
+def stored_sparse(indices: list[int], values: list[float], spec: IndexSpec, most: int) -> SparseVector:
+    """As sparse_vector(), for an update: there a dense index of another metric keeps them too, zeros included.
+
+    The hosted service does so; they count for nothing in searches.
+    """
+    return sparse_vector(indices, values, spec, most) if spec.takes_sparse else _terms(indices, values, most)
+
+
+def _terms(indices: list[int], values: list[float], most: int) -> SparseVector:
     if len(indices) != len(values):
         raise InvalidArgument(
             f"Sparse vectors need as many indices as values, got {len(indices)} indices and {len(values)} values"
@@ -109,15 +126,34 @@ def sparse_vector(indices: list[int], values: list[float], spec: IndexSpec, most
         weights = np.asarray(values, dtype=np.float64).astype(np.float32)
     if not np.isfinite(weights).all():
         raise InvalidArgument("Sparse values must be finite and within the range of a 32-bit float")
-    if not weights.all():
-        raise InvalidArgument("Sparse values must not be zero; leave those terms out")
     return SparseVector(np.asarray(indices, dtype=np.uint32), weights)
+
+
+def one_query(spec: IndexSpec, dense: bool, sparse: bool, by_id: bool) -> None:
+    """What a query may be made of: an id, or values that the index can be asked with. In Pinecone's words."""
+    if by_id:
+        if sparse:
+            raise InvalidArgument("Cannot provide both 'ID' and 'sparse_vector' at the same time")
+        if dense:
+            raise InvalidArgument("Cannot provide both 'ID' and 'vector' at the same time")
+    elif spec.sparse:
+        if not sparse:
+            raise InvalidArgument("Either 'sparse_vector' or 'ID' must be provided")
+        if dense:
+            raise InvalidArgument("Index configuration does not support dense values: it is a sparse index")
+    elif not dense and not sparse:
+        raise InvalidArgument("The query needs one of vector, sparse_vector and id")
+    elif not dense:
+        needs_dense(spec)
 
 
 def needs_dense(spec: IndexSpec) -> None:
     """Raises InvalidArgument where sparse values alone are not a vector."""
     if not spec.sparse:
-        raise InvalidArgument("A query of a dense index needs dense values; sparse values can only be added to them")
+        raise InvalidArgument(
+            "Cannot query index with dense 'vector_type' with only sparse vector; send dense values, which sparse ones "
+            "can be added to"
+        )
 
 
 def dense_vector(

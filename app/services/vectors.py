@@ -21,7 +21,7 @@ from app.domain import (
     SparseVector,
 )
 from app.errors import InvalidArgument
-from app.services import pages, usage, validation
+from app.services import pages, sizes, usage, validation
 from app.services.indexes import Indexes
 from app.settings import LimitSettings
 from app.storage.engine import DataPlane
@@ -52,6 +52,7 @@ class RawQuery(msgspec.Struct, frozen=True):
     id: str | None = None
     filter: dict[str, Any] | None = None
     include_values: bool = False
+    include_metadata: bool = False
 
 
 class Queried(msgspec.Struct, frozen=True):
@@ -81,7 +82,7 @@ class Vectors:
         """Store the vectors, all or none; how many, and the LSN. Raises InvalidArgument before anything is stored."""
         spec, name = self._indexes.spec(index), validation.namespace_name(namespace, self._limits)
         if not vectors:
-            raise InvalidArgument("The request holds no vectors")
+            raise InvalidArgument("Invalid request: it has no vectors")
         most = self._limits.vectors_per_upsert
         if len(vectors) > most:
             raise InvalidArgument(
@@ -89,6 +90,7 @@ class Vectors:
                 "supported size"
             )
         records = [self._record(spec, place, raw) for place, raw in enumerate(vectors, start=1)]
+        self._limits.check_upsert(sizes.of_records(records))
         return len(records), await self._engine.upsert(index, name, records)
 
     def _record(self, spec: IndexSpec, place: int, raw: RawVector) -> Record:
@@ -112,34 +114,38 @@ class Vectors:
         """The nearest vectors. Raises InvalidArgument."""
         spec, name = self._indexes.spec(index), validation.namespace_name(namespace, self._limits)
         if not 1 <= raw.top_k <= self._limits.top_k:
-            raise InvalidArgument(f"topK must be between 1 and {self._limits.top_k}, got {raw.top_k}")
+            raise InvalidArgument(f"top_k must be between 1 and {self._limits.top_k}, got {raw.top_k}")
+        validation.one_query(spec, bool(raw.vector), raw.sparse is not None, raw.id is not None)
         if raw.id is not None:
             validation.record_id(raw.id, "The query", self._limits)
-            if raw.sparse is not None:
-                raise InvalidArgument("Cannot provide both 'ID' and 'sparse_vector' at the same time")
-            if raw.vector:
-                raise InvalidArgument("Cannot provide both 'ID' and 'vector' at the same time")
-        elif not raw.vector and raw.sparse is None:
-            raise InvalidArgument("The query needs one of 'vector', 'sparseVector' and 'id'")
         sparse = self._sparse(raw.sparse, spec)
         vector = validation.dense_vector(raw.vector, spec, stored=False) if raw.vector else None
-        if sparse is not None and vector is None:
-            validation.needs_dense(spec)
         condition = filters.parse(raw.filter, self._limits.filter_values) if raw.filter is not None else None
         plan = QueryPlan(raw.top_k, vector, sparse, raw.id, condition, raw.include_values)
         answer = await self._engine.query(index, name, plan)
+        if len(answer.matches) * self._largest_record(spec) > self._limits.result_bytes:
+            advice = "ask for fewer with top_k, or leave the values or the metadata out"
+            self._limits.check_answer(sizes.of_matches(answer.matches, raw.include_metadata), advice)
         return Queried(answer.matches, usage.of_search(answer.namespace_bytes), answer.lsn)
 
+    def _largest_record(self, spec: IndexSpec) -> int:
+        """Bytes that no record is larger than: answers of a few need no counting."""
+        limits = self._limits
+        pairs = sizes.PAIR_BYTES * limits.sparse_terms
+        return limits.id_characters + sizes.NUMBER_BYTES * spec.dimension + pairs + limits.metadata_bytes
+
     async def fetch(self, index: str, namespace: str, ids: Sequence[str]) -> Fetched:
-        """The records with these ids; unknown ones are left out."""
+        """The records with these ids, in that order; unknown ones are left out."""
         self._indexes.spec(index)
         name = validation.namespace_name(namespace, self._limits)
         if not ids:
             raise InvalidArgument("The request names no ids")
         self._check_ids(ids, self._limits.fetch_ids)
         wanted = list(dict.fromkeys(ids))
-        found = await self._engine.page(index, name, Selection(ids=wanted), limit=len(wanted))
-        return Fetched(found.records, usage.of_fetch(len(found.records)), found.lsn)
+        page = await self._engine.page(index, name, Selection(ids=wanted), limit=len(wanted))
+        by_id = {record.id: record for record in page.records}
+        records = [by_id[id] for id in wanted if id in by_id]  # programs pair them with scores in the order they asked
+        return Fetched(records, usage.of_fetch(len(records)), page.lsn)
 
     async def fetch_by_metadata(
         self, index: str, namespace: str, raw_filter: Any, limit: int | None, token: str | None
@@ -151,6 +157,7 @@ class Vectors:
         size = pages.limit(limit, FETCH_PAGE, self._limits.fetch_page)
         after = pages.read(token) if token else ""
         found = await self._engine.page(index, name, selection, size, after)
+        self._limits.check_answer(sizes.of_records(found.records), "ask for fewer with a smaller limit")
         return Fetched(found.records, usage.of_fetch(len(found.records)), found.lsn, _next(found))
 
     async def list(
@@ -185,7 +192,7 @@ class Vectors:
         fields = validation.metadata(raw.metadata or {}, "The update", self._limits.metadata_bytes)
         change = Change(
             validation.dense_vector(raw.values, spec) if raw.values is not None and raw.has_values else None,
-            self._sparse(raw.sparse, spec),
+            None if raw.sparse is None else validation.stored_sparse(*raw.sparse, spec, self._limits.sparse_terms),
             fields or None,
         )
         if dry_run:
@@ -203,7 +210,7 @@ class Vectors:
         self._indexes.spec(index)
         name = validation.namespace_name(namespace, self._limits)
         if (bool(ids), raw_filter is not None, everything).count(True) != 1:
-            raise InvalidArgument("A delete needs exactly one of 'ids', 'filter' and 'deleteAll'")
+            raise InvalidArgument("A delete needs exactly one of 'ids', 'filter' and 'delete_all'")
         if ids:
             self._check_ids(ids, self._limits.delete_ids)
             selection = Selection(ids=list(dict.fromkeys(ids)))

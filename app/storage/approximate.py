@@ -19,6 +19,7 @@ import apsw
 import msgspec
 import numpy as np
 
+from app import metrics
 from app.domain import IndexSpec
 from app.storage import changes, inverted_file, tables, vector_rows
 from app.storage.arrays import Records, Vectors
@@ -37,8 +38,9 @@ CHUNKS_AT_ONCE, ROWS_AT_ONCE = 64, 4_096
 """Read at a time: other readers wait no longer."""
 KEPT_FROM = 0.5
 """Share of the least number of records under which an inverted file is given up."""
-MOST_STALE, MOST_GROWN, MOST_CHANGED = 0.3, 2.0, 0.3
-"""When to build anew: share of rows gone or changed, growth since it was built, share changed at once."""
+MOST_STALE, MOST_GROWN, MOST_CHANGED, MOST_BADLY_CODED = 0.3, 2.0, 0.3, 0.03
+"""When to build anew: share of rows gone or changed, growth since it was built, share changed at once, share of later
+rows that the codes represent badly."""
 FOLLOWED_FROM, SETTLED_AFTER = 2_000, 100
 """Records of a namespace whose changes are noted down for vectors in memory; writes after which they are forgotten."""
 SAVED_AFTER = 0.1
@@ -78,6 +80,7 @@ class Approximate:
         self._columns, self._vectors = columns, vectors
         self._held: dict[Key, Held] = {}
         self._hopeless: dict[Key, int] = {}
+        self._distrusted: dict[Key, int] = {}
         self._waiting: dict[tuple[str, str], Database] = {}
         self._filling = Filling()
         self._called = asyncio.Event()
@@ -88,6 +91,22 @@ class Approximate:
         """The inverted file of a namespace, if there is one."""
         held = self._held.get((handle, ns))
         return None if held is None else held.file
+
+    def distrust(self, database: Database, handle: str, namespace: str) -> None:
+        """Answer exactly from now on, until the inverted file is built anew: its answers are worse than they may be.
+
+        If that was done before, and the namespace has hardly grown, it stays exact.
+        """
+        for key, held in list(self._held.items()):
+            if (key[0], held.namespace) == (handle, namespace):
+                log.warning("answers for namespace %s of %s miss too many; it is searched exactly now", key[1], handle)
+                metrics.became_exact()
+                del self._held[key]
+                self._files.remove(*key)
+                if held.size < MOST_GROWN * self._distrusted.get(key, 0):
+                    self._hopeless[key] = held.size
+                self._distrusted[key] = held.size
+        self.look_at(database, handle, namespace)
 
     def look_at(self, database: Database, handle: str, namespace: str) -> None:
         """See, soon, to a namespace that was written to, or has just been opened."""
@@ -119,6 +138,7 @@ class Approximate:
         await self._interrupt()
         self._held = {key: held for key, held in self._held.items() if key[0] != handle}
         self._hopeless = {key: count for key, count in self._hopeless.items() if key[0] != handle}
+        self._distrusted = {key: count for key, count in self._distrusted.items() if key[0] != handle}
         self._columns.keep_only(handle)
         self._go_on()
 
@@ -194,7 +214,8 @@ class Approximate:
             held = await self._load(database, handle, at)
         if held is not None and held.file.version < at.version:
             held = await self._catch_up(database, held, at)
-        if held is None or held.file.stale > MOST_STALE or at.count > MOST_GROWN * held.size:
+        worn = held is None or held.file.stale > MOST_STALE or held.file.badly_coded > MOST_BADLY_CODED
+        if held is None or worn or at.count > MOST_GROWN * held.size:
             enough = max(self._from, MOST_GROWN * self._hopeless.get(key, 0))
             name = handle, namespace
             if at.count < enough or not self._filling.is_over(name, rest, database, at.version):

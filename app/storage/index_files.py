@@ -108,6 +108,11 @@ class IndexFiles:
             if not self._read_only:
                 await self._remove(name)
             return None
+        except DataLoss:
+            if state != "deleting" or self._read_only:
+                raise
+            await self._set_aside(name, "was being deleted")
+            return None
         try:
             spec = await database.read(tables.index_spec)
             if spec is None or state == "deleting":
@@ -134,7 +139,10 @@ class IndexFiles:
             return
         if spec is None and state == "ready":
             raise damaged(file, "it does not say what it is")
-        self._folder.set_aside(file, "says nothing" if spec is None else "was being deleted")
+        await self._set_aside(name, "says nothing" if spec is None else "was being deleted")
+
+    async def _set_aside(self, name: str, why: str) -> None:
+        self._folder.set_aside(self._folder.index_file(name), why)
         await self._catalogue.write(partial(index_catalogue.forget, name=name))
 
     async def make(self, spec: IndexSpec, details: IndexDetails, ports: Sequence[int] | None) -> Opened:
@@ -175,10 +183,13 @@ class IndexFiles:
         return await self._catalogue.write(lambda connection: index_catalogue.assign_port(connection, name, free, keep))
 
     async def mark_deleted(self, name: str, database: Database | None) -> None:
-        """From here on the index is gone, also after a crash. database: None of a file that cannot be used."""
+        """From here on the index is gone, also after a crash: its file says so, or of one that cannot be used (None)
+        the catalogue does. One commit, so that a failing disk leaves the index as it was.
+        """
         if database is not None:
             await database.write(mark_deleted)
-        await self._catalogue.write(partial(index_catalogue.mark, name=name, state="deleting"))
+        else:
+            await self._catalogue.write(partial(index_catalogue.mark, name=name, state="deleting"))
 
     async def try_to_remove(self, name: str) -> None:
         """Remove what there is of an index that does not count any more; what cannot be removed is, later."""

@@ -1,7 +1,9 @@
 """Approximate nearest neighbours: an inverted file (IVF) over the vectors of one namespace, by Faiss.
 
 A query looks at codes of half a byte for one to four numbers (product quantisation, Jegou et al. 2011, laid out as
-Andre et al. 2015 do), and then at codes of a byte for each number of those that look best. What is found are
+Andre et al. 2015 do), and then at codes of a byte for each number of those that look best. It then checks whether what
+the short codes cut off may have been among the nearest, and if so looks at more of them, or asks for all rows to be
+compared (pq_check.py). Vectors that the short codes represent badly are looked at by every query. What is found are
 candidates: which rows to score exactly, never scores. Up to a million vectors there is one cell; more are divided by
 k-means, and a query looks into the cells nearest to it: how many is measured when the file is built (calibration.py).
 Knows no SQL.
@@ -16,11 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app import metrics
 from app.domain import Metric
 from app.storage import calibration
-from app.storage.arrays import Records, Vectors, distinct
-from app.storage.byte_codes import Codes
+from app.storage.arrays import Records, Vectors
+from app.storage.byte_codes import Codes, kth_best, may_be_nearest
 from app.storage.calibration import DEPTHS, QUESTIONS, REACHED, Cells, Questions
+from app.storage.pq_check import LARGEST_SHARE, TRIES, CodeErrors, Seen, known_among, look_further
 from app.storage.shared_lock import SharedLock
 
 Bits = NDArray[np.uint8]
@@ -37,8 +41,11 @@ ROUNDS = 8
 """Of k-means; more find hardly better cells."""
 FEW_QUESTIONS = 64
 """Are enough to see whether codes are fine enough; how many cells are needed takes more."""
-LEAST_RECALL = 0.96
-"""What looking into every cell must find, or the codes are too coarse for these vectors."""
+MOSTLY, FORGETTING, PROBED = 0.5, 0.02, 32
+"""Share of queries that end in comparing all, from which on the codes are too coarse; how fast older ones are
+forgotten; and that every so many'th query tries all the same."""
+MEASURED = 4_096
+"""Vectors whose codes are compared with them at a time."""
 ALONE_NS, IN_CELLS_NS = 250, 8
 """What it takes, about, to look at the codes of a row by itself, and beside the others of its cell."""
 TOGETHER = 64
@@ -73,39 +80,96 @@ def bits_of(rows: Records) -> Bits:
 
 
 class InvertedFile:
-    """Row numbers by nearness. version: of the namespace whose vectors it holds. Safe for several threads."""
+    """Row numbers by nearness. version: of the namespace whose vectors it holds. Safe for several threads.
+
+    errors: of the short codes. badly_coded: sorted rows that the longer codes are asked about by every query.
+    """
 
     def __init__(
-        self, index: Any, codes: Codes, metric: Metric, version: int, measured: tuple[Cells, ...], alive: Records
+        self,
+        index: Any,
+        codes: Codes,
+        metric: Metric,
+        version: int,
+        measured: tuple[Cells, ...],
+        alive: Records,
+        errors: CodeErrors,
+        badly_coded: Records,
     ) -> None:
         self.version, self.calibration = version, measured
         self._index, self._codes, self._metric = index, codes, metric
         self._there = np.zeros(0, dtype=bool)
         self._cells_for: dict[int, int] = {}
         self._lock = SharedLock()
-        self._note(np.empty(0, np.int64), alive)
+        self._errors = errors
+        self._bad = np.zeros(0, dtype=bool)
+        self._bad_when_built = len(badly_coded)
+        self._compared_all, self._queries = 0.0, 0
+        self._note(np.empty(0, np.int64), alive, badly_coded)
 
-    def candidates(self, query: Vectors, count: int, share: float = 1.0, allowed: Bits | None = None) -> Records:
-        """Row numbers that may be among the `count` nearest, sorted, each once; at least so many if there are.
+    def candidates(
+        self, query: Vectors, count: int, share: float = 1.0, allowed: Bits | None = None, recall: float = 0.98
+    ) -> Records | None:
+        """Row numbers that may be among the `count` nearest, sorted, each once; None: compare all rows.
 
-        query: float32 [dimension]. allowed: the rows a filter keeps, which are a `share` of all.
+        query: float32 [dimension]. allowed: the rows a filter keeps, which are a `share` of all. recall: share of the
+        nearest that must be among them on average.
         """
-        cells = self.cells_for(count / max(share, 1e-9))
+        self._queries += 1
+        if self._compared_all > MOSTLY and self._queries % PROBED:
+            return None
         target = _prepared_one(query, self._metric)
         with self._lock.shared():
-            if allowed is None and self._alive < self._index.ntotal:
-                allowed = self._bits
-            if allowed is None:
-                parameters = _everything(cells)
+            found = self._found(target, count, share, allowed, recall)
+        self._compared_all += FORGETTING * ((found is None) - self._compared_all)
+        return found
+
+    def _found(self, target: Vectors, count: int, share: float, allowed: Bits | None, recall: float) -> Records | None:
+        cells = self.cells_for(count / max(share, 1e-9))
+        some_gone = self._alive < self._index.ntotal
+        if allowed is None and some_gone:
+            allowed = self._bits
+        if allowed is None:
+            parameters = _everything(cells)
+        else:
+            parameters = faiss().SearchParametersIVF(nprobe=cells, sel=faiss().IDSelectorBitmap(allowed))
+        bad = self._bad_rows
+        if len(bad) and allowed is not None:
+            bad = bad[known_among(bad, allowed)]
+        bad_scores = self._codes.scores(target, bad, self._metric)
+        around = target - self._codes.mean
+        length = float(around @ around)
+        looked, most = looked_at(count), max(LARGEST_SHARE * self._alive * share, 1)
+        for _ in range(TRIES):
+            scores, numbers = self._index.search(target[None, :], looked, params=parameters)
+            rows, short = numbers[0], scores[0]
+            whole = rows[-1] < 0  # there are not so many: nothing was cut off
+            if whole:
+                rows, short = rows[rows >= 0], short[: int((rows >= 0).sum())]
+            if some_gone:  # a row that was changed may be found where it was, too
+                rows, first = np.unique(rows, return_index=True)
+                short = short[first]
+            if len(bad):
+                well = ~self._bad[rows]
+                rows, short = rows[well], short[well]
+            good, off = self._codes.scores(target, rows, self._metric)
+            if self._metric == "euclidean":
+                short = length - short
+            every, all_good = np.concatenate([rows, bad]), np.concatenate([good, bad_scores[0]])
+            if not whole and len(every) > count:
+                kth = kth_best(all_good, count)
+                seen = Seen(short, good, kth, max(length - kth, 0.0))
+                factor = look_further(seen, self._errors, target, self._metric, (1 - recall) * count)
             else:
-                parameters = faiss().SearchParametersIVF(nprobe=cells, sel=faiss().IDSelectorBitmap(allowed))
-            _, rows = self._index.search(target[None, :], looked_at(count), params=parameters)
-            found = rows[0]
-            if found[-1] < 0:  # there are not so many
-                found = found[found >= 0]
-            if self._alive < self._index.ntotal:  # a row that was changed may be found where it was, too
-                found = distinct(found)
-            return np.sort(self._codes.nearest(target, found, count, self._metric))
+                factor = None if whole else 2.0
+            if factor is None:
+                return np.sort(may_be_nearest(every, all_good, np.concatenate([off, bad_scores[1]]), count))
+            if looked * factor > most:
+                break
+            looked = int(looked * factor)
+            metrics.looked_further()
+        metrics.compared_all()
+        return None
 
     def among(self, query: Vectors, rows: Records, count: int) -> Records:
         """As candidates(), of these rows alone, each of which is looked at."""
@@ -132,27 +196,39 @@ class InvertedFile:
     def replace(self, changed: Records, rows: Records, vectors: Vectors, version: int) -> None:
         """Take in the vectors that changed rows have now; rows that are not in `rows` are gone."""
         prepared = _prepared(vectors, self._metric)
+        bad = rows[badly_coded(self._index, self._errors, prepared)]
         for start in range(0, len(rows), ADDED_AT_ONCE):
             part = slice(start, start + ADDED_AT_ONCE)
             with self._lock.alone():
                 self._index.add_with_ids(prepared[part], rows[part])
                 self._codes.put(rows[part], prepared[part])
         with self._lock.alone():
-            self._note(changed, rows)
+            self._note(changed, rows, bad)
             self.version = version
 
-    def _note(self, gone: Records, rows: Records) -> None:
-        top = int(max(gone.max(initial=-1), rows.max(initial=-1))) + 1
-        there = np.zeros(max(top, len(self._there)), dtype=bool)
-        there[: len(self._there)] = self._there
-        there[gone] = False
-        there[rows] = True
+    def _note(self, gone: Records, rows: Records, bad: Records) -> None:
+        """Rows that are gone or new, and which of the new ones are badly coded."""
+        top = int(max(gone.max(initial=-1), rows.max(initial=-1), bad.max(initial=-1))) + 1
+        there, is_bad = (_longer(flags, top) for flags in (self._there, self._bad))
+        there[gone], is_bad[gone] = False, False
+        there[rows], is_bad[bad] = True, True
         self._there, self._bits, self._alive = there, np.packbits(there, bitorder="little"), int(there.sum())
+        self._bad, self._bad_rows = is_bad, np.flatnonzero(is_bad)
+
+    def fresh(self) -> "InvertedFile":
+        """This one, with no query counted yet."""
+        self._compared_all, self._queries = 0.0, 0
+        return self
 
     @property
     def stale(self) -> float:
         """Share of what is held that is of rows gone or changed."""
         return float(1 - self._alive / max(self._index.ntotal, 1))
+
+    @property
+    def badly_coded(self) -> float:
+        """Share of what is held that is badly coded, and was not when it was built."""
+        return (len(self._bad_rows) - self._bad_when_built) / max(self._alive, 1)
 
     @property
     def size(self) -> int:
@@ -174,7 +250,14 @@ class InvertedFile:
         """Write it to two files, this and the one beside it; the version that is in them."""
         with self._lock.shared():
             faiss().write_index(self._index, str(path))
-            self._codes.save(beside(path))
+            self._codes.save(
+                beside(path),
+                {
+                    "variances": self._errors.variances,
+                    "most": np.array(self._errors.most),
+                    "badly_coded": self._bad_rows,
+                },
+            )
             return self.version
 
     @classmethod
@@ -182,7 +265,10 @@ class InvertedFile:
         cls, path: Path, metric: Metric, version: int, measured: tuple[Cells, ...], alive: Records
     ) -> "InvertedFile":
         """Read one that save() wrote; alive: the rows there are. Raises RuntimeError, OSError or ValueError else."""
-        return cls(faiss().read_index(str(path)), Codes.load(beside(path)), metric, version, measured, alive)
+        codes, arrays = Codes.load(beside(path))
+        errors = CodeErrors(arrays["variances"], float(arrays["most"]))
+        bad = arrays["badly_coded"]
+        return cls(faiss().read_index(str(path)), codes, metric, version, measured, alive, errors, bad)
 
 
 def beside(path: Path) -> Path:
@@ -205,6 +291,7 @@ class Builder:
         self._index.cp.min_points_per_centroid = 1
         self._index.cp.spherical = metric == "cosine"
         self._alive: list[Records] = []
+        self._bad: list[Records] = []
 
     @property
     def sample(self) -> int:
@@ -215,6 +302,7 @@ class Builder:
         """Find the cells, from vectors drawn at random."""
         prepared = _prepared(vectors, self._metric)
         self._index.train(prepared)
+        self._errors = CodeErrors.measured(left_out(self._index, prepared))
         self._codes = Codes.fitted(prepared, self._count + self._count // 20)
         self._questions = Questions(prepared, self._metric, QUESTIONS if self.cells > 1 else FEW_QUESTIONS)
 
@@ -223,6 +311,7 @@ class Builder:
         prepared = _prepared(vectors, self._metric)
         self._index.add_with_ids(prepared, rows)
         self._codes.put(rows, prepared)
+        self._bad.append(rows[badly_coded(self._index, self._errors, prepared)])
         self._alive.append(rows.copy())
         self._questions.see(rows, prepared)
 
@@ -245,12 +334,14 @@ class Builder:
                     for rows, some in zip(nearest[:, :depth], best[:, : looked_at(depth)], strict=True)
                 ]
             )
-            if not measured and found.mean() < LEAST_RECALL:
-                return None
             enough = calibration.enough(found, places[:, :depth], REACHED[depth])
             measured.append(Cells(depth, min(enough, self.cells)))
         alive = np.unique(np.concatenate(self._alive))
-        return InvertedFile(self._index, self._codes, self._metric, version, tuple(measured), alive)
+        bad = np.concatenate(self._bad)
+        file = InvertedFile(self._index, self._codes, self._metric, version, tuple(measured), alive, self._errors, bad)
+        wanted = depths[0]
+        lost = sum(file.candidates(one, wanted) is None for one in asked[:FEW_QUESTIONS])
+        return None if lost > MOSTLY * len(asked[:FEW_QUESTIONS]) else file.fresh()
 
     def _cells_of(self, rows: Records) -> Records:
         """The cell that each row is in."""
@@ -260,6 +351,28 @@ class Builder:
             if count := lists.list_size(cell):
                 cell_of[faiss().rev_swig_ptr(lists.get_ids(cell), count)] = cell
         return cell_of[rows]
+
+
+def left_out(index: Any, prepared: Vectors) -> Vectors:
+    """Vectors minus what their short codes stand for, float32 [n, dimension]."""
+    found = np.empty_like(prepared)
+    for start in range(0, len(prepared), MEASURED):
+        part = prepared[start : start + MEASURED]
+        found[start : start + MEASURED] = part - index.pq.decode(index.pq.compute_codes(part))
+    return found
+
+
+def badly_coded(index: Any, errors: CodeErrors, prepared: Vectors) -> NDArray[np.bool_]:
+    """Which vectors the short codes represent badly, bool [n]."""
+    parts = [prepared[start : start + MEASURED] for start in range(0, len(prepared), MEASURED)]
+    return np.concatenate([errors.badly_coded(left_out(index, part)) for part in parts] or [np.zeros(0, dtype=bool)])
+
+
+def _longer(flags: NDArray[np.bool_], least: int) -> NDArray[np.bool_]:
+    """A copy with at least so many places."""
+    found = np.zeros(max(least, len(flags)), dtype=bool)
+    found[: len(flags)] = flags
+    return found
 
 
 def use_threads(count: int) -> None:

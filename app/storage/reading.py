@@ -39,12 +39,16 @@ Scored = tuple[Records, NDArray[np.float32]]
 
 
 class Memory(msgspec.Struct, frozen=True):
-    """What is held in memory beside the tables. inverted: the inverted file of an index's handle and a namespace."""
+    """What is held in memory beside the tables. inverted: the inverted file of an index's handle and a namespace.
+
+    recall: share of the nearest that approximate answers must have on average.
+    """
 
     vectors: VectorCache
     filters: FilterCache
     columns: ColumnStore
     inverted: Callable[[str, int], InvertedFile | None]
+    recall: float = 0.98
 
 
 def query(
@@ -80,7 +84,7 @@ def query(
         if row is None:
             return QueryAnswer([], lsn, size)
         vector = None if spec.sparse else vector_of(connection, row[0])
-        sparse = sparse_index.from_blob(row[1])
+        sparse = sparse_index.from_blob(row[1]) if spec.takes_sparse else None
     if at is not None and not _in_memory(memory, plan, (handle, ns), version):
         return None
     keep = None
@@ -92,7 +96,9 @@ def query(
     changed = None if inverted is None else changes.since(connection, ns, inverted.version)
     if changed is None or len(changed) > max(MOST_CHANGED, MOST_CHANGED_SHARE * count):
         inverted = changed = None
-    source = Source(connection, ns, spec.dimension, count, version, memory.vectors, handle, inverted, changed)
+    source = Source(
+        connection, ns, spec.dimension, count, version, memory.vectors, handle, inverted, changed, memory.recall
+    )
     if plan.text is not None:
         by_words = lexical.search(connection, spec, ns, plan.text, keep)
         return QueryAnswer(

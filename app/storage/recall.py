@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Awaitable, Callable
 
 from app.domain import QueryAnswer, RecallSample
@@ -14,13 +15,31 @@ MOST_WAITING = 16
 Check = Callable[[], Awaitable[QueryAnswer]]
 
 
+WATCHED, ENOUGH = 100, 20
+"""Answers of a namespace that are judged together: the last ones, and how many there must be."""
+
+
+def _recall(answer: QueryAnswer, exact: QueryAnswer) -> float:
+    """Share of the exact answer's hits that an answer has; one that ties with the last of them is as good."""
+    last = exact.matches[-1].score
+    wanted = {match.id for match in exact.matches}
+    found = sum(match.id in wanted or match.score == last for match in answer.matches)
+    return min(found / len(wanted), 1.0)
+
+
 class RecallSampler:
     """Recall of a share of the approximate answers, by index and namespace. Not for use by several threads."""
 
-    def __init__(self, share: float) -> None:
-        """share: of the approximate answers, 0 to 1."""
-        self._share = share
+    def __init__(
+        self, share: float, target: float = 0.0, on_less: Callable[[str, str], None] = lambda index, namespace: None
+    ) -> None:
+        """share: of the approximate answers, 0 to 1. target: recall that the last ones must have on average.
+
+        on_less: told an index and a namespace whose answers do not have it.
+        """
+        self._share, self._target, self._on_less = share, target, on_less
         self._sums: dict[tuple[str, str], RecallSample] = {}
+        self._last_ones: dict[tuple[str, str], deque[float]] = {}
         self._waiting: list[tuple[str, str, QueryAnswer, Check]] = []
         self._task: asyncio.Task[None] | None = None
         self._last = 0.0
@@ -47,12 +66,19 @@ class RecallSampler:
                 continue
             if exact.lsn != answer.lsn or not exact.matches:  # of other records: nothing to compare
                 continue
-            wanted = {match.id for match in exact.matches}
-            recall = len(wanted & {match.id for match in answer.matches}) / len(wanted)
+            recall = _recall(answer, exact)
             before = self._sums.get((index, namespace), RecallSample(index, namespace, 0, 0.0))
             total = before.queries + 1
             mean = before.recall + (recall - before.recall) / total
             self._sums[index, namespace] = RecallSample(index, namespace, total, mean)
+            self._watch(index, namespace, recall)
+
+    def _watch(self, index: str, namespace: str, recall: float) -> None:
+        last_ones = self._last_ones.setdefault((index, namespace), deque(maxlen=WATCHED))
+        last_ones.append(recall)
+        if len(last_ones) >= ENOUGH and sum(last_ones) / len(last_ones) < self._target:
+            last_ones.clear()
+            self._on_less(index, namespace)
 
     def samples(self) -> list[RecallSample]:
         """What has been measured since the start."""
@@ -61,6 +87,7 @@ class RecallSampler:
     def forget(self, index: str) -> None:
         """Drop what was measured of an index that is gone."""
         self._sums = {key: sample for key, sample in self._sums.items() if key[0] != index}
+        self._last_ones = {key: ones for key, ones in self._last_ones.items() if key[0] != index}
 
     async def close(self) -> None:
         """Compare nothing any more."""

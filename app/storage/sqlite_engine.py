@@ -61,8 +61,9 @@ class SqliteEngine:
         vectors = VectorCache(tuning.cache_bytes)
         self._approximate = Approximate(folder.indexes, None if tuning.read_only else large, columns, vectors)
         self._at_once = AtOnce(tuning.at_once_s)
-        self._recall = RecallSampler(tuning.recall_sample)
-        self._memory = reading.Memory(vectors, FilterCache(tuning.filter_cache_bytes), columns, self._approximate.get)
+        self._recall = RecallSampler(tuning.recall_sample, tuning.approximate_recall, self._distrust)
+        filters = FilterCache(tuning.filter_cache_bytes)
+        self._memory = reading.Memory(vectors, filters, columns, self._approximate.get, tuning.approximate_recall)
         self._opened: dict[str, Opened] = {}
         self._unusable: dict[str, PinyonError] = {}
         self._changing = asyncio.Lock()
@@ -249,6 +250,12 @@ class SqliteEngine:
             self._approximate.look_at(opened.database, opened.index.handle, namespace)
         self._recall.offer(opened.index.name, namespace, answer, lambda: ask(msgspec.structs.replace(plan, exact=True)))
         return answer
+
+    def _distrust(self, index: str, namespace: str) -> None:
+        """Sampled answers of a namespace were worse than they may be."""
+        opened = self._opened.get(index)
+        if opened is not None:
+            self._approximate.distrust(opened.database, opened.index.handle, namespace)
 
     def recall(self) -> list[RecallSample]:
         return self._recall.samples()

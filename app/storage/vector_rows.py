@@ -55,7 +55,8 @@ class Part(msgspec.Struct, frozen=True):
 class Source(msgspec.Struct, frozen=True):
     """Where the vectors of a namespace are, as one snapshot sees them. count: its records. handle: of the index.
 
-    inverted: knows most rows that are near to a query; changed: sorted rows of which it may be wrong.
+    inverted: knows most rows that are near to a query; changed: sorted rows of which it may be wrong; recall: share of
+    the nearest that it must find.
     """
 
     connection: apsw.Connection
@@ -67,6 +68,7 @@ class Source(msgspec.Struct, frozen=True):
     handle: str
     inverted: InvertedFile | None = None
     changed: Records | None = None
+    recall: float = 0.98
 
     @property
     def key(self) -> tuple[str, int]:

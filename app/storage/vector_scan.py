@@ -67,7 +67,7 @@ def nearest(
 def _candidates(source: Source, query: Vectors, wanted: int, kept: Records | None) -> Records:
     """Sorted numbers of rows that an inverted file finds near, and of all it may be wrong about.
 
-    None at all where so many are wanted that all are sooner compared.
+    None at all where so many are wanted that all are sooner compared, or where it may have missed too many.
     """
     assert source.inverted is not None
     there = source.count if kept is None else len(kept)
@@ -75,10 +75,12 @@ def _candidates(source: Source, query: Vectors, wanted: int, kept: Records | Non
         near = source.inverted.among(query, kept, wanted)
     elif there < DEEP * wanted:
         return np.empty(0, np.int64)
-    elif kept is None:
-        near = source.inverted.candidates(query, wanted)
     else:
-        near = source.inverted.candidates(query, wanted, there / source.count, bits_of(kept))
+        bits = None if kept is None else bits_of(kept)
+        found = source.inverted.candidates(query, wanted, there / source.count, bits, source.recall)
+        if found is None:
+            return np.empty(0, np.int64)
+        near = found
     if source.changed is None or not len(source.changed):
         return near
     changed = source.changed if kept is None else kept[places_of(kept, source.changed)]

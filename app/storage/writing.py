@@ -76,13 +76,13 @@ def update(
     _check_dimension(spec, [change.vector])
     ns = namespace_number(connection, namespace)
     if ns is None:
-        return 0, tables.lsn(connection)
+        return 0, tables.next_lsn(connection)
     text, parameters = where(selection, ns)
     selected = [row for (row,) in connection.execute(f"SELECT record FROM records WHERE {text}", parameters)]
     if len(selected) > most:
         raise InvalidArgument(f"The filter selects {len(selected)} records; at most {most} can be updated at once")
-    if not selected:
-        return 0, tables.lsn(connection)
+    if not selected:  # a write all the same: its number does not tell whether there was something
+        return 0, tables.next_lsn(connection)
     for start in range(0, len(selected), AT_ONCE):
         old = _rows(connection, selected[start : start + AT_ONCE])
         new = [_changed(row, change) for row in old]

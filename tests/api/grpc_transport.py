@@ -1,6 +1,8 @@
 """REST questions put over gRPC, so that one test asks both protocols: an httpx transport that speaks VectorService."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote
 
@@ -30,9 +32,10 @@ METHODS: dict[tuple[str, str], tuple[str, Any, Any]] = {
 OMITTED_WHEN_EMPTY = ("results", "sparseValues", "metadata")
 
 
-def channel(url: str, *interceptors: Any) -> grpc.Channel:
-    """A channel in clear text to the server of that URL."""
-    options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+def channel(url: str, host: str = "") -> grpc.Channel:
+    """A channel in clear text to the server of that URL. host: as in asking()."""
+    options: list[tuple[str, Any]] = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+    options += [("grpc.default_authority", host)] if host else []
     return grpc.insecure_channel(url.removeprefix("http://"), options=options)
 
 
@@ -45,11 +48,20 @@ def method(channel: grpc.Channel, name: str, request: Any, response: Any) -> Any
     )
 
 
+@contextmanager
+def asking(url: str, protocol: str, key: str = "", host: str = "") -> Iterator[httpx.Client]:
+    """A client of the server of that URL, over "rest" or "grpc". host: what the server is called, if it is not that."""
+    transport = GrpcTransport(url, host) if protocol == "grpc" else None
+    headers = {name: value for name, value in (("Api-Key", key), ("Host", host)) if value}
+    with httpx.Client(base_url=url, transport=transport, headers=headers, timeout=60) as client:
+        yield client
+
+
 class GrpcTransport(httpx.BaseTransport):
     """Answers httpx requests for the vector and namespace routes by gRPC calls."""
 
-    def __init__(self, url: str) -> None:
-        self._channel = channel(url)
+    def __init__(self, url: str, host: str = "") -> None:
+        self._channel = channel(url, host)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         path = request.url.raw_path.decode().partition("?")[0]
@@ -64,8 +76,9 @@ class GrpcTransport(httpx.BaseTransport):
             path = "/namespaces/"
         name, request_type, response_type = METHODS[request.method, path]
         call = method(self._channel, name, request_type, response_type)
+        key = [("api-key", request.headers["api-key"])] if "api-key" in request.headers else None
         try:
-            answer, done = call.with_call(ParseDict(asked, request_type()))
+            answer, done = call.with_call(ParseDict(asked, request_type()), metadata=key)
         except grpc.RpcError as error:
             code = error.code().value[0]
             body = {"code": code, "message": error.details(), "details": []}

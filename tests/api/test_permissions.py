@@ -113,6 +113,10 @@ REST: dict[str, list[Operation]] = {
     ],
     "metrics": [Operation("read", "GET", "/metrics", of="everything")],
     "recall": [Operation("read", "GET", "/recall", of="server")],
+    "list_project_backups": [Operation("read", "GET", "/backups", of="server")],
+    "list_restore_jobs": [Operation("read", "GET", "/restore-jobs", of="server")],
+    "list_index_backups": [Operation(None, "GET", "/indexes/{ix}/backups", of="index")],
+    "listBulkImports": [Operation("read", "GET", "/bulk/imports", of="index")],
 }
 PUBLIC = {"health", "ready"}
 TELLS_NOTHING = {
@@ -124,6 +128,9 @@ TELLS_NOTHING = {
     "describe_collection",
     "delete_collection",
     "documents",
+    "describe_backup",
+    "describe_restore_job",
+    "describeBulkImport",
 }
 """They answer the same to every key."""
 
@@ -232,7 +239,7 @@ def test_every_operation_is_in_the_tables(tmp_path: Path) -> None:
     finally:
         service.batcher.close(1)
     assert there == set(REST) | PUBLIC | TELLS_NOTHING
-    methods = VectorService(None, None, service.settings.limits).methods  # type: ignore[arg-type]
+    methods = VectorService(None, None).methods  # type: ignore[arg-type]
     assert set(methods) == set(GRPC)
 
 
@@ -265,7 +272,7 @@ def test_over_rest_a_key_does_what_it_is_for_and_nothing_else(site: Site, name: 
 @pytest.mark.parametrize("name", sorted(GRPC))
 def test_over_grpc_a_key_does_what_it_is_for_and_nothing_else(site: Site, name: str) -> None:
     before = site.secrets()
-    methods = VectorService(None, None, load().limits).methods  # type: ignore[arg-type]
+    methods = VectorService(None, None).methods  # type: ignore[arg-type]
     for index, url in site.urls.items():
         with grpc.insecure_channel(url.removeprefix("http://")) as channel:
             for (scope, request, one), (limits, key), namespace in itertools.product(

@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.api.grpc_transport import GrpcTransport
+from tests.api.grpc_transport import asking
 from tests.running import RunningServer
 
 Servers = Callable[[str], RunningServer]
@@ -25,12 +25,8 @@ def protocol(request: pytest.FixtureRequest) -> str:
 
 @contextmanager
 def connected(server: RunningServer, protocol: str) -> Iterator[httpx.Client]:
-    if protocol == "rest":
-        with server.client() as client:
-            yield client
-    else:
-        with httpx.Client(base_url=server.url, transport=GrpcTransport(server.url)) as client:
-            yield client
+    with asking(server.url, protocol) as client:
+        yield client
 
 
 @pytest.fixture
@@ -398,7 +394,7 @@ def test_an_answer_over_4_mb_is_refused(cosine: httpx.Client, namespace: str) ->
 
 V = {"id": "a", "values": [1, 0]}
 REFUSED: list[tuple[str, str, str, Any, str]] = [
-    ("no vectors", "cosine", "/vectors/upsert", {"vectors": []}, "holds no vectors"),
+    ("no vectors", "cosine", "/vectors/upsert", {"vectors": []}, "Invalid request"),
     ("1001", "cosine", "/vectors/upsert", {"vectors": [V] * 1001}, "exceeds the maximum supported size"),
     ("no id", "cosine", "/vectors/upsert", {"vectors": [{"values": [1, 0]}]}, "Vector 1: '_id' must be a string"),
     ("dimension", "cosine", "/vectors/upsert", {"vectors": [{"id": "a", "values": [1, 2, 3]}]}, "Vector dimension 3 does not match the dimension of the index 2"),
@@ -417,12 +413,12 @@ REFUSED: list[tuple[str, str, str, Any, str]] = [
     ("sparse zero", "sparse", "/vectors/upsert", {"vectors": [{"id": "a", "sparseValues": {"indices": [1], "values": [0]}}]}, "must not be zero"),
     ("2049 terms", "sparse", "/vectors/upsert", {"vectors": [{"id": "a", "sparseValues": {"indices": list(range(2049)), "values": [1] * 2049}}]}, "at most 2048"),
     ("no topK", "cosine", "/query", {"vector": [1, 0]}, "missing required field `topK`"),
-    ("topK 0", "cosine", "/query", {"vector": [1, 0], "topK": 0}, "topK must be between 1 and 10000"),
-    ("topK 10001", "cosine", "/query", {"vector": [1, 0], "topK": 10001}, "topK must be between 1 and 10000"),
+    ("topK 0", "cosine", "/query", {"vector": [1, 0], "topK": 0}, "must be between 1 and 10000, got 0"),
+    ("topK 10001", "cosine", "/query", {"vector": [1, 0], "topK": 10001}, "must be between 1 and 10000, got 10001"),
     ("nothing asked", "cosine", "/query", {"topK": 1}, "needs one of"),
     ("id and vector", "cosine", "/query", {"topK": 1, "id": "a", "vector": [1, 0]}, "Cannot provide both"),
     ("id and sparse", "dotproduct", "/query", {"topK": 1, "id": "a", "sparseVector": {"indices": [1], "values": [1]}}, "Cannot provide both 'ID' and 'sparse_vector'"),
-    ("only sparse", "dotproduct", "/query", {"topK": 1, "sparseVector": {"indices": [1], "values": [1]}}, "needs dense values"),
+    ("only sparse", "dotproduct", "/query", {"topK": 1, "sparseVector": {"indices": [1], "values": [1]}}, "with only sparse vector"),
     ("filter", "cosine", "/query", {"topK": 1, "vector": [1, 0], "filter": {"a": {"$x": 1}}}, "unknown operator $x"),
     ("filter list", "cosine", "/query", {"topK": 1, "vector": [1, 0], "filter": []}, "Expected `object | null`, got `array`"),
     ("both", "cosine", "/vectors/update", {"id": "a", "filter": {"a": 1}}, "either 'id' or 'filter'"),

@@ -297,7 +297,7 @@ async def test_it_goes_with_its_index(tmp_path: Path) -> None:
 async def test_vectors_that_codes_are_too_coarse_for_are_compared_exactly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.storage.inverted_file.LEAST_RECALL", 1.1)  # no codes are that good
+    monkeypatch.setattr("app.storage.inverted_file.MOSTLY", -1.0)  # no codes are that good
     engine = await filled(tmp_path)
     answer = await engine.query("docs", "a", QueryPlan(10, vector=clustered(1, 2)[0]))
     assert not answer.approximate

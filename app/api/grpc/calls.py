@@ -11,7 +11,6 @@ from app.api.grpc import framing
 from app.api.grpc.errors import code
 from app.api.grpc.service import VectorService
 from app.errors import DeadlineExceeded, Internal, InvalidArgument, PinyonError, Unimplemented
-from app.settings import LimitSettings
 
 log = logging.getLogger("pinyon.grpc")
 
@@ -24,16 +23,16 @@ class GrpcCalls:
     """ASGI application of the VectorService.
 
     service: gives it, or raises Unavailable before it is there. index_of: the index a request's scope means.
+    most_bytes: of the message of a request with that scope.
     """
 
     def __init__(
         self,
         service: Callable[[], VectorService],
         index_of: Callable[[Any], str],
-        limits: LimitSettings,
-        most_bytes: int,
+        most_bytes: Callable[[Any], int],
     ) -> None:
-        self._service, self._index_of, self._limits, self._most_bytes = service, index_of, limits, most_bytes
+        self._service, self._index_of, self._most_bytes = service, index_of, most_bytes
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         scope["state"]["protocol"] = "grpc"
@@ -64,15 +63,13 @@ class GrpcCalls:
         kind, method = found
         scope["state"]["operation"] = path.removeprefix(SERVICE)
         index = self._index_of(scope)
-        raw = framing.unframe(body, headers.get(b"grpc-encoding", b"identity"), self._most_bytes)
+        raw = framing.unframe(body, headers.get(b"grpc-encoding", b"identity"), self._most_bytes(scope))
         try:
             request = kind.FromString(raw)
         except DecodeError as error:
             raise InvalidArgument(f"The message is not a {kind.__name__}: {error}") from None
         reply, more = await method(index, request)
-        message = reply.SerializeToString()
-        self._limits.check_answer(message)
-        return message, more
+        return reply.SerializeToString(), more
 
 
 def _own(scope: Any, error: Exception) -> PinyonError:

@@ -1,10 +1,10 @@
 """gRPC's frames and headers, as the protocol describes them (grpc.io, "gRPC over HTTP2"); one message each way."""
 
 import re
-import zlib
 from collections.abc import Mapping
 from urllib.parse import quote
 
+from app.api.compression import inflated
 from app.errors import InvalidArgument, TooLarge, Unimplemented
 
 PREFIX_BYTES = 5
@@ -30,30 +30,16 @@ def unframe(body: bytes, encoding: bytes, most_bytes: int) -> bytes:
         raise InvalidArgument("The call must have one message, with its length in front")
     message = body[PREFIX_BYTES:]
     if compressed:
-        message = _inflated(message, encoding, most_bytes)
+        name = encoding.decode("latin-1")
+        if name not in ("gzip", "deflate"):
+            raise Unimplemented(f"Messages may be sent plain, or with gzip or deflate, not with {name!r}")
+        message = inflated(message, name, most_bytes)
     if len(message) > most_bytes:
         raise TooLarge(
-            f"The message has {len(message)} bytes, which exceeds the maximum supported size of {most_bytes} bytes"
+            f"The message has {len(message)} bytes, which exceeds the maximum supported size of {most_bytes} bytes; "
+            "send it in smaller parts"
         )
     return message
-
-
-def _inflated(message: bytes, encoding: bytes, most_bytes: int) -> bytes:
-    bits = {b"gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}.get(encoding)
-    if bits is None:
-        raise Unimplemented(
-            f"Messages may be sent plain, or with gzip or deflate, not with {encoding.decode('latin-1')!r}"
-        )
-    inflator = zlib.decompressobj(bits)
-    try:
-        inflated = inflator.decompress(message, most_bytes + 1)
-    except zlib.error as error:
-        raise InvalidArgument(f"The message cannot be decompressed: {error}") from None
-    if len(inflated) > most_bytes:
-        raise TooLarge(f"The message has more than {most_bytes} bytes, which exceeds the maximum supported size")
-    if not inflator.eof or inflator.unused_data:
-        raise InvalidArgument("The compressed message is not whole")
-    return inflated
 
 
 def timeout_s(header: bytes | None) -> float | None:

@@ -7,12 +7,13 @@ writes itself is always packed, in one part, whatever the client sent.
 import numpy as np
 from numpy.typing import NDArray
 
+from app.api.grpc import requests_pb2 as requests
 from app.api.grpc import vector_service_pb2 as pb
 
 FLOATS = np.dtype("<f4")
 
 
-def values_of(vector: pb.Vector) -> NDArray[np.float32] | None:
+def values_of(vector: requests.Vector) -> NDArray[np.float32] | None:
     """The values, float32 [n]; None without any."""
     packed = pb.PackedValues.FromString(vector.SerializeToString()).values
     return np.frombuffer(packed, FLOATS).astype(np.float32) if packed else None

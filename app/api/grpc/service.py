@@ -6,13 +6,13 @@ from typing import Any
 from google.protobuf.message import Message
 
 from app.api.grpc import packed, structs
+from app.api.grpc import requests_pb2 as requests
 from app.api.grpc import vector_service_pb2 as pb
 from app.api.headers import saw, wrote
 from app.domain import NamespaceInfo, Record, SparseVector
 from app.errors import InvalidArgument
 from app.services.namespaces import Namespaces
 from app.services.vectors import RawQuery, RawVector, Vectors
-from app.settings import LimitSettings
 
 Reply = tuple[Message, Mapping[str, str]]
 """The answer, and headers about writes that were made or seen."""
@@ -23,26 +23,25 @@ Method = Callable[[str, Any], Awaitable[Reply]]
 class VectorService:
     """The methods by name, each with the class of its request."""
 
-    def __init__(self, vectors: Vectors, namespaces: Namespaces, limits: LimitSettings) -> None:
-        self._vectors, self._namespaces, self._limits = vectors, namespaces, limits
+    def __init__(self, vectors: Vectors, namespaces: Namespaces) -> None:
+        self._vectors, self._namespaces = vectors, namespaces
         self.methods: dict[str, tuple[type[Message], Method]] = {
-            "Upsert": (pb.UpsertRequest, self.upsert),
-            "Delete": (pb.DeleteRequest, self.delete),
+            "Upsert": (requests.UpsertRequest, self.upsert),
+            "Delete": (requests.DeleteRequest, self.delete),
             "Fetch": (pb.FetchRequest, self.fetch),
-            "FetchByMetadata": (pb.FetchByMetadataRequest, self.fetch_by_metadata),
+            "FetchByMetadata": (requests.FetchByMetadataRequest, self.fetch_by_metadata),
             "List": (pb.ListRequest, self.list),
-            "Query": (pb.QueryRequest, self.query),
-            "Update": (pb.UpdateRequest, self.update),
-            "DescribeIndexStats": (pb.DescribeIndexStatsRequest, self.describe_index_stats),
+            "Query": (requests.QueryRequest, self.query),
+            "Update": (requests.UpdateRequest, self.update),
+            "DescribeIndexStats": (requests.DescribeIndexStatsRequest, self.describe_index_stats),
             "ListNamespaces": (pb.ListNamespacesRequest, self.list_namespaces),
             "DescribeNamespace": (pb.DescribeNamespaceRequest, self.describe_namespace),
             "CreateNamespace": (pb.CreateNamespaceRequest, self.create_namespace),
             "DeleteNamespace": (pb.DeleteNamespaceRequest, self.delete_namespace),
         }
 
-    async def upsert(self, index: str, request: pb.UpsertRequest) -> Reply:
+    async def upsert(self, index: str, request: requests.UpsertRequest) -> Reply:
         """Store vectors, all or none."""
-        self._limits.check_body(request.ByteSize())
         vectors = [
             RawVector(
                 vector.id,
@@ -55,7 +54,7 @@ class VectorService:
         count, lsn = await self._vectors.upsert(index, request.namespace, vectors)
         return pb.UpsertResponse(upserted_count=count), wrote(lsn)
 
-    async def query(self, index: str, request: pb.QueryRequest) -> Reply:
+    async def query(self, index: str, request: requests.QueryRequest) -> Reply:
         """The nearest vectors."""
         if request.queries:
             raise InvalidArgument("'queries' is no longer supported; send one query per call")
@@ -66,6 +65,7 @@ class VectorService:
             request.id or None,
             _filter(request),
             request.include_values,
+            request.include_metadata,
         )
         found = await self._vectors.query(index, request.namespace, raw)
         reply = pb.QueryResponse(namespace=request.namespace, usage=pb.Usage(read_units=found.read_units))
@@ -85,7 +85,7 @@ class VectorService:
         _fill_vectors(reply.vectors, found.records)
         return reply, saw(found.lsn)
 
-    async def fetch_by_metadata(self, index: str, request: pb.FetchByMetadataRequest) -> Reply:
+    async def fetch_by_metadata(self, index: str, request: requests.FetchByMetadataRequest) -> Reply:
         """A page of the vectors a filter keeps."""
         found = await self._vectors.fetch_by_metadata(
             index, request.namespace, _filter(request), _given(request, "limit"), _given(request, "pagination_token")
@@ -111,7 +111,7 @@ class VectorService:
             reply.pagination.next = found.next
         return reply, saw(found.lsn)
 
-    async def update(self, index: str, request: pb.UpdateRequest) -> Reply:
+    async def update(self, index: str, request: requests.UpdateRequest) -> Reply:
         """Change one record, or the fields of those a filter keeps."""
         fields = structs.metadata(request.set_metadata, "The update") if request.HasField("set_metadata") else None
         raw = RawVector(request.id, list(request.values) or None, _sparse(request, "sparse_values"), fields)
@@ -124,14 +124,14 @@ class VectorService:
             reply.matched_records = matched
         return reply, {} if request.dry_run else wrote(lsn)
 
-    async def delete(self, index: str, request: pb.DeleteRequest) -> Reply:
+    async def delete(self, index: str, request: requests.DeleteRequest) -> Reply:
         """Delete by ids, by filter, or everything."""
         lsn = await self._vectors.delete(
             index, request.namespace, list(request.ids), _filter(request), request.delete_all
         )
         return pb.DeleteResponse(), wrote(lsn)
 
-    async def describe_index_stats(self, index: str, request: pb.DescribeIndexStatsRequest) -> Reply:
+    async def describe_index_stats(self, index: str, request: requests.DescribeIndexStatsRequest) -> Reply:
         """What the index is, and how many records each namespace has."""
         spec, every = await self._vectors.stats(index, _filter(request))
         reply = pb.DescribeIndexStatsResponse(
@@ -181,7 +181,7 @@ def _given(request: Any, field: str) -> Any:
 
 
 def _filter(request: Any) -> dict[str, Any] | None:
-    return structs.plain(request.filter) if request.HasField("filter") else None
+    return structs.condition(request.filter) if request.HasField("filter") else None
 
 
 def _sparse(message: Any, field: str) -> tuple[list[int], list[float]] | None:

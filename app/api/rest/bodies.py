@@ -1,11 +1,14 @@
 """Request bodies: JSON to the shapes of schemas.py, and records as the clients send them. Pure.
 
-Decoding is strict ("3" is no int) and one pass; the content type does not matter, clients send whatever they like.
+Decoding is strict ("3" is no int) but for what clients are used to: null is as good as absent where a field is
+optional, and 3.0 is 3. The content type does not matter, clients send whatever they like.
 Everything raises InvalidArgument with what was wrong and where.
 """
 
 import re
-from typing import Any, TypeVar
+from inspect import isclass
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin
 
 import msgspec
 
@@ -14,12 +17,71 @@ from app.errors import InvalidArgument
 T = TypeVar("T")
 
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
 def decode_body(body: bytes, shape: type[T]) -> T:
     """The body as a Struct."""
+    body = body.removeprefix(BYTE_ORDER_MARK)
     if not body.strip():
         raise InvalidArgument("The request body is empty; send a JSON object")
-    decoded: T = _decode(body, "The request body", shape)
+    decoded: T = _decode_leniently(body, shape)
     return decoded
+
+
+def whole_number(text: str | None, name: str) -> int | None:
+    """A parameter of the query string that is a whole number; None if it is not there or empty."""
+    if not text:
+        return None
+    if not _WHOLE.fullmatch(text):
+        raise InvalidArgument(f"{name} must be a whole number, got '{text[:40]}'")
+    return int(text)
+
+
+_WHOLE = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+
+
+def _decode_leniently(body: bytes, shape: type[T]) -> T:
+    """As the shape says; what it does not say is looked at only if it does not fit: null fields, and whole floats."""
+    try:
+        return msgspec.json.decode(body, type=shape)
+    except msgspec.ValidationError:
+        raw = tidied(_decode(body, "The request body", Any), shape)
+        return _converted(raw, shape)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return cast(T, _decode(body, "The request body", shape))  # says what is wrong
+
+
+def _converted(raw: Any, shape: type[T]) -> T:
+    try:
+        return msgspec.convert(raw, shape)
+    except msgspec.ValidationError as error:
+        raise InvalidArgument(f"The request body is wrong: {error}") from None
+
+
+def tidied(value: Any, shape: Any) -> Any:
+    """A decoded value with optional fields that are null left out, and whole numbers written as floats made integers.
+
+    Only where the shape has a field or an integer: what is in metadata or a filter is the caller's.
+    """
+    if get_origin(shape) is Annotated:
+        return tidied(value, get_args(shape)[0])
+    if get_origin(shape) in (Union, UnionType):
+        for one in get_args(shape):
+            value = tidied(value, one)
+        return value
+    if isinstance(value, dict) and isclass(shape) and issubclass(shape, msgspec.Struct):
+        fields = {field.encode_name: field for field in msgspec.structs.fields(shape)}
+        return {
+            name: tidied(inner, fields[name].type) if name in fields else inner
+            for name, inner in value.items()
+            if inner is not None or name not in fields or fields[name].required
+        }
+    if isinstance(value, list) and get_origin(shape) is list:
+        return [tidied(inner, get_args(shape)[0]) for inner in value]
+    if isinstance(value, float) and shape is int and value.is_integer():
+        return int(value)
+    return value
 
 
 CAMEL = {
@@ -35,11 +97,13 @@ CAMEL = {
     "scan_factor": "scanFactor",
     "max_candidates": "maxCandidates",
 }
+_SPELLED = re.compile(r"(?<![\w-])(?:" + "|".join(CAMEL) + r")(?![\w-])")
 _SNAKE = re.compile(rb'"(?:' + "|".join(CAMEL).encode() + rb')"')
 
 
 def decode_vector_body(body: bytes, shape: type[T]) -> T:
     """The body of a vector route, whose names may be camelCase or snake_case, as in protobuf's JSON; {} if empty."""
+    body = body.removeprefix(BYTE_ORDER_MARK)
     if not body.strip():
         body = b"{}"
     if not _SNAKE.search(body):
@@ -48,10 +112,12 @@ def decode_vector_body(body: bytes, shape: type[T]) -> T:
     raw = _camel(raw)
     if isinstance(raw.get("vectors"), list):
         raw["vectors"] = [_camel(vector) if isinstance(vector, dict) else vector for vector in raw["vectors"]]
-    try:
-        return msgspec.convert(raw, shape)
-    except msgspec.ValidationError as error:
-        raise InvalidArgument(f"The request body is wrong: {error}") from None
+    return _converted(tidied(raw, shape), shape)
+
+
+def camel_case(message: str) -> str:
+    """A message of the services with the names that these routes give to fields."""
+    return _SPELLED.sub(lambda found: CAMEL[found[0]], message)
 
 
 def _camel(raw: dict[str, Any]) -> dict[str, Any]:
@@ -63,7 +129,7 @@ def decode_records(body: bytes) -> list[Any]:
 
     Lines end in \\n or \\r\\n, blank ones are skipped, the last needs no end; a body that begins with [ is one array.
     """
-    body = body.removeprefix(b"\xef\xbb\xbf")
+    body = body.removeprefix(BYTE_ORDER_MARK)
     if body.lstrip().startswith(b"["):
         rows: list[Any] = _decode(body, "The body", list[Any])
         return rows

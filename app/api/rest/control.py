@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from litestar import Request, Response, Router, delete, get, patch, post
 from litestar.di import NamedDependency
@@ -18,6 +18,7 @@ from app.services.indexes import Indexes
 
 T = TypeVar("T")
 AnyRequest = Request[Any, Any, Any]
+_JAVA = re.compile(r"\blang=java\b", re.IGNORECASE)
 _VERSION = re.compile(r"\A\d{4}-\d{2}")
 
 
@@ -27,16 +28,20 @@ def _version(request: AnyRequest) -> str:
     return said if _VERSION.match(said) else ""
 
 
-def _decode(body: bytes, shape: type[T]) -> T:
+def _decode(request: AnyRequest, body: bytes, shape: type[T]) -> T:
     try:
-        return decode_body(body, shape)
+        data: Any = decode_body(body, shape)
     except InvalidArgument as error:
         raise Unprocessable(f"Failed to deserialize the JSON body into the target type: {error.message}") from None
+    schemas.check_protection(data.deletion_protection, _version(request))
+    return cast(T, data)
 
 
 def _described(request: AnyRequest, indexes: Indexes, index: Index) -> dict[str, Any]:
     # As Pinecone gives it, without a scheme, where that is https; clients put it in front themselves.
     host = indexes.url(index, request.headers.get("host")).removeprefix("https://")
+    if _JAVA.search(request.headers.get("user-agent", "")):  # it puts its own scheme before whatever it gets
+        host = host.removeprefix("http://")
     return schemas.described(index, host, indexes.reachable(index), _version(request))
 
 
@@ -50,10 +55,10 @@ async def list_indexes(request: AnyRequest, indexes: NamedDependency[Indexes]) -
 async def create_index(request: AnyRequest, body: RawBody, indexes: NamedDependency[Indexes]) -> dict[str, Any]:
     """Make an index of vectors that the caller brings."""
     if _version(request) >= schemas.FIRST_WITH_SCHEMAS:
-        new = _decode(body, schemas.CreateIndexWithSchema)
+        new = _decode(request, body, schemas.CreateIndexWithSchema)
         spec = index_rules.plain(new.name or f"index-{secrets.token_hex(4)}", *new.vectors())
         return _described(request, indexes, await indexes.create(spec, new.wish()))
-    data = _decode(body, schemas.CreateIndexRequest)
+    data = _decode(request, body, schemas.CreateIndexRequest)
     spec = index_rules.plain(data.name, data.vector_type or "dense", data.dimension, data.metric)
     return _described(request, indexes, await indexes.create(spec, data.wish()))
 
@@ -63,7 +68,7 @@ async def create_index_for_model(
     request: AnyRequest, body: RawBody, indexes: NamedDependency[Indexes], catalog: NamedDependency[Catalog]
 ) -> dict[str, Any]:
     """Make an index whose text is embedded by a model."""
-    data = _decode(body, schemas.CreateIndexForModelRequest)
+    data = _decode(request, body, schemas.CreateIndexForModelRequest)
     embed = data.embed
     spec = index_rules.integrated(
         catalog,
@@ -86,14 +91,14 @@ async def describe_index(
     return _described(request, indexes, indexes.index(index_name))
 
 
-@patch("/indexes/{index_name:str}", status_code=202, operation_id="configure_index")
+@patch("/indexes/{index_name:str}", status_code=200, operation_id="configure_index")
 async def configure_index(
     request: AnyRequest, index_name: FromPath[str], body: RawBody, indexes: NamedDependency[Indexes]
-) -> Response[dict[str, Any]]:
-    """Change what may change of an index."""
-    index = await indexes.configure(index_name, _decode(body, schemas.ConfigureIndexRequest).change())
-    status = 200 if _version(request) >= schemas.FIRST_WITH_SCHEMAS else 202
-    return Response(_described(request, indexes, index), status_code=status)
+) -> dict[str, Any]:
+    """Change what may change of an index; 200 in every version, because Go's client takes 202 for a failure."""
+    indexes.check_controls(index_name)  # whatever is asked of an index that is not there
+    index = await indexes.configure(index_name, _decode(request, body, schemas.ConfigureIndexRequest).change())
+    return _described(request, indexes, index)
 
 
 @delete("/indexes/{index_name:str}", status_code=202, operation_id="delete_index")

@@ -1,19 +1,28 @@
 """The shapes of the control plane: those of the versions up to 2026-04, and those from 2026-07 on (marked so)."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from app.domain import Index
-from app.errors import InvalidArgument
+from app.errors import InvalidArgument, Unprocessable
 from app.services import index_rules
 from app.services.indexes import Change, Wish
+from app.services.model_parameters import whole
 
 FIRST_WITH_SCHEMAS = "2026-07"
 """From this API version on an index is described by a schema and a deployment."""
 
-OnOff = Literal["enabled", "disabled"]
+OnOff = str
+"""enabled or disabled; another word is refused by check_protection(), in words that depend on the version."""
+
+
+def check_protection(value: OnOff | None, version: str) -> None:
+    """Raises InvalidArgument, or from 2026-07 on Unprocessable, for another word."""
+    if value not in (None, "enabled", "disabled"):
+        problem = "Invalid deletion_protection, value should be either enabled or disabled"
+        raise (Unprocessable if version >= FIRST_WITH_SCHEMAS else InvalidArgument)(problem)
 
 
 class ServerlessSpec(msgspec.Struct):
@@ -151,7 +160,7 @@ class CreateIndexWithSchema(msgspec.Struct):
         dense = fields.get("_values")
         if dense is None:
             return "sparse", None, None
-        dimension, metric = dense.get("dimension"), dense.get("metric")
+        dimension, metric = whole(dense.get("dimension")), dense.get("metric")
         if type(dimension) is not int or not isinstance(metric, str):
             raise InvalidArgument("The field _values needs a dimension and a metric")
         return "dense", dimension, metric

@@ -6,6 +6,7 @@ from typing import Any
 from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException
 
+from app.api.rest.bodies import camel_case
 from app.api.rest.schemas import ErrorDetail, ErrorResponse, RpcStatus
 from app.errors import (
     AlreadyExists,
@@ -47,6 +48,8 @@ STATUS: dict[type[PinyonError], tuple[int, int]] = {
 }
 """HTTP status and rpcStatus code of each class; a subclass has its parent's."""
 
+CAMEL_CASE = ("/vectors/", "/query")
+"""Beginnings of paths whose fields are in camelCase."""
 CONTROL_PLANE = (
     "/indexes",
     "/collections",
@@ -83,6 +86,8 @@ def response(path: str, error: PinyonError, headers: dict[str, str] | None = Non
 
 def on_pinyon_error(request: Request[Any, Any, Any], error: PinyonError) -> Response[Any]:
     """Answer an error of our own family."""
+    if request.scope["path"].startswith(CAMEL_CASE):
+        error.message = camel_case(error.message)
     return response(request.scope["path"], error)
 
 

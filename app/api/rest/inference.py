@@ -51,7 +51,7 @@ async def rerank(
     check("read")
     data = decode_body(body, schemas.RerankRequest)
     call = inference.rerank_call(data.model, data.parameters)
-    fields = data.rank_fields if data.rank_fields is not None else ["text"]
+    fields = data.rank_fields or ["text"]
     ranked = await inference.rerank_documents(call, data.query, data.documents, fields, data.top_n)
     rows = [
         schemas.RankedDocument(place, score, data.documents[place] if data.return_documents else None)

@@ -10,7 +10,7 @@ from litestar.params import FromPath, QueryParameter, RawBody
 
 from app.api.headers import wrote
 from app.api.rest import vector_schemas as schemas
-from app.api.rest.bodies import decode_body
+from app.api.rest.bodies import decode_body, whole_number
 from app.api.rest.paths import name_in_path
 from app.domain import NamespaceInfo
 from app.errors import InvalidArgument
@@ -22,11 +22,11 @@ async def list_namespaces(
     index: NamedDependency[str],
     namespaces: NamedDependency[Namespaces],
     prefix: Annotated[str | None, QueryParameter()] = None,
-    limit: Annotated[int | None, QueryParameter()] = None,
+    limit: Annotated[str | None, QueryParameter()] = None,
     pagination_token: Annotated[str | None, QueryParameter(name="paginationToken")] = None,
 ) -> schemas.ListNamespacesResponse:
     """A page of namespaces."""
-    page = await namespaces.list(index, prefix, limit, pagination_token)
+    page = await namespaces.list(index, prefix, whole_number(limit, "limit"), pagination_token)
     return schemas.ListNamespacesResponse(
         [_description(info) for info in page.namespaces],
         page.total,

@@ -8,11 +8,10 @@ import re
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
+from app.domain import DEFAULT_NAMESPACE
 from app.errors import InvalidArgument
 
-_NAMED = re.compile(
-    rb"\A(?:https?://[^/]+)?(?:(/records/namespaces/)(.+)(/(?:upsert|search))|(/namespaces/)(.+))\Z", re.DOTALL
-)
+_NAMED = re.compile(rb"\A(?:(/records/namespaces/)(.*)(/(?:upsert|search))|(/namespaces/)(.+))\Z", re.DOTALL)
 
 
 def routable(raw_path: bytes, path: str) -> str:
@@ -21,7 +20,8 @@ def routable(raw_path: bytes, path: str) -> str:
     if not found:
         return path
     prefix, name, suffix = found.group(1) or found.group(4), found.group(2) or found.group(5), found.group(3) or b""
-    return f"{prefix.decode()}{quote(unquote_to_bytes(name), safe='')}{suffix.decode()}"
+    segment = quote(unquote_to_bytes(name or b""), safe="") or DEFAULT_NAMESPACE  # some clients leave that one empty
+    return f"{prefix.decode()}{segment}{suffix.decode()}"
 
 
 def name_in_path(segment: str) -> str:

@@ -8,7 +8,6 @@ import orjson
 from numpy.typing import NDArray
 
 from app.domain import SparseVector
-from app.settings import LimitSettings
 
 
 class Camel(msgspec.Struct, rename="camel", omit_defaults=True):
@@ -256,10 +255,3 @@ def numbers(values: NDArray[np.float32] | None) -> msgspec.Raw:
 def stored_sparse(sparse: SparseVector | None) -> StoredSparse | msgspec.UnsetType:
     """Sparse values as given."""
     return msgspec.UNSET if sparse is None else StoredSparse(sparse.indices.tolist(), numbers(sparse.values))
-
-
-def encoded(answer: msgspec.Struct, limits: LimitSettings) -> bytes:
-    """The answer's JSON. Raises TooLarge if it has more bytes than an answer may have."""
-    body = msgspec.json.encode(answer)
-    limits.check_answer(body)
-    return body

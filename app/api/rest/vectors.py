@@ -11,10 +11,9 @@ from litestar.types import ASGIApp
 from app.api.headers import saw, wrote
 from app.api.rest import vector_schemas as schemas
 from app.api.rest.answers import JsonAnswer
-from app.api.rest.bodies import decode_vector_body
+from app.api.rest.bodies import decode_vector_body, whole_number
 from app.domain import DEFAULT_NAMESPACE, Record
 from app.services.vectors import Fetched, RawQuery, RawVector, Vectors
-from app.settings import LimitSettings
 
 FIRST_VERSION_WITH_DEFAULT = "2025-04"
 """From this API version on the statistics name the default namespace; before, it is the empty string."""
@@ -27,10 +26,8 @@ async def upsert_vectors(
     body: RawBody,
     index: NamedDependency[str],
     vectors: NamedDependency[Vectors],
-    limits: NamedDependency[LimitSettings],
 ) -> ASGIApp:
     """Store vectors, all or none."""
-    limits.check_body(len(body))
     data = decode_vector_body(body, schemas.UpsertRequest)
     raw = [
         RawVector(v.id, v.values, v.sparse_values.pair() if v.sparse_values else None, v.metadata) for v in data.vectors
@@ -44,12 +41,13 @@ async def query_vectors(
     body: RawBody,
     index: NamedDependency[str],
     vectors: NamedDependency[Vectors],
-    limits: NamedDependency[LimitSettings],
 ) -> ASGIApp:
     """The nearest vectors."""
     data = decode_vector_body(body, schemas.QueryRequest)
     sparse = data.sparse_vector.pair() if data.sparse_vector else None
-    raw = RawQuery(data.top_k, data.vector, sparse, data.id or None, data.filter, data.include_values)
+    raw = RawQuery(
+        data.top_k, data.vector, sparse, data.id or None, data.filter, data.include_values, data.include_metadata
+    )
     found = await vectors.query(index, data.namespace, raw)
     matches = [
         schemas.ScoredVector(
@@ -62,21 +60,20 @@ async def query_vectors(
         for match in found.matches
     ]
     answer = schemas.QueryResponse(matches, data.namespace, schemas.ReadUsage(found.read_units))
-    return JsonAnswer(schemas.encoded(answer, limits), saw(found.lsn))
+    return JsonAnswer(msgspec.json.encode(answer), saw(found.lsn))
 
 
 @get("/vectors/fetch", operation_id="fetchVectors")
 async def fetch_vectors(
     index: NamedDependency[str],
     vectors: NamedDependency[Vectors],
-    limits: NamedDependency[LimitSettings],
     ids: Annotated[list[str] | None, QueryParameter()] = None,
     namespace: OptionalText = None,
 ) -> ASGIApp:
     """Vectors by id."""
     found = await vectors.fetch(index, namespace or "", ids or [])
     answer = schemas.FetchResponse(_by_id(found), namespace or "", schemas.ReadUsage(found.read_units))
-    return JsonAnswer(schemas.encoded(answer, limits), saw(found.lsn))
+    return JsonAnswer(msgspec.json.encode(answer), saw(found.lsn))
 
 
 @post("/vectors/fetch_by_metadata", status_code=200, operation_id="fetch_vectors_by_metadata")
@@ -84,7 +81,6 @@ async def fetch_by_metadata(
     body: RawBody,
     index: NamedDependency[str],
     vectors: NamedDependency[Vectors],
-    limits: NamedDependency[LimitSettings],
 ) -> ASGIApp:
     """A page of the vectors a filter keeps."""
     data = decode_vector_body(body, schemas.FetchByMetadataRequest)
@@ -95,7 +91,7 @@ async def fetch_by_metadata(
         schemas.ReadUsage(found.read_units),
         schemas.Pagination(found.next) if found.next else None,
     )
-    return JsonAnswer(schemas.encoded(answer, limits), saw(found.lsn))
+    return JsonAnswer(msgspec.json.encode(answer), saw(found.lsn))
 
 
 def _by_id(found: Fetched) -> dict[str, schemas.FetchedVector]:
@@ -116,12 +112,12 @@ async def list_vectors(
     index: NamedDependency[str],
     vectors: NamedDependency[Vectors],
     prefix: OptionalText = None,
-    limit: Annotated[int | None, QueryParameter()] = None,
+    limit: OptionalText = None,
     pagination_token: Annotated[str | None, QueryParameter(name="paginationToken")] = None,
     namespace: OptionalText = None,
 ) -> Response[schemas.ListResponse]:
     """A page of ids."""
-    found = await vectors.list(index, namespace or "", prefix, limit, pagination_token)
+    found = await vectors.list(index, namespace or "", prefix, whole_number(limit, "limit"), pagination_token)
     answer = schemas.ListResponse(
         [schemas.ListItem(record.id) for record in found.records],
         namespace or "",

@@ -150,7 +150,7 @@ def _inverted_files(connection: apsw.Connection, file: Path) -> Iterator[Problem
             why = "its note is not as it was written"
         else:
             try:
-                held = Codes.load(files.compared(file.stem, ns, kept)).rows
+                held = Codes.load(files.compared(file.stem, ns, kept))[0].rows
                 changed = changes.since(connection, ns, kept.version)
                 alive = vector_rows.rows(connection, ns)
                 if changed is not None and len(np.setdiff1d(np.setdiff1d(alive, changed), held)):

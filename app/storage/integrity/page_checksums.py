@@ -20,8 +20,8 @@ CHECKED = "cksmvfs"
 """The same with checksums, for files that have room for them."""
 RESERVED = 8
 """Bytes at the end of each page that hold its checksum."""
-RESERVED_AT, PAGE_SIZE_AT, HEADER_BYTES = 20, 16, 100
-"""Where a file's header says how many bytes are reserved, and how large a page is."""
+RESERVED_AT, PAGE_SIZE_AT, PAGE_COUNT_AT, HEADER_BYTES = 20, 16, 28, 100
+"""Where a file's header says how many bytes are reserved, how large a page is, and how many pages there are."""
 
 log = logging.getLogger("pinyon.storage")
 
@@ -92,9 +92,12 @@ def wrong_pages(path: Path, only: set[int] | None = None) -> list[int]:
                 return bool(cursor.execute("SELECT verify_checksum(?)", (page,)).get)
 
         whole = len(pages) // size * size
+        counted = int.from_bytes(content[PAGE_COUNT_AT : PAGE_COUNT_AT + 4], "big")
         starts = range(0, whole, size) if only is None else [(page - 1) * size for page in sorted(only)]
         wrong = [start // size + 1 for start in starts if start < whole and not fits(start)]
-        return wrong if whole == len(pages) else [*wrong, whole // size + 1]
+        if only is None:  # pages that the header counts and the file does not have
+            wrong += range(whole // size + 1, counted + 1)
+        return wrong
 
 
 LOG_HEADER, FRAME_HEADER = 32, 24

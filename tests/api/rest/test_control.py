@@ -36,9 +36,10 @@ def create(control: httpx.Client, version: str = OLD, path: str = "/indexes", **
     assert answer.status_code == 201, answer.text
     made: dict[str, Any] = answer.json()
     described = control.get(f"/indexes/{made['name']}", headers={"X-Pinecone-Api-Version": version})
-    assert described.json() == made
     listed = control.get("/indexes", headers={"X-Pinecone-Api-Version": version}).json()["indexes"]
-    assert made in listed
+    (again,) = [one for one in listed if one["name"] == made["name"]]
+    for found in (described.json(), again):  # its model may have been loaded meanwhile
+        assert {**found, "status": None} == {**made, "status": None}
     return made
 
 
@@ -159,13 +160,13 @@ def test_a_new_client_may_leave_the_name_to_us_and_make_sparse_indexes(control: 
     assert control.delete(f"/indexes/{made['name']}").status_code == 202
 
 
-@pytest.mark.parametrize(("version", "status"), [(OLD, 202), (NEW, 200)])
-def test_tags_are_merged_and_protection_protects(control: httpx.Client, name: str, version: str, status: int) -> None:
+@pytest.mark.parametrize("version", [OLD, NEW])
+def test_tags_are_merged_and_protection_protects(control: httpx.Client, name: str, version: str) -> None:
     create(control, name=name, dimension=2, spec=SPEC, tags={"a": "1", "b": "2"})
 
     def patch(**body: Any) -> dict[str, Any]:
         answer = control.patch(f"/indexes/{name}", json=body, headers={"X-Pinecone-Api-Version": version})
-        assert answer.status_code == status, answer.text
+        assert answer.status_code == 200, answer.text
         assert answer.json() == control.get(f"/indexes/{name}", headers={"X-Pinecone-Api-Version": version}).json()
         changed: dict[str, Any] = answer.json()
         return changed
@@ -250,12 +251,12 @@ REFUSED: list[tuple[str, str, str, Any, int, str, str]] = [
     ("tag key", OLD, "/indexes", dense(tags={"a b": "c"}), 400, "INVALID_ARGUMENT", "Tag key 'a b'"),
     ("tag value", OLD, "/indexes", dense(tags={"a": "v" * 121}), 400, "INVALID_ARGUMENT", "at most 120"),
     ("tags", OLD, "/indexes", dense(tags={f"t{n}": "v" for n in range(21)}), 400, "INVALID_ARGUMENT", "at most 20 tags"),
-    ("protection", OLD, "/indexes", dense(deletion_protection="perhaps"), 422, "UNPROCESSABLE_ENTITY", "deletion_protection"),
-    ("model", OLD, "/indexes/create-for-model", for_model(model="nope"), 404, "NOT_FOUND", "Model 'nope' not found"),
+    ("protection", OLD, "/indexes", dense(deletion_protection="perhaps"), 400, "INVALID_ARGUMENT", "Invalid deletion_protection"),
+    ("model", OLD, "/indexes/create-for-model", for_model(model="nope"), 404, "NOT_FOUND", "Model nope not found."),
     ("reranker", OLD, "/indexes/create-for-model", for_model(model="bge-reranker-v2-m3"), 404, "NOT_FOUND", "available for embed"),
     ("model metric", OLD, "/indexes/create-for-model", for_model(metric="dotproduct"), 400, "INVALID_ARGUMENT", "does not support the metric dotproduct"),
     ("model dimension", OLD, "/indexes/create-for-model", for_model(dimension=384), 400, "INVALID_ARGUMENT", "has dimension 1024, not 384"),
-    ("field map", OLD, "/indexes/create-for-model", for_model(field_map={"title": "t"}), 400, "INVALID_ARGUMENT", "must map 'text'"),
+    ("field map", OLD, "/indexes/create-for-model", for_model(field_map={"title": "t"}), 400, "INVALID_ARGUMENT", "Missing required key 'text'"),
     ("field", OLD, "/indexes/create-for-model", for_model(field_map={"text": "_id"}), 400, "INVALID_ARGUMENT", "a field that a record can have"),
     ("parameter", OLD, "/indexes/create-for-model", for_model(read_parameters={"x": 1}), 400, "INVALID_ARGUMENT", "Unknown parameter 'x'"),
     ("truncate", OLD, "/indexes/create-for-model", for_model(read_parameters={"truncate": "START"}), 400, "INVALID_ARGUMENT", "one of END, NONE"),
@@ -358,7 +359,7 @@ def test_changing_parameters_does_not_disturb_upserts(control: httpx.Client, nam
     for n in range(20):
         truncate = "NONE" if n % 2 else "END"
         change = {"embed": {"read_parameters": {"truncate": truncate}}}
-        assert control.patch(f"/indexes/{name}", json=change).status_code == 202
+        assert control.patch(f"/indexes/{name}", json=change).status_code == 200
     stop.set()
     writer.join()
     assert statuses == {201}

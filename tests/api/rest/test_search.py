@@ -266,7 +266,6 @@ REFUSED: list[tuple[str, Any, int, str]] = [
     ("no rerank text", {"query": {"top_k": 1, "id": "rec1"}, "rerank": RERANK}, 400, "Reranking needs a query text"),
     ("empty rerank text", {"query": {"top_k": 1, "id": "rec1"}, "rerank": {**RERANK, "query": ""}}, 400, "must be non-empty"),
     ("two rank fields", {"query": {"top_k": 1, **TEXT}, "rerank": {**RERANK, "rank_fields": ["a", "b"]}}, 400, "Only one rank field is supported for model"),
-    ("no rank fields", {"query": {"top_k": 1, **TEXT}, "rerank": {**RERANK, "rank_fields": []}}, 400, "must name a field"),
     ("rank field missing", {"query": {"top_k": 1, **TEXT}, "rerank": {**RERANK, "rank_fields": ["title"]}}, 400, "field 'title' not found in document at index 0"),
     ("rank field number", {"query": {"top_k": 1, **TEXT}, "rerank": {**RERANK, "rank_fields": ["n"]}}, 400, "is not a string"),
     ("top_n 0", {"query": {"top_k": 1, **TEXT}, "rerank": {**RERANK, "top_n": 0}}, 400, "top_n must be at least 1"),
