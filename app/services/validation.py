@@ -142,7 +142,7 @@ def one_query(spec: IndexSpec, dense: bool, sparse: bool, by_id: bool) -> None:
         if dense:
             raise InvalidArgument("Index configuration does not support dense values: it is a sparse index")
     elif not dense and not sparse:
-        raise InvalidArgument("The query needs one of vector, sparse_vector and id")
+        raise InvalidArgument("The query needs one of 'vector', 'sparse_vector' and 'id'")
     elif not dense:
         needs_dense(spec)
 

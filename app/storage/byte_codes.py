@@ -18,6 +18,8 @@ AT_ONCE = 512
 """Codes looked at in one go: as float32 they are still in the processor's cache."""
 MARGIN = 4.0
 """Standard deviations of its code's error by which a row may look worse than the last one wanted."""
+COARSE = 3.0
+"""Times the median error, from which on a row is coded much worse than the others."""
 STEPS = 127
 """Of a code, on each side of zero."""
 LARGE_SHARE, LEAST_SPREAD = 0.999, 1e-3
@@ -152,8 +154,14 @@ class Codes:
         return codes, arrays
 
 
-def kth_best(good: Vectors, count: int) -> float:
-    """The count-th largest of more than `count` scores."""
+def kth_best(good: Vectors, off: Vectors, count: int) -> float:
+    """A score that the count-th best of more than `count` rows is hardly below.
+
+    Of rows that are coded much worse than the others the lower bound counts: overrated ones would rule out better ones.
+    """
+    coarse = off > COARSE * np.median(off)
+    if coarse.any():
+        good = np.where(coarse, good - MARGIN * off, good)
     return float(np.partition(good, len(good) - count)[len(good) - count])
 
 
@@ -161,5 +169,5 @@ def may_be_nearest(rows: Records, good: Vectors, off: Vectors, count: int) -> Re
     """Those of the rows whose scores may be among the `count` best, each being off by `off`, a standard deviation."""
     if len(rows) <= count:
         return rows
-    near: Records = rows[good + MARGIN * off >= kth_best(good, count)]
+    near: Records = rows[good + MARGIN * off >= kth_best(good, off, count)]
     return near

@@ -155,15 +155,16 @@ class InvertedFile:
             good, off = self._codes.scores(target, rows, self._metric)
             if self._metric == "euclidean":
                 short = length - short
-            every, all_good = np.concatenate([rows, bad]), np.concatenate([good, bad_scores[0]])
+            every = np.concatenate([rows, bad])
+            all_good, all_off = np.concatenate([good, bad_scores[0]]), np.concatenate([off, bad_scores[1]])
             if not whole and len(every) > count:
-                kth = kth_best(all_good, count)
+                kth = kth_best(all_good, all_off, count)
                 seen = Seen(short, good, kth, max(length - kth, 0.0))
                 factor = look_further(seen, self._errors, target, self._metric, (1 - recall) * count)
             else:
                 factor = None if whole else 2.0
             if factor is None:
-                return np.sort(may_be_nearest(every, all_good, np.concatenate([off, bad_scores[1]]), count))
+                return np.sort(may_be_nearest(every, all_good, all_off, count))
             if looked * factor > most:
                 break
             looked = int(looked * factor)

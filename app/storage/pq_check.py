@@ -22,8 +22,9 @@ LARGEST_SHARE = 0.25
 """Of the rows: where more would have to be looked at, comparing all of them takes less."""
 LEAST_SEEN = 8
 """Rows whose errors tell something."""
-USUAL_TIMES, USUAL_SHARE = 2.0, 0.99
-"""A vector is coded badly if its error is that many times the median one, and larger than that share of all."""
+USUAL_TIMES, ALWAYS_TIMES, USUAL_SHARE = 2.0, 3.0, 0.99
+"""A vector is coded badly if its error is so many times the median one and larger than that share of all; or so many
+times the median one in any case."""
 CUT_OFF = 50.0
 """Exponents beyond which a count is as good as infinite."""
 Scores = NDArray[np.float32]
@@ -43,7 +44,8 @@ class CodeErrors(msgspec.Struct, frozen=True):
     def measured(cls, left_out: Vectors) -> "CodeErrors":
         """left_out: vectors minus what their codes stand for, float32 [n, dimension], of a sample."""
         lengths = np.linalg.norm(left_out, axis=1)
-        most = max(USUAL_TIMES * float(np.median(lengths)), float(np.quantile(lengths, USUAL_SHARE)))
+        median, large = float(np.median(lengths)), float(np.quantile(lengths, USUAL_SHARE))
+        most = max(USUAL_TIMES * median, min(large, ALWAYS_TIMES * median))
         return cls(np.square(left_out).mean(axis=0), most)
 
     def badly_coded(self, left_out: Vectors) -> NDArray[np.bool_]:

@@ -136,7 +136,7 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
 @pytest.mark.anyio
 async def test_bodies_on_their_way_hold_bounded_memory_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.api.whole_requests.MOST_HELD", 1_000)
-    app = WholeRequests(echo, 500)
+    app = WholeRequests(echo, lambda _: 500)
     bodies = [[b"x" * 200, b"x" * 200, b""] for _ in range(4)]
     assert await served(app, bodies, asyncio.Event()) == [200, 200, 503, 503]
     assert await served(app, bodies[:2], asyncio.Event()) == [200, 200], "what was held is given back"
@@ -154,7 +154,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for_for_ever(monkeypatch:
         sent.append(message)
 
     scope = {"type": "http", "path": "/query", "method": "POST", "headers": [], "http_version": "1.1"}
-    await WholeRequests(echo, 500)(scope, receive, send)
+    await WholeRequests(echo, lambda _: 500)(scope, receive, send)
     assert sent[0]["status"] == 504
 
 

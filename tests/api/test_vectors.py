@@ -396,7 +396,7 @@ V = {"id": "a", "values": [1, 0]}
 REFUSED: list[tuple[str, str, str, Any, str]] = [
     ("no vectors", "cosine", "/vectors/upsert", {"vectors": []}, "Invalid request"),
     ("1001", "cosine", "/vectors/upsert", {"vectors": [V] * 1001}, "exceeds the maximum supported size"),
-    ("no id", "cosine", "/vectors/upsert", {"vectors": [{"values": [1, 0]}]}, "Vector 1: '_id' must be a string"),
+    ("no id", "cosine", "/vectors/upsert", {"vectors": [{"values": [1, 0]}]}, "Vector 1: 'id' is missing"),
     ("dimension", "cosine", "/vectors/upsert", {"vectors": [{"id": "a", "values": [1, 2, 3]}]}, "Vector dimension 3 does not match the dimension of the index 2"),
     ("no values", "cosine", "/vectors/upsert", {"vectors": [{"id": "a"}]}, "Vector dimension 0 does not match"),
     ("zero", "cosine", "/vectors/upsert", {"vectors": [{"id": "a", "values": [0, 0]}]}, "at least one non-zero value"),

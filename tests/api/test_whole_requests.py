@@ -32,7 +32,7 @@ def body(part: bytes, more: bool = False) -> dict[str, Any]:
 
 
 async def run(app: Any, connection: Connection) -> None:
-    await WholeRequests(app, 100)(SCOPE, connection.queue.get, connection.send)
+    await WholeRequests(app, lambda _: 100)(SCOPE, connection.queue.get, connection.send)
 
 
 async def test_a_body_in_parts_arrives_as_one(anyio_backend: str) -> None:

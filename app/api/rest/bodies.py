@@ -116,7 +116,12 @@ def decode_vector_body(body: bytes, shape: type[T]) -> T:
 
 
 def camel_case(message: str) -> str:
-    """A message of the services with the names that these routes give to fields."""
+    """A message of the services with the names that these routes give to fields.
+
+    Sentences that are Pinecone's own stay as they are; those about an 'ID' have snake_case over both protocols.
+    """
+    if "'ID'" in message:
+        return message
     return _SPELLED.sub(lambda found: CAMEL[found[0]], message)
 
 

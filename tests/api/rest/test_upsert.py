@@ -122,7 +122,7 @@ GOOD = {"_id": "good", "chunk_text": "fine"}
 REFUSED: list[tuple[str, Any, str]] = [
     ("no id", {"chunk_text": "x"}, "Record 2 has no '_id'"),
     ("null id", {"_id": None, "chunk_text": "x"}, "Record 2 has no '_id'"),
-    ("number id", {"_id": 3, "chunk_text": "x"}, "Record 2: '_id' must be a string, got int"),
+    ("number id", {"_id": 3, "chunk_text": "x"}, "Record 2: '_id' must be a string, got 3"),
     ("empty id", {"_id": "", "chunk_text": "x"}, "Record 2: '_id' must not be empty"),
     ("long id", {"_id": "i" * 513, "chunk_text": "x"}, "'_id' is 513 characters long; at most 512"),
     ("non-ascii id", {"_id": "A Braña_0", "chunk_text": "x"}, "Vector ID must be ASCII, but got 'A Braña_0'"),
