@@ -21,6 +21,7 @@ import numpy as np
 
 from app import metrics
 from app.domain import IndexSpec
+from app.errors import NotFound
 from app.storage import changes, inverted_file, tables, vector_rows
 from app.storage.arrays import Records, Vectors
 from app.storage.column_store import ColumnStore
@@ -85,6 +86,7 @@ class Approximate:
         self._filling = Filling()
         self._called = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._at: str | None = None
         self._thread: ThreadPoolExecutor | None = None
 
     def get(self, handle: str, ns: int) -> InvertedFile | None:
@@ -110,7 +112,7 @@ class Approximate:
 
     def look_at(self, database: Database, handle: str, namespace: str) -> None:
         """See, soon, to a namespace that was written to, or has just been opened."""
-        if self._from is None:
+        if self._from is None or database.closed:
             return
         self._waiting[handle, namespace] = database
         self._called.set()
@@ -133,9 +135,10 @@ class Approximate:
 
     async def forget(self, handle: str) -> None:
         """Let go of an index that is to be deleted, or was changed as a whole; nothing touches its files after this."""
-        self._waiting = {key: database for key, database in self._waiting.items() if key[0] != handle}
         self._filling.forget(handle)
-        await self._interrupt()
+        if self._at == handle:
+            await self._interrupt()
+        self._waiting = {key: database for key, database in self._waiting.items() if key[0] != handle}
         self._held = {key: held for key, held in self._held.items() if key[0] != handle}
         self._hopeless = {key: count for key, count in self._hopeless.items() if key[0] != handle}
         self._distrusted = {key: count for key, count in self._distrusted.items() if key[0] != handle}
@@ -172,15 +175,20 @@ class Approximate:
             database = self._waiting[handle, namespace]
             del self._waiting[handle, namespace]
             rest = self._filling.take((handle, namespace))
+            self._at = handle
             try:
                 await self._see_to(database, handle, namespace, rest)
             except asyncio.CancelledError:
                 self._waiting[handle, namespace] = database
                 raise
+            except NotFound:  # the index was deleted meanwhile
+                continue
             except Exception:  # the tables are whole, and answer exactly
                 log.exception("no inverted file for namespace %r of %s", namespace, handle)
                 with contextlib.suppress(Exception):
                     await self._give_up(database, handle, namespace)
+            finally:
+                self._at = None
 
     async def _rest(self, seconds: float) -> None:
         """Wait so long, or until a namespace is to be looked at."""

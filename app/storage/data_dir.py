@@ -80,6 +80,15 @@ class DataDir:
         }
         return {kind: sum(_size(path) for path in paths) for kind, paths in kinds.items()}
 
+    def index_names(self, also_without_file: bool = False) -> set[str]:
+        """Names of the indexes that have a file. also_without_file: or a log or a mark, which is left of one."""
+        names = {file.stem for file in self.indexes.glob("*.sqlite")}
+        if also_without_file:
+            names |= {
+                file.name.partition(".")[0] for end in ("sqlite-wal", "lsn") for file in self.indexes.glob(f"*.{end}")
+            }
+        return names
+
     def anything_beside(self, name: str) -> bool:
         """Whether there is anything that is kept beside the file of an index."""
         return any(path.exists() for path in self._beside(name))

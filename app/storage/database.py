@@ -145,7 +145,7 @@ class Database:
         file numbers its writes, and the number of the last one is kept beside it (integrity/high_water.py).
         """
         self.path, self._mmap_bytes, self._marked = path, mmap_bytes, marked
-        self._closed = False
+        self.closed = False
         self.damage: str | None = None
         self._mark: HighWaterMark | None = None
         self._frozen = False
@@ -339,7 +339,7 @@ class Database:
             raise self._noted(damaged(self.path)) from error
 
     def _check_open(self) -> None:
-        if self._closed:  # the index was deleted after the caller looked it up
+        if self.closed:  # the index was deleted after the caller looked it up
             raise NotFound(f"Index {self.path.stem} not found.")
 
     def _translated(self, error: apsw.Error) -> PinyonError:
@@ -358,7 +358,7 @@ class Database:
 
     async def close(self) -> None:
         """Wait for what runs, fold the log into the file, close every connection."""
-        self._closed = True
+        self.closed = True
         await asyncio.to_thread(self._close)
 
     def _fold(self) -> None:

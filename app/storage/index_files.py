@@ -82,11 +82,10 @@ class IndexFiles:
 
     async def names(self) -> list[str]:
         """The indexes that have a file or should have one; for a reader, those that are finished."""
-        files = {file.stem for file in self._folder.indexes.glob("*.sqlite")}
         states = await self._catalogue.read(index_catalogue.states)
         if self._read_only:
-            return sorted(name for name in files if states.get(name) == "ready")
-        return sorted(files | states.keys())
+            return sorted(name for name in self._folder.index_names() if states.get(name) == "ready")
+        return sorted(self._folder.index_names(also_without_file=True) | states.keys())
 
     async def open_index(self, name: str) -> Opened | None:
         """Open an index; None if there is none any more, or what there is was moved aside.

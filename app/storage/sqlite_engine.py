@@ -66,7 +66,7 @@ class SqliteEngine:
         self._memory = reading.Memory(vectors, filters, columns, self._approximate.get, tuning.approximate_recall)
         self._opened: dict[str, Opened] = {}
         self._unusable: dict[str, PinyonError] = {}
-        self._changing = asyncio.Lock()
+        self._changing: dict[str, asyncio.Lock] = {}
         self._closing = False
 
     @classmethod
@@ -107,7 +107,7 @@ class SqliteEngine:
     async def create_index(
         self, spec: IndexSpec, details: IndexDetails | None = None, ports: Sequence[int] | None = None
     ) -> Index:
-        return await self._change(self._create_index(spec, details or tables.NO_DETAILS, ports))
+        return await self._change(spec.name, self._create_index(spec, details or tables.NO_DETAILS, ports))
 
     async def _create_index(self, spec: IndexSpec, details: IndexDetails, ports: Sequence[int] | None) -> Index:
         if spec.name in self._unusable:
@@ -131,7 +131,7 @@ class SqliteEngine:
         return opened.index
 
     async def configure_index(self, index: str, change: Callable[[Index], Index]) -> Index:
-        return await self._change(self._configure_index(index, change))
+        return await self._change(index, self._configure_index(index, change))
 
     async def _configure_index(self, index: str, change: Callable[[Index], Index]) -> Index:
         opened = self._open(index)
@@ -146,7 +146,7 @@ class SqliteEngine:
         return changed
 
     async def delete_index(self, index: str, check: Callable[[Index], None] | None = None) -> None:
-        await self._change(self._delete_index(index, check))
+        await self._change(index, self._delete_index(index, check))
 
     async def _delete_index(self, index: str, check: Callable[[Index], None] | None) -> None:
         name = index.partition("@")[0]
@@ -170,11 +170,12 @@ class SqliteEngine:
         self._memory.filters.forget(index.handle)
         self._recall.forget(index.name)
 
-    async def _change(self, change: Coroutine[Any, Any, T]) -> T:
-        """One change of the set of indexes at a time, finished even if whoever asked for it goes away."""
+    async def _change(self, index: str, change: Coroutine[Any, Any, T]) -> T:
+        """One change of an index as a whole at a time, finished even if whoever asked for it goes away."""
+        name = index.partition("@")[0]
 
         async def in_turn() -> T:
-            async with self._changing:
+            async with self._changing.setdefault(name, asyncio.Lock()):
                 if self._closing:
                     change.close()
                     raise Unavailable("The server is stopping")
@@ -356,7 +357,7 @@ class SqliteEngine:
         await self._open(index).database.write(lambda connection: reembedding.stage(connection, embedded_by, embedded))
 
     async def finish_reembedding(self, index: str) -> bool:
-        return await self._change(self._finish_reembedding(index))
+        return await self._change(index, self._finish_reembedding(index))
 
     async def _finish_reembedding(self, index: str) -> bool:
         opened = self._open(index)
@@ -371,17 +372,21 @@ class SqliteEngine:
     async def compact(self, index: str) -> tuple[int, int]:
         opened = self._open(index)
         before = self._folder.sizes(opened.index.name)
-        await self._change(opened.database.maintain(compaction.compact))
+        await self._change(index, opened.database.maintain(compaction.compact))
         after = self._folder.sizes(opened.index.name)
         return before["data"] + before["log"], after["data"] + after["log"]
 
     async def cancel_reembedding(self, index: str) -> None:
-        await self._change(self._open(index).database.write(reembedding.cancel))
+        await self._change(index, self._open(index).database.write(reembedding.cancel))
 
     async def close(self) -> None:
-        async with self._changing:  # an index that is being made is finished, not left to the next start
-            self._closing = True
-            await self._close_databases()
+        self._closing = True
+        for lock in list(
+            self._changing.values()
+        ):  # an index that is being made is finished, not left to the next start
+            async with lock:
+                pass
+        await self._close_databases()
         self._folder.close()
 
     async def _close_databases(self) -> None:
