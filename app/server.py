@@ -97,8 +97,9 @@ class Service:
         async def begin() -> None:
             try:
                 await self._open()
-                await self._load()
                 self.readiness.waiting_for = None
+                await self._load()
+                self.readiness.loading = False
                 on_ready()
             except Exception as error:
                 self.readiness.waiting_for = "the start failed"
@@ -113,6 +114,7 @@ class Service:
             await asyncio.gather(beginning, return_exceptions=True)
             if self.reembeddings is not None:
                 await self.reembeddings.close()
+                await self.indexes.close()
             await asyncio.to_thread(self.batcher.close, LAST_CALL_S)
             if self.engine is not None:
                 await self.engine.close()
@@ -122,8 +124,8 @@ class Service:
         self.readiness.waiting_for = "the server is stopping"
 
     async def _open(self) -> None:
-        self.engine = await open_engine(self.settings)
-        self.indexes = Indexes(self.engine, self.catalog, self.batcher, self.addresses)
+        self.engine = await open_engine(self.settings, wait=False)
+        self.indexes = Indexes(self.engine, self.catalog, self.batcher, self.addresses, self.readiness)
         limits = self.settings.limits
         guarded = GuardedEngine(self.engine)
         self.records = Records(guarded, self.indexes, self.inference, limits)
@@ -134,10 +136,11 @@ class Service:
         await self.indexes.open(self.settings.index)
 
     async def _load(self) -> None:
-        self.readiness.waiting_for = "models are being loaded"
+        assert self.engine is not None and self.reembeddings is not None
         await self.batcher.run(self.catalog.verify)
+        await self.engine.all_opened()
+        await self.indexes.see_to_ports()
         await self.indexes.load_embedders()
-        assert self.reembeddings is not None
         if not self.settings.storage.read_only:
             await self.reembeddings.resume()
         for name in self.settings.models.preload:
@@ -175,8 +178,11 @@ class Service:
         return self.grpc
 
 
-async def open_engine(settings: Settings) -> Engine:
-    """The storage engine of an installation. Raises FailedPrecondition or DataLoss, naming the file."""
+async def open_engine(settings: Settings, wait: bool = True) -> Engine:
+    """The storage engine of an installation; wait: until every index is open.
+
+    Raises FailedPrecondition or DataLoss, naming the file.
+    """
     storage = settings.storage
     return await SqliteEngine.open_folder(
         Path(storage.data_dir),
@@ -191,6 +197,7 @@ async def open_engine(settings: Settings) -> Engine:
         at_once_s=storage.at_once_ms / 1000,
         recall_sample=storage.recall_sample,
         read_only=storage.read_only,
+        wait=wait,
     )
 
 

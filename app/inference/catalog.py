@@ -137,7 +137,10 @@ class Catalog:
         return {name: self._version(name) for name in self.entries if self.present(name)}
 
     def present(self, name: str) -> bool:
-        """Whether the named model itself can answer here."""
+        """Whether the named model itself can answer here.
+
+        While another thread hashes or loads weights, those that were not looked at yet are taken to be whole.
+        """
         if name == BM25:  # it breaks words as that model does
             return self.present(DEFAULT_EMBEDDER)
         base = self.entries[name].base
@@ -145,10 +148,16 @@ class Catalog:
             return base is None
         if self._folders[name] is None:
             return False
+        if not self._lock.acquire(
+            blocking=False
+        ):  # weights are being hashed or read: nobody waits to be told of others
+            return name not in self._broken
         try:
             self._weights(name)
         except FailedPrecondition:
             return False
+        finally:
+            self._lock.release()
         return True
 
     def answer(self, name: str, dimension: int | None = None) -> Answer:

@@ -1,9 +1,11 @@
 """The indexes service: what indexes there are, where they answer, and what embeds for them."""
 
+import asyncio
+import contextvars
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -16,14 +18,20 @@ from app.errors import (
     NotFound,
     PermissionDenied,
     PinyonError,
+    Unavailable,
 )
 from app.inference.backend import Embedder, SparseEmbedder, TextEncoder
 from app.inference.batcher import Batcher
 from app.inference.catalog import Catalog
 from app.services import index_rules
 from app.services.addresses import Addresses
+from app.services.readiness import LOADING, RETRY_AFTER_S, Readiness
 from app.settings import IndexSettings
 from app.storage.engine import Engine
+
+State = Literal["Ready", "Initializing", "InitializationFailed", "Disabled"]
+LOADED_SOON_S = 2.0
+"""How long the answer to a new index waits for its model, so that most are ready at once."""
 
 log = logging.getLogger("pinyon.indexes")
 
@@ -51,19 +59,24 @@ class Change(msgspec.Struct, frozen=True):
 class Indexes:
     """What there is to know of indexes: the engine's word on what they are, and an embedder for each that embeds."""
 
-    def __init__(self, engine: Engine, catalog: Catalog, batcher: Batcher, addresses: Addresses) -> None:
+    def __init__(
+        self, engine: Engine, catalog: Catalog, batcher: Batcher, addresses: Addresses, readiness: Readiness
+    ) -> None:
         self._engine, self._catalog, self._batcher, self.addresses = engine, catalog, batcher, addresses
+        self._readiness = readiness
+        self._loading: dict[str, asyncio.Task[None]] = {}
         self._embedders: dict[str, Embedder | SparseEmbedder] = {}
         self._without: dict[str, str] = {}
         self._of_settings: IndexSpec | None = None
 
     async def open(self, settings: IndexSettings | None) -> None:
-        """Give each index an address, and make the one the settings name if it is not there.
+        """Make the index that the settings name if it is not there.
 
         Raises FailedPrecondition if it is there and is something else than the settings say.
         """
         if settings is not None:
             wanted = self._of_settings = index_rules.from_settings(settings, self._catalog)
+            await self._engine.opened(wanted.name)
             there = next((index for index in self.all() if index.name == wanted.name), None)
             if wanted.name in self._engine.unusable():
                 log.error("the index of the settings cannot be used; the server goes on with the others")
@@ -71,6 +84,9 @@ class Indexes:
                 await self._engine.create_index(wanted, _details(Wish()))
             else:
                 check_same(there.spec, wanted)
+
+    async def see_to_ports(self) -> None:
+        """Give each index that has none an address, once all are open."""
         for index in self.all():
             if index.name != self.default and self.addresses.by_port:
                 await self._see_to_its_port(index)
@@ -91,7 +107,7 @@ class Indexes:
         for index in self.all():
             if index.spec.embed is not None:
                 try:
-                    await self.embedder(index.handle)
+                    await self._embedder(index.handle)
                 except PinyonError as error:  # it is this index's trouble alone
                     self._without[index.name] = error.message
 
@@ -100,6 +116,7 @@ class Indexes:
         """The index that answers on the main port: the one the settings describe, while it exists."""
         name = self._of_settings.name if self._of_settings else None
         there = {index.name for index in self._engine.indexes()} | self._engine.unusable().keys()
+        there |= self._engine.being_opened()
         return name if name in there else None
 
     def at(self, host: str, port: int | None) -> str:
@@ -118,6 +135,8 @@ class Indexes:
         if grant.indexes is not None and (name is None or not grant.sees(name)):
             # One answer for all that is outside: what is there, and whether anything is, is nobody else's business.
             raise PermissionDenied("This API key is not for what answers here")
+        if name is None and by_port and self._engine.being_opened():
+            raise Unavailable("Indexes are being opened; one of them may answer here", RETRY_AFTER_S)
         if name is None and by_port:
             broken = "".join(f"; index {one} cannot be used: {why}" for one, why in self.unusable().items())
             raise NotFound(f"No index answers on port {port}; describe an index to learn where it answers{broken}")
@@ -160,7 +179,7 @@ class Indexes:
         if any(index.name == spec.name for index in self._engine.indexes()):
             raise AlreadyExists("Resource already exists.")
         index_rules.place(wish.cloud, wish.region)
-        self._check_model(spec)
+        await asyncio.to_thread(self._check_model, spec)  # weights may be hashed first
         ports = None
         if self._of_settings is not None and spec.name == self._of_settings.name:
             check_same(spec, self._of_settings)
@@ -168,9 +187,60 @@ class Indexes:
             self.addresses.check_room()
             ports = self.addresses.index_ports if self.addresses.by_port else None
         try:
-            return await self._engine.create_index(spec, _details(wish), ports)
+            index = await self._engine.create_index(spec, _details(wish), ports)
         except AlreadyExists:
             raise AlreadyExists("Resource already exists.") from None
+        await self._begin_to_load(index)
+        return index
+
+    async def _begin_to_load(self, index: Index) -> None:
+        """Load what embeds for an index before the first text comes; waits a moment, which is enough for most."""
+        if index.spec.embed is None or self._readiness.loading:
+            return
+        # Not in the caller's context: it loads with rights of its own.
+        task = asyncio.create_task(self._load_silently(index), context=contextvars.Context())
+        self._loading[index.handle] = task
+        await asyncio.wait([task], timeout=LOADED_SOON_S)
+
+    async def _load_silently(self, index: Index) -> None:
+        try:
+            await self._embedder(index.handle)
+        except NotFound:  # it was deleted meanwhile
+            pass
+        except PinyonError as error:
+            self._without[index.name] = error.message
+            log.error("index %s cannot embed: %s", index.name, error.message)
+        finally:
+            self._loading.pop(index.handle, None)
+
+    async def close(self) -> None:
+        """Wait for no model any more."""
+        for task in list(self._loading.values()):
+            task.cancel()
+        await asyncio.gather(*self._loading.values(), return_exceptions=True)
+
+    def state(self, index: Index) -> State:
+        """Whether an index can answer: by text, if it embeds."""
+        if not self.reachable(index):
+            return "Disabled"
+        if index.spec.embed is None or index.handle in self._embedders:
+            return "Ready"
+        if index.name in self._without:
+            return "InitializationFailed"
+        return "Initializing" if index.handle in self._loading or self._readiness.loading else "Ready"
+
+    def states(self) -> dict[str, str]:
+        """What each index that the caller may know of waits for, by name; 'ready' if for nothing."""
+        grant = permissions.GRANT.get()
+        if not grant.scopes:
+            return {}
+        words = {"Ready": "ready", "Initializing": "models are being loaded", "Disabled": "it has no address"}
+        found = {
+            index.name: words.get(self.state(index)) or f"it cannot embed: {self._without[index.name]}"
+            for index in self.all()
+        }
+        found |= {name: "it is being opened" for name in self._engine.being_opened() if grant.sees(name)}
+        return found | self.unusable()
 
     def _check_model(self, spec: IndexSpec) -> None:
         """Raises FailedPrecondition if nobody here answers to the model of the index."""
@@ -204,7 +274,10 @@ class Indexes:
                     self._check_model(spec)
             return msgspec.structs.replace(index, spec=spec, details=details)
 
-        return await self._engine.configure_index(name, changed)
+        index = await self._engine.configure_index(name, changed)
+        if index.handle not in self._embedders:
+            await self._begin_to_load(index)
+        return index
 
     async def compact(self, name: str) -> tuple[int, int]:
         """Give back the room of what was deleted; bytes on disk before and after. Raises NotFound."""
@@ -229,11 +302,17 @@ class Indexes:
     async def embedder(self, index: str) -> Embedder | SparseEmbedder:
         """What embeds for the index of this handle; loaded when it is first asked for, and then kept.
 
-        Raises InvalidArgument if it has no integrated embedding, FailedPrecondition if its model cannot answer.
+        Raises InvalidArgument if it has no integrated embedding, FailedPrecondition if its model cannot answer,
+        Unavailable while the server starts and loads models.
         """
         held = self._embedders.get(index)
         if held is not None:
             return held
+        if self.spec(index).embed is not None and self._readiness.loading:
+            raise Unavailable(LOADING, RETRY_AFTER_S)
+        return await self._embedder(index)
+
+    async def _embedder(self, index: str) -> Embedder | SparseEmbedder:
         spec = self.spec(index)
         if spec.embed is None:
             raise InvalidArgument("Integrated inference is not configured for this index")

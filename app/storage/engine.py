@@ -155,6 +155,18 @@ class Engine(DataPlane, Protocol):
         """Every index that can be used, by name."""
         ...
 
+    async def opened(self, index: str) -> None:
+        """Wait until an index of this name is open, or cannot be; at once if there is none."""
+        ...
+
+    async def all_opened(self) -> None:
+        """Wait until every index is open, or cannot be. Until then calls for the others raise Unavailable."""
+        ...
+
+    def being_opened(self) -> set[str]:
+        """Names of the indexes that are not open yet."""
+        ...
+
     def unusable(self) -> dict[str, PinyonError]:
         """Indexes whose files cannot be used, or not be written, and why: what such a call raises."""
         ...

@@ -46,6 +46,9 @@ from app.storage.vector_cache import VectorCache
 
 T = TypeVar("T")
 
+OPENED_AT_ONCE = 4
+"""Indexes that are opened side by side."""
+
 log = logging.getLogger("pinyon.storage")
 
 
@@ -66,12 +69,17 @@ class SqliteEngine:
         self._memory = reading.Memory(vectors, filters, columns, self._approximate.get, tuning.approximate_recall)
         self._opened: dict[str, Opened] = {}
         self._unusable: dict[str, PinyonError] = {}
+        self._opening: dict[str, asyncio.Task[None]] = {}
         self._changing: dict[str, asyncio.Lock] = {}
         self._closing = False
 
     @classmethod
-    async def open_folder(cls, path: Path, readers: int, mmap_bytes: int, **tuning: Any) -> "SqliteEngine":
+    async def open_folder(
+        cls, path: Path, readers: int, mmap_bytes: int, wait: bool = True, **tuning: Any
+    ) -> "SqliteEngine":
         """Lock the folder and open every index in it; tuning: of Tuning, where it is not the default.
+
+        wait: until all are open; else they are opened beside everything else, and a slow one holds up no other.
 
         One index that cannot be opened does not keep the others away: see unusable(). Raises FailedPrecondition or
         DataLoss for the folder or its catalogue, naming the file.
@@ -82,8 +90,11 @@ class SqliteEngine:
         try:
             await engine._files.open()
             try:
+                some = asyncio.Semaphore(OPENED_AT_ONCE)
                 for name in await engine._files.names():
-                    await engine._open_index(name)
+                    engine._opening[name] = asyncio.create_task(engine._open_index(name, some))
+                if wait:
+                    await engine.all_opened()
             except BaseException:
                 await engine._close_databases()
                 raise
@@ -92,9 +103,10 @@ class SqliteEngine:
             raise
         return engine
 
-    async def _open_index(self, name: str) -> None:
+    async def _open_index(self, name: str, some: asyncio.Semaphore) -> None:
         try:
-            opened = await self._files.open_index(name)
+            async with some:
+                opened = await self._files.open_index(name)
             if opened is None:
                 return
             self._opened[name] = opened
@@ -103,6 +115,19 @@ class SqliteEngine:
         except PinyonError as error:
             log.error("the index %s cannot be used: %s", name, error.message)
             self._unusable[name] = error
+        finally:
+            del self._opening[name]
+
+    async def opened(self, index: str) -> None:
+        if index in self._opening:
+            await asyncio.wait([self._opening[index]])
+
+    async def all_opened(self) -> None:
+        if self._opening:
+            await asyncio.gather(*self._opening.values())
+
+    def being_opened(self) -> set[str]:
+        return set(self._opening)
 
     async def create_index(
         self, spec: IndexSpec, details: IndexDetails | None = None, ports: Sequence[int] | None = None
@@ -114,7 +139,7 @@ class SqliteEngine:
             raise AlreadyExists(
                 f"There is an index {spec.name}, which cannot be used: {self._unusable[spec.name].message}"
             )
-        if spec.name in self._opened:
+        if spec.name in self._opened or spec.name in self._opening:
             raise AlreadyExists(f"Index {spec.name} already exists")
         self._opened[spec.name] = await self._files.make(spec, details, ports)
         return self._opened[spec.name].index
@@ -390,6 +415,8 @@ class SqliteEngine:
         self._folder.close()
 
     async def _close_databases(self) -> None:
+        if self._opening:
+            await asyncio.wait(list(self._opening.values()))
         await self._recall.close()
         await self._approximate.close()
         for opened in self._opened.values():
@@ -399,6 +426,8 @@ class SqliteEngine:
 
     def _open(self, index: str) -> Opened:
         name = index.partition("@")[0]
+        if name in self._opening and name not in self._opened:
+            raise Unavailable(f"The index {name} is being opened", retry_after_s=2)
         if name in self._unusable:
             error = self._unusable[name]
             raise type(error)(error.message)

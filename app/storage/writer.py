@@ -4,6 +4,7 @@ Waiting writes are run one after another in one transaction, those that join it 
 for the disk. Each still succeeds or fails alone, and is answered only once the commit is on disk.
 """
 
+import contextlib
 import queue
 import threading
 import time
@@ -103,7 +104,8 @@ class Writer:
             # Somebody's write took all with it, or the commit did: each tries for itself.
             outcomes = [self._alone(each) for each in group] if len(group) > 1 else [(None, error)]
         if any(failure is None for _, failure in outcomes):
-            self._committed(self._number(self._connection))
+            with contextlib.suppress(apsw.Error):  # it is committed; whoever waits for it is told so in any case
+                self._committed(self._number(self._connection))
         for each, outcome in zip(group, outcomes, strict=True):
             self._settle(each, outcome)
         return more, left

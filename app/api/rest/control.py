@@ -42,7 +42,7 @@ def _described(request: AnyRequest, indexes: Indexes, index: Index) -> dict[str,
     host = indexes.url(index, request.headers.get("host")).removeprefix("https://")
     if _JAVA.search(request.headers.get("user-agent", "")):  # it puts its own scheme before whatever it gets
         host = host.removeprefix("http://")
-    return schemas.described(index, host, indexes.reachable(index), _version(request))
+    return schemas.described(index, host, indexes.state(index), _version(request))
 
 
 @get("/indexes", operation_id="list_indexes")

@@ -8,7 +8,7 @@ import msgspec
 from app.domain import Index
 from app.errors import InvalidArgument, Unprocessable
 from app.services import index_rules
-from app.services.indexes import Change, Wish
+from app.services.indexes import Change, State, Wish
 from app.services.model_parameters import whole
 
 FIRST_WITH_SCHEMAS = "2026-07"
@@ -228,13 +228,13 @@ def _embed_of(fields: Mapping[str, Mapping[str, Any]]) -> ConfigureEmbed:
         raise InvalidArgument(f"The field '{name}' is wrong: {error}") from None
 
 
-def described(index: Index, host: str, ready: bool, version: str) -> dict[str, Any]:
+def described(index: Index, host: str, state: State, version: str) -> dict[str, Any]:
     """The index as that API version describes it."""
     details = index.details
     found: dict[str, Any] = {
         "name": index.name,
         "host": host,
-        "status": {"ready": ready, "state": "Ready" if ready else "Disabled"},
+        "status": {"ready": state == "Ready", "state": state},
         "deletion_protection": "enabled" if details.deletion_protection else "disabled",
         "tags": details.tags or None,
     }

@@ -2,10 +2,13 @@
 
 from typing import Any
 
-from litestar import Router, get
+import msgspec
+from litestar import Response, Router, get
 from litestar.di import NamedDependency
 
+from app.api.rest.errors import wire
 from app.domain import RecallSample
+from app.errors import Unavailable
 from app.services.indexes import Indexes
 from app.services.readiness import Readiness
 
@@ -17,20 +20,27 @@ async def health() -> dict[str, str]:
 
 
 @get("/ready", operation_id="ready")
-async def ready(readiness: NamedDependency[Readiness], indexes: NamedDependency[Indexes]) -> dict[str, Any]:
+async def ready(readiness: NamedDependency[Readiness], indexes: NamedDependency[Indexes]) -> Response[dict[str, Any]]:
     """200 once storage is open and the models are loaded; until then 503 with the reason.
 
-    503 too while the file of API keys cannot be read. Says which indexes cannot be used although the others can, and
-    why, and what was set aside; without the server's key only how many.
+    503 too while the file of API keys cannot be read. Tells index by index what it waits for, and what was set aside;
+    without the server's key only how many cannot be used.
     """
     readiness.check()
     readiness.check_keys()
-    answer: dict[str, Any] = {"status": "ready"}
+    told: dict[str, Any] = {}
+    if states := indexes.states():
+        told["indexes"] = states
     if number := indexes.unusable_count():
-        answer |= {"unusable_indexes": number, "unusable": indexes.unusable()}
+        told |= {"unusable_indexes": number, "unusable": indexes.unusable()}
     if number := indexes.set_aside_count():
-        answer |= {"set_aside_folders": number, "set_aside": indexes.set_aside()}
-    return answer
+        told |= {"set_aside_folders": number, "set_aside": indexes.set_aside()}
+    try:
+        readiness.check_models()
+    except Unavailable as error:
+        status, body, headers = wire("/ready", error)
+        return Response({**msgspec.to_builtins(body), **told}, status_code=status, headers=headers)
+    return Response({"status": "ready", **told})
 
 
 @get("/recall", operation_id="recall")

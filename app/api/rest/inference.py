@@ -22,7 +22,7 @@ async def embed(
     body: RawBody, inference: NamedDependency[Inference], readiness: NamedDependency[Readiness]
 ) -> Response[schemas.EmbeddingsList]:
     """Vectors of texts, dense or sparse."""
-    readiness.check()
+    readiness.check_models()
     check("read")
     data = decode_body(body, schemas.EmbedRequest)
     parameters = data.parameters or {}
@@ -47,7 +47,7 @@ async def rerank(
     body: RawBody, inference: NamedDependency[Inference], readiness: NamedDependency[Readiness]
 ) -> Response[schemas.RerankResult]:
     """Documents in the order of their relevance to a query."""
-    readiness.check()
+    readiness.check_models()
     check("read")
     data = decode_body(body, schemas.RerankRequest)
     call = inference.rerank_call(data.model, data.parameters)
