@@ -27,6 +27,8 @@ log = logging.getLogger("pinyon.serving")
 CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 """What ends a header or a head, or has no place in one."""
 
+MOST_UNFINISHED, LARGE_HEAD = 16 * 1024 * 1024, 16 * 1024
+"""Bytes that the heads of all requests may have that have not arrived as a whole; beyond, those with large ones end."""
 WINDOW, FRAME = 2**21, 2**18
 """Bytes that may be on their way, in one stream and beside 64 kB in a connection; and in a frame."""
 
@@ -43,6 +45,7 @@ def apply() -> None:
         _refuse_what_is_no_upgrade()
         _take_large_bodies()
         _say_that_a_url_is_too_long()
+        _bound_unfinished_heads()
 
 
 def _send_answers_whole() -> None:
@@ -224,3 +227,28 @@ def _say_that_a_url_is_too_long() -> None:
         await self._send_h11_event(h11.EndOfMessage())
 
     H11Protocol._send_error_response = send_error_or_reason  # type: ignore[method-assign]
+
+
+class UnfinishedHeads:
+    """Bytes of requests' heads that have arrived in part, of all connections."""
+
+    bytes = 0
+
+
+def _bound_unfinished_heads() -> None:
+    """Refuse heads that do not end while those of all connections take much memory; Hypercorn bounds each only."""
+    handle = H11Protocol.handle
+
+    async def handle_within_bounds(self: Any, event: Any) -> None:
+        await handle(self, event)
+        waits = self.connection.their_state is h11.IDLE and not isinstance(event, Closed)
+        size = len(self.connection._receive_buffer) if waits else 0
+        UnfinishedHeads.bytes += size - getattr(self, "unfinished", 0)
+        self.unfinished = size
+        if UnfinishedHeads.bytes > MOST_UNFINISHED and size > LARGE_HEAD:
+            UnfinishedHeads.bytes -= size
+            self.unfinished = 0
+            await self._send_error_response(HTTPStatus.SERVICE_UNAVAILABLE)
+            await self.send(Closed())
+
+    H11Protocol.handle = handle_within_bounds  # type: ignore[method-assign]

@@ -13,6 +13,7 @@ from hypercorn.asyncio import serve as hypercorn_serve
 
 from app import hypercorn_fixes, logs
 from app.api.guard import is_loopback
+from app.connection_errors import ConnectionErrors
 from app.domain import IndexSpec
 from app.listening import addresses_of, check_certificate, check_open_to_others, config_for, listen
 from app.server import Service, create_app
@@ -44,9 +45,13 @@ async def serve(settings: Settings) -> int:
         where = service.addresses.local_url()
         print(f"Pinyon is starting on {where} (loading models takes some seconds) ...", flush=True)
         _on_signals(stop)
+        errors = ConnectionErrors()
+        errors.watch(asyncio.get_running_loop())
         ending = asyncio.create_task(_end(service, stop, settings.server.shutdown_grace_s))
         await hypercorn_serve(create_app(service), config_for(settings, listeners), shutdown_trigger=stop.wait)
         ending.cancel()
+        await asyncio.sleep(0)  # for callbacks of the connections that have just ended
+        errors.sum_up()
     if failures:
         raise failures[0]
     print("Pinyon has stopped; all data is on disk.", flush=True)

@@ -15,7 +15,7 @@ LAYERS = [
     ["app.commands"],
     ["app.evaluation"],
     ["app.serving", "app.doctor", "app.certificates"],
-    ["app.listening", "app.hypercorn_fixes"],
+    ["app.listening", "app.hypercorn_fixes", "app.connection_errors"],
     ["app.server"],
     ["app.api"],
     ["app.services"],

@@ -4,7 +4,8 @@ import re
 from typing import Any
 from urllib.parse import unquote
 
-from app.api.refusal import is_grpc
+from app.api.refusal import is_grpc, refuse
+from app.errors import InvalidArgument
 
 _WHOLE_URL = re.compile(rb"\Ahttps?://([^/?#]*)([^?#]*)", re.IGNORECASE)
 
@@ -17,10 +18,29 @@ class RequestLine:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http" and not is_grpc(scope):
+            if _is_framed_twice(scope):
+                await _refuse_and_close(scope, send)
+                return
             scope = _with_path_only(scope)
             if scope["method"] == "HEAD":
                 scope, send = {**scope, "method": "GET"}, _without_body(send)
         await self._app(scope, receive, send)
+
+
+def _is_framed_twice(scope: Any) -> bool:
+    """Whether a request says in two ways where it ends; a proxy may believe the other one (RFC 9112, 6.1)."""
+    names = {name for name, _ in scope["headers"]}
+    return b"content-length" in names and b"transfer-encoding" in names
+
+
+async def _refuse_and_close(scope: Any, send: Any) -> None:
+    async def send_and_close(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
+        await send(message)
+
+    words = "A request has Content-Length or Transfer-Encoding, not both; the connection is closed"
+    await refuse(scope, send_and_close, InvalidArgument(words))
 
 
 def _with_path_only(scope: Any) -> Any:

@@ -1,5 +1,6 @@
 """Query vectors kept in memory: people ask the same again, and a page of hits is often one query asked twice."""
 
+import sys
 from collections import OrderedDict
 
 import msgspec
@@ -36,6 +37,11 @@ class QueryCache:
             self._kept.move_to_end(key)
         return found
 
+    @property
+    def nbytes(self) -> int:
+        """Memory that what is kept takes."""
+        return self._bytes
+
     def put(self, key: Key, embedded: QueryVector) -> None:
         """Keep it, and drop what was asked longest ago."""
         if key not in self._kept:
@@ -47,4 +53,4 @@ class QueryCache:
 
 
 def _size(key: Key, embedded: QueryVector) -> int:
-    return embedded.vector.nbytes + 4 * len(key[2]) + ENTRY_BYTES
+    return embedded.vector.nbytes + sys.getsizeof(key[2]) + ENTRY_BYTES

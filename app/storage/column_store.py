@@ -32,6 +32,10 @@ MOST_CHANGED = 1_000
 TAKEN_IN_FROM, WRITES_TAKEN_IN_FROM = 200, 500
 """Changed rows, and writes, from which on they are worked into the columns, which are copied for it."""
 
+COLUMN_BYTES = 2_000
+"""What a column takes beside its values, about."""
+MOST_WANTED, MOST_REFUSED = 64, 10_000
+"""Fields that a namespace gets columns for in one go; and fields that are known not to get one."""
 REFUSED = 2**62
 """Records that a namespace must have for another try where something went wrong: until the next start."""
 
@@ -74,7 +78,7 @@ class ColumnStore:
         columns, asked = self._held.get(key), fields(condition)
         missing = asked - (set() if columns is None else columns.held.keys())
         if columns is None or missing:
-            self._want(key, missing, count)
+            self._want(key, _known(connection, missing), count)
             return None
         if columns.version > version:  # they have seen a write that this snapshot has not
             return None
@@ -95,7 +99,10 @@ class ColumnStore:
         with self._lock:
             new = {field for field in missing if count > self._refused.get((key, field), 0)}
             if new:
-                self._wanted.setdefault(key, set()).update(new)
+                wanted = self._wanted.setdefault(key, set())
+                wanted.update(list(new)[: MOST_WANTED - len(wanted)])
+            if len(self._refused) > MOST_REFUSED:
+                self._refused.clear()
 
     def knows(self, condition: Condition, key: Key, version: int) -> bool:
         """Whether kept() needs nothing but memory for a filter, in this version."""
@@ -196,10 +203,18 @@ class ColumnStore:
                 return joined(parts)
             last = found[-1]
 
+    @property
+    def nbytes(self) -> int:
+        """Memory that the columns take."""
+        held = [column for columns in self._held.values() for column in columns.held.values()]
+        return sum(column.nbytes + COLUMN_BYTES for column in held)
+
     def _make_room(self) -> None:
         """Drop the columns used longest ago, until the others are not too large."""
         sizes = {
-            (key, field): held.nbytes for key, columns in self._held.items() for field, held in columns.held.items()
+            (key, field): held.nbytes + COLUMN_BYTES
+            for key, columns in self._held.items()
+            for field, held in columns.held.items()
         }
         total = sum(sizes.values())
         for key, field in sorted(sizes, key=lambda each: self._used.get(each, -1)):
@@ -212,6 +227,11 @@ class ColumnStore:
                 self._held[key] = Columns(columns.version, columns.alive, held)
             else:
                 del self._held[key]
+
+
+def _known(connection: apsw.Connection, names: set[str]) -> set[str]:
+    """Those of the fields that any record has; the postings answer for others at once."""
+    return {name for name in names if connection.execute("SELECT 1 FROM fields WHERE name = ?", (name,)).get}
 
 
 def _changed(connection: apsw.Connection, ns: int, since: int) -> tuple[int, Records | None]:

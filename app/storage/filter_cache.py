@@ -3,6 +3,7 @@
 What is kept is true of one version of a namespace, and every write makes another.
 """
 
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -11,6 +12,9 @@ from app import metrics
 from app.filters import Condition
 from app.storage.arrays import Records
 from app.storage.vector_cache import Key
+
+ENTRY_BYTES = 700
+"""What an entry takes beside its rows and its text, about."""
 
 
 class FilterCache:
@@ -51,6 +55,11 @@ class FilterCache:
                 dropped_place, (_, dropped) = self._held.popitem(last=False)
                 self._bytes -= _size(dropped_place, dropped)
 
+    @property
+    def nbytes(self) -> int:
+        """Memory that what is kept takes."""
+        return self._bytes
+
     def forget(self, handle: str) -> None:
         """Drop everything of an index that is gone."""
         with self._lock:
@@ -59,4 +68,4 @@ class FilterCache:
 
 
 def _size(place: tuple[Key, str], rows: Records) -> int:
-    return rows.nbytes + len(place[1])
+    return rows.nbytes + sys.getsizeof(place[1]) + ENTRY_BYTES

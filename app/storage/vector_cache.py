@@ -20,6 +20,12 @@ CODED_FROM, CODED_DIMENSION = 2_000, 64
 """Rows, and numbers of each; fewer vectors, and shorter ones, are read as quickly themselves."""
 
 
+MOST_ASKED = 10_000
+"""Namespaces that are remembered to have been searched; with more, all are forgotten."""
+ENTRY_BYTES = 1_500
+"""What a namespace takes beside its arrays' numbers, about."""
+
+
 class Held(msgspec.Struct, frozen=True):
     """All live rows of a namespace at one version. records: sorted int64 [n], vectors: float32 [n, dimension].
 
@@ -44,7 +50,7 @@ class Held(msgspec.Struct, frozen=True):
     def nbytes(self) -> int:
         """Memory it takes."""
         codes = sum(each.nbytes for each in self.codes if each is not None)
-        return self.records.nbytes + self.vectors.nbytes + self.squares.nbytes + codes
+        return ENTRY_BYTES + self.records.nbytes + self.vectors.nbytes + self.squares.nbytes + codes
 
 
 def _worth_coding(count: int, dimension: int) -> bool:
@@ -54,7 +60,7 @@ def _worth_coding(count: int, dimension: int) -> bool:
 def most_bytes(count: int, dimension: int) -> int:
     """What Held takes for so many rows, at most."""
     code = -(-dimension // 64) * 64 + 72 if _worth_coding(count, dimension) else 0  # numkong pads them
-    return count * (4 * dimension + code + 40) + 1_000 * (count // BLOCK + 1)
+    return ENTRY_BYTES + count * (4 * dimension + code + 40) + 1_000 * (count // BLOCK + 1)
 
 
 Key = tuple[str, int]
@@ -94,6 +100,8 @@ class VectorCache:
         """
         with self._lock:
             again = self._asked.get(key) == version
+            if len(self._asked) >= MOST_ASKED:
+                self._asked.clear()
             self._asked[key] = version
             return again and size <= self.most_bytes
 

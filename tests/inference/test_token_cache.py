@@ -6,7 +6,7 @@ import numpy as np
 
 from app.inference.backend import Windows
 from app.inference.hash_backend import HashEncoder
-from app.inference.token_cache import CachingEncoder
+from app.inference.token_cache import ENTRY_BYTES, WINDOW_BYTES, CachingEncoder
 
 
 class Counting(HashEncoder):
@@ -39,7 +39,7 @@ def test_another_limit_is_another_answer() -> None:
 
 def test_the_oldest_texts_go_when_the_memory_is_full() -> None:
     encoder = Counting()
-    cache = CachingEncoder(encoder, 2 * 64 * 2)  # two tokens in half precision
+    cache = CachingEncoder(encoder, 2 * (64 * 2 + ENTRY_BYTES + WINDOW_BYTES))  # two texts of a token each
     for text in ("a", "b", "a", "c", "a", "b"):
         cache.token_windows([text], 10)
     assert encoder.computed == ["a", "b", "c", "b"]

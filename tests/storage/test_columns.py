@@ -221,10 +221,10 @@ async def test_a_field_too_large_to_be_held_is_not_tried_again_and_again(
 
 
 async def test_columns_used_longest_ago_make_room(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = await filled(opened, column_bytes=1_000)
-    await kept(engine, {"n": 3})  # 360 bytes
+    engine = await filled(opened, column_bytes=5_000)
+    await kept(engine, {"n": 3})  # 2,360 bytes
     await engine.settled()
-    await kept(engine, {"s": "s1"})  # 990 bytes
+    await kept(engine, {"s": "s1"})  # 2,990 bytes
     await engine.settled()
     reads = reads_of_postings(monkeypatch)
     assert len(await kept(engine, {"s": "s2"})) == 10

@@ -1,0 +1,119 @@
+"""Caches count what they hold: the memory that Python and numpy really take, keys and small entries included."""
+
+import gc
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.domain import Fingerprint
+from app.filters import parse
+from app.inference.token_cache import CachingEncoder
+from app.services.query_cache import QueryCache, QueryVector
+from app.storage.column_store import ColumnStore
+from app.storage.columns import Columns, column
+from app.storage.filter_cache import FilterCache
+from app.storage.vector_cache import Held, VectorCache
+
+PLENTY = 2**40
+PRINT = Fingerprint("m", "m", "v", "mean", "", "", 8)
+
+
+class Encoder:
+    """Token vectors of as many windows as a text has words."""
+
+    dimension, max_tokens = 8, 256
+
+    def token_windows(self, texts: list[str], _: int) -> list[list[np.ndarray]]:
+        return [[np.ones((4, 8), np.float32) for _ in range(len(text.split()) or 1)] for text in texts]
+
+
+def token_cache(size: int) -> tuple[Any, Callable[[int], None]]:
+    cache = CachingEncoder(Encoder(), PLENTY)  # type: ignore[arg-type]
+    return cache, lambda n: cache.token_windows([f"{n} " + "x " * size + " " * 100 * size], 10) and None
+
+
+def query_cache(size: int) -> tuple[Any, Callable[[int], None]]:
+    cache = QueryCache(PLENTY)
+
+    def put(n: int) -> None:
+        cache.put((PRINT, "END", f"{n}" + "é猫"[n % 2] * size), QueryVector(np.ones(8, np.float32), 3, False))
+
+    return cache, put
+
+
+def filter_cache(size: int) -> tuple[Any, Callable[[int], None]]:
+    cache = FilterCache(PLENTY)
+
+    def put(n: int) -> None:
+        condition = parse({"f": {"$in": [f"{n}-{m}" for m in range(size)]}}, 10_000)
+        assert condition is not None
+        cache.kept(condition, ("docs@1", 1), 1, lambda: np.arange(size, dtype=np.int64))
+
+    return cache, put
+
+
+def vector_cache(size: int) -> tuple[Any, Callable[[int], None]]:
+    cache = VectorCache(PLENTY)
+
+    def put(n: int) -> None:
+        cache.put(("docs@1", n), Held.of(1, np.arange(size, dtype=np.int64), np.ones((size, 8), np.float32)))
+
+    class Counted:
+        nbytes = property(lambda _: cache._bytes)
+
+    return Counted(), put
+
+
+def columns(size: int) -> tuple[Any, Callable[[int], None]]:
+    store = ColumnStore(PLENTY)
+    alive = np.ones(size, dtype=bool)
+
+    def put(n: int) -> None:
+        rows = [(2, b"=" + f"{n} {m}".encode(), m) for m in range(size)]
+        key = ("docs@1", n // 10)
+        held = store._held.get(key) or Columns(1, alive, {})
+        store._held[key] = held.with_column(f"field {n}", column(rows, {}))
+
+    return store, put
+
+
+CACHES = [token_cache, query_cache, filter_cache, vector_cache, columns]
+
+
+@pytest.mark.parametrize("size", [1, 10, 300], ids=["tiny", "small", "larger"])
+@pytest.mark.parametrize("make", CACHES, ids=lambda make: make.__name__)
+def test_what_a_cache_counts_is_what_it_takes(
+    make: Callable[[int], tuple[Any, Callable[[int], None]]], size: int
+) -> None:
+    cache, put = make(size)
+    put(10**6)  # what is made once is not the cache's
+    counted = cache.nbytes
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for n in range(200):
+            put(n)
+        gc.collect()
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    counted = cache.nbytes - counted
+    assert taken < 1.3 * counted + 10_000, f"{taken} taken, {counted} counted"
+    assert counted < 4 * taken, f"{taken} taken, {counted} counted: room is wasted"
+
+
+def test_documents_of_spaces_are_not_kept_as_such() -> None:
+    cache, _put = token_cache(1)
+    tracemalloc.start()
+    try:
+        for n in range(20):
+            cache.token_windows([f"{n}" + " " * 1_000_000], 10)
+        gc.collect()
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert taken < 1_000_000, "twenty megabytes of spaces"
