@@ -11,6 +11,7 @@ from app.filters import Condition, HasWords
 Metric = Literal["cosine", "dotproduct", "euclidean"]
 InputType = Literal["query", "passage"]
 Retrieval = Literal["dense", "lexical", "hybrid"]
+Diacritics = Literal["fold", "keep"]
 """By meaning, by words, or by both."""
 Truncate = Literal["END", "NONE", "START"]
 """How a text over the limit is treated: END and START say which end is cut off, NONE refuses it."""
@@ -45,6 +46,7 @@ class EmbedSpec(msgspec.Struct, frozen=True):
     """Integrated embedding of an index: which model, which field, and how queries (read) and texts (write) go to it.
 
     retrieval: how texts are searched unless a query says otherwise. language: whose words are stemmed.
+    diacritics: whether a word is also found without them.
     *_max_tokens: of a text, for models that let the caller choose; None: the model's default.
     """
 
@@ -58,6 +60,12 @@ class EmbedSpec(msgspec.Struct, frozen=True):
     write_max_tokens: int | None = None
     retrieval: Retrieval = "dense"
     language: str = "english"
+    diacritics: Diacritics = "fold"
+
+    @property
+    def analysis(self) -> str:
+        """What terms.py takes for a language."""
+        return self.language if self.diacritics == "fold" else f"{self.language}+diacritics"
 
 
 class IndexSpec(msgspec.Struct, frozen=True):

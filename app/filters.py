@@ -6,13 +6,13 @@ strings; types never match each other ("2019" is not 2019, true is not 1), and a
 its elements equals. Negations are pure: a record without the field matches $ne and $nin.
 """
 
-import re
 from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
 
 from app.errors import InvalidArgument, shown
+from app.words import pattern
 
 Scalar = str | float | bool
 Comparison = Literal["$gt", "$gte", "$lt", "$lte"]
@@ -124,12 +124,10 @@ class HasWords(msgspec.Struct, frozen=True):
     words: tuple[str, ...]
 
 
-_WORD = re.compile(r"[^\W_]+")
-
-
 def words(text: str) -> list[str]:
-    """The words of a text, lower-case: runs of letters and digits."""
-    return _WORD.findall(text.lower())
+    """The words of a text, lower-case."""
+    lower = text.lower()
+    return pattern(lower).findall(lower)
 
 
 def has_words(wanted: HasWords, metadata: dict[str, Any]) -> bool:

@@ -1,5 +1,6 @@
 """Where the server listens: the checks before, the sockets, and what Hypercorn is told about them."""
 
+import errno
 import logging
 import socket
 import ssl
@@ -45,20 +46,21 @@ def check_certificate(settings: Settings) -> None:
 
 
 def listen(settings: Settings) -> list[socket.socket]:
-    """The bound sockets: the main port, then those of index_ports that are free.
+    """The bound sockets: those of the main port, then those of index_ports that are free.
 
-    Raises FailedPrecondition if the main port is busy or the address unknown.
+    A port of this machine alone is bound in both address families, because some clients take localhost for one and
+    some for the other. Raises FailedPrecondition if the main port is busy or the address unknown.
     """
     server = settings.server
     try:
-        listeners = [_bind(server.host, server.port)]
+        listeners = _bind(server.host, server.port)
     except OSError as error:
-        raise FailedPrecondition(f"Cannot listen on {server.host}:{server.port}: {error.strerror or error}") from error
+        raise FailedPrecondition(_busy(server.host, server.port, error)) from error
     main, busy = listeners[0].getsockname()[1], []
     for port in () if server.index_host else server.index_port_range:
         if port != main:
             try:
-                listeners.append(_bind(server.host, port))
+                listeners += _bind(server.host, port)
             except OSError:
                 busy.append(str(port))
     if busy:
@@ -66,7 +68,44 @@ def listen(settings: Settings) -> list[socket.socket]:
     return listeners
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def _busy(host: str, port: int, error: OSError) -> str:
+    """Why the main port cannot be had, who has it, and what to do."""
+    if error.errno != errno.EADDRINUSE:
+        return f"Cannot listen on {host}:{port}: {error.strerror or error}"
+    who = "another program, perhaps another Pinyon,"
+    return f"Cannot listen on {host}:{port}: {who} listens there already; stop it, or choose another port with --port"
+
+
+PORTS_TRIED = 20
+"""Ports that the system picked, of which one must be free in both address families."""
+
+
+def _bind(host: str, port: int) -> list[socket.socket]:
+    """The sockets of a port; 0 for any."""
+    if not is_loopback(host) or not _has_ipv6():
+        return [_bind_one(host, port)]
+    for _ in range(PORTS_TRIED):
+        first = _bind_one("127.0.0.1", port)
+        try:
+            return [first, _bind_one("::1", first.getsockname()[1])]
+        except OSError:
+            first.close()
+            if port:
+                raise
+    raise OSError(errno.EADDRINUSE, "no port is free in both address families")
+
+
+def _has_ipv6() -> bool:
+    """Whether this machine has the loopback address of IPv6."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as one:
+            one.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def _bind_one(host: str, port: int) -> socket.socket:
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     listener = socket.socket(family, kind, protocol)
     try:
@@ -82,7 +121,7 @@ def _bind(host: str, port: int) -> socket.socket:
 
 def addresses_of(settings: Settings, listeners: Sequence[socket.socket]) -> Addresses:
     """Where the server and its indexes are reached."""
-    server, ports = settings.server, [listener.getsockname()[1] for listener in listeners]
+    server, ports = settings.server, list(dict.fromkeys(listener.getsockname()[1] for listener in listeners))
     return Addresses(
         host=_name(server.host),
         port=ports[0],

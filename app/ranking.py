@@ -23,14 +23,24 @@ def bm25(counts: NDArray[np.float64], lengths: NDArray[np.float64], average: flo
     return counts * (K1 + 1) / (counts + K1 * (1 - B + B * lengths / max(average, 1e-9)))
 
 
-def fused(cosines: NDArray[np.floating[Any]], lexical: NDArray[np.float64], most: float) -> NDArray[np.float64]:
+LONGEST_DISCOUNTED = 2.0
+"""Times the average length, beyond which a longer text is discounted no further where its share is asked for: a query's
+rare words are as much of the query's information in a chapter as they are in a note."""
+
+
+def discounted(lengths: NDArray[np.float64], average: float) -> NDArray[np.float64]:
+    """Lengths of texts as bm25() gets them for a share of the query's information; see LONGEST_DISCOUNTED."""
+    return np.asarray(np.minimum(lengths, LONGEST_DISCOUNTED * average))
+
+
+def fused(cosines: NDArray[np.floating[Any]], shares: NDArray[np.float64]) -> NDArray[np.float64]:
     """Hybrid scores, float64 [n], at most 1: the cosine, and the share of the query's information that the words carry.
 
-    most: the BM25 score of a text that has every term often. Both parts are on a scale of their own and not stretched
-    to fit: where no text has many of the words, or only common ones, meaning decides.
+    shares: BM25 with discounted() lengths, divided by the score of a text that has every term often. Both parts are on
+    a scale of their own and not stretched to fit: where no text has many of the words, or only common ones, meaning
+    decides.
     """
-    share = lexical / most if most > 0 else np.zeros_like(lexical)
-    return (cosines + LEXICAL_WEIGHT * share) / (1 + LEXICAL_WEIGHT)
+    return (cosines + LEXICAL_WEIGHT * shares) / (1 + LEXICAL_WEIGHT)
 
 
 LARGEST = float(np.finfo(np.float32).max)

@@ -282,7 +282,10 @@ class IndexSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(description="How queries are treated: truncate (END, NONE), retrieval (dense, lexical, hybrid)."),
     ] = msgspec.field(default_factory=lambda: {"truncate": "END"})
     write_parameters: Annotated[
-        dict[str, Any], Meta(description="How texts are treated: truncate (END, NONE), language of their words.")
+        dict[str, Any],
+        Meta(
+            description="How texts are treated: truncate (END, NONE), language of their words, diacritics (fold, keep)."
+        ),
     ] = msgspec.field(default_factory=lambda: {"truncate": "END"})
 
 

@@ -25,6 +25,7 @@ LAYERS = [
     ["app.ranking", "app.bounds", "app.terms"],
     ["app.domain"],
     ["app.filters"],
+    ["app.words"],
     ["app.errors", "app.failpoints", "app.files", "app.logs", "app.metrics"],
 ]
 ONLY_SEAMS_FROM_SERVICES = {"app.storage.engine", "app.inference.backend", "app.inference.batcher"}

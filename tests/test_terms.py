@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.terms import LANGUAGES, terms
+from app.terms import LANGUAGES, query_terms, terms
 
 
 @pytest.mark.parametrize(
@@ -15,10 +15,15 @@ from app.terms import LANGUAGES, terms
         ("Die Häuser und das Haus", "german", ["die", "haus", "und", "das", "haus"]),
         ("Running runners", "none", ["running", "runners"]),
         ("\uff26\uff55\uff4c\uff4c \uff57ide", "none", ["full", "wide"]),
-        ("東京タワー", "english", ["東京", "京タ", "タワ", "ワー"]),
+        ("東京タワー", "english", ["東", "京", "タ", "ワ", "ー", "東京", "京タ", "タワ", "ワー"]),
         ("東 京", "english", ["東", "京"]),
-        ("iPhone東京2024", "english", ["iphon", "東京", "2024"]),
+        ("iPhone東京2024", "english", ["iphon", "東", "京", "東京", "2024"]),
         ("бегущие бежит", "russian", ["бегущ", "беж"]),
+        ("हिन्दी किताब", "none", ["हिन्दी", "किताब"]),
+        ("café CAFÉ cafe\u0301", "none", ["cafe", "café"] * 3),
+        ("café", "none+diacritics", ["café"]),
+        ("Über Straße", "none", ["uber", "über", "strasse", "straße"]),
+        ("мой", "none", ["мой"]),
         ("the of and", "english", []),
         ("Model S", "porter", ["model", "s"]),
         ("", "english", []),
@@ -27,6 +32,12 @@ from app.terms import LANGUAGES, terms
 )
 def test_texts_have_these_terms(text: str, language: str, found: list[str]) -> None:
     assert terms(text, language) == found
+
+
+def test_queries_have_the_terms_that_tell_most() -> None:
+    assert query_terms("東京タワー", "english") == ["東京", "京タ", "タワ", "ワー"]
+    assert query_terms("猫", "english") == ["猫"]
+    assert query_terms("한국어", "english") == ["한국", "국어"]
 
 
 @given(st.text(max_size=60), st.sampled_from(LANGUAGES))

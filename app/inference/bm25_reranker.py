@@ -15,7 +15,7 @@ from rank_bm25 import BM25Okapi
 
 from app.domain import TermStatistics, Truncate
 from app.errors import TextTooLong
-from app.ranking import K1, B, idf
+from app.ranking import K1, B, discounted, idf
 from app.terms import query_terms, terms
 
 LONGEST_TERM = 64
@@ -43,6 +43,7 @@ def shares(
         return np.zeros(len(documents))
     model = BM25Okapi([text or [""] for text in texts], k1=K1, b=B)
     model.idf, model.avgdl = rarity, max(statistics.average, 1e-9)
+    model.doc_len = discounted(np.array(model.doc_len, np.float64), model.avgdl)
     return np.asarray(model.get_scores(asked), dtype=np.float64) / most
 
 

@@ -4,7 +4,6 @@ The stand-in for cross-encoders whose weights are not here. Slower than the sear
 cross-encoder, and better than the search alone.
 """
 
-import re
 from collections.abc import Sequence
 from statistics import fmean
 
@@ -15,11 +14,11 @@ from app.domain import TermStatistics, Truncate
 from app.errors import TextTooLong
 from app.inference.backend import MOST_WINDOWS, Span, TextEncoder, Windows
 from app.ranking import idf, max_sim
-from app.terms import terms
+from app.terms import query_terms
+from app.words import pattern
 
 OTHER_WEIGHT = 0.3
 """What a token counts that belongs to no term; about the idf of a word that three texts of four have."""
-_WORD = re.compile(r"[^\W_]+")
 
 
 class LateInteractionReranker:
@@ -70,8 +69,9 @@ def token_weights(query: str, spans: Sequence[Span], statistics: TermStatistics)
     spans: where each token stands in the query. Stop words and punctuation have no idf, and count little.
     """
     weights = np.full(len(spans), OTHER_WEIGHT)
-    for word in _WORD.finditer(query):
-        found = [idf(statistics.texts, statistics.having.get(t, 0)) for t in terms(word.group(), statistics.language)]
+    for word in pattern(query).finditer(query):
+        asked = query_terms(word.group(), statistics.language)
+        found = [idf(statistics.texts, statistics.having.get(term, 0)) for term in asked]
         if found:
             inside = [place for place, (start, _) in enumerate(spans) if word.start() <= start < word.end()]
             weights[inside] = fmean(found)

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from app.domain import EmbedSpec, IndexSpec, Metric, Retrieval
+from app.domain import Diacritics, EmbedSpec, IndexSpec, Metric, Retrieval
 from app.errors import InvalidArgument, NotFound
 from app.inference.catalog import Catalog
 from app.inference.manifest import ModelEntry
@@ -138,9 +138,10 @@ def integrated(
         raise NotFound(f"Model {model} not found. {error.message}") from None
     read, retrieval = _own(read, "retrieval", get_args(Retrieval), "dense")
     write, language = _own(write, "language", LANGUAGES, "english")
-    if entry.kind == "sparse" and (retrieval, language) != ("dense", "english"):
+    write, diacritics = _own(write, "diacritics", get_args(Diacritics), "fold")
+    if entry.kind == "sparse" and (retrieval, language, diacritics) != ("dense", "english", "fold"):
         raise InvalidArgument(
-            "Sparse indexes are searched by their own terms; retrieval and language are for dense ones"
+            "Sparse indexes are searched by their own terms; retrieval, language and diacritics are for dense ones"
         )
     read, write = _parameters(model, entry, read), _parameters(model, entry, write)
     chosen = _metric(metric or entry.metrics[0])
@@ -157,7 +158,7 @@ def integrated(
     if entry.kind == "embed":
         catalog.check_dimension(model, length)
     embed = embed_spec(model, field_map, read, write)
-    own: Any = {"retrieval": retrieval, "language": language}
+    own: Any = {"retrieval": retrieval, "language": language, "diacritics": diacritics}
     return IndexSpec(name(index), length, chosen, msgspec.structs.replace(embed, **own))
 
 
@@ -232,9 +233,12 @@ def parameters(embed: EmbedSpec, side: str) -> dict[str, Any]:
         "truncate": getattr(embed, f"{side}_truncate"),
         "max_tokens_per_sequence": getattr(embed, f"{side}_max_tokens"),
     }
-    own = ("retrieval", embed.retrieval, "dense") if side == "read" else ("language", embed.language, "english")
-    if own[1] != own[2]:
-        values[own[0]] = own[1]
+    own: list[tuple[str, str, str]]
+    if side == "read":
+        own = [("retrieval", embed.retrieval, "dense")]
+    else:
+        own = [("language", embed.language, "english"), ("diacritics", embed.diacritics, "fold")]
+    values |= {name: value for name, value, default in own if value != default}
     return {key: value for key, value in values.items() if value is not None}
 
 

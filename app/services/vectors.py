@@ -189,7 +189,17 @@ class Vectors:
             selection = Selection(ids=[validation.record_id(id, "The update", self._limits)])
         else:
             selection = Selection(filter=self._filter(raw_filter, "Update"))
-        fields = validation.metadata(raw.metadata or {}, "The update", self._limits.metadata_bytes)
+        given = raw.metadata or {}
+        if absent := [field for field, value in given.items() if value is None]:
+            raise InvalidArgument(
+                f"Field '{absent[0]}' is null: an update sets fields and removes none; upsert the record without it"
+            )
+        if spec.embed is not None and spec.embed.text_field in given and not raw.has_values:
+            raise InvalidArgument(
+                f"Field '{spec.embed.text_field}' is what this index embeds: its words would be new, its vector old. "
+                "Upsert the record with its new text, or give its new vector in 'values' as well"
+            )
+        fields = validation.metadata(given, "The update", self._limits.metadata_bytes)
         change = Change(
             validation.dense_vector(raw.values, spec) if raw.values is not None and raw.has_values else None,
             None if raw.sparse is None else validation.stored_sparse(*raw.sparse, spec, self._limits.sparse_terms),

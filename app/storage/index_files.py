@@ -17,7 +17,7 @@ import msgspec
 from app.domain import Index, IndexDetails, IndexSpec
 from app.errors import AlreadyExists, DataLoss, FailedPrecondition, PinyonError, Unavailable
 from app.files import sync
-from app.storage import index_catalogue, tables
+from app.storage import index_catalogue, lexical, tables
 from app.storage.data_dir import DataDir
 from app.storage.database import Database, damaged
 from app.storage.integrity import page_checksums
@@ -119,6 +119,8 @@ class IndexFiles:
                 await self._put_away(name, state, spec)
                 return None
             details = await database.read(tables.index_details)
+            if not self._read_only:
+                await _bring_words_up(database, spec)
             if state != "ready" and not self._read_only:
                 await self._catalogue.write(partial(index_catalogue.enter_ready, name=name))
                 log.warning("the index %s is %s; its file is whole, and is taken in", name, _said(state))
@@ -204,6 +206,23 @@ class IndexFiles:
 
 def _opened(database: Database, spec: IndexSpec, details: IndexDetails, port: int | None) -> Opened:
     return Opened(database, Index(spec, details, port, f"{spec.name}@{uuid4().hex}"))
+
+
+TOLD_EVERY = 20_000
+"""Texts between two lines of the log."""
+
+
+async def _bring_words_up(database: Database, spec: IndexSpec) -> None:
+    """Take the texts of a file of an earlier version in again, if they get other terms now."""
+    if not await database.read(partial(lexical.is_behind, spec=spec)):
+        return
+    count = await database.read(lambda connection: connection.execute("SELECT count(*) FROM records").get)
+
+    def tell(done: int) -> None:
+        if done % TOLD_EVERY == 0 or done == count:
+            log.info("the words of index %s are brought up to date: %d of %d texts", spec.name, done, count)
+
+    await database.write(partial(lexical.rebuild, spec=spec, progress=tell))
 
 
 def _said(state: str | None) -> str:

@@ -6,7 +6,7 @@ Scores are ours (ranking.bm25), with the namespace's own counts; FTS5's bm25() c
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.domain import IndexSpec, Metadata, TermStatistics
-from app.ranking import K1, bm25, idf
+from app.ranking import K1, bm25, discounted, idf
 from app.terms import query_terms, terms
 
 Records = NDArray[np.int64]
@@ -27,12 +27,12 @@ Text = tuple[int, str]
 class Scored(msgspec.Struct, frozen=True):
     """records: sorted int64 [n] of the texts with any of the query's terms. scores: float64 [n], BM25.
 
-    most: what a text would score at most, if it had every term often.
+    shares: float64 [n] in 0..1, of the query's information that each text carries, as ranking.fused() takes them.
     """
 
     records: Records
     scores: NDArray[np.float64]
-    most: float
+    shares: NDArray[np.float64]
 
 
 def create(connection: apsw.Connection) -> None:
@@ -88,8 +88,23 @@ def remove_all(connection: apsw.Connection, ns: int) -> None:
     connection.execute("UPDATE namespaces SET words = 0, texts = 0 WHERE ns = ?", (ns,))
 
 
-def rebuild(connection: apsw.Connection, spec: IndexSpec) -> None:
-    """Take in every record of the file anew: another field, or another language, is what it is found by."""
+ANALYSIS = 1
+"""Of terms.py: raised when a text gets other terms than before, so that files of earlier versions are brought up."""
+
+
+def is_behind(connection: apsw.Connection, spec: IndexSpec) -> bool:
+    """Whether texts were taken in by an earlier version of the analysis."""
+    behind = int(connection.execute("SELECT analysis FROM state").get or 0) < ANALYSIS
+    return behind and spec.embed is not None and not spec.sparse
+
+
+def rebuild(connection: apsw.Connection, spec: IndexSpec, progress: Callable[[int], None] = lambda texts: None) -> None:
+    """Take in every record of the file anew: another field, language or analysis is what it is found by.
+
+    progress: told now and then how many texts there are already.
+    """
+    done = 0
+    connection.execute("UPDATE state SET analysis = ?", (ANALYSIS,))
     connection.execute("INSERT INTO lexical (lexical) VALUES ('delete-all')")
     connection.execute("UPDATE records SET words = 0")
     connection.execute("UPDATE namespaces SET words = 0, texts = 0")
@@ -103,12 +118,13 @@ def rebuild(connection: apsw.Connection, spec: IndexSpec) -> None:
         ).fetchall():
             held: list[Any] = rows
             add(connection, spec, ns, [(row, msgspec.json.decode(metadata)) for row, metadata in held])
-            last = held[-1][0]
+            last, done = held[-1][0], done + len(held)
+            progress(done)
 
 
 def search(connection: apsw.Connection, spec: IndexSpec, ns: int, text: str, keep: Records | None) -> Scored:
     """The texts of a namespace that share terms with a query. keep: sorted row numbers that a filter left, or None."""
-    language = spec.embed.language if spec.embed else "none"
+    language = spec.embed.analysis if spec.embed else "none"
     counts_of_ns: Any = connection.execute("SELECT words, texts FROM namespaces WHERE ns = ?", (ns,)).get
     words, texts = counts_of_ns
     asked: dict[str, int] = {}
@@ -124,15 +140,17 @@ def search(connection: apsw.Connection, spec: IndexSpec, ns: int, text: str, kee
     every = np.unique(np.concatenate([records for records, _, _ in lists])) if lists else np.empty(0, np.int64)
     if keep is not None:
         every = np.intersect1d(every, keep, assume_unique=True)
+    scores, shares = np.zeros(len(every)), np.zeros(len(every))
     if not len(every):
-        return Scored(every, np.empty(0, np.float64), most)
+        return Scored(every, scores, shares)
     lengths, average = _lengths(connection, ns, every), words / texts
-    scores = np.zeros(len(every))
+    shorter = discounted(lengths, average)
     for records, counts, weight in lists:
         there, of_every, of_list = np.intersect1d(every, records, assume_unique=True, return_indices=True)
         if len(there):
             scores[of_every] += weight * bm25(counts[of_list], lengths[of_every], average)
-    return Scored(every, scores, most)
+            shares[of_every] += weight * bm25(counts[of_list], shorter[of_every], average)
+    return Scored(every, scores, shares / most)
 
 
 def statistics(connection: apsw.Connection, spec: IndexSpec, ns: int, text: str) -> TermStatistics | None:
@@ -145,9 +163,9 @@ def statistics(connection: apsw.Connection, spec: IndexSpec, ns: int, text: str)
         term: connection.execute(
             "SELECT count(DISTINCT doc) FROM lexical_instances WHERE term = ?", (_token(ns, term),)
         ).get
-        for term in sorted(set(query_terms(text, spec.embed.language)))
+        for term in sorted(set(query_terms(text, spec.embed.analysis)))
     }
-    return TermStatistics(texts, words / texts, having, spec.embed.language) if texts else None
+    return TermStatistics(texts, words / texts, having, spec.embed.analysis) if texts else None
 
 
 def _terms(spec: IndexSpec, rows: Iterable[tuple[int, Metadata]]) -> list[tuple[int, list[str]]]:
@@ -155,7 +173,7 @@ def _terms(spec: IndexSpec, rows: Iterable[tuple[int, Metadata]]) -> list[tuple[
     if spec.embed is None or spec.sparse:
         return []
     texts = [(row, text_of(spec, metadata)) for row, metadata in rows]
-    return [(row, terms(text, spec.embed.language)) for row, text in texts if text is not None]
+    return [(row, terms(text, spec.embed.analysis)) for row, text in texts if text is not None]
 
 
 def _count(connection: apsw.Connection, ns: int, texts: int, words: int) -> None:

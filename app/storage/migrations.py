@@ -8,9 +8,8 @@ A step is never edited once released. PRAGMA user_version holds the number of th
 from collections.abc import Callable, Sequence
 
 import apsw
-import msgspec
 
-from app.domain import IndexSpec, Metric
+from app.domain import Metric
 from app.errors import FailedPrecondition
 from app.storage import lexical
 from app.storage.writer import Transaction
@@ -104,10 +103,7 @@ def _fourth(connection: apsw.Connection) -> None:
 
 
 def _fifth(connection: apsw.Connection) -> None:
-    lexical.create(connection)
-    spec = connection.execute("SELECT spec FROM state").get
-    if spec is not None:  # a file of an earlier version: its texts are taken in now
-        lexical.rebuild(connection, msgspec.json.decode(spec, type=IndexSpec))
+    lexical.create(connection)  # texts of a file of an earlier version are taken in once it has every step: is_behind()
 
 
 def _sixth(connection: apsw.Connection) -> None:
@@ -153,9 +149,14 @@ def _eighth(connection: apsw.Connection) -> None:
     connection.execute("ALTER TABLE changes ADD COLUMN of_vectors INTEGER NOT NULL DEFAULT 1")
 
 
+def _ninth(connection: apsw.Connection) -> None:
+    # The version of the analysis that texts were taken in by; 0: of one before versions.
+    connection.execute("ALTER TABLE state ADD COLUMN analysis INTEGER NOT NULL DEFAULT 0")
+
+
 Steps = Sequence[Callable[[apsw.Connection], None]]
 
-STEPS: Steps = [_first, _second, _third, _fourth, _fifth, _sixth, _seventh, _eighth]
+STEPS: Steps = [_first, _second, _third, _fourth, _fifth, _sixth, _seventh, _eighth, _ninth]
 
 
 def create_vectors(connection: apsw.Connection, dimension: int, metric: Metric) -> None:

@@ -194,10 +194,10 @@ def _by_text(
     place = np.searchsorted(by_words.records, records)
     there = place < len(by_words.records)
     there[there] = by_words.records[place[there]] == records[there]
-    shares = np.zeros(len(records))
-    shares[there] = by_words.scores[place[there]]
-    scored = records, fused(cosines, shares, by_words.most).astype(np.float32)
-    parts = _parts(records, cosines, shares)
+    shares, lexical_scores = np.zeros(len(records)), np.zeros(len(records))
+    shares[there], lexical_scores[there] = by_words.shares[place[there]], by_words.scores[place[there]]
+    scored = records, fused(cosines, shares).astype(np.float32)
+    parts = _parts(records, cosines, lexical_scores)
     return [
         msgspec.structs.replace(match, parts=parts[row])
         for row, match in _numbered(source.connection, spec, scored, plan, higher=True)

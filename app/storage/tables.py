@@ -14,7 +14,10 @@ NO_DETAILS = IndexDetails()
 
 def create_index(connection: apsw.Connection, spec: IndexSpec, details: IndexDetails = NO_DETAILS) -> None:
     """Say what the index is, and make the table its vectors go to."""
-    connection.execute("INSERT INTO state (only, spec, details) VALUES (1, ?, ?)", (to_json(spec), to_json(details)))
+    connection.execute(
+        "INSERT INTO state (only, spec, details, analysis) VALUES (1, ?, ?, ?)",
+        (to_json(spec), to_json(details), lexical.ANALYSIS),
+    )
     if not spec.sparse:
         migrations.create_vectors(connection, spec.dimension, spec.metric)
 
@@ -51,7 +54,7 @@ def configure(connection: apsw.Connection, spec: IndexSpec, details: IndexDetail
 
 def _found_by(spec: IndexSpec) -> tuple[str, str] | None:
     """Field and language of lexical retrieval."""
-    return None if spec.embed is None else (spec.embed.text_field, spec.embed.language)
+    return None if spec.embed is None else (spec.embed.text_field, spec.embed.analysis)
 
 
 def fingerprint(connection: apsw.Connection) -> Fingerprint | None:

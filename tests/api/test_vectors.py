@@ -478,3 +478,33 @@ def test_a_refused_update_changes_nothing(cosine: httpx.Client, namespace: str) 
     body = {"namespace": namespace, "filter": {"g": 1}, "setMetadata": {"u": large}}
     assert "Vector 'b': Metadata size is" in refusal(cosine.post("/vectors/update", json=body))
     assert fetch(cosine, namespace, "a")["a"]["metadata"] == {"g": 1}
+
+
+@pytest.mark.parametrize("by", [{"id": "a"}, {"filter": {"n": 1}}], ids=["id", "filter"])
+def test_the_text_that_is_embedded_is_not_changed_without_its_vector(
+    hash_server: RunningServer, protocol: str, namespace: str, by: dict[str, Any]
+) -> None:
+    with hash_server.client() as client:
+        record = {"_id": "a", "chunk_text": "apples", "n": 1}
+        assert client.post(f"/records/namespaces/{namespace}/upsert", json=record).status_code == 201
+    with connected(hash_server, protocol) as client:
+        body = {**by, "setMetadata": {"chunk_text": "pears"}, "namespace": namespace}
+        refused = client.post("/vectors/update", json=body)
+        assert refused.status_code == 400
+        assert "'chunk_text' is what this index embeds" in refused.json()["message"]
+        fetched = client.get("/vectors/fetch", params={"ids": "a", "namespace": namespace}).json()
+        assert fetched["vectors"]["a"]["metadata"]["chunk_text"] == "apples"
+        assert client.post("/vectors/update", json={**body, "setMetadata": {"n": 2}}).status_code == 200
+        if "id" in by:
+            both = {**body, "values": [1.0] + [0.0] * 63}
+            assert client.post("/vectors/update", json=both).status_code == 200
+
+
+def test_an_update_removes_no_field_over_either_protocol(cosine: httpx.Client, namespace: str) -> None:
+    body = {"vectors": [{"id": "a", "values": [1, 0], "metadata": {"n": 1}}], "namespace": namespace}
+    assert cosine.post("/vectors/upsert", json=body).status_code == 200
+    refused = cosine.post("/vectors/update", json={"id": "a", "setMetadata": {"n": None}, "namespace": namespace})
+    assert refused.status_code == 400
+    assert "null" in refused.json()["message"] and "'n'" in refused.json()["message"]
+    fetched = cosine.get("/vectors/fetch", params={"ids": "a", "namespace": namespace}).json()
+    assert fetched["vectors"]["a"]["metadata"] == {"n": 1}

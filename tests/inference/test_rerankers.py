@@ -14,9 +14,9 @@ from app.inference.backend import Retrieved
 from app.inference.bm25_reranker import shares
 from app.inference.catalog import Catalog
 from app.inference.late_interaction import OTHER_WEIGHT, token_weights
-from app.ranking import K1, B, fused, idf, with_cross_encoder, with_late_interaction
+from app.ranking import K1, LONGEST_DISCOUNTED, B, fused, idf, with_cross_encoder, with_late_interaction
 from app.ranking import with_mini as with_mini_mix
-from app.terms import terms
+from app.terms import query_terms, terms
 from tests.running import PROJECT
 
 DOCUMENTS = ["apples are fruit", "the apple of apples", "stars are far away", "", "and the of"]
@@ -61,15 +61,13 @@ WORDS = st.lists(st.sampled_from(["apple", "pear", "star", "the", "2", "über", 
 def test_shares_are_textbook_bm25_over_the_most_there_could_be(
     query: str, documents: list[str], df: int, average: float
 ) -> None:
-    asked = terms(query)
+    asked = query_terms(query, "english")
     statistics = TermStatistics(50, average, dict.fromkeys(asked, df), "english")
     wanted = []
     for text in documents:
         held = terms(text)
-        score = sum(
-            idf(50, df) * held.count(t) * (K1 + 1) / (held.count(t) + K1 * (1 - B + B * len(held) / average))
-            for t in asked
-        )
+        length = min(len(held), LONGEST_DISCOUNTED * average) / average
+        score = sum(idf(50, df) * held.count(t) * (K1 + 1) / (held.count(t) + K1 * (1 - B + B * length)) for t in asked)
         most = sum(idf(50, df) for _ in asked) * (K1 + 1)
         wanted.append(score / most if most else 0.0)
     np.testing.assert_allclose(shares(query, documents, statistics), wanted, atol=1e-9)
@@ -96,7 +94,7 @@ def test_late_interaction_of_hits_counts_beside_cosine_and_words() -> None:
     dice = np.random.default_rng(0)
     cosines, of_words = dice.uniform(0, 1, 50).astype(np.float32), dice.uniform(0, 1, 50)
     even = with_late_interaction(np.full(50, 0.8, np.float32), cosines, of_words)
-    assert even.argsort().tolist() == fused(cosines, of_words, 1.0).astype(np.float32).argsort().tolist()
+    assert even.argsort().tolist() == fused(cosines, of_words).astype(np.float32).argsort().tolist()
 
 
 def test_the_tokens_of_a_rare_word_count_more_in_late_interaction() -> None:

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from app import filters
 from app.domain import Change, EmbedSpec, Index, IndexSpec, Match, QueryPlan, Record, Selection
-from app.ranking import K1, LEXICAL_WEIGHT, B
+from app.ranking import K1, LEXICAL_WEIGHT, LONGEST_DISCOUNTED, B
 from app.storage import migrations, tables
 from app.storage.database import connect
 from app.storage.sqlite_engine import SqliteEngine
-from app.terms import terms
+from app.terms import query_terms, terms
 
 pytestmark = pytest.mark.anyio
 
@@ -28,16 +28,19 @@ SPEC = IndexSpec("docs", 2, "cosine", EmbedSpec("any", "text"))
 Rows = dict[str, dict[str, Any]]
 
 
-def reference(rows: Rows, query: str, language: str = "english") -> dict[str, float]:
-    """BM25 of every text that shares a term with the query, term by term as it is in the books."""
+def reference(rows: Rows, query: str, language: str = "english", longest: float = math.inf) -> dict[str, float]:
+    """BM25 of every text that shares a term with the query, term by term as it is in the books.
+
+    longest: times the average, as which longer texts count.
+    """
     held = {id: terms(m["text"], language) for id, m in rows.items() if isinstance(m.get("text"), str)}
     average = sum(map(len, held.values())) / max(1, len(held))
     scores: dict[str, float] = {}
-    for term in terms(query, language):
+    for term in query_terms(query, language):
         having = [id for id, words in held.items() if term in words]
         weight = math.log(1 + (len(held) - len(having) + 0.5) / (len(having) + 0.5))
         for id in having:
-            tf, length = held[id].count(term), len(held[id])
+            tf, length = held[id].count(term), min(len(held[id]), longest * average)
             scores[id] = scores.get(id, 0) + weight * tf * (K1 + 1) / (tf + K1 * (1 - B + B * length / average))
     return scores
 
@@ -45,7 +48,7 @@ def reference(rows: Rows, query: str, language: str = "english") -> dict[str, fl
 def most(rows: Rows, query: str) -> float:
     """What a text would score with every term of the query in plenty."""
     held = [terms(m["text"]) for m in rows.values() if isinstance(m.get("text"), str)]
-    having = [sum(term in words for words in held) for term in terms(query)]
+    having = [sum(term in words for words in held) for term in query_terms(query, "english")]
     return sum(math.log(1 + (len(held) - n + 0.5) / (n + 0.5)) * (K1 + 1) for n in having)
 
 
@@ -113,7 +116,7 @@ def test_after_any_operations_words_are_found_as_the_reference_finds_them(
             assert_ranked(answer.matches, expected, 5)
 
             both = await engine.query("docs", "a", QueryPlan(5, vector(0), filter=condition, text=query))
-            top, lexical = most(rows, query), reference(rows, query)
+            top, lexical = most(rows, query), reference(rows, query, longest=LONGEST_DISCOUNTED)
             fused = {
                 id: (math.cos(int(id[1:])) + LEXICAL_WEIGHT * (lexical.get(id, 0) / top if top else 0))
                 / (1 + LEXICAL_WEIGHT)
@@ -176,7 +179,8 @@ async def test_texts_of_a_file_of_an_earlier_version_are_found(tmp_path: Path) -
     connection = connect(file, 0, "write")
     connection.execute("PRAGMA journal_mode = WAL")
     migrations.migrate(connection, migrations.STEPS[:4])
-    tables.create_index(connection, SPEC)
+    connection.execute("INSERT INTO state (only, spec, details) VALUES (1, ?, '{}')", (tables.to_json(SPEC),))
+    migrations.create_vectors(connection, SPEC.dimension, SPEC.metric)
     connection.execute("INSERT INTO namespaces (name, record_count) VALUES ('a', 2)")
     for n, text in ((1, "an apple"), (2, "a pear")):
         fields = tables.to_json({"text": text})
@@ -204,3 +208,94 @@ async def test_the_index_agrees_with_the_texts_and_is_whole(tmp_path: Path) -> N
     assert connection.execute("SELECT name, texts, words FROM namespaces").fetchall() == [("b", 1, 1)]
     assert connection.execute("SELECT count(*) FROM lexical_instances").get == 1
     connection.close()
+
+
+NOTES = [
+    "the lease of the office ends in May", "milk and bread are in the fridge", "call the plumber about the sink",
+    "the meeting was moved to Monday", "a new printer stands in the hall", "please water the plants",
+    "the keys are with the neighbour", "we need more paper cups", "the train leaves at noon",
+    "our guests arrive on Friday", "the window in the kitchen is open", "the invoice was paid yesterday",
+    "remember to back up the laptop", "the garden needs a new fence", "there is cake in the kitchen",
+    "the bus stop has moved", "his phone number has changed", "the heating is fixed again",
+    "lunch is at one today", "the parcel is at the post office",
+]  # fmt: skip
+
+
+async def test_a_long_text_that_alone_has_the_rare_words_is_not_buried(tmp_path: Path) -> None:
+    engine = await SqliteEngine.open_folder(tmp_path, 1, 0)
+    await engine.create_index(SPEC)
+    chance = np.random.default_rng(5)
+    filler = " ".join(f"word{chance.integers(300)}" for _ in range(598))
+    rows = [record(f"r{n}", {"text": text}) for n, text in enumerate(NOTES)]
+    # Its vector is as far from the query's as that of a text of everything is, the notes' are near to it.
+    rows = [Record(row.id, np.array([1.0, 0.9 + n / 200], np.float32), row.metadata) for n, row in enumerate(rows)]
+    rows.append(Record("long", np.array([1.0, -0.1], np.float32), {"text": f"{filler} zorblatt clause"}))
+    await engine.upsert("docs", "a", rows)
+    plan = QueryPlan(21, np.array([1.0, 1.0], np.float32), text="zorblatt clause")
+    assert (await engine.query("docs", "a", plan)).matches[0].id == "long"
+    await engine.close()
+
+
+WORDS = {
+    "हिन्दी में किताब": ["किताब", "हिन्दी"],
+    "தமிழ் நூல்": ["தமிழ்"],
+    "বাংলা ভাষা": ["ভাষা"],
+    "كِتَابٌ جَدِيد": ["كتاب", "كِتَابٌ"],
+    "שָׁלוֹם עוֹלָם": ["שלום"],
+    "un café noir": ["cafe", "café", "CAFÉ"],
+    "猫と犬": ["猫", "犬", "猫と犬"],
+    "한국어를 배운다": ["한국어", "한국어를", "어"],
+    "ภาษาไทยง่าย": ["ไทย", "ภาษา"],
+}
+
+
+async def test_words_of_many_scripts_are_found_and_not_by_parts_of_others(tmp_path: Path) -> None:
+    engine = await SqliteEngine.open_folder(tmp_path, 1, 0)
+    await engine.create_index(SPEC)
+    await engine.upsert("docs", "a", [record(f"r{n}", {"text": text}) for n, text in enumerate(WORDS)])
+    for n, queries in enumerate(WORDS.values()):
+        for query in queries:
+            found = (await engine.query("docs", "a", QueryPlan(10, text=query))).matches
+            assert [match.id for match in found] == [f"r{n}"], query
+    for part in ("क", "த", "caf", "水"):
+        assert (await engine.query("docs", "a", QueryPlan(10, text=part))).matches == [], part
+    await engine.close()
+
+
+@pytest.mark.parametrize(("query", "first"), [("cafe", "r2"), ("café", "r1")])
+async def test_the_exact_form_of_a_word_is_found_first(tmp_path: Path, query: str, first: str) -> None:
+    engine = await SqliteEngine.open_folder(tmp_path, 1, 0)
+    await engine.create_index(SPEC)
+    rows = [record("r1", {"text": "a café here"}), record("r2", {"text": "a cafe here"})]
+    await engine.upsert("docs", "a", rows)
+    found = (await engine.query("docs", "a", QueryPlan(10, text=query))).matches
+    assert [match.id for match in found] == [first, ({"r1", "r2"} - {first}).pop()]
+    await engine.close()
+
+
+async def test_diacritics_can_be_kept(tmp_path: Path) -> None:
+    engine = await SqliteEngine.open_folder(tmp_path, 1, 0)
+    kept = msgspec.structs.replace(SPEC, embed=EmbedSpec("any", "text", language="none", diacritics="keep"))
+    await engine.create_index(kept)
+    await engine.upsert("docs", "a", [record("r1", {"text": "a café"})])
+    assert (await engine.query("docs", "a", QueryPlan(10, text="cafe"))).matches == []
+    assert len((await engine.query("docs", "a", QueryPlan(10, text="café"))).matches) == 1
+    await engine.close()
+
+
+async def test_a_file_of_an_earlier_analysis_is_brought_up_at_a_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO")
+    engine = await SqliteEngine.open_folder(tmp_path, 1, 0)
+    await engine.create_index(SPEC)
+    monkeypatch.setattr("app.storage.lexical.terms", lambda text, language: text.split())
+    await engine.upsert("docs", "a", [record("r1", {"text": "猫と犬"})])
+    monkeypatch.undo()
+    await engine._opened["docs"].database.write(lambda c: c.execute("UPDATE state SET analysis = 0") and None)
+    assert (await engine.query("docs", "a", QueryPlan(10, text="猫"))).matches == []
+    await engine.close()
+    engine = await SqliteEngine.open_folder(tmp_path, 1, 0)
+    assert len((await engine.query("docs", "a", QueryPlan(10, text="猫"))).matches) == 1
+    assert "the words of index docs are brought up to date: 1 of 1 texts" in caplog.text
+    await engine.close()

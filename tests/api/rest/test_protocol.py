@@ -163,7 +163,9 @@ def test_any_spelling_of_a_path_is_that_path(client: httpx.Client, path: str) ->
 
 def test_health_and_ready(client: httpx.Client) -> None:
     assert client.get("/health").json() == {"status": "alive"}
-    assert client.get("/ready").json() == {"status": "ready"}
+    ready = client.get("/ready").json()
+    assert ready["status"] == "ready"
+    assert ready["indexes"]["quickstart"] == "ready"
 
 
 def models(client: httpx.Client, **filters: str) -> dict[str, Any]:
