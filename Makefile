@@ -5,6 +5,8 @@ PYTHON ?= python3
 # choose another one, for example `make setup TORCH_INDEX=https://download.pytorch.org/whl/cu130`.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 CONFIG ?= config/quickstart.toml
+# Of the server: make serve PORT=7777
+PORT ?=
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
@@ -13,24 +15,30 @@ LOGGED := > .venv/setup.log 2>&1 || { cat .venv/setup.log; exit 1; }
 
 .PHONY: setup serve doctor test test-slow test-clients lint audit bench proto clean
 
-setup: .venv/ready
+# What serving needs, and then what tests and benchmarks need beside it.
+setup: .venv/ready-to-develop
 
 .venv/ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "Pinyon needs Python 3.11 or newer; name one with: make setup PYTHON=python3.12"; exit 1; }
-	@echo "Setting up .venv (the first time this takes a minute or two and about 1.5 GB of disk) ..."
+		{ echo "Pinyon needs Python 3.11 or newer; name one with: make serve PYTHON=python3.12"; exit 1; }
+	@echo "Setting up .venv: about 2 GB of disk, the first time; a minute or two, more on a slow network"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@echo "  torch"
+	@echo "  1 of 2: torch"
 	@$(PIP) install --no-deps --retries 1 --extra-index-url $(TORCH_INDEX) torch==2.13.0 $(LOGGED)
-	@echo "  everything else"
-	@$(PIP) install -e '.[dev]' $(LOGGED)
+	@echo "  2 of 2: what Pinyon needs"
+	@$(PIP) install -e '.[openvino]' $(LOGGED)
 	@touch $@
 	@echo "Set up."
 
-serve: setup
-	@exec $(BIN)/pinyon serve --config $(CONFIG)
+.venv/ready-to-develop: .venv/ready
+	@echo "  what tests and benchmarks need"
+	@$(PIP) install -e '.[dev]' $(LOGGED)
+	@touch $@
 
-doctor: setup
+serve: .venv/ready
+	@exec $(BIN)/pinyon serve --config $(CONFIG) $(if $(PORT),--port $(PORT))
+
+doctor: .venv/ready
 	@$(BIN)/pinyon doctor --config $(CONFIG)
 
 # Known vulnerabilities of what is installed, as PyPI tells of them; what it does not tell of is listed as not audited.

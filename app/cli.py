@@ -1,9 +1,12 @@
 """The `pinyon` command: settings in, server up. Imports what a subcommand needs only when it runs."""
 
 import argparse
+import difflib
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from app.commands import backup, check, compact, evaluate, keys, models, reembed
 from app.commands.common import add_settings, server_url, settings_of
@@ -25,10 +28,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
+class Parser(argparse.ArgumentParser):
+    """Says what was perhaps meant by an option or a command that there is not."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with status 2."""
+        known = _names(self)
+        unknown = [
+            word for word in re.findall(r"-?-?[A-Za-z][\w-]+", message.partition("(choose")[0]) if word not in known
+        ]
+        close = [meant for word in unknown for meant in difflib.get_close_matches(word, known, 1)]
+        super().error(f"{message}; did you mean {close[0]}?" if close else message)
+
+
+def _names(parser: argparse.ArgumentParser) -> list[str]:
+    """Every option and command that a parser knows, and those of its commands."""
+    found: list[str] = []
+    for action in parser._actions:
+        found += action.option_strings
+        if isinstance(action.choices, dict):
+            for name, inner in action.choices.items():
+                found += [name, *_names(inner)]
+        else:
+            found += [choice for choice in action.choices or () if isinstance(choice, str)]
+    return found
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="pinyon", description="A self-hosted search service that speaks Pinecone's API."
-    )
+    parser = Parser(prog="pinyon", description="A self-hosted search service that speaks Pinecone's API.")
     parser.add_argument("--version", action="version", version=f"pinyon {VERSION}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     serve = commands.add_parser("serve", help="run the server")
@@ -39,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     add_settings(doctor, "storage", "models")
     ready = commands.add_parser("ready", help="whether the server of these settings can answer: status 0 or 1")
     ready.set_defaults(run=_ready)
-    add_settings(ready, "server")
+    add_settings(ready, "server", "storage")
     keys.add(commands)
     certs = commands.add_parser("certs", help="make a certificate authority and a certificate for this machine")
     certs.add_argument("folder", type=Path, metavar="DIR", help="folder to write to")
@@ -83,7 +110,7 @@ def _ready(options: argparse.Namespace) -> int:
     trust = ssl._create_unverified_context()
     try:
         url = server_url(settings) + "/ready"
-        urllib.request.urlopen(url, timeout=2, context=trust if settings.server.tls_cert else None).close()
+        urllib.request.urlopen(url, timeout=2, context=trust if url.startswith("https:") else None).close()
     except urllib.error.HTTPError as error:
         print(error.read().decode(), file=sys.stderr)
         return 1

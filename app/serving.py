@@ -1,6 +1,7 @@
 """Listening: Hypercorn with our application, the banner, and a clean end on SIGTERM."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -18,6 +19,7 @@ from app.domain import IndexSpec
 from app.listening import addresses_of, check_certificate, check_open_to_others, config_for, listen
 from app.server import Service, create_app
 from app.settings import Settings
+from app.storage.data_dir import announce
 
 log = logging.getLogger("pinyon.serving")
 
@@ -41,7 +43,13 @@ async def serve(settings: Settings) -> int:
         failures.append(error)
         stop.set()
 
-    async with service.running(lambda: print(banner(service), flush=True), fail):
+    def ready() -> None:
+        if not settings.storage.read_only:
+            with contextlib.suppress(OSError):  # commands are told by --host and --port, then
+                announce(Path(settings.storage.data_dir), service.addresses.local_url())
+        print(banner(service), flush=True)
+
+    async with service.running(ready, fail):
         where = service.addresses.local_url()
         print(f"Pinyon is starting on {where} (loading models takes some seconds) ...", flush=True)
         _on_signals(stop)
@@ -91,10 +99,12 @@ def banner(service: Service) -> str:
     """What is served, who answers, where the data lies, and one line to try."""
     settings, indexes = service.settings, service.indexes
     url = service.addresses.local_url()
-    lines = [f"Pinyon is ready on {url}"]
+    trouble, broken = indexes.trouble(), indexes.unusable()
+    failing = trouble.keys() | broken.keys()
+    but = f", but not {', '.join(sorted(failing))}; see below" if failing else ""
+    lines = [f"Pinyon is ready on {url}{but}"]
     if service.addresses.public_url:
         lines.append(f"  public   {service.addresses.public_url}")
-    trouble = indexes.trouble()
     for index in indexes.all():
         spec = index.spec
         lines.append(f"  index    {spec.name}: {_kind(spec)}, {spec.metric}, on {indexes.url(index)}")
@@ -102,7 +112,7 @@ def banner(service: Service) -> str:
             embedder = indexes.loaded_embedder(index)
             answer = embedder.label if embedder else f"nobody: {trouble.get(spec.name)}"
             lines.append(f"           field '{spec.embed.text_field}' embedded by {answer}")
-    for name, why in indexes.unusable().items():
+    for name, why in broken.items():
         lines.append(f"  index    {name}: CANNOT BE USED. {why}")
     for folder in indexes.set_aside():
         lines.append(f"  aside    {Path(settings.storage.data_dir).resolve() / 'set-aside' / folder}")
@@ -121,8 +131,8 @@ def banner(service: Service) -> str:
         lines.append("  keys     every request needs the header Api-Key")
     else:
         lines += _without_keys(settings)
-        if indexes.default is not None and indexes.default not in indexes.unusable():
-            lines += ["Try it:", "  " + _example(url, indexes.spec(indexes.default))]
+        if indexes.default is not None and indexes.default not in failing:
+            lines += ["Try it:", "  " + _example(url, indexes.spec(indexes.default), _trust(settings))]
     return "\n".join(lines)
 
 
@@ -138,7 +148,15 @@ def _kind(spec: IndexSpec) -> str:
     return "sparse vectors" if spec.sparse else f"{spec.dimension} dimensions"
 
 
-def _example(url: str, spec: IndexSpec) -> str:
+def _trust(settings: Settings) -> str:
+    """What curl must be told to trust the certificate: the authority beside it that `pinyon certs` made."""
+    if not settings.server.tls_cert:
+        return ""
+    authority = Path(settings.server.tls_cert).with_name("ca.pem")
+    return f"--cacert {authority} " if authority.exists() else ""
+
+
+def _example(url: str, spec: IndexSpec, trust: str) -> str:
     """A curl line that stores something and finds it again."""
     if spec.embed is not None:
         record = {"_id": "a", spec.embed.text_field: "Apples are rich in fibre"}
@@ -152,7 +170,7 @@ def _example(url: str, spec: IndexSpec) -> str:
         found = {"sparseVector": one["sparseValues"]} if spec.sparse else {"vector": one["values"]}
         paths = "/vectors/upsert", "/query"
         bodies = ({"vectors": [{"id": "a", **one}], "namespace": "demo"}, {**found, "topK": 3, "namespace": "demo"})
-    lines = (f"curl -s {url}{path} -d '{json.dumps(body)}'" for path, body in zip(paths, bodies, strict=True))
+    lines = (f"curl -s {trust}{url}{path} -d '{json.dumps(body)}'" for path, body in zip(paths, bodies, strict=True))
     return " && ".join(lines)
 
 

@@ -4,6 +4,8 @@ One name, three spellings: `[server] port` in TOML, PINYON_SERVER_PORT in the en
 line; later ones win. Nobody else reads the environment.
 """
 
+import difflib
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -377,7 +379,9 @@ def load(
         if not name.startswith(tuple(f"PINYON_{section.upper()}_" for section in SECTIONS)):
             continue
         if name not in by_variable:
-            raise FailedPrecondition(f"Unknown variable {name}; known are {', '.join(sorted(by_variable))}")
+            close = difflib.get_close_matches(name, by_variable, 1)
+            meant = f"did you mean {close[0]}?" if close else f"known are {', '.join(sorted(by_variable))}"
+            raise FailedPrecondition(f"Unknown variable {name}; {meant}")
         row = by_variable[name]
         _set(raw, row, text)
         settings = _convert(raw, f"the variable {name}", strict=False)
@@ -396,4 +400,15 @@ def _convert(raw: dict[str, Any], where: str, strict: bool) -> Settings:
     try:
         return msgspec.convert(raw, Settings, strict=strict)
     except msgspec.ValidationError as error:
-        raise FailedPrecondition(f"Wrong setting in {where}: {error}") from error
+        raise FailedPrecondition(f"Wrong setting in {where}: {error}{_meant(str(error))}") from error
+
+
+def _meant(problem: str) -> str:
+    """What an unknown setting may have been meant to be, or what there is."""
+    found = re.search(r"unknown field `([^`]*)`(?: - at `\$\.(\w+)`)?", problem)
+    if found is None:
+        return ""
+    section = found[2]
+    known = [row.key for row in table() if row.section == section] if section else list(SECTIONS)
+    close = difflib.get_close_matches(found[1], known, 1)
+    return f"; did you mean {close[0]}?" if close else f"; there are: {', '.join(known)}"

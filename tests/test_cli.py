@@ -61,6 +61,21 @@ def test_what_cannot_be_done_is_one_sentence(arguments: list[str], message: str)
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [(["serve", "--prot", "1"], "--port"), (["doktor"], "doctor"), (["keys", "lst"], "list")],
+)
+def test_what_was_perhaps_meant_is_said(arguments: list[str], meant: str) -> None:
+    done = pinyon(*arguments)
+    assert done.returncode == 2
+    assert f"did you mean {meant}?" in done.stderr
+
+
+def test_an_unknown_setting_says_what_was_perhaps_meant(tmp_path: Path) -> None:
+    (tmp_path / "p.toml").write_text("[server]\nprot = 1\n")
+    assert "did you mean port?" in pinyon("doctor", "--config", tmp_path / "p.toml").stderr
+
+
 def test_the_model_list_says_who_answers() -> None:
     done = pinyon("models", "list", PINYON_MODELS_STAND_INS="true")
     assert done.returncode == 0
@@ -123,6 +138,10 @@ def test_doctor_says_who_holds_the_folder(tmp_path_factory: pytest.TempPathFacto
 
 def test_a_key_is_made_listed_and_revoked(tmp_path: Path) -> None:
     folder = ["--data-dir", str(tmp_path / "data")]
+    nowhere = pinyon("keys", "create", "app", *folder)
+    assert (nowhere.returncode, nowhere.stdout) == (1, ""), "a key that nobody would know"
+    assert f"There is no data folder at {tmp_path}/data" in nowhere.stderr
+    (tmp_path / "data").mkdir()
     made = pinyon("keys", "create", "app", *folder)
     assert made.returncode == 0
     key = made.stdout.strip()
@@ -155,6 +174,7 @@ def test_keys_say_what_they_are_for(tmp_path: Path) -> None:
     def keys(*told: str) -> subprocess.CompletedProcess[str]:
         return pinyon("keys", *told, "--data-dir", str(tmp_path / "data"))
 
+    (tmp_path / "data").mkdir()
     assert keys("create", "all").returncode == 0
     limited = ("--scope", "read", "--scope", "write", "--index", "docs", "--namespace", "", "--rate", "5")
     assert keys("create", "app", *limited).returncode == 0
@@ -177,10 +197,13 @@ def test_room_comes_back_and_copies_are_made_on_the_command_line(tmp_path: Path)
     with server.client() as client:
         rows = [{"_id": f"r{n}", "chunk_text": f"text {n}"} for n in range(90)]
         assert client.post("/records/namespaces/a/upsert", json=rows).status_code == 201
-    port = server.url.rpartition(":")[2]
-    done = pinyon("compact", "--data-dir", data, "--port", port)
+    done = pinyon("compact", "--data-dir", data)  # which says where its server is
     assert done.stdout.startswith("quickstart: "), done
-    assert pinyon("compact", "nothing", "--data-dir", data, "--port", port).stderr == (
+    assert f"by the server on {server.url}" in done.stderr
+    assert pinyon("ready", "--data-dir", data).stdout == "ready\n"
+    assert "There is no data folder" in pinyon("compact", "--data-dir", tmp_path / "nope").stderr
+    assert not (tmp_path / "nope").exists()
+    assert pinyon("compact", "nothing", "--data-dir", data).stderr == (
         "pinyon: The server refuses: Index nothing not found.\n"
     )
     done = pinyon("backup", str(tmp_path / "copy"), "--data-dir", data)

@@ -66,7 +66,7 @@ def test_environment_beats_file_and_option_beats_environment(tmp_path: Path) -> 
         ("[index]\nname = 'A_b'\nmodel = 'm'", {}, {}, "regex"),
         ("[index]\nname = 'a'\nmodel = 'm'\nmetric = 'l2'", {}, {}, "Invalid enum value 'l2'"),
         ("[index]\nname = 'a'\nmodel = 'm'\nfield_map = { image = 'x' }", {}, {}, "image"),
-        ("", {"PINYON_SERVER_PROT": "1"}, {}, "Unknown variable PINYON_SERVER_PROT; known are .*PINYON_SERVER_PORT"),
+        ("", {"PINYON_SERVER_PROT": "1"}, {}, "Unknown variable PINYON_SERVER_PROT; did you mean PINYON_SERVER_PORT"),
         ("", {"PINYON_SERVER_PORT": "x"}, {}, "Wrong setting in the variable PINYON_SERVER_PORT"),
         ("", {}, {"port": "x"}, "Wrong setting in the option --port"),
     ],

@@ -12,17 +12,18 @@ def add_settings(parser: argparse.ArgumentParser, *sections: str) -> None:
     """An option for every setting of these sections that fits in a word, and --config."""
     from app.settings import table
 
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings file (TOML)")
+    group = parser.add_argument_group("settings", "as in the settings file, which they overrule")
+    group.add_argument("--config", type=Path, metavar="FILE", help="settings file (TOML)")
     for row in table():
         if not row.simple or row.section not in sections:
             continue
         if row.type is bool:
-            parser.add_argument(
+            group.add_argument(
                 row.flag, dest=row.key, action=argparse.BooleanOptionalAction, default=None, help=row.sentence
             )
         else:
             help_text = f"{row.sentence} (default: {row.default})".replace("%", "%%")
-            parser.add_argument(row.flag, dest=row.key, metavar=row.key.upper(), help=help_text)
+            group.add_argument(row.flag, dest=row.key, metavar=row.key.upper(), help=help_text)
 
 
 def settings_of(options: argparse.Namespace) -> Any:
@@ -45,8 +46,35 @@ def with_server(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key", metavar="KEY", help="one of the server's API keys (default: the setting api_key)")
 
 
+def data_folder(settings: Any) -> Path:
+    """The data folder that a command acts on. Raises FailedPrecondition if there is none there: none is made."""
+    path = Path(settings.storage.data_dir).resolve()
+    if not path.is_dir():
+        raise FailedPrecondition(
+            f"There is no data folder at {path}; name the server's with --data-dir or --config. `pinyon serve` makes it"
+        )
+    return path
+
+
+def say_where(settings: Any) -> None:
+    """Say on stderr what a command acted on: the running server, or the folder."""
+    import sys
+
+    from app.storage.data_dir import in_use_by
+
+    path = Path(settings.storage.data_dir).resolve()
+    by = f" by the server on {server_url(settings)}" if in_use_by(path) is not None else ""
+    print(f"Done{by} in the data folder {path}", file=sys.stderr)
+
+
 def server_url(settings: Any) -> str:
-    """Where the server of these settings answers callers on this machine."""
+    """Where the server that has the data folder open answers, or else the one of these settings."""
+    from app.storage.data_dir import holder_of, in_use_by
+
+    path = Path(settings.storage.data_dir)
+    holder = holder_of(path) if in_use_by(path) is not None else None
+    if holder is not None and holder.url is not None:
+        return holder.url
     server = settings.server
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)
     host = f"[{host}]" if ":" in host else host

@@ -2,10 +2,11 @@
 
 import argparse
 import asyncio
+import sys
 from pathlib import Path
 from typing import Any
 
-from app.commands.common import ask_server, settings_of, with_server
+from app.commands.common import ask_server, data_folder, say_where, settings_of, with_server
 from app.errors import NotFound
 
 
@@ -26,12 +27,13 @@ def _run(options: argparse.Namespace) -> int:
     settings = settings_of(options)
     from app.storage.data_dir import in_use_by
 
-    if in_use_by(Path(settings.storage.data_dir)) is None:
+    if in_use_by(data_folder(settings)) is None:
         return asyncio.run(_here(settings, options.index))
     names = options.index or [one["name"] for one in ask_server(settings, options.key, "GET", "/indexes")["indexes"]]
     for name in names:
         told = ask_server(settings, options.key, "POST", f"/indexes/{name}/compact", timeout_s=3600)
         _say(name, told["bytes_before"], told["bytes_after"])
+    say_where(settings)
     return 0
 
 
@@ -45,6 +47,7 @@ async def _here(settings: Any, wanted: list[str]) -> int:
             raise NotFound(f"There is no index {missing[0]}; there are: {', '.join(names) or 'none'}")
         for name in wanted or names:
             _say(name, *await engine.compact(name))
+        print(f"Done in the data folder {Path(settings.storage.data_dir).resolve()}", file=sys.stderr)
     finally:
         await engine.close()
     return 0

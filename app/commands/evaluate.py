@@ -22,7 +22,10 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("datasets", nargs="+", type=Path, metavar="DATASET", help="folder of a collection")
     parser.add_argument(
-        "--rerank", action="append", metavar="MODEL", help="who reranks; may be repeated (default: bge-reranker-v2-m3)"
+        "--rerank",
+        action="append",
+        metavar="MODEL",
+        help="who reranks; may be repeated (default: bge-reranker-v2-m3 if it is here, or pinyon-late-interaction)",
     )
     parser.add_argument("--no-rerank", action="store_true", help="measure retrieval only")
     parser.add_argument("--depth", type=int, default=50, metavar="N", help="hits to rerank (default: 50)")
@@ -49,7 +52,8 @@ def _run(options: argparse.Namespace) -> int:
 
     if not 1 <= options.depth <= pipelines.TOP_K:
         raise InvalidArgument(f"--depth must be between 1 and {pipelines.TOP_K}, got {options.depth}")
-    wanted = pipelines.pipelines([] if options.no_rerank else options.rerank or ["bge-reranker-v2-m3"], options.depth)
+    rerankers = [] if options.no_rerank else options.rerank or [_reranker(settings)]
+    wanted = pipelines.pipelines(rerankers, options.depth)
     names = [pipeline.name for pipeline in wanted]
     for name in options.pipeline or ():
         if name not in names:
@@ -65,3 +69,11 @@ def _run(options: argparse.Namespace) -> int:
     for sentence in short:
         print(f"pinyon: {sentence}", file=sys.stderr)
     return 2 if short else 0
+
+
+def _reranker(settings: Any) -> str:
+    """The reranker that is measured if none is named: the large one if its weights are here, or the one without."""
+    from app.inference.catalog import Catalog
+
+    catalog = Catalog(settings.models_dir, settings.models.paths, settings.models.stand_ins)
+    return "bge-reranker-v2-m3" if catalog.present("bge-reranker-v2-m3") else "pinyon-late-interaction"

@@ -2,12 +2,11 @@
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from app.commands.common import add_settings, settings_of
+from app.commands.common import add_settings, data_folder, settings_of
 from app.errors import FailedPrecondition
 from app.permissions import SCOPES
 
@@ -53,15 +52,20 @@ def _create(options: argparse.Namespace) -> int:
         raise FailedPrecondition("A key for some namespaces cannot control indexes; leave out --scope control")
     if limits.namespaces is not None:
         limits = msgspec.structs.replace(limits, scopes=tuple(s for s in limits.scopes if s != "control"))
-    print(keys.create(Path(settings_of(options).storage.data_dir), options.name, limits))
-    print("This is the only time that the key is shown. Clients send it as Api-Key.", file=sys.stderr)
+    folder = data_folder(settings_of(options))
+    print(keys.create(folder, options.name, limits))
+    print(
+        f"A key for the server on the data folder {folder}. This is the only time that it is shown. Clients send it as "
+        "Api-Key; from now on every request needs one.",
+        file=sys.stderr,
+    )
     return 0
 
 
 def _list(options: argparse.Namespace) -> int:
     from app import keys
 
-    for key in keys.stored(Path(settings_of(options).storage.data_dir)):
+    for key in keys.stored(data_folder(settings_of(options))):
         print(f"{key.name}  ({_told(key)}, since {key.created}, sha256 {key.sha256[:12]})")
     return 0
 
@@ -88,6 +92,6 @@ def requests_per_second(text: str) -> float:
 def _revoke(options: argparse.Namespace) -> int:
     from app import keys
 
-    keys.revoke(Path(settings_of(options).storage.data_dir), options.name)
+    keys.revoke(data_folder(settings_of(options)), options.name)
     print(f"The key {options.name} is revoked.")
     return 0

@@ -5,10 +5,9 @@ import asyncio
 import json
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
-from app.commands.common import ask_server, settings_of, with_server
+from app.commands.common import ask_server, data_folder, settings_of, with_server
 from app.errors import FailedPrecondition
 
 
@@ -36,7 +35,7 @@ def _run(options: argparse.Namespace) -> int:
     settings = settings_of(options)
     from app.storage.data_dir import in_use_by
 
-    if in_use_by(Path(settings.storage.data_dir)) is not None:
+    if in_use_by(data_folder(settings)) is not None:
         return _there(settings, options)
     return asyncio.run(_here(settings, options))
 

@@ -26,10 +26,11 @@ log = logging.getLogger("pinyon.storage")
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """The process that has the folder open."""
+    """The process that has the folder open. url: where it answers programs on this machine; None if it does not."""
 
     pid: int
     since: str
+    url: str | None = None
 
 
 class DataDir:
@@ -62,8 +63,8 @@ class DataDir:
             ) from None
         except OSError as error:
             raise FailedPrecondition(
-                f"The data folder {self.path} cannot be opened for writing: {error.strerror or error}. If it is there, "
-                "--read-only reads it"
+                f"The data folder {self.path} cannot be opened for writing: {error.strerror or error}"
+                f"{_whose(self.path)}. If it is there, --read-only reads it"
             ) from error
 
     def index_file(self, name: str) -> Path:
@@ -154,6 +155,17 @@ def set_aside_in(path: Path) -> list[str]:
         return []
 
 
+def _whose(path: Path) -> str:
+    """Whose the folder is, for a message; nothing where it is this user's, or not there."""
+    there = next((each for each in (path, *path.parents) if each.exists()), None)
+    try:
+        if there is None or there.stat().st_uid == os.geteuid():
+            return ""
+        return f"; {there} belongs to {there.owner()}"
+    except (OSError, KeyError):
+        return ""
+
+
 def _of_sqlite(file: Path) -> list[Path]:
     """What SQLite keeps beside a file."""
     return [file.with_name(file.name + end) for end in ("-wal", "-shm", "-journal")]
@@ -164,6 +176,23 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
+
+
+def announce(path: Path, url: str) -> None:
+    """Say where the server answers that has the folder open, which is this process. Raises OSError."""
+    held = holder_of(path)
+    since = held.since if held is not None else datetime.now(UTC).isoformat(timespec="seconds")
+    new = path / "holder.json.new"
+    new.write_bytes(msgspec.json.encode(Holder(os.getpid(), since, url)))
+    new.replace(path / "holder.json")
+
+
+def holder_of(path: Path) -> Holder | None:
+    """What the last process that had the folder open said of itself."""
+    try:
+        return msgspec.json.decode((path / "holder.json").read_bytes(), type=Holder)
+    except (OSError, msgspec.MsgspecError):
+        return None
 
 
 def in_use_by(path: Path) -> str | None:
@@ -179,8 +208,8 @@ def in_use_by(path: Path) -> str | None:
 
 
 def _holder(path: Path) -> str:
-    try:
-        holder = msgspec.json.decode((path / "holder.json").read_bytes(), type=Holder)
-    except (OSError, msgspec.MsgspecError):
+    holder = holder_of(path)
+    if holder is None:
         return "another process"
-    return f"another Pinyon (process {holder.pid}, since {holder.since})"
+    where = f" on {holder.url}" if holder.url else ""
+    return f"another Pinyon{where} (process {holder.pid}, since {holder.since})"
