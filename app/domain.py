@@ -226,7 +226,7 @@ class QueryAnswer(msgspec.Struct, frozen=True):
     """matches: best first, ties by id. lsn: every write up to it was visible. namespace_bytes: data searched.
 
     statistics: of the terms of the plan's `counted`, if there are any texts. embedded_by: what embedded the records.
-    approximate: whether some records near to the vector may have been missed.
+    approximate: whether some records near to the vector may have been missed. foreign: as in NamespaceInfo.
     """
 
     matches: list[Match]
@@ -235,6 +235,7 @@ class QueryAnswer(msgspec.Struct, frozen=True):
     statistics: TermStatistics | None = None
     embedded_by: Fingerprint | None = None
     approximate: bool = False
+    foreign: int = 0
 
 
 class Footprint(msgspec.Struct, frozen=True):
@@ -277,12 +278,16 @@ class Page(msgspec.Struct, frozen=True):
 
 
 class NamespaceInfo(msgspec.Struct, frozen=True):
-    """A namespace. schema: its filterable fields as the user declared them. truncated: records whose text was cut."""
+    """A namespace. schema: its filterable fields as the user declared them. truncated: records whose text was cut.
+
+    foreign: records of an index that embeds text whose vectors a caller brought.
+    """
 
     name: str
     record_count: int
     schema: dict[str, Any] | None = None
     truncated: int = 0
+    foreign: int = 0
 
 
 class Usage(msgspec.Struct, frozen=True):

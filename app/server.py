@@ -126,9 +126,9 @@ class Service:
     async def _open(self) -> None:
         self.engine = await open_engine(self.settings, wait=False)
         self.indexes = Indexes(self.engine, self.catalog, self.batcher, self.addresses, self.readiness)
-        limits = self.settings.limits
+        limits, models = self.settings.limits, self.settings.models
         guarded = GuardedEngine(self.engine)
-        self.records = Records(guarded, self.indexes, self.inference, limits)
+        self.records = Records(guarded, self.indexes, self.inference, limits, models.mix)
         self.vectors = Vectors(guarded, self.indexes, limits)
         self.namespaces = Namespaces(guarded, self.indexes, limits)
         self.reembeddings = Reembeddings(self.engine, self.indexes, self.catalog, self.inference, self.batcher)

@@ -174,6 +174,10 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         bool,
         Meta(description="Let a local model answer for a hosted one whose weights are absent, and say so."),
     ] = False
+    mix: Annotated[
+        bool,
+        Meta(description="Search by text also among vectors that callers brought, where a stand-in embeds the text."),
+    ] = False
     offline: Annotated[bool, Meta(description="Never touch the network, not even in `pinyon models pull`.")] = False
     preload: Annotated[
         tuple[str, ...], Meta(description="Rerankers to load before /ready, if their weights are here.")

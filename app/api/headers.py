@@ -23,11 +23,16 @@ def saw(lsn: int) -> dict[str, str]:
     return {"x-pinecone-max-indexed-lsn": str(lsn), "x-pinecone-lsn-reconciled": str(lsn)}
 
 
-def computed_by(labels: Sequence[str], truncated: int = 0) -> dict[str, str]:
-    """The models that answered, stand-ins named as such, and how many texts were cut for them."""
+def computed_by(labels: Sequence[str], truncated: int = 0, foreign: int = 0) -> dict[str, str]:
+    """The models that answered, stand-ins named as such, and how many texts were cut for them.
+
+    foreign: how many vectors beside theirs come from elsewhere, which nobody knows to be of the same model.
+    """
     headers = {"x-pinyon-model": ", ".join(labels)} if labels else {}
     if truncated:
         headers["x-pinyon-truncated"] = str(truncated)
+    if foreign:
+        headers["x-pinyon-foreign-vectors"] = str(foreign)
     return headers
 
 

@@ -323,6 +323,13 @@ class Indexes:
         self._without.pop(spec.name, None)
         return held
 
+    async def foreign_vectors(self, index: str, namespace: str) -> int:
+        """How many records of a namespace have vectors that a caller brought; 0 without it. Checks no rights."""
+        try:
+            return (await self._engine.namespace(index, namespace)).foreign
+        except NotFound:
+            return 0
+
     def recall(self) -> list[RecallSample]:
         """How good approximate answers were, as far as some were compared with exact ones."""
         permissions.check("read")

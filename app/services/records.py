@@ -22,6 +22,7 @@ from app.domain import (
 )
 from app.errors import EmbeddedOtherwise, InvalidArgument, TextTooLong
 from app.services import usage, validation
+from app.services.foreign_vectors import ForeignVectors
 from app.services.indexes import Indexes
 from app.services.inference import Inference
 from app.services.reranking import HitReranker, Rerank
@@ -35,12 +36,16 @@ MOST_WORDS = 100
 
 
 class Upserted(msgspec.Struct, frozen=True):
-    """models: labels of what computed. truncated: records whose text was cut before it was embedded."""
+    """models: labels of what computed. truncated: records whose text was cut before it was embedded.
+
+    foreign: vectors of the namespace that are not the model's, where that matters.
+    """
 
     count: int
     lsn: int
     models: list[str]
     truncated: int
+    foreign: int = 0
 
 
 Pair = tuple[NDArray[np.float32] | None, SparseVector | None]
@@ -83,20 +88,27 @@ class Search(msgspec.Struct, frozen=True):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """hits: best first. models: labels of what computed. truncated: whether the query text was cut (1) or not (0)."""
+    """hits: best first. models: labels of what computed. truncated: whether the query text was cut (1) or not (0).
+
+    foreign: as in Upserted.
+    """
 
     hits: list[Match]
     usage: Usage
     lsn: int
     models: list[str]
     truncated: int
+    foreign: int = 0
 
 
 class Records:
     """Records with integrated embedding, on every index of an installation."""
 
-    def __init__(self, engine: DataPlane, indexes: Indexes, inference: Inference, limits: LimitSettings) -> None:
+    def __init__(
+        self, engine: DataPlane, indexes: Indexes, inference: Inference, limits: LimitSettings, mix: bool = False
+    ) -> None:
         self._engine, self._indexes, self._inference, self._limits = engine, indexes, inference, limits
+        self._foreign = ForeignVectors(mix)
         self._reranker = HitReranker(indexes, inference)
 
     async def upsert(self, index: str, namespace: str, rows: Sequence[Any]) -> Upserted:
@@ -124,6 +136,9 @@ class Records:
         if len(rows) > limit:
             raise InvalidArgument(f"Batch size exceeds {limit}: the request holds {len(rows)} records")
         checked = [self._checked(place, row, embed.text_field) for place, row in enumerate(rows, start=1)]
+        foreign = 0
+        if self._foreign.concern(embedder):
+            foreign = self._foreign.check(spec.name, embedder, await self._indexes.foreign_vectors(index, name))
         texts = [fields[embed.text_field] for _, fields in checked]
         how = Reading(embed.write_input_type, embed.write_truncate, embed.write_max_tokens)
         try:
@@ -138,7 +153,7 @@ class Records:
             for (id, fields), (vector, sparse), cut in zip(checked, vectors.pairs, vectors.truncated, strict=True)
         ]
         lsn = await self._engine.upsert(index, name, records, embedder.fingerprint)
-        return Upserted(len(records), lsn, [embedder.label], sum(vectors.truncated))
+        return Upserted(len(records), lsn, [embedder.label], sum(vectors.truncated), foreign)
 
     async def _vectors(self, spec: IndexSpec, embedder: Any, texts: Sequence[str], how: Reading) -> TextVectors:
         """The vectors of texts, dense or sparse as the index is."""
@@ -190,7 +205,7 @@ class Records:
             reranking = await self._reranker.check(index, spec, search.rerank, search.text)
 
         models: list[str] = []
-        tokens, truncated, vector = None, 0, None
+        tokens, truncated, vector, foreign = None, 0, None, 0
         sparse, by_rarity, by_words, embedded_by = None, False, None, None
         if search.sparse is not None:
             sparse = validation.sparse_vector(*search.sparse, spec, self._limits.sparse_terms)
@@ -226,6 +241,8 @@ class Records:
             counted=reranking.query if reranking is not None and reranking.wants_statistics else None,
         )
         answer = await self._engine.query(index, name, plan)
+        if embedded_by is not None:
+            foreign = self._foreign.check(spec.name, embedder, answer.foreign)
         hits, rerank_units = answer.matches, None
         if reranking is not None:
             hits, rerank_units = await self._reranker.rerank(index, spec, reranking, answer)
@@ -242,7 +259,7 @@ class Records:
             hit if held is hit.metadata else msgspec.structs.replace(hit, metadata=held)
             for hit, held in zip(hits, fields, strict=True)
         ]
-        return Found(shown, cost, answer.lsn, models, truncated)
+        return Found(shown, cost, answer.lsn, models, truncated, foreign)
 
     def _check(self, search: Search) -> None:
         if not 1 <= search.top_k <= self._limits.top_k:

@@ -62,13 +62,18 @@ class Reembeddings:
         permissions.check("control", name)
         index = self._indexes.index(name)
         target, printed = await self._batcher.run(self._target, index.spec, model, dimension)
-        if await self._engine.fingerprint(index.handle) == printed and await self._engine.reembedding(name) is None:
+        same = await self._engine.fingerprint(index.handle) == printed
+        if same and await self._engine.reembedding(name) is None and not await self._has_foreign(index.handle):
             raise FailedPrecondition(f"Index {name} is embedded by this very model already")
         async with self._changing:
             await self._stop(index.handle)
             await self._engine.begin_reembedding(index.handle, target, printed)
             self._go_on(index.handle)
         return await self.progress(name)
+
+    async def _has_foreign(self, handle: str) -> bool:
+        """Whether callers brought vectors: then to embed the index anew by the same model makes all of one kind."""
+        return any(namespace.foreign for namespace in await self._engine.every_namespace(handle))
 
     def _target(self, spec: IndexSpec, model: str, dimension: int | None) -> tuple[IndexSpec, Fingerprint]:
         """What the index will be, and by what. Loads nothing, but hashes weights."""

@@ -154,9 +154,32 @@ def _ninth(connection: apsw.Connection) -> None:
     connection.execute("ALTER TABLE state ADD COLUMN analysis INTEGER NOT NULL DEFAULT 0")
 
 
+def _tenth(connection: apsw.Connection) -> None:
+    connection.execute(
+        """
+        -- Whether a caller brought the vector of a record of an index that embeds text, and how many a namespace has.
+        ALTER TABLE records ADD COLUMN foreign_vector INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE namespaces ADD COLUMN foreign_vectors INTEGER NOT NULL DEFAULT 0;
+
+        CREATE TRIGGER foreign_vector_gone AFTER DELETE ON records WHEN OLD.foreign_vector BEGIN
+            UPDATE namespaces SET foreign_vectors = foreign_vectors - 1 WHERE ns = OLD.ns;
+        END;
+        CREATE TRIGGER foreign_vector_changed AFTER UPDATE OF foreign_vector ON records
+            WHEN OLD.foreign_vector <> NEW.foreign_vector BEGIN
+            UPDATE namespaces SET foreign_vectors = foreign_vectors + NEW.foreign_vector - OLD.foreign_vector
+            WHERE ns = NEW.ns;
+        END;
+
+        -- Of an earlier version it is only known where nothing was ever embedded.
+        UPDATE records SET foreign_vector = 1
+        WHERE (SELECT fingerprint IS NULL AND json_extract(spec, '$.embed') IS NOT NULL FROM state);
+        """
+    )
+
+
 Steps = Sequence[Callable[[apsw.Connection], None]]
 
-STEPS: Steps = [_first, _second, _third, _fourth, _fifth, _sixth, _seventh, _eighth, _ninth]
+STEPS: Steps = [_first, _second, _third, _fourth, _fifth, _sixth, _seventh, _eighth, _ninth, _tenth]
 
 
 def create_vectors(connection: apsw.Connection, dimension: int, metric: Metric) -> None:

@@ -10,10 +10,12 @@ from app.errors import AlreadyExists, NotFound
 from app.storage import tables
 from app.storage.selection import prefix_range
 
+COLUMNS = "name, record_count, schema, truncated, foreign_vectors"
+
 
 def every(connection: apsw.Connection) -> list[NamespaceInfo]:
     """Every namespace, in byte order of the names."""
-    rows = connection.execute("SELECT name, record_count, schema, truncated FROM namespaces ORDER BY name")
+    rows = connection.execute(f"SELECT {COLUMNS} FROM namespaces ORDER BY name")
     return [_info(row) for row in rows]
 
 
@@ -23,8 +25,7 @@ def page(
     """Namespaces by name from after `after` on, whether more follow, and how many have the prefix in all."""
     first, end = prefix_range(prefix)
     rows = connection.execute(
-        "SELECT name, record_count, schema, truncated FROM namespaces WHERE name >= ? AND name < ? AND name > ?"
-        " ORDER BY name LIMIT ?",
+        f"SELECT {COLUMNS} FROM namespaces WHERE name >= ? AND name < ? AND name > ? ORDER BY name LIMIT ?",
         (first, end, after, limit + 1),
     ).fetchall()
     total = connection.execute("SELECT count(*) FROM namespaces WHERE name >= ? AND name < ?", (first, end)).get
@@ -33,7 +34,7 @@ def page(
 
 def describe(connection: apsw.Connection, name: str) -> NamespaceInfo:
     """One namespace. Raises NotFound."""
-    row = connection.execute("SELECT name, record_count, schema, truncated FROM namespaces WHERE name = ?", (name,)).get
+    row = connection.execute(f"SELECT {COLUMNS} FROM namespaces WHERE name = ?", (name,)).get
     if row is None:
         raise NotFound("Namespace not found")
     return _info(row)
@@ -49,5 +50,5 @@ def create(connection: apsw.Connection, name: str, schema: dict[str, Any] | None
 
 
 def _info(row: tuple[Any, ...]) -> NamespaceInfo:
-    name, count, schema, truncated = row
-    return NamespaceInfo(name, count, None if schema is None else msgspec.json.decode(schema), truncated)
+    name, count, schema, truncated, foreign = row
+    return NamespaceInfo(name, count, None if schema is None else msgspec.json.decode(schema), truncated, foreign)

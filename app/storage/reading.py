@@ -67,11 +67,11 @@ def query(
     if at not in (None, lsn):
         return None
     found = connection.execute(
-        "SELECT ns, bytes, record_count, version FROM namespaces WHERE name = ?", (namespace,)
+        "SELECT ns, bytes, record_count, version, foreign_vectors FROM namespaces WHERE name = ?", (namespace,)
     ).get
     if found is None:
         return QueryAnswer([], lsn, 0)
-    ns, size, count, version = found
+    ns, size, count, version, foreign = found
     if plan.embedded_by is not None:
         tables.check_embedded_by(embedded_by, plan.embedded_by)
     vector, sparse = plan.vector, plan.sparse
@@ -101,14 +101,14 @@ def query(
     )
     if plan.text is not None:
         by_words = lexical.search(connection, spec, ns, plan.text, keep)
-        return QueryAnswer(
-            _by_text(source, spec, vector, by_words, plan, keep), lsn, size, counted, embedded_by, inverted is not None
-        )
+        matches = _by_text(source, spec, vector, by_words, plan, keep)
+        return QueryAnswer(matches, lsn, size, counted, embedded_by, inverted is not None, foreign)
     shared = None
     if sparse is not None:
         shared = sparse_index.dots(connection, ns, sparse, count if plan.by_rarity else None)
     scored = _scored(source, spec, vector, shared, plan, keep)
-    return QueryAnswer(_matches(connection, spec, scored, plan), lsn, size, counted, embedded_by, inverted is not None)
+    matches = _matches(connection, spec, scored, plan)
+    return QueryAnswer(matches, lsn, size, counted, embedded_by, inverted is not None, foreign)
 
 
 def is_plain(plan: QueryPlan) -> bool:

@@ -143,6 +143,7 @@ def switch(connection: apsw.Connection) -> bool:
     connection.execute(
         "UPDATE records SET truncated = reembedded.truncated FROM reembedded WHERE reembedded.record = records.record"
     )
+    connection.execute("UPDATE records SET foreign_vector = 0 WHERE foreign_vector")
     changes.stop(connection)
     lsn = tables.next_lsn(connection)
     connection.execute(

@@ -237,7 +237,10 @@ class SqliteEngine:
         def run(connection: apsw.Connection) -> int:
             if fingerprint is not None:
                 tables.claim(connection, fingerprint)
-            return writing.upsert(connection, tables.known_spec(connection), namespace, records)
+            spec = tables.known_spec(connection)
+            return writing.upsert(
+                connection, spec, namespace, records, foreign=fingerprint is None and spec.embed is not None
+            )
 
         return await self._written(opened, namespace, run)
 

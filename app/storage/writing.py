@@ -31,8 +31,13 @@ COLUMNS = "record, id, metadata, sparse, truncated"
 """What it is read from."""
 
 
-def upsert(connection: apsw.Connection, spec: IndexSpec, namespace: str, records: Sequence[Record]) -> int:
-    """Store the records, replacing those with the same id; the last of equal ids wins. Returns the LSN."""
+def upsert(
+    connection: apsw.Connection, spec: IndexSpec, namespace: str, records: Sequence[Record], foreign: bool = False
+) -> int:
+    """Store the records, replacing those with the same id; the last of equal ids wins. Returns the LSN.
+
+    foreign: the index embeds text, and these vectors come from elsewhere.
+    """
     _check_dimension(spec, (record.vector for record in records))
     connection.execute("INSERT INTO namespaces (name) VALUES (?) ON CONFLICT DO NOTHING", (namespace,))
     ns = namespace_number(connection, namespace)
@@ -56,6 +61,7 @@ def upsert(connection: apsw.Connection, spec: IndexSpec, namespace: str, records
         vector_chunks.update(connection, [(row, vector) for row, vector, there in vectors if there])
         vector_chunks.insert(connection, ns, [(row, vector) for row, vector, there in vectors if not there])
     remember(connection, spec, ns, stored)
+    _mark_foreign(connection, ns, list(rows.values()), foreign)
     return _written(connection, ns, [] if spec.sparse else rows.values())
 
 
@@ -93,6 +99,8 @@ def update(
         if change.vector is not None:
             vector_chunks.update(connection, [(row[0], change.vector) for row in new])
         remember(connection, spec, ns, new)
+    if change.vector is not None:
+        _mark_foreign(connection, ns, selected, spec.embed is not None)
     return len(selected), _written(connection, ns, [] if spec.sparse else selected, change.vector is not None)
 
 
@@ -133,6 +141,16 @@ def delete_namespace(connection: apsw.Connection, spec: IndexSpec, namespace: st
     _delete_all(connection, spec, ns)
     connection.execute("DELETE FROM namespaces WHERE ns = ?", (ns,))
     return tables.next_lsn(connection)
+
+
+def _mark_foreign(connection: apsw.Connection, ns: int, rows: list[int], foreign: bool) -> None:
+    """Note whether the vectors of rows come from elsewhere; their count follows by triggers."""
+    count = connection.execute("SELECT foreign_vectors FROM namespaces WHERE ns = ?", (ns,)).get
+    if foreign or count:
+        connection.execute(
+            "UPDATE records SET foreign_vector = ? WHERE record IN (SELECT value FROM carray(?))",
+            (foreign, apsw.carray(np.array(rows, np.int64))),
+        )
 
 
 def _check_dimension(spec: IndexSpec, vectors: Iterable[NDArray[np.float32] | None]) -> None:

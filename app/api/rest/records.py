@@ -28,7 +28,7 @@ async def upsert_records(
     """Embed and store records, NDJSON, all or none."""
     limits.check_body(len(body))
     done = await records.upsert(index, name_in_path(namespace), decode_records(body))
-    headers = {**wrote(done.lsn), **computed_by(done.models, done.truncated)}
+    headers = {**wrote(done.lsn), **computed_by(done.models, done.truncated, done.foreign)}
     return Response(b"", status_code=201, headers=headers)
 
 
@@ -46,7 +46,7 @@ async def search_records(
     usage = schemas.SearchUsage(found.usage.read_units, found.usage.embed_tokens, found.usage.rerank_units)
     hits = [schemas.Hit(id=hit.id, score=hit.score, fields=hit.metadata) for hit in found.hits]
     answer = schemas.SearchRecordsResponse(schemas.SearchResult(hits), usage)
-    headers = saw(found.lsn) | computed_by(found.models, found.truncated)
+    headers = saw(found.lsn) | computed_by(found.models, found.truncated, found.foreign)
     return JsonAnswer(msgspec.json.encode(answer), headers)
 
 

@@ -205,10 +205,14 @@ class DeleteResponse(msgspec.Struct):
 
 
 class NamespaceSummary(msgspec.Struct, rename="camel"):
-    """A namespace in the statistics. truncated_count, ours: texts that were cut; only for indexes that embed text."""
+    """A namespace in the statistics. truncated_count, ours: texts that were cut; only for indexes that embed text.
+
+    foreign_count, ours: vectors of such an index that callers brought, if there are any.
+    """
 
     vector_count: int
     truncated_count: int | msgspec.UnsetType = msgspec.UNSET
+    foreign_count: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class IndexDescription(msgspec.Struct, rename="camel"):

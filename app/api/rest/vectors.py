@@ -172,7 +172,9 @@ async def _stats(
     return schemas.IndexDescription(
         namespaces={
             "" if old and one.name == DEFAULT_NAMESPACE else one.name: schemas.NamespaceSummary(
-                one.record_count, msgspec.UNSET if spec.embed is None else one.truncated
+                one.record_count,
+                msgspec.UNSET if spec.embed is None else one.truncated,
+                one.foreign or msgspec.UNSET,
             )
             for one in every
         },

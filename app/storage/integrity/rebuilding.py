@@ -75,6 +75,11 @@ def _copy_records(reading: apsw.Connection, to: apsw.Connection, ns: int) -> Non
             (row, id, msgspec.json.decode(text), sparse, text, bool(cut)) for row, id, text, sparse, cut in found
         ]
         writing.remember(to, spec, ns, decoded)
+        foreign = reading.execute(
+            "SELECT record FROM records WHERE ns = ? AND record > ? AND record <= ? AND foreign_vector",
+            (ns, last, found[-1][0]),
+        ).fetchall()
+        to.executemany("UPDATE records SET foreign_vector = 1 WHERE record = ?", foreign)
         last = found[-1][0]
 
 
