@@ -67,6 +67,42 @@ def say_where(settings: Any) -> None:
     print(f"Done{by} in the data folder {path}", file=sys.stderr)
 
 
+TOLD_EVERY_S = 10.0
+"""Seconds between two lines about progress where there is no terminal."""
+
+
+class Progress:
+    """How far something is: a bar in a terminal, and elsewhere a line now and then. For use with `with`."""
+
+    def __init__(self, name: str, unit: str) -> None:
+        import sys
+        import time
+
+        from tqdm import tqdm
+
+        self._name, self._unit, self._last = name, unit, time.monotonic()
+        self._bar = tqdm(desc=name, unit=unit) if sys.stderr.isatty() else None
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def tell(self, done: int, total: int) -> None:
+        """So many are done."""
+        import sys
+        import time
+
+        if self._bar is not None:
+            self._bar.total, self._bar.n = total, done
+            self._bar.refresh()
+        elif time.monotonic() - self._last >= TOLD_EVERY_S:
+            self._last = time.monotonic()
+            print(f"{self._name}: {done} of {total} {self._unit}s", file=sys.stderr, flush=True)
+
+
 def server_url(settings: Any) -> str:
     """Where the server that has the data folder open answers, or else the one of these settings."""
     from app.storage.data_dir import holder_of, in_use_by

@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any
 
-from app.commands.common import ask_server, data_folder, settings_of, with_server
+from app.commands.common import Progress, ask_server, data_folder, settings_of, with_server
 from app.errors import FailedPrecondition
 
 
@@ -52,12 +52,9 @@ def _there(settings: Any, options: argparse.Namespace) -> int:
     if options.no_wait:
         print(json.dumps(told))
         return 0
-    from tqdm import tqdm
-
-    with tqdm(desc=options.index, unit="record", disable=None) as bar:
+    with Progress(options.index, "record") as progress:
         while told["running"]:
-            bar.total, bar.n = told["total"], told["done"]
-            bar.refresh()
+            progress.tell(told["done"], told["total"])
             time.sleep(0.2)
             told = ask_server(settings, options.key, "GET", path)
     return _ended(settings, options, told["failed"])
@@ -65,8 +62,6 @@ def _there(settings: Any, options: argparse.Namespace) -> int:
 
 async def _here(settings: Any, options: argparse.Namespace) -> int:
     """By this process."""
-    from tqdm import tqdm
-
     from app.server import Service
     from app.services.addresses import Addresses
 
@@ -81,10 +76,9 @@ async def _here(settings: Any, options: argparse.Namespace) -> int:
             print(f"Index {options.index} stays as it is.")
             return 0
         told = await reembeddings.start(options.index, options.model, options.dimension)
-        with tqdm(desc=options.index, unit="record", total=told.total, disable=None) as bar:
+        with Progress(options.index, "record") as progress:
             while told.running:
-                bar.n = told.done
-                bar.refresh()
+                progress.tell(told.done, told.total)
                 await asyncio.sleep(0.2)
                 told = await reembeddings.progress(options.index)
         return _ended(settings, options, told.failed)
