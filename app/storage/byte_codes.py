@@ -106,12 +106,17 @@ class Codes:
         distances = np.sqrt(np.maximum(np.float32(around @ around) - good, 0))
         return good, 2 * root * distances * self._errors[slots]
 
+    def length_around(self, query: Vectors) -> float:
+        """The squared distance of a query from the mean."""
+        around = query - self.mean
+        return float(around @ around)
+
     def nearest(self, query: Vectors, rows: Records, count: int, metric: Metric) -> Records:
         """Those of the rows that may be among the `count` nearest, by their codes and how far these may be off."""
         if len(rows) <= count:
             return rows
         good, off = self.scores(query, rows, metric)
-        return may_be_nearest(rows, good, off, count)
+        return may_be_nearest(rows, good, off, kth_best(good, off, count))
 
     def known(self, rows: Records) -> Records:
         """Those of the rows that are kept."""
@@ -159,15 +164,13 @@ def kth_best(good: Vectors, off: Vectors, count: int) -> float:
 
     Of rows that are coded much worse than the others the lower bound counts: overrated ones would rule out better ones.
     """
-    coarse = off > COARSE * np.median(off)
+    coarse = off > COARSE * np.partition(off, len(off) // 2)[len(off) // 2]
     if coarse.any():
         good = np.where(coarse, good - MARGIN * off, good)
     return float(np.partition(good, len(good) - count)[len(good) - count])
 
 
-def may_be_nearest(rows: Records, good: Vectors, off: Vectors, count: int) -> Records:
-    """Those of the rows whose scores may be among the `count` best, each being off by `off`, a standard deviation."""
-    if len(rows) <= count:
-        return rows
-    near: Records = rows[good + MARGIN * off >= kth_best(good, off, count)]
+def may_be_nearest(rows: Records, good: Vectors, off: Vectors, least: float) -> Records:
+    """Those of the rows whose scores may reach `least`, each being off by `off`, a standard deviation."""
+    near: Records = rows[good + MARGIN * off >= least]
     return near

@@ -136,9 +136,8 @@ class InvertedFile:
         bad = self._bad_rows
         if len(bad) and allowed is not None:
             bad = bad[known_among(bad, allowed)]
-        bad_scores = self._codes.scores(target, bad, self._metric)
-        around = target - self._codes.mean
-        length = float(around @ around)
+        bad_scores = self._codes.scores(target, bad, self._metric) if len(bad) else None
+        length = self._codes.length_around(target) if self._metric == "euclidean" else 0.0
         looked, most = looked_at(count), max(LARGEST_SHARE * self._alive * share, 1)
         for _ in range(TRIES):
             scores, numbers = self._index.search(target[None, :], looked, params=parameters)
@@ -147,24 +146,25 @@ class InvertedFile:
             if whole:
                 rows, short = rows[rows >= 0], short[: int((rows >= 0).sum())]
             if some_gone:  # a row that was changed may be found where it was, too
-                rows, first = np.unique(rows, return_index=True)
-                short = short[first]
+                first = np.sort(np.unique(rows, return_index=True)[1])
+                rows, short = rows[first], short[first]
             if len(bad):
                 well = ~self._bad[rows]
                 rows, short = rows[well], short[well]
             good, off = self._codes.scores(target, rows, self._metric)
             if self._metric == "euclidean":
                 short = length - short
-            every = np.concatenate([rows, bad])
-            all_good, all_off = np.concatenate([good, bad_scores[0]]), np.concatenate([off, bad_scores[1]])
+            every, all_good, all_off = rows, good, off
+            if bad_scores is not None:
+                every = np.concatenate([rows, bad])
+                all_good, all_off = np.concatenate([good, bad_scores[0]]), np.concatenate([off, bad_scores[1]])
+            factor: float | None = None if whole else 2.0
+            kth = kth_best(all_good, all_off, count) if len(every) > count else -np.inf
             if not whole and len(every) > count:
-                kth = kth_best(all_good, all_off, count)
                 seen = Seen(short, good, kth, max(length - kth, 0.0))
                 factor = look_further(seen, self._errors, target, self._metric, (1 - recall) * count)
-            else:
-                factor = None if whole else 2.0
             if factor is None:
-                return np.sort(may_be_nearest(every, all_good, all_off, count))
+                return np.sort(may_be_nearest(every, all_good, all_off, kth))
             if looked * factor > most:
                 break
             looked = int(looked * factor)

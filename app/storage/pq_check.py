@@ -54,7 +54,7 @@ class CodeErrors(msgspec.Struct, frozen=True):
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """What a search by short codes brought: their scores, and those of the longer codes; higher is nearer.
+    """What a search by short codes brought, best first: their scores, and those of the longer codes; higher is nearer.
 
     kth: score of the last one that is wanted. far: for euclidean, about the squared distance of that one.
     """
@@ -74,8 +74,8 @@ def look_further(seen: Seen, errors: CodeErrors, query: Vectors, metric: Metric,
     if looked < LEAST_SEEN:
         return math.inf
     mean, spread = _errors(seen, errors, query, metric)
-    cut = float(seen.short.min())
-    density = 1 / max(float(seen.short.mean()) - cut, 1e-30)
+    cut = float(seen.short[-1])
+    density = 1 / max(float(seen.short.sum()) / looked - cut, 1e-30)
     gap = seen.kth - cut - mean
     missed = expected_missed(gap, spread, density, looked)
     if missed <= most_missed:
@@ -104,9 +104,11 @@ def expected_missed(gap: float, spread: float, density: float, looked: float) ->
 
 def _errors(seen: Seen, errors: CodeErrors, query: Vectors, metric: Metric) -> tuple[float, float]:
     """Mean and spread of what the longer codes add to short scores near the cut; at least what codes leave out."""
-    lower = np.argsort(-seen.short)[len(seen.short) // 2 :]
-    differences = (seen.longer - seen.short)[lower]
-    mean, spread = float(differences.mean()), float(differences.std())
+    half = len(seen.short) // 2
+    differences = seen.longer[half:] - seen.short[half:]
+    mean = float(differences.sum()) / len(differences)
+    differences -= np.float32(mean)
+    spread = math.sqrt(float(differences @ differences) / len(differences))
     if metric == "euclidean":
         total = float(errors.variances.sum())
         usual = 2 * math.sqrt(max(seen.far, 0.0) * total / len(errors.variances))
