@@ -240,7 +240,12 @@ def _bound_unfinished_heads() -> None:
     handle = H11Protocol.handle
 
     async def handle_within_bounds(self: Any, event: Any) -> None:
-        await handle(self, event)
+        try:
+            await handle(self, event)
+        except BaseException:  # another protocol goes on from here, without this one's buffer
+            UnfinishedHeads.bytes -= getattr(self, "unfinished", 0)
+            self.unfinished = 0
+            raise
         waits = self.connection.their_state is h11.IDLE and not isinstance(event, Closed)
         size = len(self.connection._receive_buffer) if waits else 0
         UnfinishedHeads.bytes += size - getattr(self, "unfinished", 0)

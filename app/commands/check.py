@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from app.commands.common import add_settings, settings_of
+from app.errors import PinyonError
 
 
 def add(commands: Any) -> None:
@@ -45,11 +46,15 @@ def _run(options: argparse.Namespace) -> int:
             print(f"  note     {note}", flush=True)
         if not report.problems:
             continue
-        if options.repair or options.accept:
-            print(f"  repaired {repair(path, report, options.accept)}", flush=True)
-        else:
+        if not options.repair and not options.accept:
             wrong += 1
             print(f"  advice   {_advice(report)}", flush=True)
+            continue
+        try:
+            print(f"  repaired {repair(path, report, options.accept)}", flush=True)
+        except PinyonError as error:  # the next index may be better off
+            wrong += 1
+            print(f"  left     {error.message}", flush=True)
     return 1 if wrong else 0
 
 

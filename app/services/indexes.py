@@ -104,12 +104,13 @@ class Indexes:
 
     async def load_embedders(self) -> None:
         """Load what embeds for each index; an index whose model cannot answer stays open for vectors and ids."""
-        for index in self.all():
-            if index.spec.embed is not None:
-                try:
-                    await self._embedder(index.handle)
-                except PinyonError as error:  # it is this index's trouble alone
-                    self._without[index.name] = error.message
+        while left := [each for each in self.all() if self.state(each) == "Initializing"]:  # more may be made meanwhile
+            try:
+                await self._embedder(left[0].handle)
+            except NotFound:  # it was deleted meanwhile
+                continue
+            except PinyonError as error:  # it is this index's trouble alone
+                self._without[left[0].name] = error.message
 
     @property
     def default(self) -> str | None:
@@ -131,12 +132,12 @@ class Indexes:
             name = next((index.name for index in self._engine.indexes() if index.port == port), None)
         elif name is None:
             name = self.default
+        if name is None and by_port and self._engine.being_opened():
+            raise Unavailable("Indexes are being opened; one of them may answer here", RETRY_AFTER_S)
         grant = permissions.GRANT.get()
         if grant.indexes is not None and (name is None or not grant.sees(name)):
             # One answer for all that is outside: what is there, and whether anything is, is nobody else's business.
             raise PermissionDenied("This API key is not for what answers here")
-        if name is None and by_port and self._engine.being_opened():
-            raise Unavailable("Indexes are being opened; one of them may answer here", RETRY_AFTER_S)
         if name is None and by_port:
             broken = "".join(f"; index {one} cannot be used: {why}" for one, why in self.unusable().items())
             raise NotFound(f"No index answers on port {port}; describe an index to learn where it answers{broken}")
@@ -195,7 +196,7 @@ class Indexes:
 
     async def _begin_to_load(self, index: Index) -> None:
         """Load what embeds for an index before the first text comes; waits a moment, which is enough for most."""
-        if index.spec.embed is None or self._readiness.loading:
+        if index.spec.embed is None or self._readiness.loading:  # load_embedders() comes to it, too
             return
         # Not in the caller's context: it loads with rights of its own.
         task = asyncio.create_task(self._load_silently(index), context=contextvars.Context())
@@ -294,7 +295,8 @@ class Indexes:
                     "Deletion protection is enabled for this index. Disable deletion protection before retrying."
                 )
 
-        handle = self.index(name).handle
+        # One that cannot be used has no handle, and nobody can read whether it is protected.
+        handle = name if name in self._engine.unusable() else self.index(name).handle
         await self._engine.delete_index(handle, check)
         self._embedders.pop(handle, None)
         self._without.pop(name, None)

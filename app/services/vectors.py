@@ -194,10 +194,12 @@ class Vectors:
             raise InvalidArgument(
                 f"Field '{absent[0]}' is null: an update sets fields and removes none; upsert the record without it"
             )
-        if spec.embed is not None and spec.embed.text_field in given and not raw.has_values:
+        has_vector = raw.sparse is not None if spec.sparse else raw.has_values
+        if spec.embed is not None and spec.embed.text_field in given and not has_vector:
             raise InvalidArgument(
                 f"Field '{spec.embed.text_field}' is what this index embeds: its words would be new, its vector old. "
-                "Upsert the record with its new text, or give its new vector in 'values' as well"
+                "Upsert the record with its new text, or give its new vector in "
+                f"'{'sparseValues' if spec.sparse else 'values'}' as well"
             )
         fields = validation.metadata(given, "The update", self._limits.metadata_bytes)
         change = Change(

@@ -51,12 +51,16 @@ log = logging.getLogger("pinyon.storage")
 
 
 class Held(msgspec.Struct):
-    """An inverted file in use. size: vectors when it was built. unsaved: rows changed since it was saved."""
+    """An inverted file in use. size: vectors when it was built. unsaved: rows changed since it was saved.
+
+    distrusted: its answers were found to miss too many, perhaps while it was caught up with.
+    """
 
     file: InvertedFile
     namespace: str
     size: int
     unsaved: int = 0
+    distrusted: bool = False
 
 
 class Situation(msgspec.Struct, frozen=True):
@@ -103,6 +107,7 @@ class Approximate:
             if (key[0], held.namespace) == (handle, namespace):
                 log.warning("answers for namespace %s of %s miss too many; it is searched exactly now", key[1], handle)
                 metrics.became_exact()
+                held.distrusted = True
                 del self._held[key]
                 self._files.remove(*key)
                 if held.size < MOST_GROWN * self._distrusted.get(key, 0):
@@ -222,6 +227,8 @@ class Approximate:
             held = await self._load(database, handle, at)
         if held is not None and held.file.version < at.version:
             held = await self._catch_up(database, held, at)
+        if held is not None and held.distrusted:
+            held = None
         worn = held is None or held.file.stale > MOST_STALE or held.file.badly_coded > MOST_BADLY_CODED
         if held is None or worn or at.count > MOST_GROWN * held.size:
             enough = max(self._from, MOST_GROWN * self._hopeless.get(key, 0))

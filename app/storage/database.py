@@ -118,6 +118,11 @@ def translated(error: apsw.Error, path: Path) -> PinyonError:
     return Internal(f"The file {path.name} could not be used in a way it should; the log has the details")
 
 
+def unexpected(path: Path, error: Exception) -> DataLoss:
+    """The error for a file whose opening failed in a way that nobody foresaw: most likely its content."""
+    return damaged(path, f"opening it failed with {type(error).__name__}; the log says where")
+
+
 def damaged(path: Path, how: str = "") -> DataLoss:
     """The error for a file that is not as it was written."""
     return DataLoss(
@@ -216,8 +221,24 @@ class Database:
             self._check_pages(set(page_checksums.wrong_pages(self.path, in_log)))
 
     def _check_pages(self, wrong: set[int]) -> None:
-        if wrong:
-            raise damaged(self.path, f"{len(wrong)} pages are not as they were written, page {min(wrong)} first")
+        if not wrong:
+            return
+        how = f"{len(wrong)} pages are not as they were written, page {min(wrong)} first"
+        if self._folded_elsewhere():
+            how += (
+                "; another program put its log into it, perhaps sqlite3 or an earlier version of Pinyon after a crash: "
+                f"if so, `pinyon check {self.path.stem} --accept` takes it as it is"
+            )
+        raise damaged(self.path, how)
+
+    def _folded_elsewhere(self) -> bool:
+        """Whether the file holds writes that this program never moved from the log into it."""
+        mark = high_water.read(self.path) if self._marked else None
+        try:
+            with contextlib.closing(connect_frozen(self.path, page_checksums.PLAIN)) as connection:
+                return mark is not None and lsn_of(connection) > mark.folded
+        except (apsw.Error, *NONSENSE):
+            return False
 
     def _check_without_log(self) -> None:
         """Raises FailedPrecondition or DataLoss if the log that lies beside the file is not its own."""

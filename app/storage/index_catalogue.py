@@ -69,7 +69,7 @@ def salvaged_ports(file: Path) -> dict[int, str]:
     with contextlib.suppress(apsw.Error, UnicodeDecodeError):
         address = f"{file.resolve().as_uri()}?immutable=1"
         flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-        with contextlib.closing(apsw.Connection(address, flags=flags)) as connection:
+        with contextlib.closing(apsw.Connection(address, flags=flags, vfs="unix")) as connection:
             connection.execute("PRAGMA checksum_verification = OFF").fetchall()
             for port, name in connection.execute("SELECT port, name FROM ports WHERE released IS NULL"):
                 if isinstance(port, int) and isinstance(name, str):

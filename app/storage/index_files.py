@@ -35,7 +35,7 @@ class Opened(msgspec.Struct):
 
 
 class IndexFiles:
-    """One folder's. Nothing here but open() and close() is for several callers at a time."""
+    """One folder's. Several indexes may be opened or made at a time, and each only once."""
 
     def __init__(self, folder: DataDir, tuning: Tuning) -> None:
         self._folder, self._read_only = folder, tuning.read_only
@@ -200,6 +200,11 @@ class IndexFiles:
             log.warning("what is left of index %s is removed later: %s", name, error.message)
 
     async def _remove(self, name: str) -> None:
+        """Remove the files of an index, once the catalogue says so too: a log that is not folded may hold all that the
+        file says of its being deleted, and goes first.
+        """
+        if (await self._catalogue.read(index_catalogue.states)).get(name) == "ready":
+            await self._catalogue.write(partial(index_catalogue.mark, name=name, state="deleting"))
         self._folder.remove_index_files(name)
         await self._catalogue.write(partial(index_catalogue.forget, name=name))
 

@@ -200,7 +200,8 @@ class InvertedFile:
         bad = rows[badly_coded(self._index, self._errors, prepared)]
         for start in range(0, len(rows), ADDED_AT_ONCE):
             part = slice(start, start + ADDED_AT_ONCE)
-            with self._lock.alone():
+            with self._lock.alone():  # a query's filter may know of these rows before they are noted
+                self._bad = _longer(self._bad, int(rows[part].max()) + 1)
                 self._index.add_with_ids(prepared[part], rows[part])
                 self._codes.put(rows[part], prepared[part])
         with self._lock.alone():

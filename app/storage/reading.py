@@ -21,7 +21,7 @@ from app.storage.inverted_file import InvertedFile
 from app.storage.selection import kept, prefix_range, where
 from app.storage.selection import namespace as namespace_number
 from app.storage.vector_cache import Key, VectorCache
-from app.storage.vector_rows import Source, vector_of
+from app.storage.vector_rows import ComparesAll, Source, vector_of
 
 CANDIDATES = 100
 """Records that each side of hybrid retrieval brings, at least."""
@@ -95,9 +95,21 @@ def query(
     inverted = None if plan.exact else memory.inverted(handle, ns)
     changed = None if inverted is None else changes.since(connection, ns, inverted.version)
     if changed is None or len(changed) > max(MOST_CHANGED, MOST_CHANGED_SHARE * count):
+        if inverted is not None and at is not None:
+            return None
         inverted = changed = None
     source = Source(
-        connection, ns, spec.dimension, count, version, memory.vectors, handle, inverted, changed, memory.recall
+        connection,
+        ns,
+        spec.dimension,
+        count,
+        version,
+        memory.vectors,
+        handle,
+        inverted,
+        changed,
+        memory.recall,
+        quick=at is not None,
     )
     if plan.text is not None:
         by_words = lexical.search(connection, spec, ns, plan.text, keep)
@@ -106,7 +118,10 @@ def query(
     shared = None
     if sparse is not None:
         shared = sparse_index.dots(connection, ns, sparse, count if plan.by_rarity else None)
-    scored = _scored(source, spec, vector, shared, plan, keep)
+    try:
+        scored = _scored(source, spec, vector, shared, plan, keep)
+    except ComparesAll:
+        return None
     matches = _matches(connection, spec, scored, plan)
     return QueryAnswer(matches, lsn, size, counted, embedded_by, inverted is not None, foreign)
 

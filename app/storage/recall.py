@@ -1,9 +1,11 @@
 """How good approximate answers are: some are given again, exactly, when nothing else is to be done, and compared."""
 
 import asyncio
+import math
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
+from statistics import mean, stdev
 
 from app.domain import QueryAnswer, RecallSample
 
@@ -25,6 +27,15 @@ def _recall(answer: QueryAnswer, exact: QueryAnswer) -> float:
     wanted = {match.id for match in exact.matches}
     found = sum(match.id in wanted or match.score == last for match in answer.matches)
     return min(found / len(wanted), 1.0)
+
+
+SURE = 3.0
+"""Standard errors that a mean must be below the target. It is looked at after every answer: chance has many tries."""
+
+
+def _surely_below(recalls: Collection[float], target: float) -> bool:
+    """Whether the mean of these is below the target by more than chance explains."""
+    return mean(recalls) + SURE * stdev(recalls) / math.sqrt(len(recalls)) < target
 
 
 class RecallSampler:
@@ -76,7 +87,7 @@ class RecallSampler:
     def _watch(self, index: str, namespace: str, recall: float) -> None:
         last_ones = self._last_ones.setdefault((index, namespace), deque(maxlen=WATCHED))
         last_ones.append(recall)
-        if len(last_ones) >= ENOUGH and sum(last_ones) / len(last_ones) < self._target:
+        if len(last_ones) >= ENOUGH and _surely_below(last_ones, self._target):
             last_ones.clear()
             self._on_less(index, namespace)
 

@@ -37,6 +37,7 @@ from app.storage.approximate import Approximate
 from app.storage.at_once import AtOnce
 from app.storage.column_store import ColumnStore
 from app.storage.data_dir import DataDir
+from app.storage.database import unexpected
 from app.storage.filter_cache import FilterCache
 from app.storage.index_files import IndexFiles, Opened
 from app.storage.reading import Vector
@@ -107,16 +108,22 @@ class SqliteEngine:
         try:
             async with some:
                 opened = await self._files.open_index(name)
-            if opened is None:
-                return
-            self._opened[name] = opened
-            if not self._read_only:
-                await self._approximate.open(opened.database, opened.index.handle)
+            if opened is not None:
+                self._opened[name] = opened
         except PinyonError as error:
             log.error("the index %s cannot be used: %s", name, error.message)
             self._unusable[name] = error
+        except Exception as error:  # whatever it is, it is this index's trouble alone
+            log.exception("the index %s cannot be used", name)
+            self._unusable[name] = unexpected(self._folder.index_file(name), error)
         finally:
             del self._opening[name]
+        if name in self._opened and not self._read_only:
+            try:
+                await self._approximate.open(self._opened[name].database, self._opened[name].index.handle)
+            except Exception:  # the tables answer exactly
+                if name in self._opened:
+                    log.exception("the large namespaces of index %s are searched exactly", name)
 
     async def opened(self, index: str) -> None:
         if index in self._opening:
@@ -124,7 +131,7 @@ class SqliteEngine:
 
     async def all_opened(self) -> None:
         if self._opening:
-            await asyncio.gather(*self._opening.values())
+            await asyncio.wait(self._opening.values())  # not gather(), which would cancel what is half open
 
     def being_opened(self) -> set[str]:
         return set(self._opening)
@@ -175,6 +182,7 @@ class SqliteEngine:
 
     async def _delete_index(self, index: str, check: Callable[[Index], None] | None) -> None:
         name = index.partition("@")[0]
+        await self.opened(name)
         if name in self._unusable:
             await self._files.mark_deleted(name, None)
             del self._unusable[name]

@@ -48,6 +48,8 @@ def configure(connection: apsw.Connection, spec: IndexSpec, details: IndexDetail
     """Change what may change of an index: its details, and how text is embedded and found."""
     before = index_spec(connection)
     connection.execute("UPDATE state SET spec = ?, details = ?", (to_json(spec), to_json(details)))
+    if before is not None and before.embed is None and spec.embed is not None:  # nobody here made these vectors
+        connection.execute("UPDATE records SET foreign_vector = 1 WHERE foreign_vector = 0")
     if before is None or _found_by(before) != _found_by(spec):
         lexical.rebuild(connection, spec)
 

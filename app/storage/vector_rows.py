@@ -52,11 +52,15 @@ class Part(msgspec.Struct, frozen=True):
     wanted: NDArray[np.bool_] | None = None
 
 
+class ComparesAll(Exception):
+    """The inverted file has no answer, and all rows would have to be compared: too much for the event loop."""
+
+
 class Source(msgspec.Struct, frozen=True):
     """Where the vectors of a namespace are, as one snapshot sees them. count: its records. handle: of the index.
 
     inverted: knows most rows that are near to a query; changed: sorted rows of which it may be wrong; recall: share of
-    the nearest that it must find.
+    the nearest that it must find. quick: whether to raise ComparesAll rather than to compare all rows after all.
     """
 
     connection: apsw.Connection
@@ -69,6 +73,7 @@ class Source(msgspec.Struct, frozen=True):
     inverted: InvertedFile | None = None
     changed: Records | None = None
     recall: float = 0.98
+    quick: bool = False
 
     @property
     def key(self) -> tuple[str, int]:

@@ -14,7 +14,7 @@ from app.domain import Metric
 from app.ranking import exact_scores, goodness
 from app.storage.arrays import Records, Vectors, distinct, places_of
 from app.storage.inverted_file import bits_of
-from app.storage.vector_rows import Source, live
+from app.storage.vector_rows import ComparesAll, Source, live
 
 FEW = 256
 """Rows that are sooner all scored than looked for."""
@@ -58,6 +58,8 @@ def nearest(
         records, scores = _scored(source, metric, query, candidates)
         if len(records) >= wanted:
             return best(records, scores, top_k, metric)
+    if source.inverted is not None and source.quick:
+        raise ComparesAll
     finalists, vectors = _finalists(source, metric, query, top_k, kept, more)
     if vectors is None:
         return best(*_scored(source, metric, query, finalists, more), top_k, metric)

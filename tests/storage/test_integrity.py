@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,9 @@ import numpy as np
 import pytest
 
 from app.domain import IndexSpec, Record, Selection
-from app.errors import AlreadyExists, DataLoss, FailedPrecondition, NotFound
-from app.storage import copies
+from app.errors import AlreadyExists, DataLoss, FailedPrecondition, NotFound, Unavailable
+from app.storage import copies, index_files
+from app.storage.approximate import Approximate
 from app.storage.data_dir import DataDir
 from app.storage.integrity import high_water, page_checksums
 from app.storage.integrity.folder_check import check_folder, check_index, repair
@@ -455,3 +457,84 @@ def test_files_set_aside_have_names_that_say_when_and_why(tmp_path: Path) -> Non
     assert aside.name.endswith("-docs-says-nothing") and aside.name[:2] == "20"
     assert folder.set_aside_before() == [aside.name]
     folder.close()
+
+
+async def test_a_log_that_another_program_folded_is_told_from_a_damaged_file(tmp_path: Path) -> None:
+    data = await killed_folder(tmp_path)
+    for file in (data / "catalogue.sqlite", data / "indexes" / "docs.sqlite"):
+        connection = sqlite3.connect(file)
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        connection.close()  # the last one to close a file folds its log, and knows of no checksums
+    engine = await opened(data)
+    assert engine.index("other").port == 7_002, "the catalogue is made again with its ports"
+    with pytest.raises(DataLoss, match=r"perhaps sqlite3 or an earlier .* `pinyon check docs --accept`"):
+        engine.index("docs")
+    await engine.close()
+    repair(data, check_index(data / "indexes" / "docs.sqlite"), accept=True)
+    engine = await opened(data)
+    assert (await engine.namespace("docs", "a")).record_count == 300
+    assert engine.index("docs").port == 7_001
+    await engine.close()
+
+
+@pytest.mark.parametrize("stops_at", [1, 2, 3, 4])
+async def test_a_deletion_that_stops_anywhere_is_finished_by_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stops_at: int
+) -> None:
+    """Also while another process reads the file, so that its log, which says that it is being deleted, stays."""
+    data = await killed_folder(tmp_path)
+    engine = await opened(data)
+    reader = apsw.Connection(str(data / "indexes" / "docs.sqlite"), flags=apsw.SQLITE_OPEN_READONLY)
+    reader.execute("BEGIN; SELECT count(*) FROM records").fetchall()
+    removed = 0
+    unlink = Path.unlink
+
+    def some(path: Path, missing_ok: bool = False) -> None:
+        nonlocal removed
+        removed += path.exists()
+        if removed >= stops_at:
+            raise OSError("the power went")
+        unlink(path, missing_ok)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", some)
+        await engine.delete_index("docs")
+    shutil.copytree(data, tmp_path / "after")
+    reader.close()
+    await engine.close()
+    engine = await opened(tmp_path / "after")
+    assert [index.name for index in engine.indexes()] == ["other"]
+    assert not engine.unusable()
+    await engine.create_index(IndexSpec("docs", 4, "cosine"), ports=[7_001, 7_002])
+    await engine.close()
+
+
+async def test_whatever_opening_an_index_raises_is_trouble_of_that_index_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = await killed_folder(tmp_path)
+    real = index_files._bring_words_up
+
+    async def stumbles(database: object, spec: IndexSpec) -> None:
+        if spec.name == "docs":
+            raise AttributeError("'list' object has no attribute 'get'")
+        await real(database, spec)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(index_files, "_bring_words_up", stumbles)
+    engine = await opened(data)
+    assert [index.name for index in engine.indexes()] == ["other"]
+    assert "opening it failed with AttributeError" in engine.unusable()["docs"].message
+    await engine.close()
+
+
+async def test_an_index_that_cannot_see_to_its_large_namespaces_is_used_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_: object) -> None:
+        raise Unavailable("The disk is full; nothing was written")
+
+    data = await killed_folder(tmp_path)
+    monkeypatch.setattr(Approximate, "open", fails)
+    engine = await opened(data)
+    assert [index.name for index in engine.indexes()] == ["docs", "other"] and not engine.unusable()
+    await engine.close()

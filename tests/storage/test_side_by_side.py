@@ -125,10 +125,10 @@ async def test_an_index_that_is_deleted_while_it_is_written_to_holds_up_no_other
 ) -> None:
     upsert = writing.upsert
 
-    def slowly(connection: Any, spec: IndexSpec, *more: Any) -> int:
+    def slowly(connection: Any, spec: IndexSpec, *more: Any, **named: Any) -> int:
         if spec.name == "one":
             gate.hold()
-        return upsert(connection, spec, *more)
+        return upsert(connection, spec, *more, **named)
 
     monkeypatch.setattr(writing, "upsert", slowly)
     async with held(engine, engine.upsert("one", "a", records()), gate):

@@ -44,7 +44,7 @@ def _decoded(raw: bytes, too_deep: str) -> dict[str, Any]:
         return _struct(raw, 1)
     except _TooDeep:
         raise InvalidArgument(too_deep) from None
-    except (IndexError, ValueError, binary.error) as error:
+    except (IndexError, ValueError, TypeError, AttributeError, binary.error) as error:  # also a part of another kind
         raise InvalidArgument(f"The message has a Struct that cannot be read: {error}") from None
 
 

@@ -33,10 +33,14 @@ Kind = Literal["stored", "derived"]
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """What is wrong, in words. kind: stored: what a client sent is hurt; derived: it can be made again."""
+    """What is wrong, in words. kind: stored: what a client sent is hurt; derived: it can be made again.
+
+    inverted_file: the number of a namespace, if nothing but its inverted file is wrong.
+    """
 
     kind: Kind
     words: str
+    inverted_file: int | None = None
 
 
 class Sums:

@@ -7,6 +7,7 @@ from the stored values of the old one, and moves the old one to the folder set-a
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import apsw
 import msgspec
@@ -158,7 +159,7 @@ def _inverted_files(connection: apsw.Connection, file: Path) -> Iterator[Problem
             except Exception as error:  # whatever reads damaged files raises
                 why = str(error)
         if why is not None:
-            yield Problem("derived", f"the inverted file of namespace number {ns} is not used: {why}")
+            yield Problem("derived", f"the inverted file of namespace number {ns} is not used: {why}", ns)
 
 
 def repair(path: Path, report: Report, accept: bool) -> str:
@@ -179,6 +180,11 @@ def repair(path: Path, report: Report, accept: bool) -> str:
         file = folder.index_file(report.name)
         if not file.exists():
             raise DataLoss(f"There is nothing left of the index {report.name} to be taken")
+        apart = [problem.inverted_file for problem in report.problems]
+        if None not in apart:
+            for ns in apart:
+                InvertedFiles(folder.indexes).remove(report.name, cast(int, ns))
+            return "removed the inverted files; the next start makes them again"
         new = file.with_name(file.name + ".rebuilt")
         count = rebuild(file, new)
         aside = folder.set_aside(file, "before repair")

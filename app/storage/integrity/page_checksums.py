@@ -7,7 +7,6 @@ without it, because it forbids mmap. Whoever opens a file to write to it therefo
 
 import contextlib
 import logging
-import mmap
 from functools import cache
 from pathlib import Path
 
@@ -22,6 +21,9 @@ RESERVED = 8
 """Bytes at the end of each page that hold its checksum."""
 RESERVED_AT, PAGE_SIZE_AT, PAGE_COUNT_AT, HEADER_BYTES = 20, 16, 28, 100
 """Where a file's header says how many bytes are reserved, how large a page is, and how many pages there are."""
+
+BUFFERED = 1_048_576
+"""Bytes read at a time. Not mapped: a sector that the disk cannot read would end the process."""
 
 log = logging.getLogger("pinyon.storage")
 
@@ -76,27 +78,26 @@ def wrong_pages(path: Path, only: set[int] | None = None) -> list[int]:
     """
     if not available() or not file_has_room(path):
         return []
-    with contextlib.ExitStack() as stack:
-        stream = stack.enter_context(path.open("rb"))
-        content = stack.enter_context(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
-        pages = stack.enter_context(memoryview(content))
-        size = int.from_bytes(content[PAGE_SIZE_AT : PAGE_SIZE_AT + 2], "big")
+    with path.open("rb", buffering=BUFFERED) as stream:
+        header = stream.read(HEADER_BYTES)
+        size = int.from_bytes(header[PAGE_SIZE_AT : PAGE_SIZE_AT + 2], "big")
         size = 65_536 if size == 1 else size
         if size < 512 or size & (size - 1):
             return [1]
-        connection = stack.enter_context(contextlib.closing(apsw.Connection(":memory:", vfs=CHECKED)))
-        cursor = connection.cursor()
+        whole = path.stat().st_size // size
+        counted = int.from_bytes(header[PAGE_COUNT_AT : PAGE_COUNT_AT + 4], "big")
+        with contextlib.closing(apsw.Connection(":memory:", vfs=CHECKED)) as connection:
+            cursor = connection.cursor()
 
-        def fits(start: int) -> bool:
-            with pages[start : start + size] as page:
-                return bool(cursor.execute("SELECT verify_checksum(?)", (page,)).get)
+            def fits(page: int) -> bool:
+                stream.seek((page - 1) * size)
+                content = stream.read(size)
+                return len(content) == size and bool(cursor.execute("SELECT verify_checksum(?)", (content,)).get)
 
-        whole = len(pages) // size * size
-        counted = int.from_bytes(content[PAGE_COUNT_AT : PAGE_COUNT_AT + 4], "big")
-        starts = range(0, whole, size) if only is None else [(page - 1) * size for page in sorted(only)]
-        wrong = [start // size + 1 for start in starts if start < whole and not fits(start)]
+            looked_at = range(1, whole + 1) if only is None else [page for page in sorted(only) if page <= whole]
+            wrong = [page for page in looked_at if not fits(page)]
         if only is None:  # pages that the header counts and the file does not have
-            wrong += range(whole // size + 1, counted + 1)
+            wrong += range(whole + 1, counted + 1)
         return wrong
 
 

@@ -56,7 +56,7 @@ def test_operations_have_pinecones_ids() -> None:
     assert {operation for operation in found.values() if operation not in PINECONE["operations"].values()} == CONTROL
 
 
-OURS = {"NamespaceSummary": ["truncatedCount"]}
+OURS = {"NamespaceSummary": ["foreignCount", "truncatedCount"]}
 """Properties that Pinyon adds, and says so in the README."""
 
 

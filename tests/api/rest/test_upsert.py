@@ -198,7 +198,7 @@ def test_texts_that_were_cut_are_counted_by_namespace(minilm_server: RunningServ
         assert counted() == {"vectorCount": 3, "truncatedCount": 1}
         changed = {"id": "2", "namespace": namespace, "values": [0.5] * 384}
         assert opened.post("/vectors/update", json=changed).status_code == 200
-        assert counted() == {"vectorCount": 3, "truncatedCount": 0}
+        assert counted() == {"vectorCount": 3, "truncatedCount": 0, "foreignCount": 1}
         upsert(long)
         assert opened.post("/vectors/delete", json={"ids": ["0"], "namespace": namespace}).status_code == 200
-        assert counted() == {"vectorCount": 2, "truncatedCount": 0}
+        assert counted() == {"vectorCount": 2, "truncatedCount": 0, "foreignCount": 1}
