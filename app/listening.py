@@ -1,5 +1,6 @@
 """Where the server listens: the checks before, the sockets, and what Hypercorn is told about them."""
 
+import contextlib
 import errno
 import logging
 import socket
@@ -23,9 +24,13 @@ def check_open_to_others(settings: Settings) -> None:
     server = settings.server
     if server.insecure or is_loopback(server.host) or Keys(Path(settings.storage.data_dir), server.api_key).required():
         return
+    folder = Path(settings.storage.data_dir).resolve()
+    with contextlib.suppress(OSError):  # the next command names it, and makes none
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     raise FailedPrecondition(
         f"Listening on {server.host} without an API key would let anybody on the network read and change the data. "
-        "Make one with `pinyon keys create NAME`, or set PINYON_SERVER_API_KEY; or use --host 127.0.0.1; or say "
+        f"Make one with `pinyon keys create NAME --data-dir {folder}`, or set PINYON_SERVER_API_KEY; or use "
+        "--host 127.0.0.1; or say "
         "--insecure (PINYON_SERVER_INSECURE=true) if something else keeps strangers out"
     )
 

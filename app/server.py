@@ -100,6 +100,7 @@ class Service:
                 self.readiness.waiting_for = None
                 await self._load()
                 self.readiness.loading = False
+                await self.indexes.load_embedders()  # of indexes that were made in the last moment
                 on_ready()
             except Exception as error:
                 self.readiness.waiting_for = "the start failed"

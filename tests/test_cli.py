@@ -1,5 +1,6 @@
 """The `pinyon` command as a user types it."""
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -218,3 +219,11 @@ def test_room_comes_back_and_copies_are_made_on_the_command_line(tmp_path: Path)
     with server.client() as client:
         assert client.get("/describe_index_stats").json()["totalVectorCount"] == 90
     assert server.stop() == 0
+
+
+def test_a_server_that_lacks_its_first_key_is_followed_by_the_command_that_it_names(tmp_path: Path) -> None:
+    refused = pinyon("serve", "--host", "0.0.0.0", "--data-dir", tmp_path / "data")
+    assert refused.returncode == 1
+    (command,) = re.findall(r"`pinyon (keys create .*?)`", refused.stderr)
+    made = pinyon(*command.replace("NAME", "app").split())
+    assert made.returncode == 0, made.stderr

@@ -91,3 +91,20 @@ def test_callers_that_say_nothing_where_tls_is_spoken_leave_no_tracebacks(tmp_pa
         assert httpx.get(f"{server.url}/health", verify=False).status_code == 200
         assert server.stop() == 0
     assert "Traceback" not in server.text
+
+
+def test_heads_that_end_in_another_protocol_are_not_counted_for_good(server: RunningServer) -> None:
+    padding = b"".join(b"x-%d: " % n + b"x" * 8_000 + b"\r\n" for n in range(90))
+    upgrade = b"upgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\nconnection: upgrade, http2-settings\r\n\r\n"
+    for _ in range(30):  # 21 MB in all
+        with connected(server) as one, suppress(OSError):
+            one.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n" + padding)
+            select.select([one], [], [], 0.05)  # it comes in parts
+            one.sendall(upgrade)
+            one.recv(100)
+    head = b"GET /health?" + b"x" * 40_000
+    with connected(server) as one:
+        one.sendall(head)
+        select.select([one], [], [], 0.3)
+        one.sendall(b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert one.recv(100).startswith(b"HTTP/1.1 200 ")

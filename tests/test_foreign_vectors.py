@@ -12,7 +12,7 @@ from transformers import XLMRobertaConfig, XLMRobertaModel
 
 from tests.api.grpc_transport import asking
 from tests.inference import tiny_cross_encoder
-from tests.running import RunningServer, config
+from tests.running import RunningServer, config, free_ports
 
 E5, HASH = "multilingual-e5-large", "pinyon-hash-embed"
 
@@ -268,3 +268,22 @@ def test_embedding_the_index_anew_is_the_way_out(tmp_path: Path, model: str) -> 
     assert not says_so(found)
     assert not foreign_in(index.stats())
     assert server.stop() == 0
+
+
+def test_vectors_that_were_there_before_the_index_embedded_count_as_brought(tmp_path: Path) -> None:
+    server = RunningServer(config(tmp_path), tmp_path / "data", "--index-ports", free_ports(3))
+    with server.client() as client:
+        spec = {"serverless": {"cloud": "aws", "region": "us-east-1"}}
+        made = client.post("/indexes", json={"name": "plain", "dimension": 1024, "metric": "cosine", "spec": spec})
+        assert made.status_code == 201, made.text
+        url = f"http://{made.json()['host'].removeprefix('http://')}"
+        vectors = [{"id": "a", "values": [1.0] + [0.5] * 1023, "metadata": {"chunk_text": "a text"}}]
+        assert httpx.post(f"{url}/vectors/upsert", json={"vectors": vectors, "namespace": "n"}).status_code == 200
+        embed = {"model": E5, "field_map": {"text": "chunk_text"}}
+        changed = client.patch("/indexes/plain", json={"embed": embed})
+        assert changed.status_code == 200, changed.text
+        found = httpx.post(f"{url}/describe_index_stats", json={}).json()["namespaces"]["n"]
+        assert found == {"vectorCount": 1, "truncatedCount": 0, "foreignCount": 1}
+        query = {"query": {"top_k": 5, "inputs": {"text": "a text"}}}
+        assert_refused(httpx.post(f"{url}/records/namespaces/n/search", json=query))
+    assert server.stop() == 0, server.text

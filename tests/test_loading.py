@@ -11,6 +11,7 @@ import httpx
 import msgspec
 import pytest
 
+from app import keys
 from app.inference import weights
 from app.inference.catalog import Catalog
 from app.server import Service, create_app
@@ -83,10 +84,13 @@ class Running:
         self.ready, self.failures = asyncio.Event(), list[Exception]()
         self._app = create_app(self.service)
 
-    async def ask(self, method: str, path: str, body: Any = None, port: int = MAIN) -> httpx.Response:
+    async def ask(
+        self, method: str, path: str, body: Any = None, port: int = MAIN, key: str | None = None
+    ) -> httpx.Response:
+        headers = {} if key is None else {"Api-Key": key}
         transport = httpx.ASGITransport(self._app)
         async with httpx.AsyncClient(transport=transport, base_url=f"http://localhost:{port}") as client:
-            return await asyncio.wait_for(client.request(method, path, json=body), GIVEN_UP_S)
+            return await asyncio.wait_for(client.request(method, path, json=body, headers=headers), GIVEN_UP_S)
 
     async def status(self, name: str) -> Any:
         answer = await self.ask("GET", f"/indexes/{name}")
@@ -276,3 +280,33 @@ async def test_an_index_whose_file_takes_long_to_open_holds_up_no_other(
         await asyncio.wait_for(server.ready.wait(), GIVEN_UP_S)
         listed = await server.ask("GET", "/vectors/list?namespace=n", port=OTHERS[0])
         assert [one["id"] for one in listed.json()["vectors"]] == ["a"]
+
+
+async def test_an_index_that_is_made_while_models_load_gets_its_own_too(settings: Settings, loading: Gate) -> None:
+    async with running(settings) as server:
+        while (await server.ask("GET", "/indexes")).status_code != 200:
+            await asyncio.sleep(0)
+        made = await server.ask("POST", "/indexes/create-for-model", {"name": "texts", **PLACE, "embed": EMBED})
+        assert made.status_code == 201 or "loading" in made.text, made.text
+        loading.open()
+        await asyncio.wait_for(server.ready.wait(), GIVEN_UP_S)
+        handle = server.service.indexes.index("texts").handle
+        assert handle in server.service.indexes._embedders, "nobody has sent a text, and none will have to wait"
+
+
+async def test_a_key_of_one_index_is_told_to_wait_while_that_index_is_opened(
+    filled: Settings, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = keys.create(Path(filled.storage.data_dir), "texts", keys.Limits(indexes=("texts",)))
+    slow = gate.before(Database._prepared, lambda database, *_: database.path.stem == "texts")
+    monkeypatch.setattr(Database, "_prepared", slow)
+    async with running(filled) as server:
+        await gate.reached()
+        while "storage is being opened" in (await server.ask("GET", "/ready")).text:
+            await asyncio.sleep(0)
+        answer = await server.ask("GET", "/vectors/list", port=OTHERS[0], key=key)
+        assert answer.status_code == 503, answer.text
+        assert "Retry-After" in answer.headers
+        gate.open()
+        await asyncio.wait_for(server.ready.wait(), GIVEN_UP_S)
+        assert (await server.ask("GET", "/vectors/list", port=OTHERS[0], key=key)).status_code == 200

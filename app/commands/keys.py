@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -42,7 +41,6 @@ def add(commands: Any) -> None:
 def _create(options: argparse.Namespace) -> int:
     from app import keys
     from app.domain import DEFAULT_NAMESPACE
-    from app.storage.data_dir import DataDir
 
     limits = keys.Limits(
         tuple(scope for scope in SCOPES if scope in (options.scope or SCOPES)),
@@ -54,11 +52,7 @@ def _create(options: argparse.Namespace) -> int:
         raise FailedPrecondition("A key for some namespaces cannot control indexes; leave out --scope control")
     if limits.namespaces is not None:
         limits = msgspec.structs.replace(limits, scopes=tuple(s for s in limits.scopes if s != "control"))
-    settings = settings_of(options)
-    path = Path(settings.storage.data_dir).resolve()
-    if not path.exists() and (options.data_dir is not None or options.config is not None):
-        DataDir(path).close()  # a server that strangers reach needs a key before its first start
-    folder = data_folder(settings)
+    folder = data_folder(settings_of(options))
     print(keys.create(folder, options.name, limits))
     print(
         f"A key for the server on the data folder {folder}. This is the only time that it is shown. Clients send it as "

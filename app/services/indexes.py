@@ -104,7 +104,11 @@ class Indexes:
 
     async def load_embedders(self) -> None:
         """Load what embeds for each index; an index whose model cannot answer stays open for vectors and ids."""
-        while left := [each for each in self.all() if self.state(each) == "Initializing"]:  # more may be made meanwhile
+
+        def waits(index: Index) -> bool:
+            return index.spec.embed is not None and not (index.handle in self._embedders or index.name in self._without)
+
+        while left := [index for index in self.all() if waits(index)]:  # more may be made meanwhile
             try:
                 await self._embedder(left[0].handle)
             except NotFound:  # it was deleted meanwhile

@@ -1,14 +1,18 @@
 """Approximate nearest neighbours: exact until an inverted file is there, near to exact after, and never wrong scores."""
 
 import asyncio
+import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from app.domain import Change, IndexSpec, Metric, QueryPlan, Record, Selection
 from app.filters import parse
+from app.storage import inverted_file, vector_scan
 from app.storage.inverted_file import Builder, InvertedFile
+from app.storage.recall import RecallSampler
 from app.storage.sqlite_engine import SqliteEngine
 
 pytestmark = pytest.mark.anyio
@@ -341,3 +345,78 @@ async def test_vectors_in_memory_serve_on_after_a_write_but_for_what_it_changed(
     found = {match.id for match in answer.matches}
     assert len(found) == k and not {"r2", "r101"} & found
     await engine.close()
+
+
+async def test_rows_that_are_being_taken_in_are_found_by_filters_that_know_them_already(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows come in by parts; between two of them a query may ask about rows that are not noted yet."""
+    engine = await filled(tmp_path)
+    (held,) = engine._approximate._held.values()
+    file = held.file
+    vectors = clustered(600, 5)
+    vectors[:40] = (
+        np.random.default_rng(1).standard_normal((40, DIMENSION)) * 9
+    )  # badly coded ones are asked about, too
+    file._bad[1], file._bad_rows = True, np.array([1])
+    note, found = file._note, []
+
+    def asked_before(*changes: np.ndarray) -> None:
+        found.append(file._found(inverted_file._prepared_one(vectors[50], "cosine"), 10, 1.0, everything, 0.98))
+        note(*changes)
+
+    rows = np.arange(COUNT + 1, COUNT + 601)
+    everything = inverted_file.bits_of(np.arange(COUNT + 700))
+    monkeypatch.setattr(file, "_note", asked_before)
+    file.replace(rows, rows, vectors, 99)
+    assert len(found) == 1
+    await engine.close()
+
+
+async def test_what_the_inverted_file_cannot_answer_is_not_compared_on_the_event_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = await filled(tmp_path, at_once_s=10.0)
+    plan, threads = QueryPlan(10, vector=clustered(1, 2)[0]), []
+    assert (await engine.query("docs", "a", plan)).approximate  # quick, and noted as that
+    compare = vector_scan._finalists
+
+    def noted(*arguments: Any) -> Any:
+        threads.append(threading.current_thread())
+        return compare(*arguments)
+
+    monkeypatch.setattr(vector_scan, "_finalists", noted)
+    monkeypatch.setattr(InvertedFile, "candidates", lambda *_: None)
+    assert len((await engine.query("docs", "a", plan)).matches) == 10
+    assert len(threads) == 1 and threads[0] is not threading.main_thread()
+    await engine.close()
+
+
+async def test_an_inverted_file_that_is_distrusted_while_it_is_caught_up_with_does_not_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = await filled(tmp_path)
+    (before,) = engine._approximate._held.values()
+    catch_up = engine._approximate._catch_up
+
+    async def distrusted_meanwhile(*arguments: Any) -> Any:
+        engine._distrust("docs", "a")
+        return await catch_up(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engine._approximate, "_catch_up", distrusted_meanwhile)
+        await engine.upsert("docs", "a", records(clustered(50, 3), COUNT))
+        await engine.settled()
+    assert before not in engine._approximate._held.values()
+    await engine.close()
+
+
+@pytest.mark.parametrize(
+    ("share_missed", "says_so"), [(0.01, False), (0.016, False), (0.08, True), (0.3, True)], ids=str
+)
+def test_answers_are_distrusted_when_they_miss_too_many_and_not_by_chance(share_missed: float, says_so: bool) -> None:
+    random, told = np.random.default_rng(0), list[str]()
+    sampler = RecallSampler(1.0, 0.98, lambda _, namespace: told.append(namespace))
+    for n in range(2_000):
+        sampler._watch("docs", f"good {n // 500}", float(1 - random.binomial(10, share_missed) / 10))
+    assert bool(told) is says_so

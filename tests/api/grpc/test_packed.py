@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from app.api.grpc import packed
+from app.api.grpc import packed, structs
 from app.api.grpc import vector_service_pb2 as pb
+from app.errors import InvalidArgument
 
 VALUES = arrays.arrays(np.float32, st.integers(1, 40), elements=st.floats(width=32))
 
@@ -44,3 +45,9 @@ def test_a_vector_without_values_has_none() -> None:
 def test_every_encoding_that_protobuf_allows_is_read(encoded: bytes) -> None:
     found = packed.values_of(pb.Vector.FromString(b"\x0a\x01a" + encoded))
     assert found is not None and found.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("raw", [b"\x08\x01\x0a\xff", b"\x0a\x04\x12\x02\x18\x01\x0a\xff", b"\x0a\x03\x12\x01\x28"])
+def test_a_struct_whose_parts_are_of_another_kind_is_the_callers_fault(raw: bytes) -> None:
+    with pytest.raises(InvalidArgument, match="a Struct that cannot be read"):
+        structs.condition(raw)

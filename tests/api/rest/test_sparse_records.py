@@ -108,3 +108,14 @@ def test_dense_indexes_have_no_terms_to_match(client: httpx.Client) -> None:
     answer = client.post("/records/namespaces/n/search", json=body)
     assert answer.status_code == 400
     assert "only supported for sparse indexes" in answer.json()["message"]
+
+
+def test_the_text_is_changed_together_with_its_sparse_vector_only(index: httpx.Client) -> None:
+    row = '{"_id": "changed", "chunk": "old words"}'
+    assert index.post("/records/namespaces/changes/upsert", content=row).status_code == 201
+    change = {"id": "changed", "namespace": "changes", "setMetadata": {"chunk": "new words"}}
+    refused = index.post("/vectors/update", json=change)
+    assert refused.status_code == 400
+    assert "'sparseValues' as well" in refused.json()["message"]
+    both = {**change, "sparseValues": {"indices": [1, 2], "values": [0.5, 0.5]}}
+    assert index.post("/vectors/update", json=both).status_code == 200
