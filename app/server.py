@@ -138,6 +138,7 @@ class Service:
 
     async def _load(self) -> None:
         assert self.engine is not None and self.reembeddings is not None
+        await self.indexes.see_to_default()
         await self.batcher.run(self.catalog.verify)
         await self.engine.all_opened()
         await self.indexes.see_to_ports()

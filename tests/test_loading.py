@@ -257,6 +257,21 @@ async def test_an_index_that_goes_while_its_model_loads_leaves_nothing(
     assert [one.getMessage() for one in caplog.records if one.levelname in ("WARNING", "ERROR")] == []
 
 
+async def test_the_index_of_the_settings_holds_up_no_other_either(
+    filled: Settings, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = gate.before(Database._prepared, lambda database, *_: database.path.stem == "vectors")
+    monkeypatch.setattr(Database, "_prepared", slow)
+    async with running(filled) as server:
+        await gate.reached()
+        while (await server.ask("GET", "/vectors/list?namespace=n", port=OTHERS[0])).status_code != 200:
+            await asyncio.sleep(0)
+        assert (await server.ask("GET", "/vectors/list")).status_code == 503
+        gate.open()
+        await asyncio.wait_for(server.ready.wait(), GIVEN_UP_S)
+        assert (await server.ask("GET", "/vectors/list")).status_code == 200
+
+
 async def test_an_index_whose_file_takes_long_to_open_holds_up_no_other(
     filled: Settings, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -266,7 +281,8 @@ async def test_an_index_whose_file_takes_long_to_open_holds_up_no_other(
         await gate.reached()
         while "storage is being opened" in (await server.ask("GET", "/ready")).text:  # the other one opens beside it
             await asyncio.sleep(0)
-        answer = await server.ask("POST", "/query", {"vector": [1, 0], "topK": 5})
+        while (answer := await server.ask("POST", "/query", {"vector": [1, 0], "topK": 5})).status_code == 503:
+            await asyncio.sleep(0)
         assert answer.status_code == 200, answer.text
         told = await server.ask("GET", "/ready")
         assert told.status_code == 503

@@ -70,20 +70,28 @@ class Indexes:
         self._of_settings: IndexSpec | None = None
 
     async def open(self, settings: IndexSettings | None) -> None:
-        """Make the index that the settings name if it is not there.
+        """Know the index that the settings name. Raises InvalidArgument for settings that describe none."""
+        if settings is not None:
+            self._of_settings = index_rules.from_settings(settings, self._catalog)
+            if self._of_settings.name not in self._engine.being_opened():
+                await self.see_to_default()
+
+    async def see_to_default(self) -> None:
+        """Make the index that the settings name if it is not there, once it is known what is there.
 
         Raises FailedPrecondition if it is there and is something else than the settings say.
         """
-        if settings is not None:
-            wanted = self._of_settings = index_rules.from_settings(settings, self._catalog)
-            await self._engine.opened(wanted.name)
-            there = next((index for index in self.all() if index.name == wanted.name), None)
-            if wanted.name in self._engine.unusable():
-                log.error("the index of the settings cannot be used; the server goes on with the others")
-            elif there is None:
-                await self._engine.create_index(wanted, _details(Wish()))
-            else:
-                check_same(there.spec, wanted)
+        wanted = self._of_settings
+        if wanted is None:
+            return
+        await self._engine.opened(wanted.name)
+        there = next((index for index in self.all() if index.name == wanted.name), None)
+        if wanted.name in self._engine.unusable():
+            log.error("the index of the settings cannot be used; the server goes on with the others")
+        elif there is None:
+            await self._engine.create_index(wanted, _details(Wish()))
+        else:
+            check_same(there.spec, wanted)
 
     async def see_to_ports(self) -> None:
         """Give each index that has none an address, once all are open."""

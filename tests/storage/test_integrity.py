@@ -12,6 +12,7 @@ import apsw
 import numpy as np
 import pytest
 
+from app.cli import main
 from app.domain import IndexSpec, Record, Selection
 from app.errors import AlreadyExists, DataLoss, FailedPrecondition, NotFound, Unavailable
 from app.storage import copies, index_files
@@ -448,6 +449,25 @@ async def test_a_flipped_bit_of_an_inverted_file_is_noticed_before_it_is_read(
     assert "is searched by an inverted file" in caplog.text, "it was made again"
     assert "damaged bytes" not in caplog.text
     await engine.close()
+
+
+async def test_repair_of_an_inverted_file_leaves_the_records_alone_and_goes_on_past_what_it_must_not_touch(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    closed, *_ = await make(tmp_path, ["docs", "large"])
+    connection = apsw.Connection(str(closed / "indexes" / "docs.sqlite"), vfs=page_checksums.CHECKED)
+    connection.execute("UPDATE records SET metadata = 'x' WHERE record = 7")
+    connection.close()
+    (note,) = (closed / "indexes").glob("large.ns*.json")
+    note.write_bytes(b"{}")
+    content = (closed / "indexes" / "large.sqlite").read_bytes()
+    assert main(["check", "--repair", "--data-dir", str(closed)]) == 1
+    told = capsys.readouterr().out
+    assert "left     Stored values of the index docs are hurt" in told
+    assert "repaired removed the inverted files" in told
+    assert (closed / "indexes" / "large.sqlite").read_bytes() == content
+    assert check_index(closed / "indexes" / "large.sqlite").problems == []
+    assert not (closed / "set-aside").exists()
 
 
 def test_files_set_aside_have_names_that_say_when_and_why(tmp_path: Path) -> None:
