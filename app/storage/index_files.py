@@ -48,6 +48,7 @@ class IndexFiles:
             marked=True,
         )
         self._catalogue: Database
+        self._left_over: set[str] = set()
 
     async def open(self) -> None:
         """Open the catalogue, or a new one in place of one that cannot be read: the files say what they are."""
@@ -147,8 +148,13 @@ class IndexFiles:
         await self._catalogue.write(partial(index_catalogue.forget, name=name))
 
     async def make(self, spec: IndexSpec, details: IndexDetails, ports: Sequence[int] | None) -> Opened:
-        """Make an index that is not there, as a whole or not at all. Raises AlreadyExists or PermissionDenied."""
+        """Make an index that is not there, as a whole or not at all. Raises AlreadyExists or PermissionDenied.
+
+        Raises FailedPrecondition or Unavailable if the files of a deleted one of that name cannot be removed.
+        """
         name = spec.name
+        if name in self._left_over:
+            await self._remove(name)
         if self._folder.index_file(name).exists():
             raise AlreadyExists(
                 f"There is a file {name}.sqlite in the data folder that was put there while the server ran; "
@@ -192,11 +198,24 @@ class IndexFiles:
         else:
             await self._catalogue.write(partial(index_catalogue.mark, name=name, state="deleting"))
 
+    async def try_to_put_aside(self, name: str) -> None:
+        """Move away what there is of an index that could not be used and is deleted: perhaps it was protected, and
+        perhaps it can be mended. What cannot be moved is, later.
+        """
+        try:
+            if self._folder.index_file(name).exists():
+                await self._set_aside(name, "deleted while unusable")
+            else:
+                await self._remove(name)
+        except PinyonError as error:
+            log.warning("what is left of index %s is moved away later: %s", name, error.message)
+
     async def try_to_remove(self, name: str) -> None:
         """Remove what there is of an index that does not count any more; what cannot be removed is, later."""
         try:
             await self._remove(name)
         except PinyonError as error:
+            self._left_over.add(name)
             log.warning("what is left of index %s is removed later: %s", name, error.message)
 
     async def _remove(self, name: str) -> None:
@@ -207,6 +226,7 @@ class IndexFiles:
             await self._catalogue.write(partial(index_catalogue.mark, name=name, state="deleting"))
         self._folder.remove_index_files(name)
         await self._catalogue.write(partial(index_catalogue.forget, name=name))
+        self._left_over.discard(name)
 
 
 def _opened(database: Database, spec: IndexSpec, details: IndexDetails, port: int | None) -> Opened:

@@ -186,6 +186,7 @@ class SqliteEngine:
         if name in self._unusable:
             await self._files.mark_deleted(name, None)
             del self._unusable[name]
+            await self._files.try_to_put_aside(name)
         else:
             opened = self._open(index)
             if check is not None:
@@ -194,7 +195,7 @@ class SqliteEngine:
             del self._opened[name]
             await self._forget(opened.index)
             await opened.database.close()
-        await self._files.try_to_remove(name)  # it is deleted, whatever is still in its place
+            await self._files.try_to_remove(name)  # it is deleted, whatever is still in its place
 
     async def _forget(self, index: Index) -> None:
         """Drop what is held in memory of an index that is gone, or was changed as a whole."""
