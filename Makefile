@@ -13,6 +13,18 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 # Quiet, unless something goes wrong.
 LOGGED := > .venv/setup.log 2>&1 || { cat .venv/setup.log; exit 1; }
 
+# $(call step,WHAT,COMMAND): the same, with a line that moves meanwhile, or one every 10 s where there is no terminal.
+define step
+@$(2) > .venv/setup.log 2>&1 & pid=$$!; trap "kill $$pid; exit 1" INT TERM; begun=$$(date +%s); told=0; \
+while kill -0 $$pid 2>/dev/null; do \
+	sleep 1; past=$$(( $$(date +%s) - begun )); \
+	if [ -t 1 ]; then printf '\r  %s: %d s, %s on disk ' "$(1)" $$past "$$(du -sh .venv 2>/dev/null | cut -f1)"; \
+	elif [ $$(( past - told )) -ge 10 ]; then told=$$past; echo "  $(1): $$past s"; fi; \
+done; \
+if [ -t 1 ]; then printf '\r'; fi; \
+if wait $$pid; then echo "  $(1): done in $$(( $$(date +%s) - begun )) s        "; else cat .venv/setup.log; exit 1; fi
+endef
+
 .PHONY: setup serve doctor test test-slow test-clients lint audit bench proto clean
 
 # What serving needs, and then what tests and benchmarks need beside it.
@@ -23,16 +35,13 @@ setup: .venv/ready-to-develop
 		{ echo "Pinyon needs Python 3.11 or newer; name one with: make serve PYTHON=python3.12"; exit 1; }
 	@echo "Setting up .venv: about 2 GB of disk, the first time; a minute or two, more on a slow network"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@echo "  1 of 2: torch"
-	@$(PIP) install --no-deps --retries 1 --extra-index-url $(TORCH_INDEX) torch==2.13.0 $(LOGGED)
-	@echo "  2 of 2: what Pinyon needs"
-	@$(PIP) install -e '.[openvino]' $(LOGGED)
+	$(call step,1 of 2: torch,$(PIP) install --no-deps --retries 1 --extra-index-url $(TORCH_INDEX) torch==2.13.0)
+	$(call step,2 of 2: what Pinyon needs,$(PIP) install -e '.[openvino]')
 	@touch $@
 	@echo "Set up."
 
 .venv/ready-to-develop: .venv/ready
-	@echo "  what tests and benchmarks need"
-	@$(PIP) install -e '.[dev]' $(LOGGED)
+	$(call step,what tests and benchmarks need,$(PIP) install -e '.[dev]')
 	@touch $@
 
 serve: .venv/ready

@@ -52,7 +52,7 @@ async def serve(settings: Settings) -> int:
     async with service.running(ready, fail):
         where = service.addresses.local_url()
         print(f"Pinyon is starting on {where} (loading models takes some seconds) ...", flush=True)
-        _on_signals(stop)
+        _on_signals(stop, service)
         errors = ConnectionErrors()
         errors.watch(asyncio.get_running_loop())
         ending = asyncio.create_task(_end(service, stop, settings.server.shutdown_grace_s))
@@ -70,11 +70,16 @@ LAST_RESORT_S = 15.0
 """Seconds after the grace when the process ends, whatever still holds it."""
 
 
-def _on_signals(stop: asyncio.Event) -> None:
+def _on_signals(stop: asyncio.Event, service: Service) -> None:
     loop = asyncio.get_running_loop()
     numbers = (signal.SIGTERM, signal.SIGINT)
 
     def begin_to_stop() -> None:
+        if service.readiness.loading:
+            waits = "what is being opened or loaded comes to its end first"
+        else:
+            waits = f"requests have {service.settings.server.shutdown_grace_s:g} s to be answered"
+        print(f"Pinyon is stopping: {waits}. Ask again to end it at once.", flush=True)
         stop.set()
         for number in numbers:  # whoever asks twice does not want to wait
             loop.remove_signal_handler(number)

@@ -52,6 +52,18 @@ def test_before_the_models_are_loaded_it_is_alive_but_not_ready(tmp_path: Path) 
     assert server.stop() == 0
 
 
+def test_a_server_that_is_stopped_while_it_loads_says_what_it_waits_for(tmp_path: Path) -> None:
+    server = RunningServer(config(tmp_path, "all-MiniLM-L6-v2"), tmp_path / "data", wait=False)
+    with server.client() as client:
+        while True:
+            with suppress(httpx.ConnectError):
+                client.get("/health")
+                break
+    assert server.stop() == 0, server.text
+    assert "Pinyon is stopping: what is being opened or loaded comes to its end first" in server.text
+    assert "is ready on" not in server.text
+
+
 def test_the_data_is_still_there_after_a_restart(tmp_path: Path) -> None:
     path = config(tmp_path)
     server = RunningServer(path, tmp_path / "data")
@@ -104,6 +116,7 @@ def test_requests_in_flight_finish_and_nothing_new_is_taken(tmp_path: Path) -> N
     sender.join(60)
     assert [answer.status_code for answer in answers] == [201]
     assert server.ended() == 0
+    assert "Pinyon is stopping: requests have " in server.text
 
 
 def test_a_second_server_on_the_same_data_says_who_holds_it(hash_server: RunningServer, tmp_path: Path) -> None:

@@ -140,16 +140,19 @@ def _bench(options: argparse.Namespace) -> int:
     else:
         print(f"{options.name} on {precision.machine()}")
         unit = "documents/s" if entry.kind == "embed" else "pairs/s"
-        measured = bench.measure(
+        measured: list[bench.Measured] = []
+        for one in bench.measure(
             (settings.models_dir, dict(settings.models.paths)),
             options.name,
             settings.models.threads,
             bench.paragraphs(PROJECT),
-        )
-        for one in measured:
+            lambda precision, which, of: print(f"measuring {precision}, {which} of {of} ...", file=sys.stderr),
+        ):
+            measured.append(one)
             print(
                 f"  {one.precision:13}  {one.per_s:8.1f} {unit}  {one.per_s / measured[0].per_s:5.2f}x  "
-                f"{one.memory / 1e6:7.0f} MB  rank correlation with fp32 {one.agreement:.4f}"
+                f"{one.memory / 1e6:7.0f} MB  rank correlation with fp32 {one.agreement:.4f}",
+                flush=True,
             )
         chosen = bench.best(measured)
     if options.forget:

@@ -6,7 +6,7 @@ documents, the queries their first lines.
 
 import resource
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -43,17 +43,26 @@ def paragraphs(folder: Path) -> list[str]:
     return [part for part in parts if len(part) > 200][:TEXTS]
 
 
-def measure(models: Models, name: str, threads: int, texts: list[str]) -> list[Measured]:
-    """Every precision of a model that can be computed here, fp32 first."""
-    found: list[Measured] = []
+def measure(
+    models: Models,
+    name: str,
+    threads: int,
+    texts: list[str],
+    tell: Callable[[Precision, int, int], None] = lambda precision, which, of: None,
+) -> Iterator[Measured]:
+    """Every precision of a model that can be computed here, fp32 first, each as soon as it is measured.
+
+    tell: called before each, with its number from 1 and how many there are.
+    """
+    here = list(filter(computable, PRECISIONS))
     reference: NDArray[np.float32] | None = None
-    for precision in filter(computable, PRECISIONS):
+    for which, precision in enumerate(here, 1):
+        tell(precision, which, len(here))
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
             scores, seconds, memory = process.submit(scored, models, name, precision, threads, texts).result()
         reference = scores if reference is None else reference
         work = len(texts) if is_embedder(models, name) else scores.size
-        found.append(Measured(precision, work / seconds, memory, agreement(reference, scores)))
-    return found
+        yield Measured(precision, work / seconds, memory, agreement(reference, scores))
 
 
 def best(measured: list[Measured]) -> Precision:

@@ -136,7 +136,13 @@ def test_a_file_that_is_not_ours_is_named(models: Path, content: bytes) -> None:
 
 @pytest.mark.slow
 def test_bench_measures_every_precision() -> None:
-    found = bench.measure((MODELS, {}), MINILM, 1, bench.paragraphs(PROJECT)[:24])
+    told: list[tuple[str, int]] = []
+    measuring = bench.measure(
+        (MODELS, {}), MINILM, 1, bench.paragraphs(PROJECT)[:24], lambda one, which, of: told.append((one, which))
+    )
+    found = [next(measuring)]
+    assert told == [("fp32", 1)], "the first is there before the second is begun"
+    found += measuring
     assert [one.precision for one in found] == ["fp32", "bf16", "int8", "openvino", "openvino-bf16"]
     assert all(one.per_s > 0 and one.memory > 10_000_000 for one in found)
     agreement = {one.precision: one.agreement for one in found}
