@@ -238,6 +238,7 @@ def test_other_weights_under_the_models_name_say_so(tmp_path: Path) -> None:
     assert server.stop() == 0
 
 
+@pytest.mark.slow
 def test_it_is_still_known_after_a_restart_and_with_another_setting(tmp_path: Path) -> None:
     server = RunningServer(mixing_config(tmp_path), tmp_path / "data")
     index = Index(server, 1024)
