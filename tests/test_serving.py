@@ -45,8 +45,8 @@ def test_before_the_models_are_loaded_it_is_alive_but_not_ready(tmp_path: Path) 
         assert waiting.headers["retry-after"] == "2"
         assert waiting.json()["code"] == 14
         assert re.fullmatch("Not ready: (storage is being opened|models are being loaded)", waiting.json()["message"])
-        asked = client.post(SEARCH, json={"query": {"id": "a", "top_k": 1}})
-        assert (asked.status_code, asked.json()["code"]) == (503, 14)
+        asked = client.post(SEARCH, json={"query": {"inputs": {"text": "apples"}, "top_k": 1}})
+        assert (asked.status_code, asked.json().get("code")) == (503, 14), asked.text
         server.wait_for("is ready on")
         assert client.get("/ready").status_code == 200
     assert server.stop() == 0
