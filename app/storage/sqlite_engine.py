@@ -110,6 +110,7 @@ class SqliteEngine:
                 opened = await self._files.open_index(name)
             if opened is not None:
                 self._opened[name] = opened
+                await self._see_to_large_namespaces(opened)
         except PinyonError as error:
             log.error("the index %s cannot be used: %s", name, error.message)
             self._unusable[name] = error
@@ -118,12 +119,15 @@ class SqliteEngine:
             self._unusable[name] = unexpected(self._folder.index_file(name), error)
         finally:
             del self._opening[name]
-        if name in self._opened and not self._read_only:
-            try:
-                await self._approximate.open(self._opened[name].database, self._opened[name].index.handle)
-            except Exception:  # the tables answer exactly
-                if name in self._opened:
-                    log.exception("the large namespaces of index %s are searched exactly", name)
+
+    async def _see_to_large_namespaces(self, opened: Opened) -> None:
+        """Look for inverted files. An index is used all the same if that fails: its tables answer exactly."""
+        if self._read_only:
+            return
+        try:
+            await self._approximate.open(opened.database, opened.index.handle)
+        except Exception:
+            log.exception("the large namespaces of index %s are searched exactly", opened.index.name)
 
     async def opened(self, index: str) -> None:
         if index in self._opening:
