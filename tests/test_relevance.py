@@ -19,12 +19,14 @@ def test_cranfield_is_searched_and_reranked_as_well_as_measured_before(
 ) -> None:
     monkeypatch.setenv("PINYON_MODELS_MODELS_DIR", str(MODELS))
     settings = str(config(tmp_path, "all-MiniLM-L6-v2"))
-    floors = ["dense=0.495", "hybrid=0.56", "hybrid+bge-reranker-v2-m3=0.57"]
+    floors = ["dense=0.495", "hybrid=0.56", "hybrid+pinyon-late-interaction=0.565"]
     options = [part for floor in floors for part in ("--fail-under", floor)]
     folder = str(shared_data("retrieval/cranfield"))
-    status = main(["eval", folder, "--config", settings, "--no-cache", "--json", *options])
+    status = main(
+        ["eval", folder, "--config", settings, "--rerank", "pinyon-late-interaction", "--no-cache", "--json", *options]
+    )
     said = capsys.readouterr()
     assert status == 0, said.err
     rows = json.loads(said.out)["collections"][0]["pipelines"]
-    for name in ("hybrid", "dense+bge-reranker-v2-m3", "hybrid+bge-reranker-v2-m3"):
+    for name in ("hybrid", "dense+pinyon-late-interaction", "hybrid+pinyon-late-interaction"):
         assert rows[name]["against_dense"]["word"] == "better"

@@ -161,7 +161,7 @@ class InvertedFile:
             factor: float | None = None if whole else 2.0
             kth = kth_best(all_good, all_off, count) if len(every) > count else -np.inf
             if not whole and len(every) > count:
-                seen = Seen(short, good, kth, max(length - kth, 0.0))
+                seen = Seen(short, good, count, kth, max(length - kth, 0.0))
                 factor = look_further(seen, self._errors, target, self._metric, (1 - recall) * count)
             if factor is None:
                 return np.sort(may_be_nearest(every, all_good, all_off, kth))

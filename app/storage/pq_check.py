@@ -56,23 +56,35 @@ class CodeErrors(msgspec.Struct, frozen=True):
 class Seen(msgspec.Struct, frozen=True):
     """What a search by short codes brought, best first: their scores, and those of the longer codes; higher is nearer.
 
-    kth: score of the last one that is wanted. far: for euclidean, about the squared distance of that one.
+    wanted: how many rows the query asks for. kth: score of the last one of them. far: for euclidean, about the squared
+    distance of that one.
     """
 
     short: Scores
     longer: Scores
+    wanted: int
     kth: float
     far: float = 0.0
+
+    def copies(self) -> float:
+        """How many rows share the score of a row, on average over the rows: 1 where all rows differ."""
+        counts = np.unique(self.longer, return_counts=True)[1]
+        return float(counts @ counts) / len(self.longer)
 
 
 def look_further(seen: Seen, errors: CodeErrors, query: Vectors, metric: Metric, most_missed: float) -> float | None:
     """By what factor more rows must be looked at; None if these are enough, infinity if all should be.
 
-    most_missed: rows that may be missing on average.
+    most_missed: rows that may be missing on average. Copies of one vector are missed together, so a query that misses
+    any misses many: where there are copies, fewer may be missing on average.
     """
     looked = len(seen.short)
     if looked < LEAST_SEEN:
         return math.inf
+    copies = seen.copies()
+    if looked / copies < LEAST_SEEN:
+        return max(LEAST_SEEN * copies / looked, 2.0)
+    most_missed /= min(copies, seen.wanted)
     mean, spread = _errors(seen, errors, query, metric)
     cut = float(seen.short[-1])
     density = 1 / max(float(seen.short.sum()) / looked - cut, 1e-30)
