@@ -1,9 +1,10 @@
 """The data plane of the engine for callers with API keys: every verb checks what the caller may do first."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from app.domain import Change, Fingerprint, Metadata, NamespaceInfo, Page, QueryAnswer, QueryPlan, Record, Selection
+from app.errors import NotFound
 from app.permissions import GRANT, check
 from app.storage.engine import DataPlane
 
@@ -47,7 +48,8 @@ class GuardedEngine:
         most: int,
     ) -> tuple[int, int]:
         check("write", index, namespace)
-        if selection.filter is not None:  # how many there are tells what is in them
+        # How many records a filter keeps tells what is in them, and whether merged fields are too large what was there.
+        if selection.filter is not None or change.metadata is not None:
             check("read", index, namespace)
         return await self._engine.update(index, namespace, selection, change, check_fields, most)
 
@@ -57,7 +59,7 @@ class GuardedEngine:
 
     async def delete(self, index: str, namespace: str, selection: Selection) -> int:
         check("write", index, namespace)
-        return await self._engine.delete(index, namespace, selection)
+        return await self._untold(index, namespace, self._engine.delete(index, namespace, selection))
 
     async def every_namespace(self, index: str) -> list[NamespaceInfo]:
         check("read", index)
@@ -79,8 +81,18 @@ class GuardedEngine:
 
     async def create_namespace(self, index: str, name: str, schema: dict[str, Any] | None) -> int:
         check("write", index, name)
+        check("read", index, name)  # the answer tells whether there was one
         return await self._engine.create_namespace(index, name, schema)
 
     async def delete_namespace(self, index: str, name: str) -> int:
         check("write", index, name)
-        return await self._engine.delete_namespace(index, name)
+        return await self._untold(index, name, self._engine.delete_namespace(index, name))
+
+    async def _untold(self, index: str, namespace: str, deletion: Awaitable[int]) -> int:
+        """The LSN of a deletion; a caller that may not read is not told that there was no such namespace."""
+        try:
+            return await deletion
+        except NotFound:
+            if "read" in GRANT.get().scopes:
+                raise
+            return (await self._engine.update(index, namespace, Selection(ids=[]), Change(), lambda *_: None, 1))[1]

@@ -15,7 +15,7 @@ from google.protobuf.json_format import ParseDict
 from app import keys
 from app.api.grpc import vector_service_pb2 as pb
 from app.api.grpc.service import VectorService
-from app.permissions import SCOPES, Scope
+from app.permissions import SCOPES
 from app.server import Service, rest_app
 from app.services.addresses import Addresses
 from app.settings import load
@@ -29,9 +29,9 @@ EMBED = {"model": "pinyon-hash-embed", "field_map": {"text": "chunk_text"}}
 
 
 class Operation(NamedTuple):
-    """scope: what it takes; None: any key. destroys: not to be tried by who may."""
+    """scope: what it takes, joined by "+"; None: any key. destroys: not to be tried by who may."""
 
-    scope: Scope | None
+    scope: str | None
     method: str
     path: str
     body: Any = None
@@ -62,7 +62,8 @@ REST: dict[str, list[Operation]] = {
     ],
     "listVectors": [Operation("read", "GET", "/vectors/list?namespace={ns}")],
     "updateVector": [
-        Operation("write", "POST", "/vectors/update", {"namespace": "{ns}", "id": "x", "setMetadata": {"m": 1}}),
+        Operation("write", "POST", "/vectors/update", {"namespace": "{ns}", "id": "x", "values": VECTOR}),
+        Operation("write+read", "POST", "/vectors/update", {"namespace": "{ns}", "id": "x", "setMetadata": {"m": 1}}),
         Operation(
             "read",
             "POST",
@@ -80,7 +81,7 @@ REST: dict[str, list[Operation]] = {
     "describeIndexStats": [Operation("read", "POST", "/describe_index_stats", {}, of="index")],
     "describeIndexStatsByGet": [Operation("read", "GET", "/describe_index_stats", of="index")],
     "listNamespacesOperation": [Operation("read", "GET", "/namespaces", of="index")],
-    "createNamespace": [Operation("write", "POST", "/namespaces", {"name": "{ns}"})],
+    "createNamespace": [Operation("write+read", "POST", "/namespaces", {"name": "{ns}"})],
     "describeNamespace": [Operation("read", "GET", "/namespaces/{ns}")],
     "deleteNamespace": [Operation("write", "DELETE", "/namespaces/{ns}", destroys=True)],
     "list_indexes": [Operation(None, "GET", "/indexes", of="server")],
@@ -139,7 +140,7 @@ def fetch_by_metadata(namespace: str) -> pb.FetchByMetadataRequest:
     return ParseDict({"namespace": namespace, "filter": {"n": 1}}, pb.FetchByMetadataRequest())
 
 
-GRPC: dict[str, list[tuple[Scope, Callable[[str], Any], bool]]] = {
+GRPC: dict[str, list[tuple[str, Callable[[str], Any], bool]]] = {
     "Upsert": [("write", lambda ns: pb.UpsertRequest(namespace=ns, vectors=[pb.Vector(id="x", values=VECTOR)]), True)],
     "Delete": [("write", lambda ns: pb.DeleteRequest(namespace=ns, ids=["nothing"]), True)],
     "Fetch": [("read", lambda ns: pb.FetchRequest(namespace=ns, ids=["kept"]), True)],
@@ -150,7 +151,7 @@ GRPC: dict[str, list[tuple[Scope, Callable[[str], Any], bool]]] = {
     "DescribeIndexStats": [("read", lambda ns: pb.DescribeIndexStatsRequest(), False)],
     "ListNamespaces": [("read", lambda ns: pb.ListNamespacesRequest(), False)],
     "DescribeNamespace": [("read", lambda ns: pb.DescribeNamespaceRequest(namespace=ns), True)],
-    "CreateNamespace": [("write", lambda ns: pb.CreateNamespaceRequest(name=ns), True)],
+    "CreateNamespace": [("write+read", lambda ns: pb.CreateNamespaceRequest(name=ns), True)],
     "DeleteNamespace": [("write", lambda ns: pb.DeleteNamespaceRequest(namespace=ns), True)],
 }
 """Scope, request, and whether it is for one namespace."""
@@ -214,9 +215,9 @@ def filled(value: Any, index: str, namespace: str) -> Any:
     return json.loads(text)
 
 
-def may(limits: keys.Limits, scope: Scope | None, of: str, index: str, namespace: str) -> bool:
+def may(limits: keys.Limits, scope: str | None, of: str, index: str, namespace: str) -> bool:
     """The rule, once more, readable."""
-    if scope is not None and scope not in limits.scopes:
+    if scope is not None and not set(scope.split("+")) <= set(limits.scopes):
         return False
     if of == "everything" and (limits.indexes or limits.namespaces):
         return False
@@ -317,6 +318,47 @@ def test_counts_and_lists_are_of_what_the_key_is_for(site: Site) -> None:
     listed = site.ask(key, "GET", f"{site.urls[MINE]}/namespaces").json()
     assert ([one["name"] for one in listed["namespaces"]], listed["total_count"]) == ([MINE], 1)
     assert [one["name"] for one in site.ask(key, "GET", f"{site.server.url}/indexes").json()["indexes"]] == [MINE]
+
+
+WRITES: list[tuple[str, str, Any, Any]] = [
+    ("POST", "/vectors/update", {"id": "kept", "values": VECTOR}, {"id": "none", "values": VECTOR}),
+    ("POST", "/vectors/update", {"id": "kept", "setMetadata": {"m": 1}}, {"id": "none", "setMetadata": {"m": 1}}),
+    (
+        "POST",
+        "/vectors/update",
+        {"id": "kept", "setMetadata": {"m": "x" * 40_900}},
+        {"id": "none", "setMetadata": {"m": "x" * 40_900}},
+    ),
+    ("POST", "/vectors/delete", {"ids": ["kept"]}, {"ids": ["none"]}),
+    ("POST", "/vectors/delete", {"ids": ["kept"], "namespace": MINE}, {"ids": ["kept"], "namespace": "nowhere"}),
+    ("POST", "/vectors/delete", {"deleteAll": True, "namespace": MINE}, {"deleteAll": True, "namespace": "nowhere"}),
+    ("POST", "/namespaces", {"name": MINE}, {"name": "nowhere"}),
+    ("DELETE", "/namespaces/{}", MINE, "nowhere"),
+]
+
+
+@pytest.mark.parametrize(("verb", "path", "there", "absent"), WRITES, ids=[f"{w[1]} {w[2]}"[:60] for w in WRITES])
+def test_a_key_that_only_writes_is_not_told_what_there_is(
+    tmp_path: Path, verb: str, path: str, there: Any, absent: Any
+) -> None:
+    data = tmp_path / "data"
+    write, master = keys.create(data, "write", keys.Limits(("write",))), keys.create(data, "master")
+    server = RunningServer(config(tmp_path), data)
+    with httpx.Client(base_url=server.url, timeout=30) as client:
+        for namespace in ("__default__", MINE):
+            record = {"_id": "kept", "chunk_text": "hello", "n": 1}
+            answer = client.post(
+                f"/records/namespaces/{namespace}/upsert", json=record, headers={"Api-Key": master}
+            ).raise_for_status()
+        told = []
+        for body in (absent, there):
+            named = isinstance(body, str)
+            answer = client.request(verb, path.format(body), json=None if named else body, headers={"Api-Key": write})
+            lsn = {name: value for name, value in answer.headers.items() if "lsn" in name}
+            assert set(lsn.values()) == ({str(3 + len(told))} if answer.status_code == 200 else set())
+            told.append((answer.status_code, answer.content, set(lsn)))
+        assert told[0] == told[1]
+    assert server.stop() == 0
 
 
 def test_a_key_with_a_rate_is_told_when_to_come_again(site: Site) -> None:
