@@ -7,6 +7,8 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 CONFIG ?= config/quickstart.toml
 # Of the server: make serve PORT=7777
 PORT ?=
+# Tests that run side by side: one for each core, or as many as named, for example make test WORKERS=4
+WORKERS ?= auto
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
@@ -57,7 +59,7 @@ audit: setup
 	.venv-audit/bin/pip-audit --progress-spinner off --path .venv/lib/python3*/site-packages
 
 test: setup
-	$(BIN)/pytest -m "not slow and not clients"
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not slow and not clients"
 
 test-slow: setup
 	$(BIN)/pytest -m slow
