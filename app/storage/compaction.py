@@ -7,7 +7,7 @@ nothing back and make every scan read what is not there.
 import apsw
 
 from app.storage import migrations, tables
-from app.storage.writer import Transaction
+from app.storage.transaction import Transaction
 
 
 def compact(connection: apsw.Connection) -> None:

@@ -24,7 +24,8 @@ from app.storage import migrations, tables
 from app.storage.integrity import high_water, page_checksums
 from app.storage.integrity.high_water import HighWaterMark, Mark
 from app.storage.readers import Readers
-from app.storage.writer import Transaction, Writer
+from app.storage.transaction import Transaction
+from app.storage.writer import Writer
 
 T = TypeVar("T")
 

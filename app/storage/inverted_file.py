@@ -21,14 +21,11 @@ from numpy.typing import NDArray
 from app import metrics
 from app.domain import Metric
 from app.storage import calibration
-from app.storage.arrays import Records, Vectors
+from app.storage.arrays import Bits, Records, Vectors
 from app.storage.byte_codes import Codes, kth_best, may_be_nearest
 from app.storage.calibration import DEPTHS, QUESTIONS, REACHED, Cells, Questions
 from app.storage.pq_check import LARGEST_SHARE, TRIES, CodeErrors, Seen, known_among, look_further
 from app.storage.shared_lock import SharedLock
-
-Bits = NDArray[np.uint8]
-"""One bit for each row number, the lowest first in each byte."""
 
 ONE_CELL_TO = 1_000_000
 """Vectors up to which all codes are looked at: that takes about as long as choosing cells, and finds more."""
@@ -70,13 +67,6 @@ def _everything(cells: int) -> Any:
 def looked_at(depth: int) -> int:
     """How many rows the short codes have to bring, so that the best `depth` are among them."""
     return int(depth * max(6.5, 24 * (10 / max(depth, 10)) ** 0.3)) + 8
-
-
-def bits_of(rows: Records) -> Bits:
-    """Sorted row numbers as bits."""
-    there = np.zeros(int(rows[-1]) + 1 if len(rows) else 0, dtype=bool)
-    there[rows] = True
-    return np.packbits(there, bitorder="little")
 
 
 class InvertedFile:

@@ -12,7 +12,7 @@ import apsw
 from app.domain import Metric
 from app.errors import FailedPrecondition
 from app.storage import lexical
-from app.storage.writer import Transaction
+from app.storage.transaction import Transaction
 
 APPLICATION_ID = int.from_bytes(b"Piny")
 """Marks a SQLite file as ours, in its header."""

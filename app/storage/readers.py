@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import apsw
 
-from app.storage.writer import Transaction
+from app.storage.transaction import Transaction
 
 T = TypeVar("T")
 Job = tuple[Callable[[apsw.Connection], Any], "asyncio.Future[Any]"]

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from app.bounds import bounded_scores
 from app.domain import Metric
 from app.ranking import exact_scores, goodness
-from app.storage.arrays import Records, Vectors, distinct, places_of
-from app.storage.inverted_file import bits_of
+from app.storage.arrays import Records, Vectors, bits_of, distinct, places_of
 from app.storage.vector_rows import ComparesAll, Source, live
 
 FEW = 256

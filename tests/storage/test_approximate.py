@@ -11,6 +11,7 @@ import pytest
 from app.domain import Change, IndexSpec, Metric, QueryPlan, Record, Selection
 from app.filters import parse
 from app.storage import inverted_file, vector_scan
+from app.storage.arrays import bits_of
 from app.storage.inverted_file import Builder, InvertedFile
 from app.storage.recall import RecallSampler
 from app.storage.sqlite_engine import SqliteEngine
@@ -366,7 +367,7 @@ async def test_rows_that_are_being_taken_in_are_found_by_filters_that_know_them_
         note(*changes)
 
     rows = np.arange(COUNT + 1, COUNT + 601)
-    everything = inverted_file.bits_of(np.arange(COUNT + 700))
+    everything = bits_of(np.arange(COUNT + 700))
     monkeypatch.setattr(file, "_note", asked_before)
     file.replace(rows, rows, vectors, 99)
     assert len(found) == 1

@@ -12,8 +12,8 @@ from app.errors import DataLoss
 from app.files import sync
 from app.storage import migrations, tables, vector_chunks, vector_rows, writing
 from app.storage.database import connect, translated
+from app.storage.transaction import Transaction
 from app.storage.vector_cache import VectorCache
-from app.storage.writer import Transaction
 
 ROWS, CHUNKS = 1_000, 64
 """Records, and chunks of vectors, copied at a time."""
