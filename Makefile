@@ -76,7 +76,7 @@ lint: setup
 	$(BIN)/mypy
 
 proto: setup
-	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. app/api/grpc/vector_service.proto app/api/grpc/requests.proto
+	$(BIN)/python -m grpc_tools.protoc -Iapp --python_out=app --pyi_out=app app/pinyon/api/grpc/vector_service.proto app/pinyon/api/grpc/requests.proto
 
 clean:
 	rm -rf .venv .venv-clients .venv-bench build *.egg-info

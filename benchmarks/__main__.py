@@ -12,8 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import apsw
-
-from app.inference.precision import machine
+from pinyon.inference.precision import machine
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.md"

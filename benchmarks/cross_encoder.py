@@ -12,8 +12,9 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from app.inference.catalog import Catalog
-from app.inference.precision import PRECISIONS, computable
+from pinyon.inference.catalog import Catalog
+from pinyon.inference.precision import PRECISIONS, computable
+
 from benchmarks.peer_embedding import infinity
 from benchmarks.vectors import DATA
 

@@ -21,9 +21,9 @@ from typing import Any
 
 import httpx
 import numpy as np
+from pinyon.inference import precision as precisions
+from pinyon.inference.catalog import Catalog
 
-from app.inference import precision as precisions
-from app.inference.catalog import Catalog
 from benchmarks.vectors import DATA, MODEL
 from tests.running import PROJECT, RunningServer, config
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import grpc
 import msgspec
 import numpy as np
+from pinyon.api.grpc import vector_service_pb2 as pb
 
-from app.api.grpc import vector_service_pb2 as pb
 from tests.api.grpc_transport import method
 from tests.running import RunningServer, plain_config
 

@@ -14,10 +14,9 @@ import time
 from pathlib import Path
 
 import numpy as np
+from pinyon.domain import EmbedSpec, IndexSpec, QueryPlan, Record
+from pinyon.storage.sqlite.engine import SqliteEngine
 from tqdm import tqdm
-
-from app.domain import EmbedSpec, IndexSpec, QueryPlan, Record
-from app.storage.sqlite_engine import SqliteEngine
 
 BATCH, DIMENSION, WORDS, VOCABULARY, QUERIES = 96, 384, 60, 50_000, 100
 

@@ -17,10 +17,10 @@ from pathlib import Path
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import numpy as np
+from pinyon import filters
+from pinyon.domain import IndexSpec, QueryPlan, Record, Selection
+from pinyon.storage.sqlite.engine import SqliteEngine
 
-from app import filters
-from app.domain import IndexSpec, QueryPlan, Record, Selection
-from app.storage.sqlite_engine import SqliteEngine
 from benchmarks import vectors
 
 QUERIES, EXACT_QUERIES, BATCH, AT_ONCE = 200, 30, 1_000, 25

@@ -17,9 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import grpc
+from pinyon.api.grpc import vector_service_pb2 as pb
+from pinyon.cli.certificates import make
 
-from app.api.grpc import vector_service_pb2 as pb
-from app.certificates import make
 from tests.api.grpc_transport import method
 from tests.running import RunningServer, plain_config
 

@@ -38,8 +38,8 @@ class Pinyon:
     package, settings = "pinyon", ["", "exact"]
 
     def __init__(self, folder: Path) -> None:
-        from app.domain import IndexSpec
-        from app.storage.sqlite_engine import SqliteEngine
+        from pinyon.domain import IndexSpec
+        from pinyon.storage.sqlite.engine import SqliteEngine
 
         self.loop = asyncio.new_event_loop()
         self.run = self.loop.run_until_complete
@@ -51,7 +51,7 @@ class Pinyon:
         self.run(self.engine.create_index(IndexSpec("docs", 384, "cosine")))
 
     def load(self, vectors: np.ndarray) -> None:
-        from app.domain import Record
+        from pinyon.domain import Record
 
         for rows, part in parts(vectors):
             batch = [Record(str(row), vector, {"n": row}) for row, vector in zip(rows, part, strict=True)]
@@ -61,7 +61,7 @@ class Pinyon:
         self.run(self.engine.settled())
 
     def search(self, setting: str) -> Search:
-        from app.domain import QueryPlan
+        from pinyon.domain import QueryPlan
 
         async def search(query: np.ndarray) -> Iterable[int]:
             plan = QueryPlan(10, vector=query, exact=setting == "exact")

@@ -49,7 +49,8 @@ def infinity(folder: Path, texts: list[str], *query: str) -> float | str:
 
 def main() -> None:
     """Measure stock sentence-transformers, Pinyon and infinity-emb, and print a table."""
-    from app.inference.catalog import Catalog
+    from pinyon.inference.catalog import Catalog
+
     from benchmarks.embedding import MODEL, alone, texts
 
     folder = Catalog(PROJECT / "models").folder(MODEL)

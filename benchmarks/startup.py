@@ -15,7 +15,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from app.inference.catalog import Catalog
+from pinyon.inference.catalog import Catalog
+
 from benchmarks.vectors import MODEL
 from tests.running import PROJECT, RunningServer, config, environment, free_ports
 
@@ -48,7 +49,7 @@ def start(settings: Path, data: Path) -> tuple[float, float, int]:
     options = ["--config", str(settings), "--data-dir", str(data), "--port", str(port), "--index-ports", ""]
     begun = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-m", "app", "serve", *options],
+        [sys.executable, "-m", "pinyon", "serve", *options],
         cwd=PROJECT,
         env=environment(),
         stdout=subprocess.DEVNULL,

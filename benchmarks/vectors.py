@@ -73,10 +73,9 @@ def load(count: int) -> tuple[Vectors, Vectors, int]:
 
 
 def _embed() -> None:
+    from pinyon.inference.catalog import Catalog
+    from pinyon.inference.precision import computable
     from tqdm import tqdm
-
-    from app.inference.catalog import Catalog
-    from app.inference.precision import computable
 
     encoder = Catalog(Path(__file__).parents[1] / "models").bare(
         MODEL, "openvino-bf16" if computable("openvino-bf16") else "bf16"

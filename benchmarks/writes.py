@@ -10,9 +10,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-
-from app.domain import IndexSpec, Record
-from app.storage.sqlite_engine import SqliteEngine
+from pinyon.domain import IndexSpec, Record
+from pinyon.storage.sqlite.engine import SqliteEngine
 
 DIMENSION, BATCH, WRITERS, EACH = 384, 1_000, 64, 40
 

@@ -76,7 +76,7 @@ class RunningServer:
     """`pinyon serve` on a free port; `url` once it is ready. program: what is run in place of the `pinyon` command."""
 
     def __init__(
-        self, config: Path, data_dir: Path, *options: str, wait: bool = True, program: Sequence[str] = ("app",)
+        self, config: Path, data_dir: Path, *options: str, wait: bool = True, program: Sequence[str] = ("pinyon",)
     ) -> None:
         self.output: list[str] = []
         self._lines: Queue[str | None] = Queue()

@@ -5,10 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-
-from app.bounds import bounded_scores, coded, squared_lengths
-from app.domain import Metric
-from app.ranking import exact_scores
+from pinyon.domain import Metric
+from pinyon.search.bounds import bounded_scores, coded, squared_lengths
+from pinyon.search.ranking import exact_scores
 
 METRICS: list[Metric] = ["cosine", "dotproduct", "euclidean"]
 LIMIT = float(np.finfo(np.float32).max)

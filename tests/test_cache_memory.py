@@ -7,15 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from app.domain import Fingerprint
-from app.filters import parse
-from app.inference.token_cache import CachingEncoder
-from app.services.query_cache import QueryCache, QueryVector
-from app.storage.column_store import ColumnStore
-from app.storage.columns import Columns, column
-from app.storage.filter_cache import FilterCache
-from app.storage.vector_cache import Held, VectorCache
+from pinyon.domain import Fingerprint
+from pinyon.filters import parse
+from pinyon.inference.token_cache import CachingEncoder
+from pinyon.services.inference.query_cache import QueryCache, QueryVector
+from pinyon.storage.sqlite.filters.column_store import ColumnStore
+from pinyon.storage.sqlite.filters.columns import Columns, column
+from pinyon.storage.sqlite.filters.filter_cache import FilterCache
+from pinyon.storage.sqlite.vectors.vector_cache import Held, VectorCache
 
 PLENTY = 2**40
 PRINT = Fingerprint("m", "m", "v", "mean", "", "", 8)

@@ -7,9 +7,8 @@ import threading
 from pathlib import Path
 
 import pytest
-
-from app.certificates import make
-from app.errors import FailedPrecondition
+from pinyon.cli.certificates import make
+from pinyon.errors import FailedPrecondition
 
 
 def handshake(folder: Path, trust: Path, name: str) -> None:

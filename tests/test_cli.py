@@ -15,7 +15,7 @@ def pinyon(*arguments: str | Path, **variables: str) -> subprocess.CompletedProc
     with tempfile.TemporaryDirectory() as folder:
         variables.setdefault("PINYON_STORAGE_DATA_DIR", folder + "/data")
         return subprocess.run(
-            [sys.executable, "-m", "app", *map(str, arguments)],
+            [sys.executable, "-m", "pinyon", *map(str, arguments)],
             cwd=PROJECT,
             env=environment(**variables),
             capture_output=True,
@@ -25,7 +25,7 @@ def pinyon(*arguments: str | Path, **variables: str) -> subprocess.CompletedProc
 
 
 def test_to_say_what_there_is_nothing_large_is_imported() -> None:
-    told = "import sys, app.cli; app.cli._parser(); print({'numpy', 'torch', 'apsw', 'litestar'} & set(sys.modules))"
+    told = "import sys, pinyon.cli.main; pinyon.cli.main._parser(); print({'numpy', 'torch', 'apsw', 'litestar'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", told], cwd=PROJECT, capture_output=True, text=True)
     assert done.stdout == "set()\n", done
 

@@ -12,8 +12,8 @@ from uuid import uuid4
 import grpc
 import httpx
 import pytest
+from pinyon.api.grpc import vector_service_pb2 as pb
 
-from app.api.grpc import vector_service_pb2 as pb
 from tests.api.grpc_transport import asking, channel
 from tests.running import RunningServer, config, free_ports
 

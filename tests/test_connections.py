@@ -14,8 +14,7 @@ from hypercorn.asyncio import serve
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.config import Config
 from hypercorn.events import RawData
-
-from app import hypercorn_fixes
+from pinyon.patches import hypercorn_patches
 
 pytestmark = pytest.mark.anyio
 
@@ -54,7 +53,7 @@ class Server:
 
 @contextlib.asynccontextmanager
 async def serving(rests_s: float = 75.0) -> AsyncIterator[Server]:
-    hypercorn_fixes.apply()
+    hypercorn_patches.apply()
     server, config = Server(), Config()
     config.bind, config.keep_alive_timeout = [f"fd://{server.listener.detach()}"], rests_s
     config.accesslog = config.errorlog = None
@@ -81,7 +80,7 @@ async def answer(reader: asyncio.StreamReader) -> bytes:
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """What servers write, piece by piece."""
-    hypercorn_fixes.apply()
+    hypercorn_patches.apply()
     pieces: list[bytes] = []
     send = TCPServer.protocol_send
 

@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from pinyon.domain import IndexSpec, Record
+from pinyon.storage.sqlite.connection.database import connect
+from pinyon.storage.sqlite.engine import SqliteEngine
 
-from app.domain import IndexSpec, Record
-from app.storage.database import connect
-from app.storage.sqlite_engine import SqliteEngine
 from tests.running import RunningServer, config, free_ports
 from tests.storage.consistency import problems
 

@@ -3,9 +3,8 @@
 from typing import Any
 
 import pytest
-
-from app.errors import InvalidArgument
-from app.filters import LIST_VALUES, MAX_CONDITIONS, MAX_DEPTH, matches, parse
+from pinyon.errors import InvalidArgument
+from pinyon.filters import LIST_VALUES, MAX_CONDITIONS, MAX_DEPTH, matches, parse
 
 RECORD = {"genre": "drama", "year": 2019, "price": 9.5, "seen": True, "tags": ["a", "b"], "none": []}
 

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import h2.connection
 import httpx
 import pytest
+from pinyon.cli import certificates
 
-from app import certificates
 from tests.running import RunningServer, config
 
 MANY = 60

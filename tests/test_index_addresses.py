@@ -7,8 +7,8 @@ from typing import Any
 import grpc
 import httpx
 import pytest
+from pinyon.api.grpc import vector_service_pb2 as pb
 
-from app.api.grpc import vector_service_pb2 as pb
 from tests.api.grpc_transport import method
 from tests.running import RunningServer, free_ports, plain_config
 

@@ -5,10 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-
-from app import keys
-from app.errors import AlreadyExists, FailedPrecondition, NotFound, ResourceExhausted
-from app.permissions import EVERYTHING
+from pinyon.auth import keys
+from pinyon.auth.permissions import EVERYTHING
+from pinyon.errors import AlreadyExists, FailedPrecondition, NotFound, ResourceExhausted
 
 
 def test_a_key_has_256_bits_and_only_its_digest_is_kept(tmp_path: Path) -> None:

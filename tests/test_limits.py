@@ -7,9 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
+from pinyon.errors import FailedPrecondition
+from pinyon.settings import LimitSettings, Settings, load
 
-from app.errors import FailedPrecondition
-from app.settings import LimitSettings, Settings, load
 from tests.running import RunningServer, config, plain_config
 
 SMALL = """

@@ -10,14 +10,14 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+from pinyon.auth import keys
+from pinyon.inference.catalog import Catalog
+from pinyon.inference.model_files import weights
+from pinyon.server import Service, create_app
+from pinyon.services.control_plane.addresses import Addresses
+from pinyon.settings import Settings, load
+from pinyon.storage.sqlite.connection.database import Database
 
-from app import keys
-from app.inference import weights
-from app.inference.catalog import Catalog
-from app.server import Service, create_app
-from app.services.addresses import Addresses
-from app.settings import Settings, load
-from app.storage.database import Database
 from tests.running import MODELS, plain_config
 
 pytestmark = pytest.mark.anyio

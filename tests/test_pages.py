@@ -5,9 +5,8 @@ from contextlib import suppress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from app.errors import InvalidArgument
-from app.services.pages import read, token
+from pinyon.errors import InvalidArgument
+from pinyon.services.data_plane.pages import read, token
 
 
 @given(st.text(max_size=20), st.none() | st.text(max_size=5))

@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-
-from app.domain import Metric
-from app.ranking import exact_scores, max_sim, shortest
+from pinyon.domain import Metric
+from pinyon.search.ranking import exact_scores, max_sim, shortest
 
 
 def test_euclidean_is_the_squared_distance() -> None:

@@ -107,7 +107,7 @@ def test_what_it_would_have_to_change_is_one_sentence(tmp_path: Path, how: str) 
         command = [
             sys.executable,
             "-m",
-            "app",
+            "pinyon",
             "serve",
             "--config",
             path,

@@ -37,7 +37,7 @@ def reembed(
     data: Path, *arguments: str, settings: Path, more: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "app", "reembed", *arguments, "--config", settings, "--data-dir", data],
+        [sys.executable, "-m", "pinyon", "reembed", *arguments, "--config", settings, "--data-dir", data],
         cwd=PROJECT,
         env=environment(**(more or {})),
         capture_output=True,

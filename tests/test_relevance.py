@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pinyon.cli.main import main
 
-from app.cli import main
 from tests.running import MODELS, config
 
 

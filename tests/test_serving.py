@@ -122,7 +122,7 @@ def test_requests_in_flight_finish_and_nothing_new_is_taken(tmp_path: Path) -> N
 def test_a_second_server_on_the_same_data_says_who_holds_it(hash_server: RunningServer, tmp_path: Path) -> None:
     folder = tmp_path / "data"
     server = RunningServer(config(tmp_path), folder)
-    command = [sys.executable, "-m", "app", "serve", "--port", "0", "--data-dir", str(folder)]
+    command = [sys.executable, "-m", "pinyon", "serve", "--port", "0", "--data-dir", str(folder)]
     done = subprocess.run(command, cwd=PROJECT, env=environment(), capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert f"in use by another Pinyon on {server.url} (process {server.process.pid}, since " in done.stderr
@@ -131,7 +131,7 @@ def test_a_second_server_on_the_same_data_says_who_holds_it(hash_server: Running
 
 def test_a_busy_port_is_named(hash_server: RunningServer, tmp_path: Path) -> None:
     port = hash_server.url.rpartition(":")[2]
-    command = [sys.executable, "-m", "app", "serve", "--port", port, "--data-dir", str(tmp_path)]
+    command = [sys.executable, "-m", "pinyon", "serve", "--port", port, "--data-dir", str(tmp_path)]
     done = subprocess.run(command, cwd=PROJECT, env=environment(), capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert f"Cannot listen on 127.0.0.1:{port}: another program" in done.stderr
@@ -141,7 +141,7 @@ def test_a_busy_port_is_named(hash_server: RunningServer, tmp_path: Path) -> Non
 def test_settings_that_differ_from_the_index_on_disk_are_refused(tmp_path: Path) -> None:
     assert RunningServer(config(tmp_path), tmp_path / "data").stop() == 0
     path = config(tmp_path, metric="dotproduct")
-    command = [sys.executable, "-m", "app", "serve", "--config", str(path), "--port", "0", "--index-ports", ""]
+    command = [sys.executable, "-m", "pinyon", "serve", "--config", str(path), "--port", "0", "--index-ports", ""]
     done = subprocess.run(
         [*command, "--data-dir", str(tmp_path / "data")],
         cwd=PROJECT,
@@ -195,7 +195,7 @@ def test_an_index_is_not_embedded_by_two_models(tmp_path: Path) -> None:
 def test_a_start_that_fails_ends_the_process_with_one_sentence(tmp_path: Path) -> None:
     path = config(tmp_path, more="")
     path.write_text(path.read_text().replace("stand_ins = true", 'stand_ins = true\npreload = ["nope"]'))
-    command = [sys.executable, "-m", "app", "serve", "--config", str(path), "--port", "0", "--index-ports", ""]
+    command = [sys.executable, "-m", "pinyon", "serve", "--config", str(path), "--port", "0", "--index-ports", ""]
     done = subprocess.run(
         [*command, "--data-dir", str(tmp_path / "data")],
         cwd=PROJECT,
@@ -212,7 +212,7 @@ def test_a_start_that_fails_ends_the_process_with_one_sentence(tmp_path: Path) -
 def test_a_field_no_record_can_have_is_refused_before_the_index_is_made(tmp_path: Path, field: str) -> None:
     path = config(tmp_path)
     path.write_text(path.read_text().replace('"chunk_text"', f'"{field}"'))
-    command = [sys.executable, "-m", "app", "serve", "--config", str(path), "--port", "0", "--index-ports", ""]
+    command = [sys.executable, "-m", "pinyon", "serve", "--config", str(path), "--port", "0", "--index-ports", ""]
     done = subprocess.run(
         [*command, "--data-dir", str(tmp_path / "data")],
         cwd=PROJECT,

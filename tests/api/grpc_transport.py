@@ -9,9 +9,8 @@ from urllib.parse import unquote
 import grpc
 import httpx
 from google.protobuf.json_format import MessageToDict, ParseDict
-
-from app.api.grpc import vector_service_pb2 as pb
-from app.api.rest.errors import STATUS
+from pinyon.api.grpc import vector_service_pb2 as pb
+from pinyon.api.rest.errors import STATUS
 
 STATUS_OF_CODE = {code: status for status, code in reversed(STATUS.values())} | {11: 400}
 METHODS: dict[tuple[str, str], tuple[str, Any, Any]] = {

@@ -10,10 +10,10 @@ from pathlib import Path
 import grpc
 import httpx
 import pytest
+from pinyon.api.grpc import vector_service_pb2 as pb
+from pinyon.auth import keys
+from pinyon.cli.certificates import make
 
-from app import keys
-from app.api.grpc import vector_service_pb2 as pb
-from app.certificates import make
 from tests.api.grpc_transport import METHODS, method
 from tests.api.rest.test_protocol import routes
 from tests.running import RunningServer, config

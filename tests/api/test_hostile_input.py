@@ -14,11 +14,11 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pinyon.api.grpc import framing
+from pinyon.api.grpc import vector_service_pb2 as pb
+from pinyon.api.request_buffer import WholeRequests
+from pinyon.errors import InvalidArgument
 
-from app.api.grpc import framing
-from app.api.grpc import vector_service_pb2 as pb
-from app.api.whole_requests import WholeRequests
-from app.errors import InvalidArgument
 from tests.api.grpc_transport import method
 from tests.running import RunningServer
 
@@ -132,7 +132,7 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
 
 @pytest.mark.anyio
 async def test_bodies_on_their_way_hold_bounded_memory_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.api.whole_requests.MOST_HELD", 1_000)
+    monkeypatch.setattr("pinyon.api.request_buffer.MOST_HELD", 1_000)
     app = WholeRequests(echo, lambda _: 500)
     bodies = [[b"x" * 200, b"x" * 200, b""] for _ in range(4)]
     assert await served(app, bodies, asyncio.Event()) == [200, 200, 503, 503]
@@ -141,7 +141,7 @@ async def test_bodies_on_their_way_hold_bounded_memory_in_all(monkeypatch: pytes
 
 @pytest.mark.anyio
 async def test_a_body_that_does_not_come_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.api.whole_requests.LONGEST_BODY_S", 0.01)
+    monkeypatch.setattr("pinyon.api.request_buffer.LONGEST_BODY_S", 0.01)
     sent = []
 
     async def receive() -> Any:

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
+from pinyon.auth import keys
+from pinyon.auth.keys import Limits
 
-from app import keys
-from app.keys import Limits
 from tests.api.grpc_transport import asking
 from tests.running import RunningServer, config, free_ports
 

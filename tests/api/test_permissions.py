@@ -11,14 +11,14 @@ import httpx
 import msgspec
 import pytest
 from google.protobuf.json_format import ParseDict
+from pinyon.api.grpc import vector_service_pb2 as pb
+from pinyon.api.grpc.service import VectorService
+from pinyon.auth import keys
+from pinyon.auth.permissions import SCOPES
+from pinyon.server import Service, rest_app
+from pinyon.services.control_plane.addresses import Addresses
+from pinyon.settings import load
 
-from app import keys
-from app.api.grpc import vector_service_pb2 as pb
-from app.api.grpc.service import VectorService
-from app.permissions import SCOPES
-from app.server import Service, rest_app
-from app.services.addresses import Addresses
-from app.settings import load
 from tests.api.grpc_transport import method
 from tests.running import RunningServer, config, free_ports
 

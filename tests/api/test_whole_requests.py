@@ -4,9 +4,8 @@ import asyncio
 from typing import Any
 
 import pytest
-
-from app.api import whole_requests
-from app.api.whole_requests import WholeRequests
+from pinyon.api import request_buffer
+from pinyon.api.request_buffer import WholeRequests
 
 pytestmark = pytest.mark.anyio
 
@@ -61,12 +60,12 @@ async def test_a_caller_that_hangs_up_ends_what_handles_the_request(anyio_backen
     assert not task.cancelled() and task.cancelling() == 0, "whatever comes after goes on"
 
 
-@pytest.mark.parametrize("looked_after_s", [0, whole_requests.UNWATCHED_S])
+@pytest.mark.parametrize("looked_after_s", [0, request_buffer.UNWATCHED_S])
 async def test_a_caller_that_hangs_up_at_the_end_ends_nothing(
     anyio_backend: str, monkeypatch: pytest.MonkeyPatch, looked_after_s: float
 ) -> None:
     """A server says so after every answer, too."""
-    monkeypatch.setattr(whole_requests, "UNWATCHED_S", looked_after_s)
+    monkeypatch.setattr(request_buffer, "UNWATCHED_S", looked_after_s)
     connection = Connection(body(b""))
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

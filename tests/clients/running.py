@@ -40,7 +40,7 @@ class ClientsServer:
 def start_server(folder: Path, tls: bool) -> ClientsServer:
     """A server with no index, no data, one key and stand-ins on."""
     certificates, settings = folder / "certificates", folder / "pinyon.toml"
-    made = [sys.executable, "-m", "app", "certs", certificates]
+    made = [sys.executable, "-m", "pinyon", "certs", certificates]
     subprocess.run(made, cwd=PROJECT, env=environment(), check=True, capture_output=True)
     settings.write_text(f'[server]\napi_key = "{KEY}"\n[models]\nstand_ins = true\n')
     options = ["--index-ports", free_ports(PORTS), "--models-dir", str(_models(folder))]

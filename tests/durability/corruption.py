@@ -6,12 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-
-from app import keys
-from app.domain import EmbedSpec, IndexSpec, QueryPlan, Record, Selection, SparseVector
-from app.errors import DataLoss, FailedPrecondition
-from app.filters import parse
-from app.storage.sqlite_engine import SqliteEngine
+from pinyon.auth import keys
+from pinyon.domain import EmbedSpec, IndexSpec, QueryPlan, Record, Selection, SparseVector
+from pinyon.errors import DataLoss, FailedPrecondition
+from pinyon.filters import parse
+from pinyon.storage.sqlite.engine import SqliteEngine
 
 DIMENSION, LARGE = 8, 600
 FROM = 400

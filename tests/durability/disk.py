@@ -15,8 +15,7 @@ from typing import Any
 
 import apsw
 import apsw.sqlite_extra
-
-from app.storage.integrity import page_checksums
+from pinyon.storage.sqlite.connection import page_checksums
 
 Change = tuple[int, bytes] | int
 """Bytes written at a place, or the length that was cut to."""

@@ -1,6 +1,6 @@
 """`pinyon` with something that goes wrong: python -m tests.durability.faulty_server ACTION PLACE N pinyon-arguments...
 
-ACTION: kill (this process, at once), or fail. PLACE: one of app.failpoints, or "write", "sync" or "open-file" of any
+ACTION: kill (this process, at once), or fail. PLACE: one of pinyon.failpoints, or "write", "sync" or "open-file" of any
 file of SQLite's. N: at which time of those from now on; "3-" for all from the third on.
 """
 
@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 import apsw
+from pinyon import failpoints
+from pinyon.cli.main import main
 
-from app import failpoints
-from app.cli import main
 from tests.durability.disk import Disk
 
 ERRORS: dict[str, Callable[[], Exception]] = {

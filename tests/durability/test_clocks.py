@@ -10,8 +10,14 @@ import pytest
 from tests.durability.test_power import serving
 
 pytestmark = pytest.mark.anyio
-APP = Path(__file__).parent.parent.parent / "app"
-MAY_ASK = {"services/indexes.py", "storage/data_dir.py", "certificates.py", "keys.py", "logs.py"}
+APP = Path(__file__).parent.parent.parent / "app" / "pinyon"
+MAY_ASK = {
+    "services/control_plane/indexes.py",
+    "storage/sqlite/folder/data_dir.py",
+    "cli/certificates.py",
+    "auth/keys.py",
+    "logs.py",
+}
 """They write down when something was made, for people, and read it nowhere."""
 
 

@@ -151,7 +151,7 @@ async def test_a_server_over_damaged_files_answers_for_all_others(
 
 async def http_like(engine: object, name: str) -> object:
     """What asked() gets from an index that is whole."""
-    from app.domain import Selection
+    from pinyon.domain import Selection
 
     page = await engine.page(name, "a", Selection(), 10_000)  # type: ignore[attr-defined]
     namespaces = await engine.every_namespace(name)  # type: ignore[attr-defined]

@@ -9,10 +9,11 @@ from pathlib import Path
 import apsw
 import httpx
 import pytest
+from pinyon import failpoints
+from pinyon.auth import keys
+from pinyon.errors import FailedPrecondition
+from pinyon.storage.sqlite.upkeep.folder_check import check_folder, repair
 
-from app import failpoints, keys
-from app.errors import FailedPrecondition
-from app.storage.integrity.folder_check import check_folder, repair
 from tests.durability.disk import Disk
 from tests.durability.faulty_server import ERRORS, at
 from tests.durability.test_power import serving

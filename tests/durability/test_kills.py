@@ -18,8 +18,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pinyon.storage.sqlite.folder.backup import backup
 
-from app.storage.copies import backup
 from tests.durability.workload import Client, run, stored
 from tests.golden.make import seen
 from tests.golden.test_golden import rounded
@@ -63,7 +63,7 @@ class Installation:
 
     def start(self, *fault: str) -> RunningServer:
         """A server; fault: arguments of faulty_server."""
-        program = ("tests.durability.faulty_server", *fault) if fault else ("app",)
+        program = ("tests.durability.faulty_server", *fault) if fault else ("pinyon",)
         told = ("--index-ports", self.ports, "--models-dir", str(self.models))
         return RunningServer(self.config, self.data, *told, program=program)
 
@@ -192,7 +192,7 @@ def test_a_killed_copy_is_not_there_and_the_next_one_is_whole(tmp_path: Path, co
         assert not to.exists(), "half a copy"
     else:
         assert (
-            subprocess.run([sys.executable, "-m", "app", command, *told], cwd=PROJECT, env=environment()).returncode
+            subprocess.run([sys.executable, "-m", "pinyon", command, *told], cwd=PROJECT, env=environment()).returncode
             == 0
         )
     assert n > 1, "nothing was killed"

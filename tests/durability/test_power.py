@@ -9,10 +9,10 @@ from pathlib import Path
 import apsw
 import httpx
 import pytest
+from pinyon.server import Service, create_app
+from pinyon.services.control_plane.addresses import Addresses
+from pinyon.settings import load
 
-from app.server import Service, create_app
-from app.services.addresses import Addresses
-from app.settings import load
 from tests.durability.disk import Disk
 from tests.durability.workload import Client, State, run, stored
 from tests.running import MODELS, config

@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import pytest
-
-from app.errors import InvalidArgument
-from app.evaluation.collection import read
+from pinyon.errors import InvalidArgument
+from pinyon.evaluation.collection import read
 
 FILES = {
     "corpus.jsonl": '{"_id": "a", "title": "Apples", "text": "and pears\u2028still"}\n{"_id": "b", "title": "", "text": " "}\n',

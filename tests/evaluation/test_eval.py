@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pinyon.cli.main import main
 
-from app.cli import main
 from tests.evaluation.test_collection import write
 from tests.running import MODELS, config
 
@@ -69,7 +69,7 @@ def test_what_was_measured_before_is_not_measured_again(
     evaluate: Any, collection: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = evaluate(collection, "--no-rerank", "--json")[1]
-    from app.evaluation import pipelines
+    from pinyon.evaluation import pipelines
 
     calls = []
     real = pipelines.run

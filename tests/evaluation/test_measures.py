@@ -5,8 +5,7 @@ from math import log2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from app.evaluation.measures import compared, quantiles, values
+from pinyon.evaluation.measures import compared, quantiles, values
 
 IDS = ["a", "b", "c", "d", "e"]
 

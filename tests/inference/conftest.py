@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
+from pinyon.inference.catalog import Catalog
 
-from app.inference.catalog import Catalog
 from tests.inference import tiny_cross_encoder
 from tests.running import MODELS
 

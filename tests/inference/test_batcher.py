@@ -4,9 +4,8 @@ import asyncio
 import threading
 
 import pytest
-
-from app.errors import InvalidArgument, Unavailable
-from app.inference.batcher import PASSAGE, QUERY, Batcher
+from pinyon.errors import InvalidArgument, Unavailable
+from pinyon.inference.model_executor import PASSAGE, QUERY, Batcher
 
 pytestmark = pytest.mark.anyio
 
@@ -50,7 +49,7 @@ async def test_queries_go_before_passages_that_wait() -> None:
 
 async def test_passages_do_not_wait_for_ever_while_queries_come(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr("app.inference.batcher.time.monotonic", lambda: now)
+    monkeypatch.setattr("pinyon.inference.model_executor.time.monotonic", lambda: now)
     batcher, gate, order = Batcher(8), Gate(), []
     waiting = [asyncio.create_task(batcher.run(gate))]
     await asyncio.to_thread(gate.begun.wait)

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pinyon.domain import InputType, SparseVector
+from pinyon.errors import FailedPrecondition, TextTooLong
+from pinyon.inference.backend import SparseEmbedder
+from pinyon.inference.backends.bm25_backend import AVERAGE_WORDS, term_index
+from pinyon.inference.catalog import Catalog
+from pinyon.search.ranking import K1, B
 
-from app.domain import InputType, SparseVector
-from app.errors import FailedPrecondition, TextTooLong
-from app.inference.backend import SparseEmbedder
-from app.inference.bm25_backend import AVERAGE_WORDS, term_index
-from app.inference.catalog import Catalog
-from app.ranking import K1, B
 from tests.running import MODELS
 
 HOSTED = "pinecone-sparse-english-v0"
@@ -69,7 +69,9 @@ def test_words_that_the_vocabulary_lacks_are_words(embedder: SparseEmbedder, wor
 
 
 def test_terms_that_share_an_index_are_added(embedder: SparseEmbedder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.inference.bm25_backend.term_index", lambda term: 7 if term in ("one", "two") else 8)
+    monkeypatch.setattr(
+        "pinyon.inference.backends.bm25_backend.term_index", lambda term: 7 if term in ("one", "two") else 8
+    )
     (vector,) = embedder.embed(["one two three"], "query", "END").vectors
     assert (vector.indices.tolist(), vector.values.tolist()) == ([7, 8], [2.0, 1.0])
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pinyon.domain import Fingerprint
+from pinyon.errors import FailedPrecondition, InvalidArgument, NotFound, TextTooLong
+from pinyon.inference.catalog import Catalog
+from pinyon.inference.model_files import weights
+from pinyon.inference.model_files.manifest import load_manifest
 
-from app.domain import Fingerprint
-from app.errors import FailedPrecondition, InvalidArgument, NotFound, TextTooLong
-from app.inference import weights
-from app.inference.catalog import Catalog
-from app.inference.manifest import load_manifest
 from tests.running import MODELS
 
 HOSTED = [

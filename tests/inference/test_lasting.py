@@ -5,8 +5,7 @@ import weakref
 from collections.abc import Iterator
 
 import pytest
-
-from app.inference.lasting import lasting
+from pinyon.inference.gc_freeze import lasting
 
 
 class Thing:

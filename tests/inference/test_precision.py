@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pinyon.cli.main import main
+from pinyon.errors import FailedPrecondition
+from pinyon.inference import bench, precision
+from pinyon.inference.backend import Retrieved
+from pinyon.inference.catalog import Catalog
 
-from app.cli import main
-from app.errors import FailedPrecondition
-from app.inference import bench, precision
-from app.inference.backend import Retrieved
-from app.inference.catalog import Catalog
 from tests.inference.tiny_cross_encoder import SENTENCES
 from tests.running import MODELS, PROJECT
 
@@ -105,7 +105,7 @@ def test_openvino_reports_nothing_to_anyone() -> None:
         "import socket, sys\n"
         "def refused(*args): raise SystemExit(f'tried to reach {args}')\n"
         "socket.getaddrinfo = socket.socket.connect = refused\n"
-        "from app.inference import openvino_backend\n"
+        "from pinyon.inference import openvino_backend\n"
         "assert not [name for name in sys.modules if name.startswith('openvino_telemetry') and sys.modules[name]]\n"
         "print(openvino_backend.openvino.get_version())"
     )

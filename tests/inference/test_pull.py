@@ -56,7 +56,7 @@ def pinyon(models: Path, hub: FakeHub, tmp_path: Path) -> Pinyon:
     def run(*arguments: object, **more: str) -> subprocess.CompletedProcess[str]:
         variables = {"PINYON_MODELS_MODELS_DIR": str(models), "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf")}
         return subprocess.run(
-            [sys.executable, "-m", "app", "models", *map(str, arguments)],
+            [sys.executable, "-m", "pinyon", "models", *map(str, arguments)],
             cwd=PROJECT,
             env=environment(**{**variables, **more}),
             capture_output=True,

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pinyon.domain import TermStatistics
+from pinyon.errors import TextTooLong
+from pinyon.inference.backend import Retrieved
+from pinyon.inference.backends.bm25_reranker import shares
+from pinyon.inference.backends.late_interaction import OTHER_WEIGHT, token_weights
+from pinyon.inference.catalog import Catalog
+from pinyon.search.ranking import K1, LONGEST_DISCOUNTED, B, fused, idf, with_cross_encoder, with_late_interaction
+from pinyon.search.ranking import with_mini as with_mini_mix
+from pinyon.search.terms import query_terms, terms
 
-from app.domain import TermStatistics
-from app.errors import TextTooLong
-from app.inference.backend import Retrieved
-from app.inference.bm25_reranker import shares
-from app.inference.catalog import Catalog
-from app.inference.late_interaction import OTHER_WEIGHT, token_weights
-from app.ranking import K1, LONGEST_DISCOUNTED, B, fused, idf, with_cross_encoder, with_late_interaction
-from app.ranking import with_mini as with_mini_mix
-from app.terms import query_terms, terms
 from tests.running import PROJECT
 
 DOCUMENTS = ["apples are fruit", "the apple of apples", "stars are far away", "", "and the of"]

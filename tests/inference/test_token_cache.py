@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
-
-from app.inference.backend import Windows
-from app.inference.hash_backend import HashEncoder
-from app.inference.token_cache import ENTRY_BYTES, WINDOW_BYTES, CachingEncoder
+from pinyon.inference.backend import Windows
+from pinyon.inference.backends.hash_backend import HashEncoder
+from pinyon.inference.token_cache import ENTRY_BYTES, WINDOW_BYTES, CachingEncoder
 
 
 class Counting(HashEncoder):

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pinyon.errors import TextTooLong
+from pinyon.inference.backend import Embedder, Retrieved, TextEncoder
+from pinyon.inference.catalog import Answer, Catalog
 
-from app.errors import TextTooLong
-from app.inference.backend import Embedder, Retrieved, TextEncoder
-from app.inference.catalog import Answer, Catalog
 from tests.inference.tiny_cross_encoder import LAYOUT, SENTENCES
 from tests.running import MODELS
 
@@ -34,9 +34,8 @@ def test_minilm_knows_what_belongs_together(minilm: Embedder) -> None:
 
 
 def test_vectors_are_those_of_sentence_transformers_itself(encoder: TextEncoder, catalog: Catalog) -> None:
+    from pinyon.inference.model_files import weights
     from sentence_transformers import SentenceTransformer
-
-    from app.inference import weights
 
     entry = catalog.entries["all-MiniLM-L6-v2"]
     folder = weights.locate("all-MiniLM-L6-v2", entry, Path("/nowhere"), {})

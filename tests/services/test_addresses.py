@@ -1,9 +1,8 @@
 """Where indexes answer."""
 
 import pytest
-
-from app.errors import FailedPrecondition
-from app.services.addresses import Addresses
+from pinyon.errors import FailedPrecondition
+from pinyon.services.control_plane.addresses import Addresses
 
 
 @pytest.mark.parametrize(

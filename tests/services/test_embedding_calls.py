@@ -8,16 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from app.domain import Fingerprint
-from app.errors import TextTooLong, Unavailable
-from app.inference.backend import Embeddings
-from app.inference.batcher import Batcher
-from app.inference.hash_backend import HashEncoder
-from app.inference.named_embedder import NamedEmbedder
-from app.services import embedding_calls
-from app.services.embedding_calls import EmbeddingCalls
-from app.services.query_cache import QueryVector
+from pinyon.domain import Fingerprint
+from pinyon.errors import TextTooLong, Unavailable
+from pinyon.inference.backend import Embeddings
+from pinyon.inference.backends.hash_backend import HashEncoder
+from pinyon.inference.backends.named_embedder import NamedEmbedder
+from pinyon.inference.model_executor import Batcher
+from pinyon.services.inference import embedding_scheduler
+from pinyon.services.inference.embedding_scheduler import EmbeddingCalls
+from pinyon.services.inference.query_cache import QueryVector
 
 
 class Watched(HashEncoder):
@@ -90,7 +89,7 @@ def test_passages_come_back_in_order_computed_with_those_alike_in_length() -> No
         assert (found.tokens, found.truncated) == (alone.tokens, alone.truncated)
         lengths = [[len(text) for text in call] for call in encoder.calls]
         assert sum(map(len, lengths)) == 70
-        assert max(map(len, lengths)) <= embedding_calls.MOST_AT_ONCE
+        assert max(map(len, lengths)) <= embedding_scheduler.MOST_AT_ONCE
         assert all(min(one) >= max(following) for one, following in itertools.pairwise(lengths))
 
     with_calls(check)

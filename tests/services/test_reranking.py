@@ -4,13 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from app.domain import EmbedSpec, Fingerprint, IndexSpec, Match, QueryAnswer
-from app.errors import EmbeddedOtherwise, FailedPrecondition
-from app.inference.backend import Embeddings, Retrieved
-from app.inference.catalog import Answer
-from app.services.inference import RerankCall
-from app.services.reranking import HitReranker, Rerank, Reranking
+from pinyon.domain import EmbedSpec, Fingerprint, IndexSpec, Match, QueryAnswer
+from pinyon.errors import EmbeddedOtherwise, FailedPrecondition
+from pinyon.inference.backend import Embeddings, Retrieved
+from pinyon.inference.catalog import Answer
+from pinyon.services.data_plane.reranking import HitReranker, Rerank, Reranking
+from pinyon.services.inference.inference import RerankCall
 
 pytestmark = pytest.mark.anyio
 

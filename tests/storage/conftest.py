@@ -4,9 +4,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
-
-from app.storage.engine import Engine
-from app.storage.sqlite_engine import SqliteEngine
+from pinyon.storage.engine import Engine
+from pinyon.storage.sqlite.engine import SqliteEngine
 
 Open = Callable[[], Awaitable[Engine]]
 
@@ -14,14 +13,14 @@ Open = Callable[[], Awaitable[Engine]]
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Inverted files are built without waiting for a quiet time."""
-    monkeypatch.setattr("app.storage.filling.QUIET_S", 0.0)
+    monkeypatch.setattr("pinyon.storage.sqlite.upkeep.write_debounce.QUIET_S", 0.0)
 
 
 @pytest.fixture(params=["sqlite", "sqlite with memory", "sqlite with columns"])
 def open_engine(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
     """Opens the test's one folder; call again after close() for a restart."""
     if request.param == "sqlite with columns":
-        monkeypatch.setattr("app.storage.column_store.COLUMNS_FROM", 1)
+        monkeypatch.setattr("pinyon.storage.sqlite.filters.column_store.COLUMNS_FROM", 1)
 
     async def sqlite() -> Engine:
         return await SqliteEngine.open_folder(tmp_path / "data", readers=2, mmap_bytes=2**28)

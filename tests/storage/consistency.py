@@ -3,13 +3,12 @@
 from pathlib import Path
 
 import msgspec
-
-from app.domain import IndexSpec
-from app.storage import tables
-from app.storage.database import connect
-from app.storage.lexical import text_of
-from app.storage.postings import postings
-from app.terms import terms
+from pinyon.domain import IndexSpec
+from pinyon.search.terms import terms
+from pinyon.storage.sqlite.connection.database import connect
+from pinyon.storage.sqlite.schema import tables
+from pinyon.storage.sqlite.text.lexical import text_of
+from pinyon.storage.sqlite.text.postings import postings
 
 
 def _text(spec: IndexSpec | None, fields: str) -> str | None:

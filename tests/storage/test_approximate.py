@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from app.domain import Change, IndexSpec, Metric, QueryPlan, Record, Selection
-from app.filters import parse
-from app.storage import inverted_file, vector_scan
-from app.storage.arrays import bits_of
-from app.storage.inverted_file import Builder, InvertedFile
-from app.storage.recall import RecallSampler
-from app.storage.sqlite_engine import SqliteEngine
+from pinyon.domain import Change, IndexSpec, Metric, QueryPlan, Record, Selection
+from pinyon.filters import parse
+from pinyon.storage.recall import RecallSampler
+from pinyon.storage.sqlite.engine import SqliteEngine
+from pinyon.storage.sqlite.ivf import ivf_index
+from pinyon.storage.sqlite.ivf.ivf_index import Builder, InvertedFile
+from pinyon.storage.sqlite.row_sets import bits_of
+from pinyon.storage.sqlite.vectors import vector_scan
 
 pytestmark = pytest.mark.anyio
 
@@ -26,7 +26,7 @@ FROM = 2_000
 @pytest.fixture(autouse=True, params=[0, 1_000_000], ids=["many cells", "one cell"])
 def one_cell_to(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything holds for inverted files of both kinds."""
-    monkeypatch.setattr("app.storage.inverted_file.ONE_CELL_TO", request.param)
+    monkeypatch.setattr("pinyon.storage.sqlite.ivf.ivf_index.ONE_CELL_TO", request.param)
 
 
 def clustered(count: int, seed: int, dimension: int = DIMENSION) -> np.ndarray:
@@ -107,9 +107,9 @@ async def test_nothing_is_built_while_a_namespace_is_being_filled_but_not_for_ev
             built.append(version)
             return super().finish(version)
 
-    monkeypatch.setattr("app.storage.approximate.Builder", Counted)
-    monkeypatch.setattr("app.storage.filling.QUIET_S", 1.0)
-    monkeypatch.setattr("app.storage.filling.PATIENCE_S", patience_s)
+    monkeypatch.setattr("pinyon.storage.sqlite.upkeep.approximate.Builder", Counted)
+    monkeypatch.setattr("pinyon.storage.sqlite.upkeep.write_debounce.QUIET_S", 1.0)
+    monkeypatch.setattr("pinyon.storage.sqlite.upkeep.write_debounce.PATIENCE_S", patience_s)
     engine = await opened(tmp_path)
     await engine.create_index(IndexSpec("docs", DIMENSION, "cosine"))
     vectors = clustered(2 * COUNT + 1_000, 1)
@@ -203,7 +203,7 @@ async def test_the_next_start_catches_up_instead_of_building_anew(
     target = clustered(1, 9)[0]
     await engine.upsert("docs", "a", [Record("late", target, {"n": 1})])  # after it was saved
     await engine.close()
-    monkeypatch.setattr("app.storage.approximate.Builder", None)
+    monkeypatch.setattr("pinyon.storage.sqlite.upkeep.approximate.Builder", None)
     engine = await opened(tmp_path)
     await engine.settled()
     assert await recall(engine) >= 0.98
@@ -280,7 +280,7 @@ async def test_what_cannot_be_built_is_searched_exactly_and_not_tried_at_every_w
         tried.append(1)
         raise MemoryError
 
-    monkeypatch.setattr("app.storage.approximate.Builder", broken)
+    monkeypatch.setattr("pinyon.storage.sqlite.upkeep.approximate.Builder", broken)
     engine = await filled(tmp_path)
     for _ in range(3):
         await engine.upsert("docs", "a", records(clustered(10, 4)))
@@ -302,7 +302,7 @@ async def test_it_goes_with_its_index(tmp_path: Path) -> None:
 async def test_vectors_that_codes_are_too_coarse_for_are_compared_exactly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.storage.inverted_file.MOSTLY", -1.0)  # no codes are that good
+    monkeypatch.setattr("pinyon.storage.sqlite.ivf.ivf_index.MOSTLY", -1.0)  # no codes are that good
     engine = await filled(tmp_path)
     answer = await engine.query("docs", "a", QueryPlan(10, vector=clustered(1, 2)[0]))
     assert not answer.approximate
@@ -333,7 +333,7 @@ async def test_vectors_in_memory_serve_on_after_a_write_but_for_what_it_changed(
     for _ in range(2):
         await engine.query("docs", "a", plan)
     assert len(engine._memory.vectors._held) == 1
-    monkeypatch.setattr("app.storage.vector_rows._held", None)  # all of it would be read again
+    monkeypatch.setattr("pinyon.storage.sqlite.vectors.vector_rows._held", None)  # all of it would be read again
     engine._approximate.look_at = lambda *_: None  # type: ignore[method-assign]
     await engine.upsert("docs", "a", [Record("new", query, {"n": 1}), Record("r2", -query, {"n": 1})])
     await engine.delete("docs", "a", Selection(ids=["r101"]))
@@ -363,7 +363,7 @@ async def test_rows_that_are_being_taken_in_are_found_by_filters_that_know_them_
     note, found = file._note, []
 
     def asked_before(*changes: np.ndarray) -> None:
-        found.append(file._found(inverted_file._prepared_one(vectors[50], "cosine"), 10, 1.0, everything, 0.98))
+        found.append(file._found(ivf_index._prepared_one(vectors[50], "cosine"), 10, 1.0, everything, 0.98))
         note(*changes)
 
     rows = np.arange(COUNT + 1, COUNT + 601)

@@ -7,13 +7,13 @@ from typing import Any
 import apsw
 import numpy as np
 import pytest
-
-from app.domain import IndexSpec, QueryPlan, Record
-from app.errors import InvalidArgument, NotFound
-from app.filters import parse
-from app.storage import at_once, reading
-from app.storage.at_once import AtOnce
-from app.storage.sqlite_engine import SqliteEngine
+from pinyon.domain import IndexSpec, QueryPlan, Record
+from pinyon.errors import InvalidArgument, NotFound
+from pinyon.filters import parse
+from pinyon.storage.sqlite.connection import inline_reads
+from pinyon.storage.sqlite.connection.inline_reads import AtOnce
+from pinyon.storage.sqlite.engine import SqliteEngine
+from pinyon.storage.sqlite.records import reading
 
 pytestmark = pytest.mark.anyio
 
@@ -102,7 +102,7 @@ async def test_so_are_searches_by_id_and_with_a_filter_that_comes_again(
 async def test_so_are_new_filters_on_fields_that_are_held_by_column(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.storage.column_store.COLUMNS_FROM", 1)
+    monkeypatch.setattr("pinyon.storage.sqlite.filters.column_store.COLUMNS_FROM", 1)
     where, engine = Where(monkeypatch), await filled(tmp_path, column_bytes=2**20)
     for least, here in ((10, False), (20, False), (30, True), (40, True)):
         plan = QueryPlan(3, vector=VECTORS[0], filter=parse({"n": {"$gte": least}}))
@@ -162,7 +162,7 @@ def test_a_slow_one_ends_it_and_so_do_too_many_namespaces(monkeypatch: pytest.Mo
     assert [known.lsn(key) for key in (("i", "a", False), ("i", "a", True), ("i", "b", False))] == [7, None, None]
     known.note(("i", "a", False), 7, 0.0011)
     assert known.lsn(("i", "a", False)) is None
-    monkeypatch.setattr(at_once, "MOST_KNOWN", 3)
+    monkeypatch.setattr(inline_reads, "MOST_KNOWN", 3)
     for name in "abcd":
         known.note(("i", name, False), 1, 0.0)
     assert [known.lsn(("i", name, False)) for name in "abcd"] == [None, None, None, 1]

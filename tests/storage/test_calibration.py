@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from app.domain import Metric
-from app.ranking import exact_scores, goodness
-from app.storage.arrays import distinct, places_of, without
-from app.storage.byte_codes import Codes
-from app.storage.calibration import Cells, Questions, cells_for, enough
+from pinyon.domain import Metric
+from pinyon.search.ranking import exact_scores, goodness
+from pinyon.storage.sqlite.ivf.nprobe import Cells, Questions, cells_for, enough
+from pinyon.storage.sqlite.ivf.sq8 import Codes
+from pinyon.storage.sqlite.row_sets import distinct, places_of, without
 
 METRICS: list[Metric] = ["cosine", "dotproduct", "euclidean"]
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pinyon import filters
+from pinyon.domain import Change, IndexSpec, Metadata, QueryPlan, Record, Selection, SparseVector
+from pinyon.storage.sqlite.engine import SqliteEngine
+from pinyon.storage.sqlite.filters.column_store import ColumnStore
+from pinyon.storage.sqlite.filters.columns import Columns, column
+from pinyon.storage.sqlite.records import reading
+from pinyon.storage.sqlite.text.postings import postings
 
-from app import filters
-from app.domain import Change, IndexSpec, Metadata, QueryPlan, Record, Selection, SparseVector
-from app.storage import reading
-from app.storage.column_store import ColumnStore
-from app.storage.columns import Columns, column
-from app.storage.postings import postings
-from app.storage.sqlite_engine import SqliteEngine
 from tests.storage.test_filter_sql import FILTERS, METADATA
 
 VECTOR = np.float32([1, 0])
@@ -90,7 +90,7 @@ Opener = Callable[..., Any]
 @pytest.fixture
 async def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Opens an engine that holds columns of every namespace; closes the one before."""
-    monkeypatch.setattr("app.storage.column_store.COLUMNS_FROM", 1)
+    monkeypatch.setattr("pinyon.storage.sqlite.filters.column_store.COLUMNS_FROM", 1)
     engines: list[SqliteEngine] = []
 
     async def open_engine(**tuning: Any) -> SqliteEngine:
@@ -165,8 +165,8 @@ async def test_every_write_is_seen_by_the_next_filter_before_columns_have_follow
 
 
 async def test_many_changes_are_taken_in(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.storage.column_store.TAKEN_IN_FROM", 3)
-    monkeypatch.setattr("app.storage.column_store.MOST_CHANGED", 3)
+    monkeypatch.setattr("pinyon.storage.sqlite.filters.column_store.TAKEN_IN_FROM", 3)
+    monkeypatch.setattr("pinyon.storage.sqlite.filters.column_store.MOST_CHANGED", 3)
     engine = await filled(opened)
     await kept(engine, {"n": 0})
     await engine.settled()
@@ -182,7 +182,7 @@ async def test_many_changes_are_taken_in(opened: Opener, monkeypatch: pytest.Mon
 
 
 async def test_many_writes_of_few_records_are_taken_in(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.storage.column_store.WRITES_TAKEN_IN_FROM", 3)
+    monkeypatch.setattr("pinyon.storage.sqlite.filters.column_store.WRITES_TAKEN_IN_FROM", 3)
     engine = await filled(opened)
     await kept(engine, {"n": 0})
     for turn in range(10):
@@ -242,7 +242,7 @@ async def test_small_namespaces_and_those_of_a_reader_or_without_memory_have_non
         (1, {"approximate_from": None}, True),
     ]  # fmt: skip
     for least, tuning, wanted in cases:
-        monkeypatch.setattr("app.storage.column_store.COLUMNS_FROM", least)
+        monkeypatch.setattr("pinyon.storage.sqlite.filters.column_store.COLUMNS_FROM", least)
         engine = await opened(**tuning)
         assert await kept(engine, {"n": 3}) == {"r3"}
         await engine.settled()
@@ -250,7 +250,7 @@ async def test_small_namespaces_and_those_of_a_reader_or_without_memory_have_non
 
 
 async def test_columns_are_given_up_where_little_is_left(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.storage.column_store.COLUMNS_FROM", 20)
+    monkeypatch.setattr("pinyon.storage.sqlite.filters.column_store.COLUMNS_FROM", 20)
     engine = await filled(opened)
     await kept(engine, {"n": 3})
     for left in (15, 9):
@@ -281,7 +281,7 @@ async def test_nothing_is_left_of_a_namespace_or_an_index_that_is_deleted(opened
 async def test_changes_are_noted_down_no_longer_than_columns_need_them(
     opened: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.storage.approximate.SETTLED_AFTER", 0)
+    monkeypatch.setattr("pinyon.storage.sqlite.upkeep.approximate.SETTLED_AFTER", 0)
     engine = await filled(opened)
     await kept(engine, {"n": 3})
     await engine.settled()
@@ -299,7 +299,7 @@ async def test_changes_are_noted_down_no_longer_than_columns_need_them(
 
 
 async def test_a_field_is_read_in_parts(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.storage.column_store.POSTINGS_AT_ONCE", 7)
+    monkeypatch.setattr("pinyon.storage.sqlite.filters.column_store.POSTINGS_AT_ONCE", 7)
     engine = await filled(opened)
     mixed: list[Any] = [True, 1, 1.0, "1", False, 0, "true", ["1", "2"], 2, []]
     await engine.upsert("docs", "a", [Record(f"m{n}", VECTOR, {"n": value}) for n, value in enumerate(mixed)])
@@ -338,7 +338,7 @@ async def test_columns_that_cannot_be_made_cost_nothing_else(
     def broken(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("app.storage.column_store.column", broken)
+    monkeypatch.setattr("pinyon.storage.sqlite.filters.column_store.column", broken)
     for _ in range(2):
         assert await kept(engine, {"n": 3}) == {"r3"}
         await engine.settled()

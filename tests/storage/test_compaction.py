@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pinyon.domain import IndexSpec, QueryPlan, Record, Selection, SparseVector
+from pinyon.storage.engine import Engine
+from pinyon.storage.sqlite.engine import SqliteEngine
 
-from app.domain import IndexSpec, QueryPlan, Record, Selection, SparseVector
-from app.storage.engine import Engine
-from app.storage.sqlite_engine import SqliteEngine
 from tests.storage.conftest import Open
 from tests.storage.consistency import problems
 

@@ -7,12 +7,13 @@ from pathlib import Path
 import apsw
 import numpy as np
 import pytest
+from pinyon import failpoints
+from pinyon.auth import keys
+from pinyon.domain import IndexSpec, Record, Selection
+from pinyon.errors import AlreadyExists, DataLoss, FailedPrecondition
+from pinyon.storage.sqlite.engine import SqliteEngine
+from pinyon.storage.sqlite.folder.backup import backup, restore
 
-from app import failpoints, keys
-from app.domain import IndexSpec, Record, Selection
-from app.errors import AlreadyExists, DataLoss, FailedPrecondition
-from app.storage.copies import backup, restore
-from app.storage.sqlite_engine import SqliteEngine
 from tests.storage.consistency import problems
 
 pytestmark = pytest.mark.anyio

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pinyon import filters
+from pinyon.domain import Fingerprint, IndexSpec, QueryPlan, Record
+from pinyon.errors import AlreadyExists, FailedPrecondition, NotFound
+from pinyon.storage.engine import Engine
 
-from app import filters
-from app.domain import Fingerprint, IndexSpec, QueryPlan, Record
-from app.errors import AlreadyExists, FailedPrecondition, NotFound
-from app.storage.engine import Engine
 from tests.storage.conftest import Open
 
 pytestmark = pytest.mark.anyio

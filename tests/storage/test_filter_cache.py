@@ -5,10 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from app.domain import Change, IndexSpec, QueryPlan, Record, Selection
-from app.filters import parse
-from app.storage.sqlite_engine import SqliteEngine
+from pinyon.domain import Change, IndexSpec, QueryPlan, Record, Selection
+from pinyon.filters import parse
+from pinyon.storage.sqlite.engine import SqliteEngine
 
 VALUES: list[object] = [True, 1, 1.0, "1", False, 0, "true", ["1"], 2]
 

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from app import filters
-from app.domain import IndexSpec, QueryPlan, Record
-from app.filters import MAX_CONDITIONS, MAX_DEPTH
-from app.storage.sqlite_engine import SqliteEngine
+from pinyon import filters
+from pinyon.domain import IndexSpec, QueryPlan, Record
+from pinyon.filters import MAX_CONDITIONS, MAX_DEPTH
+from pinyon.storage.sqlite.engine import SqliteEngine
 
 FIELDS = st.sampled_from(["a", "b", "ü", "a.b", "", "x' OR 1"])
 LONG = "long " * 20

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import apsw
 import pytest
-
-from app.storage import folding
-from app.storage.writer import Writer
+from pinyon.storage.sqlite.connection import checkpoint
+from pinyon.storage.sqlite.connection.writer import Writer
 
 
 @pytest.fixture
@@ -28,8 +27,8 @@ def connection(path: Path) -> Iterator[apsw.Connection]:
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """A log is long from few pages on."""
-    monkeypatch.setattr(folding, "FROM", 20)
-    monkeypatch.setattr(folding, "WHOLE_FROM", 200)
+    monkeypatch.setattr(checkpoint, "FROM", 20)
+    monkeypatch.setattr(checkpoint, "WHOLE_FROM", 200)
 
 
 def insert(n: int) -> Callable[[apsw.Connection], int]:

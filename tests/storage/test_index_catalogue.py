@@ -7,10 +7,9 @@ import apsw
 import msgspec
 import numpy as np
 import pytest
-
-from app.domain import Index, IndexDetails, IndexSpec, NamespaceInfo, QueryPlan, Record
-from app.errors import AlreadyExists, NotFound, PermissionDenied
-from app.storage.sqlite_engine import SqliteEngine
+from pinyon.domain import Index, IndexDetails, IndexSpec, NamespaceInfo, QueryPlan, Record
+from pinyon.errors import AlreadyExists, NotFound, PermissionDenied
+from pinyon.storage.sqlite.engine import SqliteEngine
 
 pytestmark = pytest.mark.anyio
 
@@ -134,9 +133,9 @@ async def test_a_crash_while_an_index_is_made_leaves_none_or_a_whole_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, there: list[str]
 ) -> None:
     engine = await opened(tmp_path)
-    monkeypatch.setattr(f"app.storage.index_files.{name}", crash)
+    monkeypatch.setattr(f"pinyon.storage.sqlite.folder.index_files.{name}", crash)
     # The cleaning up does not happen either: the process is gone.
-    monkeypatch.setattr("app.storage.data_dir.DataDir.remove_index_files", crash)
+    monkeypatch.setattr("pinyon.storage.sqlite.folder.data_dir.DataDir.remove_index_files", crash)
     with pytest.raises(RuntimeError):
         await engine.create_index(SPEC, None, [5081])
     await engine.close()
@@ -151,13 +150,13 @@ async def test_a_crash_while_an_index_is_made_leaves_none_or_a_whole_one(
     await engine.close()
 
 
-@pytest.mark.parametrize("name", ["data_dir.DataDir.remove_index_files", "index_files.index_catalogue.forget"])
+@pytest.mark.parametrize("name", ["folder.data_dir.DataDir.remove_index_files", "folder.index_files.index_catalogue.forget"])
 async def test_a_crash_while_an_index_is_deleted_leaves_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     engine = await opened(tmp_path)
     await engine.create_index(SPEC, None, [5081])
-    monkeypatch.setattr(f"app.storage.{name}", crash)
+    monkeypatch.setattr(f"pinyon.storage.sqlite.{name}", crash)
     with pytest.raises(RuntimeError):
         await engine.delete_index("docs")
     monkeypatch.undo()
@@ -170,7 +169,7 @@ async def test_a_crash_while_an_index_is_deleted_leaves_none(
 
 async def test_a_failed_creation_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = await opened(tmp_path)
-    monkeypatch.setattr("app.storage.index_files.tables.create_index", crash)
+    monkeypatch.setattr("pinyon.storage.sqlite.folder.index_files.tables.create_index", crash)
     with pytest.raises(RuntimeError):
         await engine.create_index(SPEC, None, [5081])
     monkeypatch.undo()

@@ -11,17 +11,17 @@ from pathlib import Path
 import apsw
 import numpy as np
 import pytest
+from pinyon.cli.main import main
+from pinyon.domain import IndexSpec, Record, Selection
+from pinyon.errors import AlreadyExists, DataLoss, FailedPrecondition, NotFound, Unavailable
+from pinyon.storage.sqlite.connection import high_water, page_checksums
+from pinyon.storage.sqlite.connection.high_water import HighWaterMark, Mark
+from pinyon.storage.sqlite.engine import SqliteEngine
+from pinyon.storage.sqlite.folder import backup, index_files
+from pinyon.storage.sqlite.folder.data_dir import DataDir
+from pinyon.storage.sqlite.upkeep.approximate import Approximate
+from pinyon.storage.sqlite.upkeep.folder_check import check_folder, check_index, repair
 
-from app.cli import main
-from app.domain import IndexSpec, Record, Selection
-from app.errors import AlreadyExists, DataLoss, FailedPrecondition, NotFound, Unavailable
-from app.storage import copies, index_files
-from app.storage.approximate import Approximate
-from app.storage.data_dir import DataDir
-from app.storage.integrity import high_water, page_checksums
-from app.storage.integrity.folder_check import check_folder, check_index, repair
-from app.storage.integrity.high_water import HighWaterMark, Mark
-from app.storage.sqlite_engine import SqliteEngine
 from tests.durability.corruption import make, records, specs
 from tests.storage.consistency import problems
 
@@ -114,7 +114,7 @@ async def test_a_damaged_catalogue_is_moved_aside_and_made_again_with_its_ports(
 
 async def test_an_index_whose_main_file_is_empty_keeps_its_log_and_takes_a_backup(tmp_path: Path) -> None:
     data = await killed_folder(tmp_path)
-    copies.backup(tmp_path / "live", tmp_path / "backup")
+    backup.backup(tmp_path / "live", tmp_path / "backup")
     (data / "indexes" / "docs.sqlite").write_bytes(b"")
     log = (data / "indexes" / "docs.sqlite-wal").read_bytes()
     engine = await opened(data)
@@ -124,12 +124,12 @@ async def test_an_index_whose_main_file_is_empty_keeps_its_log_and_takes_a_backu
     with pytest.raises(AlreadyExists, match="cannot be used"):
         await engine.create_index(IndexSpec("docs", 4, "cosine"))
     with pytest.raises(FailedPrecondition, match="is in use by"):
-        copies.restore_index(tmp_path / "backup", data, "docs")
+        backup.restore_index(tmp_path / "backup", data, "docs")
     await engine.close()
     assert (data / "indexes" / "docs.sqlite-wal").read_bytes() == log
     with pytest.raises(NotFound, match="it has: docs, other"):
-        copies.restore_index(tmp_path / "backup", data, "none")
-    aside = copies.restore_index(tmp_path / "backup", data, "docs")
+        backup.restore_index(tmp_path / "backup", data, "none")
+    aside = backup.restore_index(tmp_path / "backup", data, "docs")
     assert aside is not None and (aside / "docs.sqlite-wal").read_bytes() == log
     engine = await opened(data)
     assert (await engine.namespace("docs", "a")).record_count == 300
@@ -226,7 +226,7 @@ async def test_every_page_of_a_new_file_has_a_checksum_and_a_wrong_one_is_found(
     file.write_bytes(content)
     assert page_checksums.wrong_pages(file) == [4]
     with pytest.raises(DataLoss):
-        copies.backup(data, tmp_path / "copy")  # a copy would have made it look whole
+        backup.backup(data, tmp_path / "copy")  # a copy would have made it look whole
 
 
 def test_a_mark_that_cannot_be_read_says_nothing(tmp_path: Path) -> None:
@@ -344,7 +344,7 @@ async def test_hurt_stored_values_are_named_and_not_made_up(tmp_path: Path, what
     await engine.close()
     file = tmp_path / "indexes" / "docs.sqlite"
     page_checksums.available()
-    from app.storage.database import connect
+    from pinyon.storage.sqlite.connection.database import connect
 
     connection = connect(file, 0, "write")
     connection.execute(STORED[what])
@@ -406,7 +406,7 @@ async def test_without_the_extension_a_file_with_checksums_is_not_written(
 LOADS_AND_DIES = """
 import asyncio, os, sys
 from pathlib import Path
-from app.storage import inverted_file
+from pinyon.storage import inverted_file
 from tests.durability.corruption import opened
 
 inverted_file.InvertedFile.load = lambda *_: os.abort()
@@ -442,7 +442,7 @@ async def test_a_flipped_bit_of_an_inverted_file_is_noticed_before_it_is_read(
     def never(*_: object) -> None:
         raise AssertionError("damaged bytes were handed to the library")
 
-    monkeypatch.setattr("app.storage.inverted_file.InvertedFile.load", never)
+    monkeypatch.setattr("pinyon.storage.sqlite.ivf.ivf_index.InvertedFile.load", never)
     with caplog.at_level(logging.INFO):
         engine = await opened(closed, approximate_from=400)
         await engine.settled()

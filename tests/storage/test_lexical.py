@@ -13,14 +13,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from app import filters
-from app.domain import Change, EmbedSpec, Index, IndexSpec, Match, QueryPlan, Record, Selection
-from app.ranking import K1, LEXICAL_WEIGHT, LONGEST_DISCOUNTED, B
-from app.storage import migrations, tables
-from app.storage.database import connect
-from app.storage.sqlite_engine import SqliteEngine
-from app.terms import query_terms, terms
+from pinyon import filters
+from pinyon.domain import Change, EmbedSpec, Index, IndexSpec, Match, QueryPlan, Record, Selection
+from pinyon.search.ranking import K1, LEXICAL_WEIGHT, LONGEST_DISCOUNTED, B
+from pinyon.search.terms import query_terms, terms
+from pinyon.storage.sqlite.connection.database import connect
+from pinyon.storage.sqlite.engine import SqliteEngine
+from pinyon.storage.sqlite.schema import migrations, tables
 
 pytestmark = pytest.mark.anyio
 
@@ -289,7 +288,7 @@ async def test_a_file_of_an_earlier_analysis_is_brought_up_at_a_start(
     caplog.set_level("INFO")
     engine = await SqliteEngine.open_folder(tmp_path, 1, 0)
     await engine.create_index(SPEC)
-    monkeypatch.setattr("app.storage.lexical.terms", lambda text, language: text.split())
+    monkeypatch.setattr("pinyon.storage.sqlite.text.lexical.terms", lambda text, language: text.split())
     await engine.upsert("docs", "a", [record("r1", {"text": "猫と犬"})])
     monkeypatch.undo()
     await engine._opened["docs"].database.write(lambda c: c.execute("UPDATE state SET analysis = 0") and None)

@@ -7,13 +7,13 @@ from typing import Any
 import apsw
 import numpy as np
 import pytest
+from pinyon import filters
+from pinyon.domain import IndexSpec, QueryPlan, Record
+from pinyon.errors import DataLoss, FailedPrecondition, PermissionDenied, Unavailable
+from pinyon.storage.sqlite.connection.database import Database, connect
+from pinyon.storage.sqlite.engine import SqliteEngine
+from pinyon.storage.sqlite.schema import migrations, tables
 
-from app import filters
-from app.domain import IndexSpec, QueryPlan, Record
-from app.errors import DataLoss, FailedPrecondition, PermissionDenied, Unavailable
-from app.storage import migrations, tables
-from app.storage.database import Database, connect
-from app.storage.sqlite_engine import SqliteEngine
 from tests.storage.consistency import problems
 
 pytestmark = pytest.mark.anyio
@@ -114,7 +114,7 @@ async def test_a_copied_or_renamed_index_is_refused(tmp_path: Path) -> None:
 
 
 async def test_a_reader_that_could_not_open_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from app.storage import database as module
+    from pinyon.storage.sqlite.connection import database as module
 
     database = Database(tmp_path / "x.sqlite", 1, 0)
     real, failures = module.connect, iter([True, True])
@@ -162,7 +162,7 @@ async def test_a_disk_that_takes_no_writes_can_be_read(tmp_path: Path, monkeypat
         assert mode == "frozen", mode
         return connect(path, mmap_bytes, mode)
 
-    monkeypatch.setattr("app.storage.database.connect", refusing)
+    monkeypatch.setattr("pinyon.storage.sqlite.connection.database.connect", refusing)
     engine = await SqliteEngine.open_folder(tmp_path, 1, 0, read_only=True)
     found = await engine.query("docs", "a", QueryPlan(3, np.ones(2, np.float32), filter=filters.parse({"n": 1})))
     assert [match.id for match in found.matches] == ["x"]

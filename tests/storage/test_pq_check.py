@@ -1,8 +1,7 @@
 """Whether the rows that short codes cut off are looked at depends on how many hits a query may lose."""
 
 import numpy as np
-
-from app.storage.pq_check import CodeErrors, Seen, look_further
+from pinyon.storage.sqlite.ivf.pq_check import CodeErrors, Seen, look_further
 
 ERRORS = CodeErrors(np.full(16, 1e-6, np.float32), 1.0)
 QUERY = np.ones(16, np.float32)

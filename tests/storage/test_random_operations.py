@@ -12,12 +12,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from pinyon import filters
+from pinyon.domain import Change, IndexSpec, QueryPlan, Record, Selection, SparseVector
+from pinyon.errors import NotFound
+from pinyon.search.ranking import exact_scores
+from pinyon.storage.sqlite.engine import SqliteEngine
 
-from app import filters
-from app.domain import Change, IndexSpec, QueryPlan, Record, Selection, SparseVector
-from app.errors import NotFound
-from app.ranking import exact_scores
-from app.storage.sqlite_engine import SqliteEngine
 from tests.storage.consistency import problems
 
 NAMES = st.sampled_from(["", "a", "b/c"])
@@ -50,7 +50,7 @@ class AgainstADict(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.patched = [patch(f"app.storage.{name}", value) for name, value in self.constants.items()]
+        self.patched = [patch(f"pinyon.storage.sqlite.{name}", value) for name, value in self.constants.items()]
         for each in self.patched:
             each.start()
         self.loop = asyncio.new_event_loop()
@@ -171,7 +171,7 @@ class WithColumns(AgainstADict):
 
     tuning: ClassVar[dict[str, Any]] = {"approximate_from": 1, "column_bytes": 2**20}
 
-    constants: ClassVar[dict[str, int]] = {"column_store.COLUMNS_FROM": 1}
+    constants: ClassVar[dict[str, int]] = {"filters.column_store.COLUMNS_FROM": 1}
 
     @rule()
     def settle(self) -> None:
@@ -184,8 +184,8 @@ class WithVectorsThatServeOn(WithColumns):
     tuning: ClassVar[dict[str, Any]] = {"approximate_from": 1_000, "cache_bytes": 2**20}
 
     constants: ClassVar[dict[str, int]] = {
-        "approximate.FOLLOWED_FROM": 1, "approximate.SETTLED_AFTER": 3, "vector_cache.CODED_FROM": 1,
-        "vector_cache.CODED_DIMENSION": 1,
+        "upkeep.approximate.FOLLOWED_FROM": 1, "upkeep.approximate.SETTLED_AFTER": 3, "vectors.vector_cache.CODED_FROM": 1,
+        "vectors.vector_cache.CODED_DIMENSION": 1,
     }  # fmt: skip
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import apsw
 import pytest
-
-from app.storage.readers import Readers
+from pinyon.storage.sqlite.connection.readers import Readers
 
 pytestmark = pytest.mark.anyio
 

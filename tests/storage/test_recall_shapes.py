@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pinyon.domain import IndexSpec, Metric, QueryPlan, Record
+from pinyon.storage.sqlite.engine import SqliteEngine
 
-from app.domain import IndexSpec, Metric, QueryPlan, Record
-from app.storage.sqlite_engine import SqliteEngine
 from tests.storage.recall_shapes import SHAPES, SIZES, Shape, drawn
 
 pytestmark = pytest.mark.anyio

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pinyon.domain import Change, EmbedSpec, Fingerprint, IndexSpec, QueryPlan, Record, Selection, StoredText
+from pinyon.errors import EmbeddedOtherwise, FailedPrecondition, InvalidArgument
+from pinyon.storage.sqlite.engine import SqliteEngine
 
-from app.domain import Change, EmbedSpec, Fingerprint, IndexSpec, QueryPlan, Record, Selection, StoredText
-from app.errors import EmbeddedOtherwise, FailedPrecondition, InvalidArgument
-from app.storage.sqlite_engine import SqliteEngine
 from tests.storage.consistency import problems
 
 pytestmark = pytest.mark.anyio

@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-
-from app.domain import Change, IndexDetails, IndexSpec, QueryPlan, Record, Selection
-from app.errors import NotFound
-from app.storage import approximate, compaction, writing
-from app.storage.inverted_file import Builder
-from app.storage.sqlite_engine import SqliteEngine
+from pinyon.domain import Change, IndexDetails, IndexSpec, QueryPlan, Record, Selection
+from pinyon.errors import NotFound
+from pinyon.storage.sqlite.engine import SqliteEngine
+from pinyon.storage.sqlite.ivf.ivf_index import Builder
+from pinyon.storage.sqlite.records import writing
+from pinyon.storage.sqlite.upkeep import approximate, compaction
 
 pytestmark = pytest.mark.anyio
 GIVEN_UP_S = 10.0
@@ -154,7 +154,7 @@ async def test_an_index_whose_inverted_file_is_built_holds_up_no_other_and_is_no
 async def test_an_index_that_is_changed_as_a_whole_holds_up_no_other(
     engine: SqliteEngine, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from app.storage import reembedding
+    from pinyon.storage.sqlite.records import reembedding
 
     monkeypatch.setattr(reembedding, "switch", gate.before(reembedding.switch))
     async with held(engine, engine.finish_reembedding("one"), gate):

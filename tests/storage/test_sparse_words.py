@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from app import filters
-from app.domain import IndexSpec, QueryPlan, Record, SparseVector
-from app.ranking import idf
-from app.storage.sqlite_engine import SqliteEngine
+from pinyon import filters
+from pinyon.domain import IndexSpec, QueryPlan, Record, SparseVector
+from pinyon.search.ranking import idf
+from pinyon.storage.sqlite.engine import SqliteEngine
 
 TERMS = st.dictionaries(st.integers(0, 6), st.sampled_from([0.5, 1.0, 2.0]), min_size=1, max_size=4)
 TEXTS = st.text(st.sampled_from("abAB ü%_'\"\\\n東-1"), max_size=12)

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from app.domain import IndexSpec, Metric, QueryPlan, Record, Selection
-from app.filters import parse
-from app.storage import vector_rows
-from app.storage.sqlite_engine import SqliteEngine
-from app.storage.vector_cache import Held, most_bytes
+from pinyon.domain import IndexSpec, Metric, QueryPlan, Record, Selection
+from pinyon.filters import parse
+from pinyon.storage.sqlite.engine import SqliteEngine
+from pinyon.storage.sqlite.vectors import vector_rows
+from pinyon.storage.sqlite.vectors.vector_cache import Held, most_bytes
 
 COUNT, DIMENSION = 2_500, 8
 pytestmark = pytest.mark.anyio
@@ -59,7 +58,7 @@ async def followed(engine: SqliteEngine) -> int:
 
 @pytest.fixture(autouse=True, params=[DIMENSION, DIMENSION + 1], ids=["coded", "not coded"])
 def coded_dimension(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.storage.vector_cache.CODED_DIMENSION", request.param)
+    monkeypatch.setattr("pinyon.storage.sqlite.vectors.vector_cache.CODED_DIMENSION", request.param)
 
 
 async def warm(engine: SqliteEngine) -> None:
@@ -133,7 +132,7 @@ async def test_after_many_writes_of_few_records_everything_is_read_again(
 async def test_changes_are_noted_down_only_while_vectors_are_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.storage.approximate.SETTLED_AFTER", 3)
+    monkeypatch.setattr("pinyon.storage.sqlite.upkeep.approximate.SETTLED_AFTER", 3)
     engine = await opened(tmp_path)
     await engine.settled()
     assert await followed(engine) == -1

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from app.storage import migrations, vector_chunks
-from app.storage.database import connect
+from pinyon.storage.sqlite.connection.database import connect
+from pinyon.storage.sqlite.schema import migrations
+from pinyon.storage.sqlite.vectors import vector_chunks
 
 DIMENSION = 4
 TABLES = ("vectors_chunks", "vectors_rowids", "vectors_vector_chunks00", "vectors_info", "sqlite_sequence")

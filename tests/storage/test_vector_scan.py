@@ -8,12 +8,11 @@ import apsw
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-
-from app import filters
-from app.domain import IndexSpec, Metric, QueryPlan, Record
-from app.ranking import exact_scores, goodness
-from app.storage.database import connect
-from app.storage.sqlite_engine import SqliteEngine
+from pinyon import filters
+from pinyon.domain import IndexSpec, Metric, QueryPlan, Record
+from pinyon.search.ranking import exact_scores, goodness
+from pinyon.storage.sqlite.connection.database import connect
+from pinyon.storage.sqlite.engine import SqliteEngine
 
 ROWS, DIMENSION = 12_000, 24
 METRICS: list[Metric] = ["cosine", "dotproduct", "euclidean"]
@@ -24,8 +23,8 @@ IDS = [f"id{n:05}" for n in np.random.default_rng(5).permutation(ROWS)]
 def blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several blocks of byte codes, the last one not full."""
     for module in ("vector_cache", "vector_rows"):
-        monkeypatch.setattr(f"app.storage.{module}.BLOCK", 5_000)
-    monkeypatch.setattr("app.storage.vector_cache.CODED_DIMENSION", DIMENSION)
+        monkeypatch.setattr(f"pinyon.storage.sqlite.vectors.{module}.BLOCK", 5_000)
+    monkeypatch.setattr("pinyon.storage.sqlite.vectors.vector_cache.CODED_DIMENSION", DIMENSION)
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import apsw
 import pytest
-
-from app.storage.writer import Writer
+from pinyon.storage.sqlite.connection.writer import Writer
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import h2.events
 import httpx
 import pytest
 from google.protobuf.struct_pb2 import Struct
+from pinyon.api.grpc import vector_service_pb2 as pb
 
-from app.api.grpc import vector_service_pb2 as pb
 from tests.api.grpc_transport import channel, method
 from tests.running import RunningServer, plain_config
 

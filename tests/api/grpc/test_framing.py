@@ -8,9 +8,8 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from app.api.grpc.framing import frame, percent_encoded, timeout_s, trailers, unframe
-from app.errors import InvalidArgument, TooLarge, Unimplemented
+from pinyon.api.grpc.framing import frame, percent_encoded, timeout_s, trailers, unframe
+from pinyon.errors import InvalidArgument, TooLarge, Unimplemented
 
 
 @given(st.binary(max_size=200))

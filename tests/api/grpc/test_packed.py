@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-
-from app.api.grpc import packed, structs
-from app.api.grpc import vector_service_pb2 as pb
-from app.errors import InvalidArgument
+from pinyon.api.grpc import packed_floats, structs
+from pinyon.api.grpc import vector_service_pb2 as pb
+from pinyon.errors import InvalidArgument
 
 VALUES = arrays.arrays(np.float32, st.integers(1, 40), elements=st.floats(width=32))
 
@@ -18,18 +17,18 @@ VALUES = arrays.arrays(np.float32, st.integers(1, 40), elements=st.floats(width=
 @given(values=VALUES)
 def test_values_are_what_protobuf_reads_and_writes_item_by_item(values: np.ndarray) -> None:
     vector, hit = pb.Vector(id="a"), pb.ScoredVector(id="a", score=0.5)
-    packed.fill(vector, values)
-    packed.fill(hit, values)
+    packed_floats.fill(vector, values)
+    packed_floats.fill(hit, values)
     for message in (vector, hit):
         assert message.id == "a"
         assert np.array(message.values, np.float32).tobytes() == values.tobytes()
     vector.metadata.update({"n": 1.0})
-    found = packed.values_of(pb.Vector.FromString(vector.SerializeToString()))
+    found = packed_floats.values_of(pb.Vector.FromString(vector.SerializeToString()))
     assert found is not None and found.dtype == np.float32 and found.tobytes() == values.tobytes()
 
 
 def test_a_vector_without_values_has_none() -> None:
-    assert packed.values_of(pb.Vector(id="a", sparse_values=pb.SparseValues(indices=[1], values=[2.0]))) is None
+    assert packed_floats.values_of(pb.Vector(id="a", sparse_values=pb.SparseValues(indices=[1], values=[2.0]))) is None
 
 
 @pytest.mark.parametrize(
@@ -43,7 +42,7 @@ def test_a_vector_without_values_has_none() -> None:
     ids=["packed", "unpacked", "packed in two parts", "both"],
 )
 def test_every_encoding_that_protobuf_allows_is_read(encoded: bytes) -> None:
-    found = packed.values_of(pb.Vector.FromString(b"\x0a\x01a" + encoded))
+    found = packed_floats.values_of(pb.Vector.FromString(b"\x0a\x01a" + encoded))
     assert found is not None and found.tolist() == [1, 2]
 
 

@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from app.api.rest.bodies import decode_records
-from app.errors import InvalidArgument
+from pinyon.api.rest.bodies import decode_records
+from pinyon.errors import InvalidArgument
 
 A, B = {"_id": "a"}, {"_id": "b"}
 

@@ -17,8 +17,8 @@ from uuid import uuid4
 import httpx
 import msgspec
 import pytest
+from pinyon.api.rest.schemas import control_schemas, record_schemas, vector_schemas
 
-from app.api.rest import control_schemas, schemas, vector_schemas
 from tests.api.grpc_transport import asking
 from tests.running import RunningServer
 
@@ -84,25 +84,25 @@ QUESTIONS = {
             "query": {"top_k": 2, "inputs": {"text": "apples"}, "filter": {"a": 1}},
             "rerank": {"model": "pinyon-late-interaction", "rank_fields": ["chunk_text"], "top_n": 1},
         },
-        schemas.SearchRecordsRequest,
+        record_schemas.SearchRecordsRequest,
     ),
     "search by vector": Question(
         "POST",
         "/records/namespaces/nulls/search",
         {"query": {"top_k": 2, "vector": {"values": VECTOR}}},
-        schemas.SearchRecordsRequest,
+        record_schemas.SearchRecordsRequest,
     ),
     "embed": Question(
         "POST",
         "/embed",
         {"model": "pinyon-bm25", "inputs": [{"text": "apples"}], "parameters": {"input_type": "query"}},
-        schemas.EmbedRequest,
+        record_schemas.EmbedRequest,
     ),
     "rerank": Question(
         "POST",
         "/rerank",
         {"model": "pinyon-late-interaction", "query": "apples", "documents": [{"text": "apples"}]},
-        schemas.RerankRequest,
+        record_schemas.RerankRequest,
     ),
     "create index": Question(
         "POST",
@@ -253,9 +253,9 @@ def test_null_is_refused_where_something_is_needed(served: httpx.Client, path: s
 
 def gets() -> list[str]:
     """Every GET route, with names filled in."""
-    from app.server import Service, rest_app
-    from app.services.addresses import Addresses
-    from app.settings import Settings
+    from pinyon.server import Service, rest_app
+    from pinyon.services.control_plane.addresses import Addresses
+    from pinyon.settings import Settings
 
     names = {"index_name": "quickstart", "model_name": "bge-reranker-v2-m3", "namespace": "nulls"}
     app = rest_app(Service(Settings(), Addresses("localhost", 5080)))

@@ -11,10 +11,10 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
+from pinyon.api.rest.openapi import document
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
 
-from app.api.rest.openapi import document
 from tests.running import RunningServer, config, free_ports
 
 PINECONE = json.loads((Path(__file__).parent.parent.parent / "fixtures" / "pinecone_2025_10.json").read_text())

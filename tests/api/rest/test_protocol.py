@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 import pytest
 from litestar.routes import HTTPRoute
+from pinyon.api.rest.errors import STATUS, codes
+from pinyon.errors import PinyonError
 
-from app.api.rest.errors import STATUS, codes
-from app.errors import PinyonError
 from tests.running import RunningServer, config
 
 DATA = {"code", "message", "details"}
@@ -59,9 +59,9 @@ def test_control_plane_paths_have_the_control_planes_body(client: httpx.Client, 
 
 def routes() -> list[tuple[str, str]]:
     """Every method and path the application has, with names filled in."""
-    from app.server import Service, rest_app
-    from app.services.addresses import Addresses
-    from app.settings import Settings
+    from pinyon.server import Service, rest_app
+    from pinyon.services.control_plane.addresses import Addresses
+    from pinyon.settings import Settings
 
     app = rest_app(Service(Settings(), Addresses("localhost", 5080)))
     return [
@@ -197,9 +197,9 @@ def test_recall_is_a_list_of_what_was_sampled(client: httpx.Client) -> None:
 
 
 def test_a_request_needs_no_other_thread_and_no_task_of_its_own_to_reach_its_handler() -> None:
-    from app.server import Service, rest_app
-    from app.services.addresses import Addresses
-    from app.settings import Settings
+    from pinyon.server import Service, rest_app
+    from pinyon.services.control_plane.addresses import Addresses
+    from pinyon.settings import Settings
 
     app = rest_app(Service(Settings(), Addresses("localhost", 5080)))
     batches = 0

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import grpc
 import httpx
 import pytest
+from pinyon.api.grpc import structs
+from pinyon.api.grpc import vector_service_pb2 as pb
 
-from app.api.grpc import structs
-from app.api.grpc import vector_service_pb2 as pb
 from tests.api.grpc_transport import channel, method
 from tests.running import RunningServer, free_ports, plain_config
 

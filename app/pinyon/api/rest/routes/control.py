@@ -1,0 +1,149 @@
+"""The control plane: indexes, and the collections that serverless indexes do not have. Decode, call, encode."""
+
+import re
+import secrets
+from typing import Any, TypeVar, cast
+
+from litestar import Request, Response, Router, delete, get, patch, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, RawBody
+
+from pinyon.api.rest.bodies import decode_body
+from pinyon.api.rest.schemas import control_schemas as schemas
+from pinyon.domain import Index
+from pinyon.errors import InvalidArgument, NotFound, Unprocessable
+from pinyon.inference.catalog import Catalog
+from pinyon.services.control_plane import index_rules
+from pinyon.services.control_plane.indexes import Indexes
+
+T = TypeVar("T")
+AnyRequest = Request[Any, Any, Any]
+_JAVA = re.compile(r"\blang=java\b", re.IGNORECASE)
+_VERSION = re.compile(r"\A\d{4}-\d{2}")
+
+
+def _version(request: AnyRequest) -> str:
+    """The API version the client speaks; the old shapes for a client that does not say one."""
+    said = request.headers.get("x-pinecone-api-version", "")
+    return said if _VERSION.match(said) else ""
+
+
+def _decode(request: AnyRequest, body: bytes, shape: type[T]) -> T:
+    try:
+        data: Any = decode_body(body, shape)
+    except InvalidArgument as error:
+        raise Unprocessable(f"Failed to deserialize the JSON body into the target type: {error.message}") from None
+    schemas.check_protection(data.deletion_protection, _version(request))
+    return cast(T, data)
+
+
+def _described(request: AnyRequest, indexes: Indexes, index: Index) -> dict[str, Any]:
+    # As Pinecone gives it, without a scheme, where that is https; clients put it in front themselves.
+    host = indexes.url(index, request.headers.get("host")).removeprefix("https://")
+    if _JAVA.search(request.headers.get("user-agent", "")):  # it puts its own scheme before whatever it gets
+        host = host.removeprefix("http://")
+    return schemas.described(index, host, indexes.state(index), _version(request))
+
+
+@get("/indexes", operation_id="list_indexes")
+async def list_indexes(request: AnyRequest, indexes: NamedDependency[Indexes]) -> dict[str, Any]:
+    """Every index."""
+    return {"indexes": [_described(request, indexes, index) for index in indexes.all()]}
+
+
+@post("/indexes", status_code=201, operation_id="create_index")
+async def create_index(request: AnyRequest, body: RawBody, indexes: NamedDependency[Indexes]) -> dict[str, Any]:
+    """Make an index of vectors that the caller brings."""
+    if _version(request) >= schemas.FIRST_WITH_SCHEMAS:
+        new = _decode(request, body, schemas.CreateIndexWithSchema)
+        spec = index_rules.plain(new.name or f"index-{secrets.token_hex(4)}", *new.vectors())
+        return _described(request, indexes, await indexes.create(spec, new.wish()))
+    data = _decode(request, body, schemas.CreateIndexRequest)
+    spec = index_rules.plain(data.name, data.vector_type or "dense", data.dimension, data.metric)
+    return _described(request, indexes, await indexes.create(spec, data.wish()))
+
+
+@post("/indexes/create-for-model", status_code=201, operation_id="create_index_for_model")
+async def create_index_for_model(
+    request: AnyRequest, body: RawBody, indexes: NamedDependency[Indexes], catalog: NamedDependency[Catalog]
+) -> dict[str, Any]:
+    """Make an index whose text is embedded by a model."""
+    data = _decode(request, body, schemas.CreateIndexForModelRequest)
+    embed = data.embed
+    spec = index_rules.integrated(
+        catalog,
+        data.name,
+        embed.model,
+        embed.field_map,
+        embed.dimension,
+        embed.metric,
+        embed.read_parameters,
+        embed.write_parameters,
+    )
+    return _described(request, indexes, await indexes.create(spec, data.wish()))
+
+
+@get("/indexes/{index_name:str}", operation_id="describe_index")
+async def describe_index(
+    request: AnyRequest, index_name: FromPath[str], indexes: NamedDependency[Indexes]
+) -> dict[str, Any]:
+    """One index."""
+    return _described(request, indexes, indexes.index(index_name))
+
+
+@patch("/indexes/{index_name:str}", status_code=200, operation_id="configure_index")
+async def configure_index(
+    request: AnyRequest, index_name: FromPath[str], body: RawBody, indexes: NamedDependency[Indexes]
+) -> dict[str, Any]:
+    """Change what may change of an index; 200 in every version, because Go's client takes 202 for a failure."""
+    indexes.check_controls(index_name)  # whatever is asked of an index that is not there
+    index = await indexes.configure(index_name, _decode(request, body, schemas.ConfigureIndexRequest).change())
+    return _described(request, indexes, index)
+
+
+@delete("/indexes/{index_name:str}", status_code=202, operation_id="delete_index")
+async def delete_index(index_name: FromPath[str], indexes: NamedDependency[Indexes]) -> Response[bytes]:
+    """Delete an index with everything in it."""
+    await indexes.delete(index_name)
+    return Response(b"", status_code=202)
+
+
+@get("/collections", operation_id="list_collections")
+async def list_collections() -> dict[str, Any]:
+    """None: collections are copies of pod indexes."""
+    return {"collections": []}
+
+
+@post("/collections", operation_id="create_collection")
+async def create_collection() -> None:
+    """Refused, as on the hosted service."""
+    raise InvalidArgument("Cannot create collections from serverless indexes")
+
+
+@get("/collections/{collection_name:str}", operation_id="describe_collection")
+async def describe_collection(collection_name: FromPath[str]) -> None:
+    """There is none."""
+    raise NotFound(f"Collection {collection_name} not found.")
+
+
+@delete("/collections/{collection_name:str}", status_code=202, operation_id="delete_collection")
+async def delete_collection(collection_name: FromPath[str]) -> None:
+    """There is none."""
+    raise NotFound(f"Collection {collection_name} not found.")
+
+
+router = Router(
+    "/",
+    route_handlers=[
+        list_indexes,
+        create_index,
+        create_index_for_model,
+        describe_index,
+        configure_index,
+        delete_index,
+        list_collections,
+        create_collection,
+        describe_collection,
+        delete_collection,
+    ],
+)

@@ -1,0 +1,81 @@
+"""The records routes: decode, call, encode."""
+
+import msgspec
+from litestar import Response, Router, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, RawBody
+from litestar.types import ASGIApp
+
+from pinyon.api.headers import computed_by, saw, wrote
+from pinyon.api.rest.bodies import decode_body, decode_records
+from pinyon.api.rest.json_response import JsonAnswer
+from pinyon.api.rest.paths import name_in_path
+from pinyon.api.rest.schemas import record_schemas
+from pinyon.errors import InvalidArgument
+from pinyon.services.data_plane.records import Records, Search
+from pinyon.services.data_plane.reranking import Rerank
+from pinyon.settings import LimitSettings
+
+
+@post("/{namespace:str}/upsert", status_code=201, operation_id="upsertRecordsNamespace")
+async def upsert_records(
+    namespace: FromPath[str],
+    body: RawBody,
+    index: NamedDependency[str],
+    records: NamedDependency[Records],
+    limits: NamedDependency[LimitSettings],
+) -> Response[bytes]:
+    """Embed and store records, NDJSON, all or none."""
+    limits.check_body(len(body))
+    done = await records.upsert(index, name_in_path(namespace), decode_records(body))
+    headers = {**wrote(done.lsn), **computed_by(done.models, done.truncated, done.foreign)}
+    return Response(b"", status_code=201, headers=headers)
+
+
+@post("/{namespace:str}/search", status_code=200, operation_id="searchRecordsNamespace")
+async def search_records(
+    namespace: FromPath[str],
+    body: RawBody,
+    index: NamedDependency[str],
+    records: NamedDependency[Records],
+) -> ASGIApp:
+    """Search a namespace by text, vector or id, and rerank the hits."""
+    found = await records.search(
+        index, name_in_path(namespace), _search(decode_body(body, record_schemas.SearchRecordsRequest))
+    )
+    usage = record_schemas.SearchUsage(found.usage.read_units, found.usage.embed_tokens, found.usage.rerank_units)
+    hits = [record_schemas.Hit(id=hit.id, score=hit.score, fields=hit.metadata) for hit in found.hits]
+    answer = record_schemas.SearchRecordsResponse(record_schemas.SearchResult(hits), usage)
+    headers = saw(found.lsn) | computed_by(found.models, found.truncated, found.foreign)
+    return JsonAnswer(msgspec.json.encode(answer), headers)
+
+
+def _search(data: record_schemas.SearchRecordsRequest) -> Search:
+    query, rerank = data.query, data.rerank
+    terms = query.match_terms
+    if terms is not None and terms.strategy != "all":
+        raise InvalidArgument(f"match_terms.strategy must be 'all', got '{terms.strategy[:80]}'")
+    return Search(
+        top_k=query.top_k,
+        text=query.inputs.text if query.inputs else None,
+        vector=query.vector.values if query.vector else None,
+        sparse=_sparse(query.vector) if query.vector else None,
+        id=query.id,
+        filter=query.filter,
+        match_terms=terms.terms if terms else None,
+        retrieval=query.inputs.retrieval if query.inputs else None,
+        explain=query.inputs.explain if query.inputs else False,
+        fields=data.fields,
+        rerank=Rerank(rerank.model, rerank.rank_fields, rerank.top_n, rerank.query, rerank.parameters)
+        if rerank
+        else None,
+    )
+
+
+def _sparse(vector: record_schemas.SearchRecordsVector) -> tuple[list[int], list[float]] | None:
+    if vector.sparse_indices is None and vector.sparse_values is None:
+        return None
+    return vector.sparse_indices or [], vector.sparse_values or []
+
+
+router = Router("/records/namespaces", route_handlers=[upsert_records, search_records])

@@ -1,0 +1,98 @@
+"""The data plane of the engine for callers with API keys: every verb checks what the caller may do first."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from pinyon.auth.permissions import GRANT, check
+from pinyon.domain import Change, Fingerprint, Metadata, NamespaceInfo, Page, QueryAnswer, QueryPlan, Record, Selection
+from pinyon.errors import NotFound
+from pinyon.storage.engine import DataPlane
+
+
+class GuardedEngine:
+    """A DataPlane. What is not named here cannot be reached through it. All methods raise PermissionDenied."""
+
+    def __init__(self, engine: DataPlane) -> None:
+        self._engine = engine
+
+    async def upsert(
+        self, index: str, namespace: str, records: Sequence[Record], fingerprint: Fingerprint | None = None
+    ) -> int:
+        check("write", index, namespace)
+        return await self._engine.upsert(index, namespace, records, fingerprint)
+
+    async def query(self, index: str, namespace: str, plan: QueryPlan) -> QueryAnswer:
+        check("read", index, namespace)
+        return await self._engine.query(index, namespace, plan)
+
+    async def page(
+        self,
+        index: str,
+        namespace: str,
+        selection: Selection,
+        limit: int,
+        after: str = "",
+        prefix: str = "",
+        whole: bool = True,
+    ) -> Page:
+        check("read", index, namespace)
+        return await self._engine.page(index, namespace, selection, limit, after, prefix, whole)
+
+    async def update(
+        self,
+        index: str,
+        namespace: str,
+        selection: Selection,
+        change: Change,
+        check_fields: Callable[[str, Metadata], None],
+        most: int,
+    ) -> tuple[int, int]:
+        check("write", index, namespace)
+        # How many records a filter keeps tells what is in them, and whether merged fields are too large what was there.
+        if selection.filter is not None or change.metadata is not None:
+            check("read", index, namespace)
+        return await self._engine.update(index, namespace, selection, change, check_fields, most)
+
+    async def count(self, index: str, namespace: str, selection: Selection) -> int:
+        check("read", index, namespace)
+        return await self._engine.count(index, namespace, selection)
+
+    async def delete(self, index: str, namespace: str, selection: Selection) -> int:
+        check("write", index, namespace)
+        return await self._untold(index, namespace, self._engine.delete(index, namespace, selection))
+
+    async def every_namespace(self, index: str) -> list[NamespaceInfo]:
+        check("read", index)
+        return [found for found in await self._engine.every_namespace(index) if GRANT.get().enters(found.name)]
+
+    async def namespaces(
+        self, index: str, limit: int, after: str = "", prefix: str = ""
+    ) -> tuple[list[NamespaceInfo], bool, int]:
+        check("read", index)
+        if GRANT.get().namespaces is None:
+            return await self._engine.namespaces(index, limit, after, prefix)
+        own = [found for found in await self.every_namespace(index) if found.name.startswith(prefix)]
+        following = [found for found in own if found.name > after]
+        return following[:limit], len(following) > limit, len(own)
+
+    async def namespace(self, index: str, name: str) -> NamespaceInfo:
+        check("read", index, name)
+        return await self._engine.namespace(index, name)
+
+    async def create_namespace(self, index: str, name: str, schema: dict[str, Any] | None) -> int:
+        check("write", index, name)
+        check("read", index, name)  # the answer tells whether there was one
+        return await self._engine.create_namespace(index, name, schema)
+
+    async def delete_namespace(self, index: str, name: str) -> int:
+        check("write", index, name)
+        return await self._untold(index, name, self._engine.delete_namespace(index, name))
+
+    async def _untold(self, index: str, namespace: str, deletion: Awaitable[int]) -> int:
+        """The LSN of a deletion; a caller that may not read is not told that there was no such namespace."""
+        try:
+            return await deletion
+        except NotFound:
+            if "read" in GRANT.get().scopes:
+                raise
+            return (await self._engine.update(index, namespace, Selection(ids=[]), Change(), lambda *_: None, 1))[1]

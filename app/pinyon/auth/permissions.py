@@ -1,0 +1,74 @@
+"""What whoever sent a request may do, decided by its API key; checked where something is done, not where it is asked.
+
+A request runs with the grant of its key in a context variable, which every task it starts inherits. What the server
+does by itself has every right.
+"""
+
+from contextvars import ContextVar
+from typing import Literal, get_args
+
+import msgspec
+
+from pinyon.errors import PermissionDenied
+
+Scope = Literal["read", "write", "control"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+"""read: records, and what there is of them. write: change them. control: make, change and delete indexes."""
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """Scopes, in some indexes and in some namespaces of them; None: in all."""
+
+    scopes: frozenset[Scope]
+    indexes: frozenset[str] | None = None
+    namespaces: frozenset[str] | None = None
+
+    def sees(self, index: str) -> bool:
+        """Whether it is for this index, by name or handle, at all."""
+        return self.indexes is None or index.partition("@")[0] in self.indexes
+
+    def enters(self, namespace: str) -> bool:
+        """Whether it is for namespaces of this name."""
+        return self.namespaces is None or namespace in self.namespaces
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is anything that it is not for."""
+        return self.indexes is not None or self.namespaces is not None
+
+
+EVERYTHING = Grant(frozenset(SCOPES))
+GRANT: ContextVar[Grant] = ContextVar("grant", default=EVERYTHING)
+"""Of the request that is being answered."""
+
+
+def check(scope: Scope, index: str | None = None, namespace: str | None = None) -> None:
+    """Raises PermissionDenied unless this may be done, whether or not there is such an index or namespace."""
+    grant = GRANT.get()
+    if scope not in grant.scopes:
+        raise PermissionDenied(f"This API key lacks the scope '{scope}'; it has {', '.join(sorted(grant.scopes))}")
+    check_sees(index)
+    if namespace is not None and not grant.enters(namespace):
+        raise PermissionDenied(f"This API key is not for the namespace '{namespace[:80]}'")
+    if scope == "control":
+        check_whole(index)
+
+
+def check_sees(index: str | None) -> None:
+    """Raises PermissionDenied unless the grant is for this index."""
+    if index is not None and not GRANT.get().sees(index):
+        raise PermissionDenied(f"This API key is not for the index {index.partition('@')[0][:80]}")
+
+
+def check_whole(index: str | None) -> None:
+    """Raises PermissionDenied unless the grant is for this index with all its namespaces."""
+    check_sees(index)
+    if GRANT.get().namespaces is not None:
+        raise PermissionDenied("This API key is for some namespaces only, and an index is more than that")
+
+
+def check_unlimited() -> None:
+    """Raises PermissionDenied unless the grant is for every index and namespace."""
+    check("read")
+    if GRANT.get().limited:
+        raise PermissionDenied("This API key is for some indexes or namespaces only, and this tells of all")

@@ -1,0 +1,56 @@
+"""`pinyon backup` and `pinyon restore`: copies of a data folder, taken also while a server writes to it."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from pinyon.cli.common import add_settings, settings_of
+
+
+def add(commands: Any) -> None:
+    """Make the subcommands known."""
+    for name, run, sentence, told in (
+        (
+            "backup",
+            _backup,
+            "copy a data folder, also while a server runs on it",
+            "Each index is copied as it was at one moment. The copy is there as a whole or not at all.",
+        ),
+        (
+            "restore",
+            _restore,
+            "make a data folder from a backup",
+            "Checks the backup, and makes the data folder, which must not be there yet, as a whole or not at all. With "
+            "--index, puts one index of it into a data folder that no server uses; what was there is kept aside.",
+        ),
+    ):
+        one = commands.add_parser(name, help=sentence, description=told)
+        one.add_argument("folder", type=Path, metavar="DIR", help="folder of the backup")
+        if name == "restore":
+            one.add_argument(
+                "--index", metavar="INDEX", help="only this index, in the place of what the data folder has of it"
+            )
+        one.set_defaults(run=run)
+        add_settings(one, "storage")
+
+
+def _backup(options: argparse.Namespace) -> int:
+    from pinyon.storage.sqlite.folder.backup import backup
+
+    names = backup(Path(settings_of(options).storage.data_dir), options.folder)
+    print(f"{options.folder} has a copy of {', '.join(names) or 'no index'}")
+    return 0
+
+
+def _restore(options: argparse.Namespace) -> int:
+    from pinyon.storage.sqlite.folder.backup import restore, restore_index
+
+    data_dir = Path(settings_of(options).storage.data_dir)
+    if options.index is not None:
+        aside = restore_index(options.folder, data_dir, options.index)
+        kept = f"; what was there is in {aside}" if aside is not None else ""
+        print(f"{data_dir} has {options.index} of {options.folder} now{kept}")
+        return 0
+    names = restore(options.folder, data_dir)
+    print(f"{data_dir} has {', '.join(names) or 'no index'} now")
+    return 0

@@ -1,0 +1,69 @@
+"""`pinyon check`: whether the data folder is as it was written; with --repair, what can be made again is."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from pinyon.cli.common import add_settings, settings_of
+from pinyon.errors import PinyonError
+
+
+def add(commands: Any) -> None:
+    """Make the subcommand known."""
+    parser = commands.add_parser(
+        "check",
+        help="compare every file of a data folder with what was written",
+        description="Reads everything and changes nothing, also beside a running server: SQLite's own check, checksums "
+        "of pages, vectors against records, and what filters, words and counts are made of. Status 1 if something is "
+        "wrong.",
+    )
+    parser.add_argument("index", nargs="*", metavar="INDEX", help="which (default: every index, and the catalogue)")
+    parser.add_argument(
+        "--repair",
+        action="store_true",
+        help="make again what follows from the stored values; needs the server stopped, and keeps the old file",
+    )
+    parser.add_argument(
+        "--accept",
+        action="store_true",
+        help="with it take stored values as they are, even if they were changed or the last writes are lost",
+    )
+    parser.set_defaults(run=_run)
+    add_settings(parser, "storage")
+
+
+def _run(options: argparse.Namespace) -> int:
+    from pinyon.storage.sqlite.upkeep.folder_check import check_folder, repair
+
+    path = Path(settings_of(options).storage.data_dir).resolve()
+    print(f"data folder: {path}", flush=True)
+    wrong = 0
+    for report in check_folder(path, options.index):
+        print(f"{report.name}: {'ok' if not report.problems else f'{len(report.problems)} problems'}", flush=True)
+        for problem in report.problems:
+            print(f"  {'DAMAGED' if problem.kind == 'stored' else 'rebuild'}  {problem.words}", flush=True)
+        for note in report.notes:
+            print(f"  note     {note}", flush=True)
+        if not report.problems:
+            continue
+        if not options.repair and not options.accept:
+            wrong += 1
+            print(f"  advice   {_advice(report)}", flush=True)
+            continue
+        try:
+            print(f"  repaired {repair(path, report, options.accept)}", flush=True)
+        except PinyonError as error:  # the next index may be better off
+            wrong += 1
+            print(f"  left     {error.message}", flush=True)
+    return 1 if wrong else 0
+
+
+def _advice(report: Any) -> str:
+    if report.name == "catalogue":
+        return "start the server: it makes the catalogue whole from the files of the indexes"
+    if report.repairable:
+        return f"stop the server, then: pinyon check {report.name} --repair"
+    return (
+        f"stop the server, then put a backup in its place: pinyon restore DIR --index {report.name}; "
+        f"or take what there is: pinyon check {report.name} --accept"
+    )

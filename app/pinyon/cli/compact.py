@@ -1,0 +1,57 @@
+"""`pinyon compact`: the room of what was deleted back, by the running server, or here if none runs."""
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+from pinyon.cli.common import ask_server, data_folder, say_where, settings_of, with_server
+from pinyon.errors import NotFound
+
+
+def add(commands: Any) -> None:
+    """Make the subcommand known."""
+    parser = commands.add_parser(
+        "compact",
+        help="give back the room of deleted records",
+        description="Lays the vectors of an index out anew and shrinks its file. Searches go on, writes wait. "
+        "Needs about the size of the index in free space. A running server does it; without one it is done here.",
+    )
+    parser.add_argument("index", nargs="*", metavar="INDEX", help="which (default: every index)")
+    parser.set_defaults(run=_run)
+    with_server(parser)
+
+
+def _run(options: argparse.Namespace) -> int:
+    settings = settings_of(options)
+    from pinyon.storage.sqlite.folder.data_dir import in_use_by
+
+    if in_use_by(data_folder(settings)) is None:
+        return asyncio.run(_here(settings, options.index))
+    names = options.index or [one["name"] for one in ask_server(settings, options.key, "GET", "/indexes")["indexes"]]
+    for name in names:
+        told = ask_server(settings, options.key, "POST", f"/indexes/{name}/compact", timeout_s=3600)
+        _say(name, told["bytes_before"], told["bytes_after"])
+    say_where(settings)
+    return 0
+
+
+async def _here(settings: Any, wanted: list[str]) -> int:
+    from pinyon.server import open_engine
+
+    engine = await open_engine(settings)
+    try:
+        names = [index.name for index in engine.indexes()]
+        if missing := [name for name in wanted if name not in names]:
+            raise NotFound(f"There is no index {missing[0]}; there are: {', '.join(names) or 'none'}")
+        for name in wanted or names:
+            _say(name, *await engine.compact(name))
+        print(f"Done in the data folder {Path(settings.storage.data_dir).resolve()}", file=sys.stderr)
+    finally:
+        await engine.close()
+    return 0
+
+
+def _say(name: str, before: int, after: int) -> None:
+    print(f"{name}: {before / 1e6:.1f} MB before, {after / 1e6:.1f} MB now")

@@ -1,0 +1,97 @@
+"""`pinyon keys`: the API keys."""
+
+import argparse
+import sys
+from typing import Any
+
+import msgspec
+
+from pinyon.auth.permissions import SCOPES
+from pinyon.cli.common import add_settings, data_folder, settings_of
+from pinyon.errors import FailedPrecondition
+
+
+def add(commands: Any) -> None:
+    """Make the subcommand known."""
+    keys = commands.add_parser("keys", help="the API keys").add_subparsers(required=True, metavar="ACTION")
+    for action, run, sentence in (
+        ("create", _create, "make a key; it is shown once"),
+        ("list", _list, "names of the keys, and since when they exist"),
+        ("revoke", _revoke, "make a key unknown, at once, also to a running server"),
+    ):
+        one = keys.add_parser(action, help=sentence)
+        if action != "list":
+            one.add_argument("name", metavar="NAME", help="what the key is for")
+        if action == "create":
+            one.add_argument(
+                "--scope",
+                action="append",
+                choices=SCOPES,
+                help="read records, write them, or control indexes; may be repeated (default: all three)",
+            )
+            one.add_argument("--index", action="append", metavar="INDEX", help="only for this index; may be repeated")
+            one.add_argument(
+                "--namespace", action="append", metavar="NAMESPACE", help="only for this namespace; may be repeated"
+            )
+            one.add_argument("--rate", type=requests_per_second, metavar="N", help="at most N requests per second")
+        one.set_defaults(run=run)
+        add_settings(one, "storage")
+
+
+def _create(options: argparse.Namespace) -> int:
+    from pinyon.auth import keys
+    from pinyon.domain import DEFAULT_NAMESPACE
+
+    limits = keys.Limits(
+        tuple(scope for scope in SCOPES if scope in (options.scope or SCOPES)),
+        None if options.index is None else tuple(options.index),
+        None if options.namespace is None else tuple(name or DEFAULT_NAMESPACE for name in options.namespace),
+        options.rate,
+    )
+    if limits.namespaces is not None and options.scope and "control" in options.scope:
+        raise FailedPrecondition("A key for some namespaces cannot control indexes; leave out --scope control")
+    if limits.namespaces is not None:
+        limits = msgspec.structs.replace(limits, scopes=tuple(s for s in limits.scopes if s != "control"))
+    folder = data_folder(settings_of(options))
+    print(keys.create(folder, options.name, limits))
+    print(
+        f"A key for the server on the data folder {folder}. This is the only time that it is shown. Clients send it as "
+        "Api-Key; from now on every request needs one.",
+        file=sys.stderr,
+    )
+    return 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    from pinyon.auth import keys
+
+    for key in keys.stored(data_folder(settings_of(options))):
+        print(f"{key.name}  ({_told(key)}, since {key.created}, sha256 {key.sha256[:12]})")
+    return 0
+
+
+def _told(key: Any) -> str:
+    """What a key is for."""
+    parts = ["everything" if key.scopes == SCOPES and key.indexes is key.namespaces is None else " ".join(key.scopes)]
+    for kind, names in (("index", key.indexes), ("namespace", key.namespaces)):
+        if names is not None:
+            parts.append(f"{kind} {' '.join(names)}")
+    if key.per_second is not None:
+        parts.append(f"{key.per_second:g} requests/s")
+    return ", ".join(parts)
+
+
+def requests_per_second(text: str) -> float:
+    """Raises ValueError, which argparse tells of, unless it is a number of requests that can be kept to."""
+    value = float(text)
+    if not 0.001 <= value <= 1e6:
+        raise ValueError(text)
+    return value
+
+
+def _revoke(options: argparse.Namespace) -> int:
+    from pinyon.auth import keys
+
+    keys.revoke(data_folder(settings_of(options)), options.name)
+    print(f"The key {options.name} is revoked.")
+    return 0

@@ -1,0 +1,132 @@
+"""The `pinyon` command: settings in, server up. Imports what a subcommand needs only when it runs."""
+
+import argparse
+import difflib
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from pinyon.cli import backup, check, compact, evaluate, keys, models, reembed
+from pinyon.cli.common import add_settings, server_url, settings_of
+from pinyon.errors import PinyonError
+
+VERSION = "0.2.0"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the exit status. Errors of our own family are one sentence on stderr, and status 1."""
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.run(options)
+    except PinyonError as error:
+        print(f"pinyon: {error.message}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what was perhaps meant by an option or a command that there is not."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with status 2."""
+        known = _names(self)
+        unknown = [
+            word for word in re.findall(r"-?-?[A-Za-z][\w-]+", message.partition("(choose")[0]) if word not in known
+        ]
+        close = [meant for word in unknown for meant in difflib.get_close_matches(word, known, 1)]
+        super().error(f"{message}; did you mean {close[0]}?" if close else message)
+
+
+def _names(parser: argparse.ArgumentParser) -> list[str]:
+    """Every option and command that a parser knows, and those of its commands."""
+    found: list[str] = []
+    for action in parser._actions:
+        found += action.option_strings
+        if isinstance(action.choices, dict):
+            for name, inner in action.choices.items():
+                found += [name, *_names(inner)]
+        else:
+            found += [choice for choice in action.choices or () if isinstance(choice, str)]
+    return found
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(prog="pinyon", description="A self-hosted search service that speaks Pinecone's API.")
+    parser.add_argument("--version", action="version", version=f"pinyon {VERSION}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    serve = commands.add_parser("serve", help="run the server")
+    serve.set_defaults(run=_serve)
+    add_settings(serve, "server", "storage", "models", "limits")
+    doctor = commands.add_parser("doctor", help="what this installation has, what is missing, how to get it")
+    doctor.set_defaults(run=_doctor)
+    add_settings(doctor, "storage", "models")
+    ready = commands.add_parser("ready", help="whether the server of these settings can answer: status 0 or 1")
+    ready.set_defaults(run=_ready)
+    add_settings(ready, "server", "storage")
+    keys.add(commands)
+    certs = commands.add_parser("certs", help="make a certificate authority and a certificate for this machine")
+    certs.add_argument("folder", type=Path, metavar="DIR", help="folder to write to")
+    certs.add_argument("--name", action="append", default=[], help="a further host name or address; may be repeated")
+    certs.set_defaults(run=_certs)
+    models.add(commands)
+    evaluate.add(commands)
+    reembed.add(commands)
+    compact.add(commands)
+    backup.add(commands)
+    check.add(commands)
+    return parser
+
+
+def _serve(options: argparse.Namespace) -> int:
+    import uvloop
+
+    from pinyon.serving.lifecycle import serve
+
+    return uvloop.run(serve(settings_of(options)))
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from pinyon.cli.doctor import examine
+
+    print(f"settings: {options.config or 'the defaults; name your file with --config'}")
+    findings = examine(settings_of(options))
+    for finding in findings:
+        print(finding)
+    return 1 if any(finding.level == "FAIL" for finding in findings) else 0
+
+
+def _ready(options: argparse.Namespace) -> int:
+    import http.client
+    import ssl
+    import urllib.error
+    import urllib.request
+
+    settings = settings_of(options)
+    # Only whether it answers is asked, of this machine itself, which its certificate need not name.
+    trust = ssl._create_unverified_context()
+    try:
+        url = server_url(settings) + "/ready"
+        urllib.request.urlopen(url, timeout=2, context=trust if url.startswith("https:") else None).close()
+    except urllib.error.HTTPError as error:
+        print(error.read().decode(), file=sys.stderr)
+        return 1
+    except (OSError, http.client.HTTPException) as error:
+        print(f"pinyon: nobody answers at {url}: {error}", file=sys.stderr)
+        return 1
+    print("ready")
+    return 0
+
+
+def _certs(options: argparse.Namespace) -> int:
+    from pinyon.cli import certificates
+
+    for path in certificates.make(options.folder, options.name):
+        print(path)
+    server, key = options.folder / "server.pem", options.folder / "server.key"
+    print(f"Serve with: pinyon serve --tls-cert {server} --tls-key {key}", file=sys.stderr)
+    print(f"Python clients: SSL_CERT_FILE={options.folder / 'bundle.pem'}; others: docs/clients.md", file=sys.stderr)
+    return 0

@@ -1,0 +1,165 @@
+"""`pinyon models`: which there are, who answers, how their weights get here."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from pinyon.cli.common import add_settings, settings_of
+from pinyon.inference.precision import PRECISIONS
+
+
+def add(commands: Any) -> None:
+    """Make the subcommand known."""
+    models = commands.add_parser("models", help="the machine-learning models").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    listing = models.add_parser("list", help="every model, and who answers to it here")
+    listing.set_defaults(run=_list)
+    add_settings(listing, "models")
+    pull = models.add_parser("pull", help="fetch a model's weights from the Hugging Face hub")
+    pull.add_argument("name", metavar="NAME", help="a model of `pinyon models list`")
+    pull.set_defaults(run=_pull)
+    add_settings(pull, "models")
+    bench = models.add_parser("bench", help="measure how to compute a model on this machine, and remember the best")
+    bench.add_argument("name", metavar="NAME", help="a model of `pinyon models list` whose weights are here")
+    bench.add_argument("--choose", choices=PRECISIONS, help="remember this one, without measuring")
+    bench.add_argument("--forget", action="store_true", help="measure, and remember nothing")
+    bench.set_defaults(run=_bench)
+    add_settings(bench, "models")
+    verify = models.add_parser(
+        "verify", help="check every file of the models that are here; status 1 if one is damaged"
+    )
+    verify.add_argument("names", nargs="*", metavar="NAME", help="only these (default: all that are here)")
+    verify.set_defaults(run=_verify)
+    add_settings(verify, "models")
+    pack = models.add_parser("pack", help="put a model into one file, for a machine without a network")
+    pack.add_argument("name", metavar="NAME", help="a model of `pinyon models list` whose weights are here")
+    pack.add_argument("file", type=Path, nargs="?", metavar="FILE", help="where to (default: NAME.tar)")
+    pack.set_defaults(run=_pack)
+    add_settings(pack, "models")
+    unpack = models.add_parser("unpack", help="take in a model that was packed")
+    unpack.add_argument("file", type=Path, metavar="FILE", help="what `pinyon models pack` made")
+    unpack.set_defaults(run=_unpack)
+    add_settings(unpack, "models")
+
+
+def _list(options: argparse.Namespace) -> int:
+    from pinyon.errors import FailedPrecondition
+    from pinyon.inference.catalog import Catalog
+
+    settings = settings_of(options)
+    catalog = Catalog(settings.models_dir, settings.models.paths, settings.models.stand_ins)
+    for name, entry in catalog.entries.items():
+        try:
+            answer = catalog.answer(name).label
+        except FailedPrecondition as error:
+            answer = error.message
+        print(f"{name}  ({entry.kind}, {entry.licence})\n    {answer}")
+    return 0
+
+
+def _pull(options: argparse.Namespace) -> int:
+    import os
+
+    settings = settings_of(options)
+    if not settings.models.offline:
+        os.environ.update(HF_HUB_OFFLINE="0", TRANSFORMERS_OFFLINE="0")
+    from pinyon.inference.model_files.pull import pull
+
+    print(pull(options.name, settings.models_dir, settings.models.offline))
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from pinyon.errors import FailedPrecondition
+    from pinyon.inference.catalog import Catalog
+    from pinyon.inference.model_files import checksums, weights
+
+    settings = settings_of(options)
+    catalog = Catalog(settings.models_dir, settings.models.paths, settings.models.stand_ins)
+    for name in options.names:
+        catalog.entry(name)
+    status = 0
+    for name, entry in catalog.entries.items():
+        folder = catalog.folder(name)
+        if folder is None or (options.names and name not in options.names):
+            if name in options.names and entry.source != "builtin":
+                print(f"{name}: not here; {catalog.how_to_get(name)}", file=sys.stderr)
+                status = 1
+            continue
+        try:
+            found = weights.verify(name, entry, folder)
+        except FailedPrecondition as error:
+            print(f"{name}: DAMAGED: {error.message}", file=sys.stderr)
+            status = 1
+            continue
+        kind = "as catalogued" if found.catalogued else "weights of your own"
+        print(f"{name}: ok, {kind}, sha256 {found.version}, {max(1, len(checksums.read(folder)))} files checked")
+    return status
+
+
+def _pack(options: argparse.Namespace) -> int:
+    from pinyon.errors import FailedPrecondition
+    from pinyon.inference.catalog import Catalog
+    from pinyon.inference.model_files import packing, weights
+
+    settings = settings_of(options)
+    catalog = Catalog(settings.models_dir, settings.models.paths, settings.models.stand_ins)
+    entry, folder = catalog.entry(options.name), catalog.folder(options.name)
+    if folder is None:
+        raise FailedPrecondition(f"Model '{options.name}' cannot be packed: {catalog.how_to_get(options.name)}")
+    if not weights.verify(options.name, entry, folder).catalogued:
+        raise FailedPrecondition(f"The weights in {folder} are not those of the catalogue; copy that folder instead")
+    print(packing.pack(options.name, folder, options.file or Path(f"{options.name}.tar")))
+    return 0
+
+
+def _unpack(options: argparse.Namespace) -> int:
+    from pinyon.inference.model_files import packing
+
+    print(packing.unpack(options.file, settings_of(options).models_dir))
+    return 0
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from pinyon.errors import FailedPrecondition
+    from pinyon.inference import bench, precision
+    from pinyon.inference.catalog import Catalog
+    from pinyon.settings import PROJECT
+
+    settings = settings_of(options)
+    catalog = Catalog(settings.models_dir, settings.models.paths, settings.models.stand_ins)
+    entry, folder = catalog.entry(options.name), catalog.folder(options.name)
+    if folder is None or entry.kind == "sparse":
+        way = "it has no weights" if entry.source == "builtin" else catalog.how_to_get(options.name)
+        raise FailedPrecondition(f"Model '{options.name}' cannot be measured: {way}")
+    chosen = options.choose
+    if chosen is not None:
+        precision.check_computable(chosen)
+    else:
+        print(f"{options.name} on {precision.machine()}")
+        unit = "documents/s" if entry.kind == "embed" else "pairs/s"
+        measured: list[bench.Measured] = []
+        for one in bench.measure(
+            (settings.models_dir, dict(settings.models.paths)),
+            options.name,
+            settings.models.threads,
+            bench.paragraphs(PROJECT),
+            lambda precision, which, of: print(f"measuring {precision}, {which} of {of} ...", file=sys.stderr),
+        ):
+            measured.append(one)
+            print(
+                f"  {one.precision:13}  {one.per_s:8.1f} {unit}  {one.per_s / measured[0].per_s:5.2f}x  "
+                f"{one.memory / 1e6:7.0f} MB  rank correlation with fp32 {one.agreement:.4f}",
+                flush=True,
+            )
+        chosen = bench.best(measured)
+    if options.forget:
+        print(f"Best here: {chosen}; not remembered.")
+        return 0
+    precision.choose(settings.models_dir, options.name, chosen)
+    print(f"{options.name} is computed in {chosen} on this kind of machine, from the next start on.")
+    if entry.kind == "embed":
+        print("Indexes that have records keep what they were embedded with; `pinyon reembed` changes them.")
+    return 0

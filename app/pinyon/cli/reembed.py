@@ -1,0 +1,94 @@
+"""`pinyon reembed`: an index embedded anew by another model, by the running server, or here if none runs."""
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from typing import Any
+
+from pinyon.cli.common import Progress, ask_server, data_folder, settings_of, with_server
+from pinyon.errors import FailedPrecondition
+
+
+def add(commands: Any) -> None:
+    """Make the subcommand known."""
+    parser = commands.add_parser(
+        "reembed",
+        help="embed an index anew by another model",
+        description="Embeds the stored text of an index anew, while the index goes on answering with the vectors it "
+        "has; once every record has a new vector, all are switched over at once. A running server does it in the "
+        "background; without one it is done here. What was begun goes on after an interruption.",
+    )
+    parser.add_argument("index", metavar="INDEX")
+    parser.add_argument("--model", metavar="NAME", help="a model of `pinyon models list`")
+    parser.add_argument("--dimension", type=int, metavar="N", help="length of the new vectors (default: the model's)")
+    parser.add_argument("--no-wait", action="store_true", help="return at once; only with a running server")
+    parser.add_argument("--cancel", action="store_true", help="stop it, and leave the index as it is")
+    parser.set_defaults(run=_run)
+    with_server(parser)
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.cancel == bool(options.model):
+        raise FailedPrecondition("Say either --model NAME, or --cancel")
+    settings = settings_of(options)
+    from pinyon.storage.sqlite.folder.data_dir import in_use_by
+
+    if in_use_by(data_folder(settings)) is not None:
+        return _there(settings, options)
+    return asyncio.run(_here(settings, options))
+
+
+def _there(settings: Any, options: argparse.Namespace) -> int:
+    """By the server that has the data folder open."""
+    path = f"/indexes/{options.index}/reembed"
+    if options.cancel:
+        ask_server(settings, options.key, "DELETE", path)
+        print(f"Index {options.index} stays as it is.")
+        return 0
+    body = {"model": options.model} | ({"dimension": options.dimension} if options.dimension else {})
+    told = ask_server(settings, options.key, "POST", path, body)
+    if options.no_wait:
+        print(json.dumps(told))
+        return 0
+    with Progress(options.index, "record") as progress:
+        while told["running"]:
+            progress.tell(told["done"], told["total"])
+            time.sleep(0.2)
+            told = ask_server(settings, options.key, "GET", path)
+    return _ended(settings, options, told["failed"])
+
+
+async def _here(settings: Any, options: argparse.Namespace) -> int:
+    """By this process."""
+    from pinyon.server import Service
+    from pinyon.services.control_plane.addresses import Addresses
+
+    # Nobody asks this process anything: no index needs a port.
+    service = Service(settings, Addresses("localhost", 0, index_host="{index}.localhost"))
+    begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    async with service.running(lambda: begun.set_result(None), begun.set_exception):
+        await begun
+        reembeddings = service.ready_reembeddings()
+        if options.cancel:
+            await reembeddings.cancel(options.index)
+            print(f"Index {options.index} stays as it is.")
+            return 0
+        told = await reembeddings.start(options.index, options.model, options.dimension)
+        with Progress(options.index, "record") as progress:
+            while told.running:
+                progress.tell(told.done, told.total)
+                await asyncio.sleep(0.2)
+                told = await reembeddings.progress(options.index)
+        return _ended(settings, options, told.failed)
+
+
+def _ended(settings: Any, options: argparse.Namespace, failed: str | None) -> int:
+    if failed is not None:
+        print(f"pinyon: {options.index} was not embedded anew: {failed}", file=sys.stderr)
+        return 1
+    print(f"Index {options.index} is embedded by {options.model} now.")
+    if settings.index is not None and settings.index.name == options.index and settings.index.model != options.model:
+        print(f'Before the next start, say model = "{options.model}" in the [index] table of the settings file.')
+    return 0

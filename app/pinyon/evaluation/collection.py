@@ -1,0 +1,100 @@
+"""Judged collections in BEIR layout: documents, queries, and which documents answer which query."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pinyon.errors import InvalidArgument
+
+Grades = dict[str, dict[str, int]]
+"""Query id to document id to grade; 0 and less is not relevant."""
+HIGHEST_GRADE = 10
+
+
+class Collection(msgspec.Struct, frozen=True):
+    """documents: id and text, those without text left out. queries: the judged ones. digest: of the files' contents."""
+
+    name: str
+    documents: list[tuple[str, str]]
+    queries: dict[str, str]
+    grades: Grades
+    digest: str
+
+
+def read(folder: Path) -> Collection:
+    """A folder with corpus.jsonl (_id, title, text), queries.jsonl (_id, text) and qrels.tsv or qrels/test.tsv.
+
+    A document's text is its title, a new line, its text. Queries without a relevant document are left out, because no
+    order of hits is better than another. Raises InvalidArgument, naming file and line.
+    """
+    judged = folder / "qrels.tsv"
+    if not judged.exists():
+        judged = folder / "qrels" / "test.tsv"
+    files = (folder / "corpus.jsonl", folder / "queries.jsonl", judged)
+    for file in files:
+        if not file.is_file():
+            raise InvalidArgument(
+                f"{folder} is not a collection in BEIR layout: {file} is missing; wanted are corpus.jsonl, "
+                "queries.jsonl and qrels.tsv or qrels/test.tsv"
+            )
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    grades = _grades(judged)
+    documents = [
+        (_field(row, "_id", where), text)
+        for where, row in _rows(files[0])
+        if (text := f"{row.get('title') or ''}\n{row.get('text') or ''}".strip())
+    ]
+    queries = {_field(row, "_id", where): _field(row, "text", where) for where, row in _rows(files[1])}
+    asked = {id: text for id, text in queries.items() if any(grade > 0 for grade in grades.get(id, {}).values())}
+    if not documents or not asked:
+        raise InvalidArgument(f"{folder} holds no documents with text, or no query with a relevant document")
+    return Collection(folder.resolve().name, documents, asked, grades, digest.hexdigest())
+
+
+def _lines(path: Path) -> Iterator[tuple[str, str]]:
+    """Where each line is, and the line; only \\n ends one, because texts may hold every other separator."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidArgument(f"{path} is not UTF-8: {error}") from error
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            yield f"{path}, line {number}", line
+
+
+def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for where, line in _lines(path):
+        try:
+            row = msgspec.json.decode(line, type=dict[str, Any])
+        except msgspec.DecodeError as error:
+            raise InvalidArgument(f"{where}: not a JSON object: {error}") from error
+        yield where, row
+
+
+def _field(row: dict[str, Any], name: str, where: str) -> str:
+    value = row.get(name)
+    if not isinstance(value, str) or not value:
+        raise InvalidArgument(f"{where}: '{name}' must be a non-empty string")
+    return value
+
+
+def _grades(path: Path) -> Grades:
+    """Tab-separated query-id, corpus-id, score; the first line is a header if its score is no number."""
+    grades: Grades = {}
+    for place, (where, line) in enumerate(_lines(path)):
+        columns = line.rstrip("\r").split("\t")
+        try:
+            query, document, grade = columns[0], columns[1], int(columns[2])
+        except (IndexError, ValueError) as error:
+            if place == 0:
+                continue
+            raise InvalidArgument(f"{where}: wanted are query id, document id and a whole grade, by tabs") from error
+        if grade > HIGHEST_GRADE:
+            raise InvalidArgument(f"{where}: the grade {grade} is above {HIGHEST_GRADE}, the highest that is weighed")
+        grades.setdefault(query, {})[document] = grade
+    return grades

@@ -1,0 +1,56 @@
+"""What a ranking is worth, and whether two differ by more than chance. Pure; the measures are those of ir-measures."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import ir_measures
+import msgspec
+import numpy as np
+
+from pinyon.evaluation.collection import HIGHEST_GRADE, Grades
+
+GAINS = {grade: 2**grade - 1 for grade in range(HIGHEST_GRADE + 1)}
+"""Exponential gains (Burges et al., Learning to Rank using Gradient Descent, 2005); trec_eval's own are linear."""
+MEASURES = {
+    "nDCG@10": ir_measures.nDCG(gains=GAINS) @ 10,
+    "recall@100": ir_measures.R @ 100,
+    "MRR@10": ir_measures.RR @ 10,
+}
+ROUNDS = 5_000
+"""Samples of the bootstrap."""
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """difference: of the means. low, high: its 95 % interval."""
+
+    word: Literal["better", "worse", "no difference"]
+    difference: float
+    low: float
+    high: float
+
+
+def values(ranked: Mapping[str, Sequence[str]], grades: Grades) -> dict[str, list[float]]:
+    """Each measure's value for each query, in the order of the queries. ranked: ids of the hits, best first."""
+    run = {query: {id: float(-rank) for rank, id in enumerate(ids)} for query, ids in ranked.items() if ids}
+    judged = {query: {id: max(grade, 0) for id, grade in grades[query].items()} for query in ranked}
+    found = {name: dict.fromkeys(ranked, 0.0) for name in MEASURES}
+    names = {str(measure): name for name, measure in MEASURES.items()}
+    for row in ir_measures.iter_calc(list(MEASURES.values()), judged, run):
+        found[names[str(row.measure)]][row.query_id] = row.value
+    return {name: list(of_query.values()) for name, of_query in found.items()}
+
+
+def compared(one: Sequence[float], other: Sequence[float]) -> Verdict:
+    """Whether one's mean differs from the other's: a paired bootstrap over the queries (Sakai, SIGIR 2006)."""
+    differences = np.subtract(one, other)
+    dice = np.random.default_rng(0)
+    means = [differences[dice.integers(0, len(differences), len(differences))].mean() for _ in range(ROUNDS)]
+    low, high = (float(value) for value in np.quantile(means, (0.025, 0.975)))
+    word: Literal["better", "worse", "no difference"]
+    word = "better" if low > 0 else "worse" if high < 0 else "no difference"
+    return Verdict(word, float(differences.mean()), low, high)
+
+
+def quantiles(milliseconds: Sequence[float]) -> dict[str, float]:
+    """p50 and p95."""
+    return {f"p{q}_ms": round(float(np.quantile(milliseconds, q / 100)), 1) for q in (50, 95)}

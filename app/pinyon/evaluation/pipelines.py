@@ -1,0 +1,112 @@
+"""A collection searched in every way the service has, through the service's own path, in a folder of its own."""
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from tqdm import tqdm
+
+from pinyon.domain import Retrieval
+from pinyon.errors import FailedPrecondition, InvalidArgument
+from pinyon.evaluation.collection import Collection
+from pinyon.evaluation.measures import quantiles, values
+from pinyon.server import Service
+from pinyon.services.control_plane.addresses import Addresses
+from pinyon.services.data_plane.records import Search
+from pinyon.services.data_plane.reranking import Rerank
+from pinyon.settings import IndexSettings, Settings
+
+NAME = "pinyon-eval"
+TEXT = "text"
+TOP_K = 100
+RETRIEVALS: tuple[Retrieval, ...] = ("dense", "lexical", "hybrid")
+
+
+class Pipeline(msgspec.Struct, frozen=True):
+    """A way to search. rerank: who reranks the `depth` best, or None."""
+
+    retrieval: Retrieval
+    rerank: str | None = None
+    depth: int = TOP_K
+
+    @property
+    def name(self) -> str:
+        """For tables and --fail-under."""
+        return self.retrieval if self.rerank is None else f"{self.retrieval}+{self.rerank}"
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What a pipeline achieved. values: each measure's value for each query. computed_by: labels of the models."""
+
+    pipeline: str
+    values: dict[str, list[float]]
+    times: dict[str, float]
+    computed_by: list[str]
+
+
+def pipelines(rerankers: Sequence[str], depth: int) -> list[Pipeline]:
+    """Each retrieval, without and with each of the rerankers."""
+    return [Pipeline(kind) for kind in RETRIEVALS] + [
+        Pipeline(kind, name, depth) for name in rerankers for kind in RETRIEVALS
+    ]
+
+
+async def run(settings: Settings, collection: Collection, wanted: Sequence[Pipeline]) -> list[Outcome]:
+    """Store the collection and ask every query of it in each way.
+
+    The embedding model and the language are those of the [index] table, or the defaults. Raises PinyonError as the
+    service does: for a model that cannot answer, say.
+    """
+    with tempfile.TemporaryDirectory(prefix="pinyon-eval-") as folder:
+        of_user = settings.index or IndexSettings(NAME, model="all-MiniLM-L6-v2")
+        if not of_user.model:
+            raise FailedPrecondition("The [index] table names no embedding model; there is nothing to evaluate")
+        index = msgspec.structs.replace(of_user, name=NAME, field_map={"text": TEXT})
+        storage = msgspec.structs.replace(settings.storage, data_dir=folder)
+        service = Service(
+            msgspec.structs.replace(settings, index=index, storage=storage), Addresses("127.0.0.1", port=0)
+        )
+        begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        async with service.running(lambda: begun.set_result(None), begun.set_exception):
+            await begun
+            handle = service.indexes.index(NAME).handle
+            if service.indexes.spec(handle).sparse:
+                wanted = [pipeline for pipeline in wanted if pipeline.retrieval == "dense"]
+            await _store(service, handle, collection)
+            return [await _ask(service, handle, collection, pipeline) for pipeline in wanted]
+
+
+async def _store(service: Service, handle: str, collection: Collection) -> None:
+    most = service.settings.limits.records_per_upsert
+    rows: list[dict[str, Any]] = [{"_id": id, TEXT: text} for id, text in collection.documents]
+    with tqdm(total=len(rows), desc=f"{collection.name}: upsert", unit="doc", leave=False, disable=None) as bar:
+        for start in range(0, len(rows), most):
+            await service.records.upsert(handle, collection.name, rows[start : start + most])
+            bar.update(len(rows[start : start + most]))
+
+
+async def _ask(service: Service, handle: str, collection: Collection, pipeline: Pipeline) -> Outcome:
+    ranked: dict[str, list[str]] = {}
+    times: list[float] = []
+    labels: list[str] = []
+    rerank = None
+    if pipeline.rerank is not None:
+        rerank = Rerank(pipeline.rerank, parameters={"truncate": "END"})
+    for id, text in tqdm(
+        collection.queries.items(), desc=f"{collection.name}: {pipeline.name}", leave=False, disable=None
+    ):
+        retrieval = None if service.indexes.spec(handle).sparse else pipeline.retrieval
+        top_k = TOP_K if rerank is None else pipeline.depth
+        search = Search(top_k, text=text, retrieval=retrieval, fields=[], rerank=rerank)
+        begun = time.perf_counter()
+        try:
+            found = await service.records.search(handle, collection.name, search)
+        except InvalidArgument as error:
+            raise InvalidArgument(f"{collection.name}, query {id}: {error.message}") from error
+        times.append((time.perf_counter() - begun) * 1000)
+        ranked[id] = [hit.id for hit in found.hits]
+        labels = found.models
+    return Outcome(pipeline.name, values(ranked, collection.grades), quantiles(times), labels)

@@ -1,0 +1,206 @@
+"""`pinyon eval`: which stages of the pipeline earn their place on these collections."""
+
+import hashlib
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pinyon.errors import InvalidArgument
+from pinyon.evaluation import pipelines
+from pinyon.evaluation.collection import Collection, read
+from pinyon.evaluation.measures import MEASURES, compared
+from pinyon.evaluation.pipelines import Outcome, Pipeline
+from pinyon.inference.catalog import Catalog
+from pinyon.settings import Settings
+
+AGAINST = "dense"
+
+
+class Evaluated(msgspec.Struct, frozen=True):
+    """One collection, with the outcome of each pipeline."""
+
+    collection: str
+    documents: int
+    queries: int
+    outcomes: list[Outcome]
+
+
+async def evaluate(
+    settings: Settings, folders: Sequence[Path], wanted: Sequence[Pipeline], cache: Path | None
+) -> list[Evaluated]:
+    """Every collection through every pipeline; outcomes in the cache folder are taken from there.
+
+    What an outcome depends on names its file: the collection's contents, the program, the settings, the models.
+    """
+    collections = [read(folder) for folder in folders]
+    program = _program(settings)
+    found = []
+    for collection in collections:
+        known: dict[str, Outcome] = {}
+        files = {pipeline.name: _file(cache, program, collection, pipeline) for pipeline in wanted if cache is not None}
+        for name, file in files.items():
+            if (held := _read(file)) is not None:
+                known[name] = held
+        missing = [pipeline for pipeline in wanted if pipeline.name not in known]
+        if missing:
+            for outcome in await pipelines.run(settings, collection, missing):
+                known[outcome.pipeline] = outcome
+                if outcome.pipeline in files:
+                    _write(files[outcome.pipeline], msgspec.json.encode(outcome))
+        outcomes = [known[pipeline.name] for pipeline in wanted if pipeline.name in known]
+        found.append(Evaluated(collection.name, len(collection.documents), len(collection.queries), outcomes))
+    return found
+
+
+def _program(settings: Settings) -> str:
+    """A hash of everything but the collection that an outcome depends on."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
+        digest.update(path.read_bytes())
+    digest.update((settings.models_dir / "manifest.toml").read_bytes())
+    catalog = Catalog(settings.models_dir, settings.models.paths, settings.models.stand_ins)
+    digest.update(
+        repr({name: (version, catalog.precision(name)) for name, version in catalog.versions().items()}).encode()
+    )
+    digest.update(repr((settings.index, settings.models.stand_ins)).encode())
+    return digest.hexdigest()
+
+
+def _file(cache: Path, program: str, collection: Collection, pipeline: Pipeline) -> Path:
+    key = hashlib.sha256(repr((program, collection.digest, pipeline)).encode()).hexdigest()
+    return cache / f"{collection.name}-{key[:32]}.json"
+
+
+def _read(file: Path) -> Outcome | None:
+    """A kept outcome; None if there is none, or it cannot be read."""
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Outcome)
+    except (OSError, ValueError, msgspec.MsgspecError):
+        return None
+
+
+def _write(file: Path, content: bytes) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_suffix(".part")
+        part.write_bytes(content)
+        part.replace(file)
+    except OSError as error:
+        print(f"pinyon: the outcome is not kept in {file.parent}: {error.strerror}", file=sys.stderr)
+
+
+def as_json(found: Sequence[Evaluated]) -> dict[str, Any]:
+    """Everything in plain values, means and verdicts; `pooled` compares over the queries of all collections."""
+    return {
+        "collections": [
+            {
+                "collection": one.collection,
+                "documents": one.documents,
+                "queries": one.queries,
+                "pipelines": {outcome.pipeline: _row(outcome, _outcome(one, AGAINST)) for outcome in one.outcomes},
+            }
+            for one in found
+        ],
+        "pooled": _pooled(found),
+    }
+
+
+def _outcome(one: Evaluated, pipeline: str) -> Outcome | None:
+    return next((outcome for outcome in one.outcomes if outcome.pipeline == pipeline), None)
+
+
+def _row(outcome: Outcome, against: Outcome | None) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        name: round(statistics.fmean(outcome.values[name]), 4)
+        for name in MEASURES
+        # A reranked list is no longer than what was reranked.
+        if name != "recall@100" or "+" not in outcome.pipeline
+    }
+    row |= outcome.times
+    row["computed_by"] = outcome.computed_by
+    if against is not None and against is not outcome:
+        row["against_dense"] = msgspec.to_builtins(compared(outcome.values["nDCG@10"], against.values["nDCG@10"]))
+    return row
+
+
+def _pooled(found: Sequence[Evaluated]) -> dict[str, Any]:
+    """For each pipeline measured on all collections: the verdict over all queries, the mean and the worst gain."""
+    pooled: dict[str, Any] = {}
+    names = [outcome.pipeline for outcome in found[0].outcomes if outcome.pipeline != AGAINST] if found else []
+    for name in names:
+        pairs = [(_outcome(one, name), _outcome(one, AGAINST)) for one in found]
+        both = [(a.values["nDCG@10"], b.values["nDCG@10"]) for a, b in pairs if a is not None and b is not None]
+        if len(both) < len(found) or any(statistics.fmean(b) == 0 for _, b in both):
+            continue
+        gains = [statistics.fmean(a) / statistics.fmean(b) - 1 for a, b in both]
+        verdict = compared([x for a, _ in both for x in a], [x for _, b in both for x in b])
+        pooled[name] = {
+            "queries": sum(len(a) for a, _ in both),
+            "mean_gain": round(statistics.fmean(gains), 4),
+            "worst_gain": round(min(gains), 4),
+            "against_dense": msgspec.to_builtins(verdict),
+        }
+    return pooled
+
+
+def as_table(told: dict[str, Any]) -> str:
+    """The JSON for reading."""
+    lines = []
+    for one in told["collections"]:
+        lines.append(f"{one['collection']}: {one['documents']} documents, {one['queries']} queries")
+        rows = one["pipelines"]
+        width = max(len(name) for name in rows)
+        lines.append(f"  {'':{width}}  nDCG@10  recall@100  MRR@10   p50 ms   p95 ms  nDCG@10 against dense")
+        for name, row in rows.items():
+            recall = f"{row['recall@100']:10.4f}" if "recall@100" in row else f"{'-':>10}"
+            lines.append(
+                f"  {name:{width}}  {row['nDCG@10']:7.4f}  {recall}  {row['MRR@10']:6.4f}  {row['p50_ms']:7.1f}  "
+                f"{row['p95_ms']:7.1f}  {_said(row.get('against_dense'))}"
+            )
+    if len(told["collections"]) > 1:
+        lines.append("all queries pooled, nDCG@10 against dense")
+        for name, row in told["pooled"].items():
+            lines.append(
+                f"  {name}: {_said(row['against_dense'])} over {row['queries']} queries; mean gain "
+                f"{row['mean_gain']:+.1%}, worst {row['worst_gain']:+.1%}"
+            )
+    by = {label for one in told["collections"] for row in one["pipelines"].values() for label in row["computed_by"]}
+    lines.append("computed by " + ", ".join(sorted(by)))
+    return "\n".join(lines)
+
+
+def _said(verdict: dict[str, Any] | None) -> str:
+    if verdict is None:
+        return ""
+    return f"{verdict['word']} {verdict['difference']:+.4f} ({verdict['low']:+.4f} to {verdict['high']:+.4f})"
+
+
+def floors(asked: Sequence[str], names: Sequence[str]) -> dict[str, float]:
+    """What --fail-under asks: nDCG@10 by pipeline; a bare number is for every pipeline. Raises InvalidArgument."""
+    wanted: dict[str, float] = {}
+    for text in asked:
+        name, _, number = text.rpartition("=")
+        try:
+            floor = float(number)
+        except ValueError:
+            floor = -1.0
+        if not 0 <= floor <= 1:
+            raise InvalidArgument(f"--fail-under takes a number from 0 to 1, or PIPELINE=NUMBER, not {text!r}")
+        if name and name not in names:
+            raise InvalidArgument(f"--fail-under names the pipeline {name!r}; measured are {', '.join(names)}")
+        wanted |= {name: floor} if name else {each: max(floor, wanted.get(each, 0.0)) for each in names}
+    return wanted
+
+
+def below(told: dict[str, Any], floors: dict[str, float]) -> list[str]:
+    """A sentence for each collection and pipeline whose nDCG@10 is under its floor."""
+    return [
+        f"{one['collection']}, {name}: nDCG@10 {row['nDCG@10']:.4f} is under {floors[name]:g}"
+        for one in told["collections"]
+        for name, row in one["pipelines"].items()
+        if name in floors and row["nDCG@10"] < floors[name]
+    ]

@@ -1,0 +1,1 @@
+"""Models that embed and rerank, each behind the seam of backend.py."""

@@ -1,0 +1,61 @@
+"""`bm25`: reranking by the words of query and document, without weights; by rank-bm25's formula.
+
+rank-bm25 takes its statistics from the documents it is given. Of a few hits they are wrong: a word that all hits have,
+as the query made them have it, tells nothing. So they are replaced: by those of the namespace in a search, otherwise by
+a count with a positive idf (rank-bm25's own is negative for words that most documents have).
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from statistics import fmean
+
+import numpy as np
+from numpy.typing import NDArray
+from rank_bm25 import BM25Okapi
+
+from pinyon.domain import TermStatistics, Truncate
+from pinyon.errors import TextTooLong
+from pinyon.search.ranking import K1, B, discounted, idf
+from pinyon.search.terms import query_terms, terms
+
+LONGEST_TERM = 64
+"""Characters for each term that is read of a document: of a very long one, the rest is not even split."""
+
+
+def shares(
+    query: str, documents: Sequence[str], statistics: TermStatistics | None, max_terms: int | None = None
+) -> NDArray[np.float64]:
+    """For each document the share of the query's information that its words carry, float64 [n] in 0..1.
+
+    BM25, divided by what a document would score that has every term of the query often, as in ranking.fused().
+    statistics: of the namespace that the documents are from; None: of the documents themselves, as English.
+    """
+    language = statistics.language if statistics else "english"
+    asked = query_terms(query, language)
+    most_characters = None if max_terms is None else LONGEST_TERM * max_terms
+    texts = [terms(text[:most_characters], language)[:max_terms] for text in documents]
+    if statistics is None:
+        having = Counter(term for text in texts for term in set(text))
+        statistics = TermStatistics(len(texts), fmean(map(len, texts)), dict(having), language)
+    rarity = {term: idf(statistics.texts, statistics.having.get(term, 0)) for term in asked}
+    most = sum(rarity[term] for term in asked) * (K1 + 1)
+    if most <= 0 or not any(texts):
+        return np.zeros(len(documents))
+    model = BM25Okapi([text or [""] for text in texts], k1=K1, b=B)
+    model.idf, model.avgdl = rarity, max(statistics.average, 1e-9)
+    model.doc_len = discounted(np.array(model.doc_len, np.float64), model.avgdl)
+    return np.asarray(model.get_scores(asked), dtype=np.float64) / most
+
+
+class Bm25Reranker:
+    """A Reranker by words. statistics: of the namespace the documents are from, if they are from one."""
+
+    def __init__(self, statistics: TermStatistics | None, name: str, max_terms: int) -> None:
+        self._statistics, self._name, self._max_terms = statistics, name, max_terms
+
+    def score(self, query: str, documents: Sequence[str], truncate: Truncate) -> NDArray[np.float32]:
+        if truncate == "NONE":
+            for position, text in enumerate(documents):
+                if (found := len(terms(text))) > self._max_terms:
+                    raise TextTooLong(position, found, self._max_terms, self._name)
+        return shares(query, documents, self._statistics, self._max_terms).astype(np.float32)

@@ -1,0 +1,65 @@
+"""`pinyon-hash-embed`: hashed words instead of a model, for tests and dry runs.
+
+It knows words, not meaning, and is only ever used by its own name: it stands in for nothing.
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinyon.inference.backend import Embeddings, Span, Windows
+
+_WORD = re.compile(r"\w+|[^\w\s]")
+
+
+@lru_cache(maxsize=100_000)
+def _word_vector(word: str, dimension: int) -> NDArray[np.float32]:
+    seed = int.from_bytes(hashlib.blake2b(word.lower().encode(), digest_size=8).digest(), "little")
+    vector = np.random.default_rng(seed).standard_normal(dimension)
+    return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
+
+
+class HashEncoder:
+    """A TextEncoder: the vector of a text is the normalised mean of pseudo-random vectors of its words."""
+
+    def __init__(self, dimension: int, max_tokens: int) -> None:
+        self.dimension, self.max_tokens = dimension, max_tokens
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [len(_words(text)) for text in texts]
+
+    def encode(self, texts: Sequence[str], max_tokens: int) -> Embeddings:
+        limit = min(max_tokens, self.max_tokens)
+        words = [_words(text) for text in texts]
+        vectors = np.zeros((len(texts), self.dimension), np.float32)
+        for row, held in enumerate(words):
+            total = np.sum([_word_vector(word, self.dimension) for word in held[:limit]], axis=0)
+            vectors[row] = total / max(float(np.linalg.norm(total)), 1e-9)
+        counts = [len(held) for held in words]
+        return Embeddings(vectors, [min(n, limit) for n in counts], [n > limit for n in counts])
+
+    def ends(self, texts: Sequence[str], max_tokens: int) -> list[str]:
+        return [
+            text if len(found := list(_WORD.finditer(text))) <= max_tokens else text[found[-max_tokens].start() :]
+            for text in texts
+        ]
+
+    def token_spans(self, text: str) -> list[Span]:
+        return [found.span() for found in _WORD.finditer(text)] or [(0, len(text))]
+
+    def token_windows(self, texts: Sequence[str], max_tokens: int) -> list[Windows]:
+        found = []
+        for text in texts:
+            vectors = np.stack([_word_vector(word, self.dimension) for word in _words(text)[:max_tokens]])
+            found.append(
+                [vectors[start : start + self.max_tokens] for start in range(0, len(vectors), self.max_tokens)]
+            )
+        return found
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text) or [text]

@@ -1,0 +1,25 @@
+"""`pinyon-rerank-mini`: the small cross-encoder that comes with Pinyon, beside late interaction.
+
+The cross-encoder alone was trained on few and short questions; see models/pinyon-rerank-mini/README.md for what it is
+good for. It is never asked alone.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinyon.domain import Truncate
+from pinyon.inference.backend import Reranker
+from pinyon.search.ranking import with_cross_encoder
+
+
+class MiniReranker:
+    """A Reranker of two: late interaction, and a cross-encoder whose word counts less."""
+
+    def __init__(self, late_interaction: Reranker, cross_encoder: Reranker) -> None:
+        self._late_interaction, self._cross_encoder = late_interaction, cross_encoder
+
+    def score(self, query: str, documents: Sequence[str], truncate: Truncate) -> NDArray[np.float32]:
+        late = self._late_interaction.score(query, documents, truncate)
+        return with_cross_encoder(late, self._cross_encoder.score(query, documents, truncate))

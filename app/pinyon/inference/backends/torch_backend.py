@@ -1,0 +1,257 @@
+"""Weights read by sentence-transformers and computed by torch, on the CPU or the GPU torch finds.
+
+Importing this module takes seconds; the catalogue does it on a thread, when the first weights are loaded. Weights
+come from folders on disk only, and code that lies beside them is never run.
+"""
+
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+# Torch's threads wait spinning between the parts of a computation. OpenMP's own limit has them keep a core for
+# milliseconds after the last part, when the rest of a request needs it; this one is long enough between parts.
+os.environ.setdefault("GOMP_SPINCOUNT", "30000")
+
+import numpy as np
+import torch
+import transformers
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from sentence_transformers import CrossEncoder, SentenceTransformer
+
+from pinyon.domain import Truncate
+from pinyon.errors import TextTooLong
+from pinyon.inference.backend import MOST_WINDOWS, Embeddings, Span, Windows
+from pinyon.inference.model_files.weights import WEIGHTS_FILE
+from pinyon.inference.precision import Precision
+
+BATCH_TOKENS = 2_048
+"""Padded tokens computed at once: enough to fill two cores, little enough to stay in cache (8,192 took 1.2 times as
+long)."""
+PAIR_BATCH = 8
+SLACK = 8
+"""Tokens left free in a window: a word cut in two may take a few more than it did whole."""
+
+Rows = list[dict[str, list[int]]]
+
+transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def use_threads(threads: int) -> None:
+    """How many threads one call computes with; 0 leaves torch's own choice, every core."""
+    if threads:
+        torch.set_num_threads(threads)
+
+
+def computed(model: Any, tokenizer: Any, precision: Precision) -> tuple[Any, Callable[[], AbstractContextManager[Any]]]:
+    """The model made ready for a precision, and what to compute it in."""
+    if precision in ("openvino", "openvino-bf16"):
+        from pinyon.inference.backends.openvino_backend import use_openvino
+
+        model = model.to("cpu")
+        use_openvino(getattr(model, "transformers_model", model), tokenizer, precision)
+    if precision == "bf16":
+        # Autocast keeps sums, norms and the pooling in float32: cosines with fp32 of 0.9999, and not 0.997.
+        return model, lambda: torch.autocast(model.device.type, dtype=torch.bfloat16)
+    if precision == "int8":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its successor, torchao, is no part of the torch that is pinned here
+            by_row = {torch.nn.Linear: torch.ao.quantization.per_channel_dynamic_qconfig}
+            model = torch.ao.quantization.quantize_dynamic(model, by_row, inplace=True)
+    return model, nullcontext
+
+
+class TorchEncoder:
+    """A TextEncoder over a sentence-transformers folder."""
+
+    def __init__(self, folder: Path, precision: Precision = "fp32") -> None:
+        model = SentenceTransformer(str(folder), local_files_only=True, trust_remote_code=False)
+        self._model, self._computed = computed(model.eval(), model.tokenizer, precision)
+        self._tokenizer: Any = self._model.tokenizer
+        self.dimension = int(self._model.get_embedding_dimension() or 0)
+        self.max_tokens = int(self._model.max_seq_length or self._tokenizer.model_max_length)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return _token_counts(self._tokenizer, list(texts))
+
+    def encode(self, texts: Sequence[str], max_tokens: int) -> Embeddings:
+        batch = self._tokenizer(list(texts), truncation=True, max_length=min(max_tokens, self.max_tokens))
+        rows = _rows(batch, len(texts))
+        vectors = np.empty((len(texts), self.dimension), np.float32)
+        for places, output in self._forward(rows):
+            vectors[places] = output["sentence_embedding"].float().cpu().numpy()
+        truncated = [bool(encoding.overflowing) for encoding in batch.encodings]
+        return Embeddings(vectors, [len(row["input_ids"]) for row in rows], truncated)
+
+    def ends(self, texts: Sequence[str], max_tokens: int) -> list[str]:
+        spans = [self.token_spans(text) for text in texts]
+        return [
+            text if len(found) <= max_tokens else text[found[-max_tokens][0] :]
+            for text, found in zip(texts, spans, strict=True)
+        ]
+
+    def token_spans(self, text: str) -> list[Span]:
+        found: list[Span] = self._tokenizer(
+            text, truncation=False, verbose=False, add_special_tokens=False, return_offsets_mapping=True
+        )["offset_mapping"]
+        return found
+
+    def token_windows(self, texts: Sequence[str], max_tokens: int) -> list[Windows]:
+        batch = self._tokenizer(
+            list(texts),
+            truncation=True,
+            max_length=self.max_tokens,
+            return_overflowing_tokens=True,
+            return_special_tokens_mask=True,
+        )
+        owners, specials = batch.pop("overflow_to_sample_mapping"), batch.pop("special_tokens_mask")
+        left = [max_tokens] * len(texts)
+        taken: list[tuple[int, int, int]] = []  # row, whose text, ordinary tokens of it that are wanted
+        for row, (owner, special) in enumerate(zip(owners, specials, strict=True)):
+            wanted = min(left[owner], special.count(0))
+            if wanted:
+                taken.append((row, owner, wanted))
+                left[owner] -= wanted
+        rows = _rows(batch, len(owners))
+        windows: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(taken)
+        for places, output in self._forward([rows[row] for row, _, _ in taken]):
+            vectors = torch.nn.functional.normalize(output["token_embeddings"].float(), dim=-1).cpu().numpy()
+            for place, vector in zip(places, vectors, strict=True):
+                row, _, wanted = taken[place]
+                ordinary = np.flatnonzero(np.array(specials[row]) == 0)
+                windows[place] = vector[ordinary[:wanted]]
+        found: list[Windows] = [[] for _ in texts]
+        for (_, owner, _), window in zip(taken, windows, strict=True):
+            found[owner].append(window)
+        return found
+
+    def _forward(self, rows: Rows) -> Iterator[tuple[list[int], dict[str, torch.Tensor]]]:
+        """Outputs by batch, with the places of the batch's rows; longest first, so that padding is little."""
+        order = sorted(range(len(rows)), key=lambda place: -len(rows[place]["input_ids"]))
+        start = 0
+        while start < len(order):
+            longest = len(rows[order[start]]["input_ids"])
+            places = order[start : start + max(1, BATCH_TOKENS // longest)]
+            features = self._tokenizer.pad([rows[place] for place in places], return_tensors="pt")
+            with torch.inference_mode(), self._computed():
+                output = self._model({name: t.to(self._model.device) for name, t in features.items()})
+            yield places, output
+            start += len(places)
+
+
+class CrossEncoderModel:
+    """A cross-encoder folder, as bge-reranker-v2-m3 is published: one logit per pair, sigmoid to 0..1."""
+
+    def __init__(self, folder: Path, precision: Precision = "fp32") -> None:
+        model = CrossEncoder(
+            str(folder), local_files_only=True, trust_remote_code=False, activation_fn=torch.nn.Sigmoid()
+        )
+        self._model, self._computed = computed(model, model.tokenizer, precision)
+        self._tokenizer: Any = self._model.tokenizer
+        self.own_limit = int(self._model.max_seq_length or self._tokenizer.model_max_length)
+
+    def pair_tokens(self, query: str, documents: Sequence[str]) -> list[int]:
+        """Tokens of each whole pair, special tokens included."""
+        return _token_counts(self._tokenizer, [query] * len(documents), list(documents))
+
+    def predict(self, query: str, documents: Sequence[str], max_tokens: int) -> NDArray[np.float32]:
+        """Scores float32 [n] in 0..1; pairs are cut to max_tokens, or to what the model reads at once."""
+        pairs: Any = [(query, document) for document in documents]
+        limit = min(max_tokens, self.own_limit)
+        with self._computed():
+            scores = self._predict(pairs, limit)
+        return np.asarray(scores.float().cpu().numpy(), dtype=np.float32)
+
+    def _predict(self, pairs: Any, limit: int) -> torch.Tensor:
+        scores: torch.Tensor = self._model.predict(
+            pairs,
+            batch_size=PAIR_BATCH,
+            show_progress_bar=False,
+            convert_to_tensor=True,
+            processing_kwargs={"text": {"max_length": limit, "truncation": True}},
+        )
+        return scores
+
+    def windows(self, query: str, document: str, max_tokens: int, most: int) -> list[str]:
+        """The document in parts, each of which fits into a pair with the query; at most `most`, from its beginning."""
+        limit = min(max_tokens, self.own_limit)
+        room = limit - self.pair_tokens(query, [""])[0]
+        if room < limit // 4:  # a query this long is cut in the pair, too
+            return [document]
+        spans = self._tokenizer(
+            document, truncation=False, verbose=False, add_special_tokens=False, return_offsets_mapping=True
+        )["offset_mapping"]
+        if len(spans) <= room:
+            return [document]
+        room -= SLACK
+        starts = range(0, min(len(spans), room * most), room)
+        return [document[spans[at][0] : spans[min(at + room, len(spans)) - 1][1]] for at in starts]
+
+
+class CompletedCrossEncoder(CrossEncoderModel):
+    """A cross-encoder shipped without the parameters, and the tokenizer, that it has in common with a base model."""
+
+    own_limit = 256
+    """Tokens: it was trained on shorter pairs, and has positions for 512."""
+
+    def __init__(self, folder: Path, base: Path, precision: Precision = "fp32") -> None:
+        config = transformers.AutoConfig.from_pretrained(str(folder), local_files_only=True)
+        held = load_file(base / WEIGHTS_FILE)
+        shared = {f"{config.model_type}.{name}": value for name, value in held.items()}
+        own = {name: value.float() for name, value in load_file(folder / WEIGHTS_FILE).items()}
+        model = transformers.AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]
+        wanted = model.state_dict().keys()
+        model.load_state_dict({name: value for name, value in {**shared, **own}.items() if name in wanted})
+        self._tokenizer = transformers.AutoTokenizer.from_pretrained(str(base), local_files_only=True)
+        self._model, self._computed = computed(model.eval(), self._tokenizer, precision)
+
+    def _predict(self, pairs: Any, limit: int) -> torch.Tensor:
+        scores = torch.empty(len(pairs))
+        # Pairs of about a length together, so that padding is little.
+        order = sorted(range(len(pairs)), key=lambda place: len(pairs[place][1]))
+        for start in range(0, len(order), PAIR_BATCH):
+            places = order[start : start + PAIR_BATCH]
+            batch = self._tokenizer(
+                [pairs[place] for place in places],
+                truncation="longest_first",
+                max_length=limit,
+                padding=True,
+                return_tensors="pt",
+            )
+            with torch.inference_mode():
+                scores[places] = torch.sigmoid(self._model(**batch).logits[:, 0].float())
+        return scores
+
+
+class CrossEncoderReranker:
+    """A Reranker over a cross-encoder, with the token limit of the name it answers to.
+
+    With truncate END a longer document is read in windows, and the best one counts.
+    """
+
+    def __init__(self, model: CrossEncoderModel, name: str, max_tokens: int) -> None:
+        self._model, self._name, self._max_tokens = model, name, max_tokens
+
+    def score(self, query: str, documents: Sequence[str], truncate: Truncate) -> NDArray[np.float32]:
+        if truncate == "NONE":
+            for position, tokens in enumerate(self._model.pair_tokens(query, documents)):
+                if tokens > self._max_tokens:
+                    raise TextTooLong(position, tokens, self._max_tokens, self._name)
+            return self._model.predict(query, documents, self._max_tokens)
+        parts = [self._model.windows(query, text, self._max_tokens, MOST_WINDOWS) for text in documents]
+        scores = self._model.predict(query, [part for windows in parts for part in windows], self._max_tokens)
+        firsts = np.cumsum([0, *(len(windows) for windows in parts[:-1])])
+        return np.maximum.reduceat(scores, firsts)
+
+
+def _token_counts(tokenizer: Callable[..., Any], *columns: list[str]) -> list[int]:
+    batch = tokenizer(*columns, truncation=False, verbose=False, return_attention_mask=False)
+    return [len(ids) for ids in batch["input_ids"]]
+
+
+def _rows(batch: Any, count: int) -> Rows:
+    names = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in batch]
+    return [{name: batch[name][place] for name in names} for place in range(count)]

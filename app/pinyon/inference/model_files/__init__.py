@@ -1,0 +1,1 @@
+"""Models on disk: the manifest, downloads, packing, checksums."""

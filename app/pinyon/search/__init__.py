@@ -1,0 +1,1 @@
+"""The mathematics of ranking and the analysis of text, for every engine."""

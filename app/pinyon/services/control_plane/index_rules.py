@@ -1,0 +1,272 @@
+"""What Pinecone allows in the names, tags, schemas and models of indexes: from requests and settings to IndexSpec.
+
+Pure, except that models are looked up in the catalogue. Every function raises InvalidArgument with what was wrong
+and what is allowed, and NotFound for unknown models.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+
+import msgspec
+
+from pinyon.domain import Diacritics, EmbedSpec, IndexSpec, Metric, Retrieval
+from pinyon.errors import InvalidArgument, NotFound
+from pinyon.inference.catalog import Catalog
+from pinyon.inference.model_files.manifest import ModelEntry
+from pinyon.search.terms import LANGUAGES
+from pinyon.services.inference import model_parameters
+from pinyon.services.inference.model_parameters import whole
+from pinyon.settings import INDEX_NAME, MAX_DIMENSION, TEXT_FIELD, IndexSettings
+
+MAX_TAGS = 20
+MAX_SCHEMA_FIELDS = 50
+_TAG_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
+_TAG_VALUE = re.compile(r"[A-Za-z0-9;@_.+ -]{0,120}")
+CLOUDS = ("aws", "gcp", "azure")
+
+
+def name(value: str) -> str:
+    """The name of an index."""
+    if not re.match(INDEX_NAME, value) or value == "create-for-model":
+        raise InvalidArgument(
+            "Name must consist of lower case alphanumeric characters or '-', must begin and end with an alphanumeric "
+            f"character, and must have 1 to 45 characters, got '{value[:80]}'"
+        )
+    return value
+
+
+def tags(there: Mapping[str, str], change: Mapping[str, str]) -> dict[str, str]:
+    """The tags after a change; an empty value takes a tag away."""
+    for key, value in change.items():
+        if not _TAG_NAME.fullmatch(key):
+            raise InvalidArgument(
+                f"Tag key '{key[:100]}' must have 1 to 80 characters: letters, digits, underscores and hyphens"
+            )
+        if not _TAG_VALUE.fullmatch(value):
+            raise InvalidArgument(
+                f"The value of tag '{key}' must have at most 120 characters: letters, digits, spaces and ; @ _ - . +"
+            )
+    found = {key: value for key, value in {**there, **change}.items() if value}
+    if len(found) > MAX_TAGS:
+        raise InvalidArgument(f"An index may have at most {MAX_TAGS} tags, got {len(found)}")
+    return found
+
+
+def place(cloud: str, region: str) -> None:
+    """Check where an index is said to be; Pinyon keeps it and gives it back. Raises NotFound."""
+    if cloud not in CLOUDS or not region:
+        raise NotFound(f"Resource cloud: {cloud} region: {region} not found. Clouds are {', '.join(CLOUDS)}")
+
+
+def metadata_schema(schema: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The declared metadata fields of an index, {"fields": {name: {"filterable": true}}}; every field is filterable."""
+    if schema is None:
+        return None
+    if len(schema["fields"]) > MAX_SCHEMA_FIELDS:
+        raise InvalidArgument(f"A schema may have at most {MAX_SCHEMA_FIELDS} fields, got {len(schema['fields'])}")
+    for field, properties in schema["fields"].items():
+        if not field or field[0] in "_$":
+            raise InvalidArgument(
+                f"A field of a schema must have a name that does not begin with _ or $, got '{field}'"
+            )
+        if properties != {"filterable": True}:
+            raise InvalidArgument(f"Only filterable: true is allowed in a schema, field '{field}' has another value")
+    return dict(schema)
+
+
+def read_capacity(raw: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """How the hosted service would provide for reads; kept and given back, without effect. None: on demand."""
+    mode = None if raw is None else raw.get("mode") or "OnDemand"
+    if raw is None or mode == "OnDemand":
+        return None
+    dedicated = raw.get("dedicated")
+    if mode != "Dedicated" or not isinstance(dedicated, dict):
+        raise InvalidArgument("read_capacity must have the mode OnDemand, or Dedicated and a table 'dedicated'")
+    node_type, scaling, manual = (dedicated.get(key) for key in ("node_type", "scaling", "manual"))
+    if not isinstance(node_type, str) or scaling != "Manual":
+        raise InvalidArgument("read_capacity.dedicated needs a node_type and the scaling Manual")
+    manual = {"shards": 1, "replicas": 1} if manual is None else manual
+    if not isinstance(manual, dict):
+        raise InvalidArgument("read_capacity.dedicated.manual must be an object")
+    shards, replicas = (whole(manual.get(key)) for key in ("shards", "replicas"))
+    if type(shards) is not int or type(replicas) is not int or shards < 1 or replicas < 0:
+        raise InvalidArgument("read_capacity.dedicated.manual needs shards (1 or more) and replicas (0 or more)")
+    return {
+        "mode": "Dedicated",
+        "dedicated": {
+            "node_type": node_type,
+            "scaling": "Manual",
+            "manual": {"shards": shards, "replicas": replicas},
+        },
+    }
+
+
+def plain(index: str, vector_type: str, dimension: int | None, metric: str | None) -> IndexSpec:
+    """An index of vectors that the user brings. metric: in any case; None for the vector type's default."""
+    if vector_type not in ("dense", "sparse"):
+        raise InvalidArgument(f"vector_type must be dense or sparse, got '{vector_type}'")
+    sparse = vector_type == "sparse"
+    chosen = _metric(metric or ("dotproduct" if sparse else "cosine"))
+    if sparse:
+        if dimension:
+            raise InvalidArgument("A sparse index has no dimension")
+        if chosen != "dotproduct":
+            raise InvalidArgument(f"Sparse vector indexes must use the metric dotproduct, got {chosen}")
+        return IndexSpec(name(index), 0, chosen)
+    if dimension is None:
+        raise InvalidArgument("A dense index needs a dimension")
+    if not 1 <= dimension <= MAX_DIMENSION:
+        raise InvalidArgument(f"dimension must be between 1 and {MAX_DIMENSION}, got {dimension}")
+    return IndexSpec(name(index), dimension, chosen)
+
+
+def integrated(
+    catalog: Catalog,
+    index: str,
+    model: str,
+    field_map: Mapping[str, str],
+    dimension: int | None = None,
+    metric: str | None = None,
+    read: Mapping[str, Any] | None = None,
+    write: Mapping[str, Any] | None = None,
+) -> IndexSpec:
+    """An index whose text is embedded by a model; what is not said comes from the model."""
+    try:
+        entry = catalog.embedding_entry(model)
+    except NotFound as error:  # in Pinecone's words, and then what there is
+        raise NotFound(f"Model {model} not found. {error.message}") from None
+    read, retrieval = _own(read, "retrieval", get_args(Retrieval), "dense")
+    write, language = _own(write, "language", LANGUAGES, "english")
+    write, diacritics = _own(write, "diacritics", get_args(Diacritics), "fold")
+    if entry.kind == "sparse" and (retrieval, language, diacritics) != ("dense", "english", "fold"):
+        raise InvalidArgument(
+            "Sparse indexes are searched by their own terms; retrieval, language and diacritics are for dense ones"
+        )
+    read, write = _parameters(model, entry, read), _parameters(model, entry, write)
+    chosen = _metric(metric or entry.metrics[0])
+    if chosen not in entry.metrics:
+        raise InvalidArgument(
+            f"Model '{model}' does not support the metric {chosen}; it supports {', '.join(entry.metrics)}"
+        )
+    wanted = {value for value in (dimension, read.pop("dimension", None), write.pop("dimension", None)) if value}
+    if len(wanted) > 1:
+        raise InvalidArgument(f"The index has one dimension, but the request names {sorted(wanted)}")
+    if entry.kind == "sparse" and wanted:
+        raise InvalidArgument(f"Model '{model}' is sparse; an index of it has no dimension")
+    length = next(iter(wanted), int(entry.dimension or 0))
+    if entry.kind == "embed":
+        catalog.check_dimension(model, length)
+    embed = embed_spec(model, field_map, read, write)
+    own: Any = {"retrieval": retrieval, "language": language, "diacritics": diacritics}
+    return IndexSpec(name(index), length, chosen, msgspec.structs.replace(embed, **own))
+
+
+def _own(given: Mapping[str, Any] | None, key: str, allowed: Sequence[str], default: str) -> tuple[dict[str, Any], str]:
+    """The parameters without one that is Pinyon's own, and that one's value."""
+    others = dict(given or {})
+    value = others.pop(key, None)
+    if value is None:
+        return others, default
+    if value not in allowed:
+        raise InvalidArgument(f"The parameter '{key}' must be one of {', '.join(allowed)}, got {value!r}")
+    return others, value
+
+
+def embed_spec(
+    model: str, field_map: Mapping[str, str], read: Mapping[str, Any], write: Mapping[str, Any]
+) -> EmbedSpec:
+    """The embedding of an index, from checked parameters."""
+    if "text" not in field_map:
+        raise InvalidArgument("Missing required key 'text' in field_map: it names the field that is embedded")
+    if len(field_map) > 1:
+        raise InvalidArgument("field_map must map 'text', and nothing else, to the field that is embedded")
+    field = field_map["text"]
+    if not re.match(TEXT_FIELD, field):
+        raise InvalidArgument(f"field_map.text must be a field that a record can have, got '{field[:80]}'")
+    return EmbedSpec(
+        model=model,
+        text_field=field,
+        read_truncate=read.get("truncate") or "END",
+        write_truncate=write.get("truncate") or "END",
+        read_input_type=read.get("input_type") or "query",
+        write_input_type=write.get("input_type") or "passage",
+        read_max_tokens=read.get("max_tokens_per_sequence"),
+        write_max_tokens=write.get("max_tokens_per_sequence"),
+    )
+
+
+def embed_change(catalog: Catalog, there: IndexSpec, change: Mapping[str, Any]) -> IndexSpec:
+    """The index with its embedding changed, or added to an index of plain vectors.
+
+    change: any of model, field_map, read_parameters and write_parameters; what is not named stays.
+    """
+    held = there.embed
+    model = change.get("model") or (held.model if held else None)
+    if model is None:
+        raise InvalidArgument("embed.model must name the model that is to embed for this index")
+    if held is not None and model != held.model:
+        raise InvalidArgument(
+            f"The model of index {there.name} is '{held.model}' and cannot be changed; make another index"
+        )
+    field_map = change.get("field_map") or ({"text": held.text_field} if held else {})
+    old_read, old_write = (parameters(held, "read"), parameters(held, "write")) if held else ({}, {})
+    spec = integrated(
+        catalog,
+        there.name,
+        model,
+        field_map,
+        there.dimension or None,
+        there.metric,
+        {**old_read, **(change.get("read_parameters") or {})},
+        {**old_write, **(change.get("write_parameters") or {})},
+    )
+    if spec.sparse != there.sparse:
+        raise InvalidArgument(f"Model '{model}' has other vectors than this index")
+    return spec
+
+
+def parameters(embed: EmbedSpec, side: str) -> dict[str, Any]:
+    """The read or write parameters as the API names them."""
+    values = {
+        "input_type": getattr(embed, f"{side}_input_type"),
+        "truncate": getattr(embed, f"{side}_truncate"),
+        "max_tokens_per_sequence": getattr(embed, f"{side}_max_tokens"),
+    }
+    own: list[tuple[str, str, str]]
+    if side == "read":
+        own = [("retrieval", embed.retrieval, "dense")]
+    else:
+        own = [("language", embed.language, "english"), ("diacritics", embed.diacritics, "fold")]
+    values |= {name: value for name, value, default in own if value != default}
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def from_settings(settings: IndexSettings, catalog: Catalog) -> IndexSpec:
+    """The index a settings file describes."""
+    if not settings.model:
+        return plain(settings.name, settings.vector_type, settings.dimension or None, settings.metric or None)
+    return integrated(
+        catalog,
+        settings.name,
+        settings.model,
+        {"text": settings.field_map["text"]},
+        settings.dimension or None,
+        settings.metric or None,
+        settings.read_parameters,
+        settings.write_parameters,
+    )
+
+
+def _metric(value: str) -> Metric:
+    metric: Any = value.lower()
+    if metric not in get_args(Metric):
+        raise InvalidArgument(f"metric must be one of {', '.join(get_args(Metric))}, got '{value[:80]}'")
+    return metric  # type: ignore[no-any-return]
+
+
+def _parameters(model: str, entry: ModelEntry, given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Checked parameters, without those that were not given and have no lasting meaning."""
+    given = given or {}
+    values = model_parameters.checked(model, entry, given, required=False)
+    return {key: values[key] for key in values if key in given or key == "max_tokens_per_sequence"}

@@ -1,0 +1,444 @@
+"""The indexes service: what indexes there are, where they answer, and what embeds for them."""
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+
+from pinyon.auth import permissions
+from pinyon.domain import EmbedSpec, Fingerprint, Index, IndexDetails, IndexSpec, RecallSample
+from pinyon.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    PinyonError,
+    Unavailable,
+)
+from pinyon.inference.backend import Embedder, SparseEmbedder, TextEncoder
+from pinyon.inference.catalog import Catalog
+from pinyon.inference.model_executor import Batcher
+from pinyon.services.control_plane import index_rules
+from pinyon.services.control_plane.addresses import Addresses
+from pinyon.services.control_plane.readiness import LOADING, RETRY_AFTER_S, Readiness
+from pinyon.settings import IndexSettings
+from pinyon.storage.engine import Engine
+
+State = Literal["Ready", "Initializing", "InitializationFailed", "Disabled"]
+LOADED_SOON_S = 2.0
+"""How long the answer to a new index waits for its model, so that most are ready at once."""
+
+log = logging.getLogger("pinyon.indexes")
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """What a caller says of a new index besides what it is; None or empty where nothing was said."""
+
+    cloud: str = "aws"
+    region: str = "us-east-1"
+    deletion_protection: bool = False
+    tags: Mapping[str, str] = {}
+    schema: Mapping[str, Any] | None = None
+    read_capacity: Mapping[str, Any] | None = None
+
+
+class Change(msgspec.Struct, frozen=True):
+    """What a caller wants to be different; None stays as it is. embed: as index_rules.embed_change() takes it."""
+
+    deletion_protection: bool | None = None
+    tags: Mapping[str, str] | None = None
+    read_capacity: Mapping[str, Any] | None = None
+    embed: Mapping[str, Any] | None = None
+
+
+class Indexes:
+    """What there is to know of indexes: the engine's word on what they are, and an embedder for each that embeds."""
+
+    def __init__(
+        self, engine: Engine, catalog: Catalog, batcher: Batcher, addresses: Addresses, readiness: Readiness
+    ) -> None:
+        self._engine, self._catalog, self._batcher, self.addresses = engine, catalog, batcher, addresses
+        self._readiness = readiness
+        self._loading: dict[str, asyncio.Task[None]] = {}
+        self._embedders: dict[str, Embedder | SparseEmbedder] = {}
+        self._without: dict[str, str] = {}
+        self._of_settings: IndexSpec | None = None
+
+    async def open(self, settings: IndexSettings | None) -> None:
+        """Know the index that the settings name. Raises InvalidArgument for settings that describe none."""
+        if settings is not None:
+            self._of_settings = index_rules.from_settings(settings, self._catalog)
+            if self._of_settings.name not in self._engine.being_opened():
+                await self.see_to_default()
+
+    async def see_to_default(self) -> None:
+        """Make the index that the settings name if it is not there, once it is known what is there.
+
+        Raises FailedPrecondition if it is there and is something else than the settings say.
+        """
+        wanted = self._of_settings
+        if wanted is None:
+            return
+        await self._engine.opened(wanted.name)
+        there = next((index for index in self.all() if index.name == wanted.name), None)
+        if wanted.name in self._engine.unusable():
+            log.error("the index of the settings cannot be used; the server goes on with the others")
+        elif there is None:
+            await self._engine.create_index(wanted, _details(Wish()))
+        else:
+            check_same(there.spec, wanted)
+
+    async def see_to_ports(self) -> None:
+        """Give each index that has none an address, once all are open."""
+        for index in self.all():
+            if index.name != self.default and self.addresses.by_port:
+                await self._see_to_its_port(index)
+
+    async def _see_to_its_port(self, index: Index) -> None:
+        addresses = self.addresses
+        keep = [port for port in addresses.port_range if port != addresses.port]
+        try:
+            index = await self._engine.assign_port(index.name, addresses.index_ports, keep)
+        except PermissionDenied as error:
+            log.warning("%s", error.message)
+            return
+        if index.port not in addresses.index_ports:
+            log.warning("index %s cannot be reached: its port %d is taken by another program", index.name, index.port)
+
+    async def load_embedders(self) -> None:
+        """Load what embeds for each index; an index whose model cannot answer stays open for vectors and ids."""
+
+        def waits(index: Index) -> bool:
+            return index.spec.embed is not None and not (index.handle in self._embedders or index.name in self._without)
+
+        while left := [index for index in self.all() if waits(index)]:  # more may be made meanwhile
+            try:
+                await self._embedder(left[0].handle)
+            except NotFound:  # it was deleted meanwhile
+                continue
+            except PinyonError as error:  # it is this index's trouble alone
+                self._without[left[0].name] = error.message
+
+    @property
+    def default(self) -> str | None:
+        """The index that answers on the main port: the one the settings describe, while it exists."""
+        name = self._of_settings.name if self._of_settings else None
+        there = {index.name for index in self._engine.indexes()} | self._engine.unusable().keys()
+        there |= self._engine.being_opened()
+        return name if name in there else None
+
+    def at(self, host: str, port: int | None) -> str:
+        """The handle of the index that a request means.
+
+        host: its Host header or :authority. port: where it came in. Raises NotFound, saying what answers where, or
+        PermissionDenied for a key of other indexes.
+        """
+        name = self.addresses.index_named(host)
+        by_port = name is None and port is not None and port != self.addresses.port
+        if by_port:
+            name = next((index.name for index in self._engine.indexes() if index.port == port), None)
+        elif name is None:
+            name = self.default
+        if name is None and by_port and self._engine.being_opened():
+            raise Unavailable("Indexes are being opened; one of them may answer here", RETRY_AFTER_S)
+        grant = permissions.GRANT.get()
+        if grant.indexes is not None and (name is None or not grant.sees(name)):
+            # One answer for all that is outside: what is there, and whether anything is, is nobody else's business.
+            raise PermissionDenied("This API key is not for what answers here")
+        if name is None and by_port:
+            broken = "".join(f"; index {one} cannot be used: {why}" for one, why in self.unusable().items())
+            raise NotFound(f"No index answers on port {port}; describe an index to learn where it answers{broken}")
+        if name is None:
+            raise NotFound(
+                "No index answers on the main port; describe an index to learn where it answers, or name one for this "
+                "port in the [index] table of the settings file"
+            )
+        return self.index(name).handle
+
+    def url(self, index: Index, reached_as: str | None = None) -> str:
+        """Where the index answers, for a caller that reached this server under that Host header."""
+        own_port = None if index.name == self.default else index.port
+        return self.addresses.url(index.name, own_port, reached_as)
+
+    def reachable(self, index: Index) -> bool:
+        """Whether requests for the index can arrive here."""
+        return not self.addresses.by_port or index.name == self.default or index.port in self.addresses.index_ports
+
+    def index(self, index: str) -> Index:
+        """One index, by its name or its handle. Raises NotFound, or PermissionDenied."""
+        permissions.check_sees(index)
+        return self._engine.index(index)
+
+    def spec(self, index: str) -> IndexSpec:
+        """What the index is. Raises NotFound."""
+        return self.index(index).spec
+
+    def all(self) -> list[Index]:
+        """Every index that the caller may know of, by name."""
+        return [index for index in self._engine.indexes() if permissions.GRANT.get().sees(index.name)]
+
+    async def create(self, spec: IndexSpec, wish: Wish) -> Index:
+        """Make an empty index, ready at once.
+
+        Raises AlreadyExists, InvalidArgument, NotFound, FailedPrecondition if nobody answers to its model or the
+        settings describe something else under its name, or PermissionDenied without a free port.
+        """
+        permissions.check("control", spec.name)
+        if any(index.name == spec.name for index in self._engine.indexes()):
+            raise AlreadyExists("Resource already exists.")
+        index_rules.place(wish.cloud, wish.region)
+        await asyncio.to_thread(self._check_model, spec)  # weights may be hashed first
+        ports = None
+        if self._of_settings is not None and spec.name == self._of_settings.name:
+            check_same(spec, self._of_settings)
+        else:
+            self.addresses.check_room()
+            ports = self.addresses.index_ports if self.addresses.by_port else None
+        try:
+            index = await self._engine.create_index(spec, _details(wish), ports)
+        except AlreadyExists:
+            raise AlreadyExists("Resource already exists.") from None
+        await self._begin_to_load(index)
+        return index
+
+    async def _begin_to_load(self, index: Index) -> None:
+        """Load what embeds for an index before the first text comes; waits a moment, which is enough for most."""
+        if index.spec.embed is None or self._readiness.loading:  # load_embedders() comes to it, too
+            return
+        # Not in the caller's context: it loads with rights of its own.
+        task = asyncio.create_task(self._load_silently(index), context=contextvars.Context())
+        self._loading[index.handle] = task
+        await asyncio.wait([task], timeout=LOADED_SOON_S)
+
+    async def _load_silently(self, index: Index) -> None:
+        try:
+            await self._embedder(index.handle)
+        except NotFound:  # it was deleted meanwhile
+            pass
+        except PinyonError as error:
+            self._without[index.name] = error.message
+            log.error("index %s cannot embed: %s", index.name, error.message)
+        finally:
+            self._loading.pop(index.handle, None)
+
+    async def close(self) -> None:
+        """Wait for no model any more."""
+        for task in list(self._loading.values()):
+            task.cancel()
+        await asyncio.gather(*self._loading.values(), return_exceptions=True)
+
+    def state(self, index: Index) -> State:
+        """Whether an index can answer: by text, if it embeds."""
+        if not self.reachable(index):
+            return "Disabled"
+        if index.spec.embed is None or index.handle in self._embedders:
+            return "Ready"
+        if index.name in self._without:
+            return "InitializationFailed"
+        return "Initializing" if index.handle in self._loading or self._readiness.loading else "Ready"
+
+    def states(self) -> dict[str, str]:
+        """What each index that the caller may know of waits for, by name; 'ready' if for nothing."""
+        grant = permissions.GRANT.get()
+        if not grant.scopes:
+            return {}
+        words = {"Ready": "ready", "Initializing": "models are being loaded", "Disabled": "it has no address"}
+        found = {
+            index.name: words.get(self.state(index)) or f"it cannot embed: {self._without[index.name]}"
+            for index in self.all()
+        }
+        found |= {name: "it is being opened" for name in self._engine.being_opened() if grant.sees(name)}
+        return found | self.unusable()
+
+    def _check_model(self, spec: IndexSpec) -> None:
+        """Raises FailedPrecondition if nobody here answers to the model of the index."""
+        if spec.embed is not None:
+            self._catalog.fingerprint(spec.embed.model, spec.dimension or None)
+
+    def check_controls(self, name: str) -> None:
+        """Raises PermissionDenied or NotFound unless the caller may change this index."""
+        permissions.check("control", name)
+        self.index(name)
+
+    async def configure(self, name: str, change: Change) -> Index:
+        """Change what may change of an index. Raises NotFound or InvalidArgument before anything is changed."""
+        permissions.check("control", name)
+        if change.embed is not None and self._of_settings is not None and name == self._of_settings.name:
+            raise InvalidArgument(f"The embedding of index {name} is described in the settings file; change it there")
+
+        def changed(index: Index) -> Index:
+            details = index.details
+            if change.deletion_protection is not None:
+                details = msgspec.structs.replace(details, deletion_protection=change.deletion_protection)
+            if change.tags is not None:
+                details = msgspec.structs.replace(details, tags=index_rules.tags(details.tags, change.tags))
+            if change.read_capacity is not None:
+                capacity = index_rules.read_capacity(_merged(details.read_capacity or {}, change.read_capacity))
+                details = msgspec.structs.replace(details, read_capacity=capacity)
+            spec = index.spec
+            if change.embed is not None:
+                spec = index_rules.embed_change(self._catalog, spec, change.embed)
+                if index.spec.embed is None:
+                    self._check_model(spec)
+            return msgspec.structs.replace(index, spec=spec, details=details)
+
+        index = await self._engine.configure_index(name, changed)
+        if index.handle not in self._embedders:
+            await self._begin_to_load(index)
+        return index
+
+    async def compact(self, name: str) -> tuple[int, int]:
+        """Give back the room of what was deleted; bytes on disk before and after. Raises NotFound."""
+        permissions.check("control", name)
+        return await self._engine.compact(name)
+
+    async def delete(self, name: str) -> None:
+        """Delete an index with everything in it. Raises NotFound, or PermissionDenied if it is protected."""
+        permissions.check("control", name)
+
+        def check(index: Index) -> None:
+            if index.details.deletion_protection:
+                raise PermissionDenied(
+                    "Deletion protection is enabled for this index. Disable deletion protection before retrying."
+                )
+
+        # One that cannot be used has no handle, and nobody can read whether it is protected.
+        handle = name if name in self._engine.unusable() else self.index(name).handle
+        await self._engine.delete_index(handle, check)
+        self._embedders.pop(handle, None)
+        self._without.pop(name, None)
+
+    async def embedder(self, index: str) -> Embedder | SparseEmbedder:
+        """What embeds for the index of this handle; loaded when it is first asked for, and then kept.
+
+        Raises InvalidArgument if it has no integrated embedding, FailedPrecondition if its model cannot answer,
+        Unavailable while the server starts and loads models.
+        """
+        held = self._embedders.get(index)
+        if held is not None:
+            return held
+        if self.spec(index).embed is not None and self._readiness.loading:
+            raise Unavailable(LOADING, RETRY_AFTER_S)
+        return await self._embedder(index)
+
+    async def _embedder(self, index: str) -> Embedder | SparseEmbedder:
+        spec = self.spec(index)
+        if spec.embed is None:
+            raise InvalidArgument("Integrated inference is not configured for this index")
+        printed = await self._engine.fingerprint(index)
+        held = await self._batcher.run(self._load, spec, spec.embed, printed)
+        self.spec(index)  # raises if the index has been deleted meanwhile
+        self._embedders[index] = held
+        self._without.pop(spec.name, None)
+        return held
+
+    async def foreign_vectors(self, index: str, namespace: str) -> int:
+        """How many records of a namespace have vectors that a caller brought; 0 without it. Checks no rights."""
+        try:
+            return (await self._engine.namespace(index, namespace)).foreign
+        except NotFound:
+            return 0
+
+    def recall(self) -> list[RecallSample]:
+        """How good approximate answers were, as far as some were compared with exact ones."""
+        permissions.check("read")
+        grant = permissions.GRANT.get()
+        return [one for one in self._engine.recall() if grant.sees(one.index) and grant.enters(one.namespace)]
+
+    def forget_embedder(self, index: str) -> None:
+        """The index is embedded by something else from now on."""
+        self._embedders.pop(index, None)
+
+    def _load(self, spec: IndexSpec, embed: EmbedSpec, printed: Fingerprint | None) -> Embedder | SparseEmbedder:
+        printed = printed or self._catalog.fingerprint(embed.model, spec.dimension or None)
+        return self._catalog.sparse_embedder(printed) if spec.sparse else self._catalog.embedder(printed)
+
+    def loaded_embedder(self, index: Index) -> Embedder | SparseEmbedder | None:
+        """What embeds for the index, if it has been loaded."""
+        return self._embedders.get(index.handle)
+
+    async def encoder(self, index: str) -> TextEncoder | None:
+        """The weights that embed for the index, or None if it has no dense embedding. Raises as embedder()."""
+        spec = self.spec(index)
+        if spec.embed is None or spec.sparse:
+            return None
+        embedder: Any = await self.embedder(index)
+        encoder: TextEncoder = embedder.encoder
+        return encoder
+
+    def unusable(self) -> dict[str, str]:
+        """Indexes whose files cannot be used, and why."""
+        grant = permissions.GRANT.get()
+        found = self._engine.unusable() if grant.scopes else {}
+        return {name: error.message for name, error in found.items() if grant.sees(name)}
+
+    def unusable_count(self) -> int:
+        """How many indexes cannot be used."""
+        return len(self._engine.unusable())
+
+    def set_aside(self) -> list[str]:
+        """What a start moved out of the way, for callers who may know of every index."""
+        grant = permissions.GRANT.get()
+        return self._engine.set_aside() if grant.scopes and grant.indexes is None else []
+
+    def set_aside_count(self) -> int:
+        """How many folders there are of what a start moved out of the way."""
+        return len(self._engine.set_aside())
+
+    def trouble(self) -> dict[str, str]:
+        """Indexes that could not embed when the server started, and why."""
+        return dict(self._without)
+
+
+def _details(wish: Wish) -> IndexDetails:
+    return IndexDetails(
+        created_at=datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        cloud=wish.cloud,
+        region=wish.region,
+        deletion_protection=wish.deletion_protection,
+        tags=index_rules.tags({}, wish.tags),
+        schema=index_rules.metadata_schema(wish.schema),
+        read_capacity=index_rules.read_capacity(wish.read_capacity),
+    )
+
+
+def _merged(there: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested tables, with what `change` names replaced."""
+    merged = dict(there)
+    for key, value in change.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged
+
+
+def check_same(there: IndexSpec, wanted: IndexSpec) -> None:
+    """Raises FailedPrecondition if the index on disk is something else than the settings describe."""
+    if there == wanted:
+        return
+    flat_there, flat_wanted = _flat(there), _flat(wanted)
+    differences = ", ".join(
+        f"{name} is {flat_there.get(name)} on disk and {flat_wanted[name]} in the settings"
+        for name in flat_wanted
+        if flat_there.get(name) != flat_wanted[name]
+    )
+    raise FailedPrecondition(
+        f"Index {wanted.name} on disk differs from the settings: {differences}. Change the settings back, give the new "
+        "index another name, or, for another model, change them back and run `pinyon reembed`"
+    )
+
+
+def _flat(spec: IndexSpec) -> dict[str, object]:
+    embed = spec.embed or EmbedSpec("", "")
+    return {
+        "metric": spec.metric,
+        "dimension": spec.dimension,
+        "model": embed.model,
+        "field_map.text": embed.text_field,
+        **{f"read_parameters.{key}": value for key, value in index_rules.parameters(embed, "read").items()},
+        **{f"write_parameters.{key}": value for key, value in index_rules.parameters(embed, "write").items()},
+    }

@@ -1,0 +1,1 @@
+"""Services about records, vectors and namespaces."""

@@ -1,0 +1,40 @@
+"""Page tokens: opaque to clients, valid after a restart, and with another page size."""
+
+import base64
+import binascii
+
+import msgspec
+
+from pinyon.errors import InvalidArgument
+
+
+class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the last page ended, and which prefix it had."""
+
+    skip_past: str
+    prefix: str | None = None
+
+
+def token(skip_past: str, prefix: str | None = None) -> str:
+    """The token of the next page."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(Token(skip_past, prefix))).decode().rstrip("=")
+
+
+def read(text: str, prefix: str | None = None) -> str:
+    """After which name the page begins. Raises InvalidArgument for what token() did not make, or for another prefix."""
+    try:
+        found = msgspec.json.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=Token)
+    except (binascii.Error, ValueError, UnicodeError, msgspec.MsgspecError):
+        raise InvalidArgument("Invalid pagination token; take it from `pagination.next` of the page before") from None
+    if (prefix or None) != (found.prefix or None):
+        raise InvalidArgument("The pagination token belongs to a list with another prefix")
+    return found.skip_past
+
+
+def limit(wanted: int | None, default: int, most: int) -> int:
+    """How many a page has. Raises InvalidArgument outside 1..most."""
+    if wanted is None:
+        return min(default, most)
+    if not 1 <= wanted <= most:
+        raise InvalidArgument(f"limit must be between 1 and {most}, got {wanted}")
+    return wanted

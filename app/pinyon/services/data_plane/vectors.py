@@ -1,0 +1,256 @@
+"""The vectors service: records with vectors of the caller's own."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from pinyon import filters
+from pinyon.domain import (
+    Change,
+    IndexSpec,
+    Match,
+    Metadata,
+    NamespaceInfo,
+    Page,
+    QueryPlan,
+    Record,
+    Selection,
+    SparseVector,
+)
+from pinyon.errors import InvalidArgument
+from pinyon.services.control_plane.indexes import Indexes
+from pinyon.services.data_plane import pages, read_units, sizes, validation
+from pinyon.settings import LimitSettings
+from pinyon.storage.engine import DataPlane
+
+FETCH_PAGE = 100
+
+
+class RawVector(msgspec.Struct, frozen=True):
+    """A vector as a client sent it, decoded and not yet checked. sparse: indices and values."""
+
+    id: Any
+    values: list[float] | NDArray[np.float32] | None = None
+    sparse: tuple[list[int], list[float]] | None = None
+    metadata: dict[str, Any] | None = None
+
+    @property
+    def has_values(self) -> bool:
+        """Whether there are dense values; an empty list is none."""
+        return self.values is not None and len(self.values) > 0
+
+
+class RawQuery(msgspec.Struct, frozen=True):
+    """A query as a client sent it."""
+
+    top_k: int
+    vector: list[float] | None = None
+    sparse: tuple[list[int], list[float]] | None = None
+    id: str | None = None
+    filter: dict[str, Any] | None = None
+    include_values: bool = False
+    include_metadata: bool = False
+
+
+class Queried(msgspec.Struct, frozen=True):
+    """matches: best first."""
+
+    matches: list[Match]
+    read_units: int
+    lsn: int
+
+
+class Fetched(msgspec.Struct, frozen=True):
+    """records: by id. next: the token of the next page, or None on the last one."""
+
+    records: list[Record]
+    read_units: int
+    lsn: int
+    next: str | None = None
+
+
+class Vectors:
+    """Every operation on vectors, on every index of an installation."""
+
+    def __init__(self, engine: DataPlane, indexes: Indexes, limits: LimitSettings) -> None:
+        self._engine, self._indexes, self._limits = engine, indexes, limits
+
+    async def upsert(self, index: str, namespace: str, vectors: Sequence[RawVector]) -> tuple[int, int]:
+        """Store the vectors, all or none; how many, and the LSN. Raises InvalidArgument before anything is stored."""
+        spec, name = self._indexes.spec(index), validation.namespace_name(namespace, self._limits)
+        if not vectors:
+            raise InvalidArgument("Invalid request: it has no vectors")
+        most = self._limits.vectors_per_upsert
+        if len(vectors) > most:
+            raise InvalidArgument(
+                f"Batch size exceeds {most}: the request holds {len(vectors)} vectors, which exceeds the maximum "
+                "supported size"
+            )
+        records = [self._record(spec, place, raw) for place, raw in enumerate(vectors, start=1)]
+        self._limits.check_upsert(sizes.of_records(records))
+        return len(records), await self._engine.upsert(index, name, records)
+
+    def _record(self, spec: IndexSpec, place: int, raw: RawVector) -> Record:
+        id = validation.record_id(raw.id, f"Vector {place}", self._limits)
+        try:
+            sparse = self._sparse(raw.sparse, spec)
+            vector = None
+            if raw.has_values or not spec.sparse:
+                vector = validation.dense_vector([] if raw.values is None else raw.values, spec)
+            elif sparse is None:
+                raise InvalidArgument("Sparse vectors must contain at least one value")
+        except InvalidArgument as error:
+            raise InvalidArgument(f"{error.message} (vector '{id}')") from None
+        fields = validation.metadata(raw.metadata or {}, f"Vector '{id}'", self._limits.metadata_bytes)
+        return Record(id, vector, fields, sparse)
+
+    def _sparse(self, raw: tuple[list[int], list[float]] | None, spec: IndexSpec) -> SparseVector | None:
+        return None if raw is None else validation.sparse_vector(*raw, spec, self._limits.sparse_terms)
+
+    async def query(self, index: str, namespace: str, raw: RawQuery) -> Queried:
+        """The nearest vectors. Raises InvalidArgument."""
+        spec, name = self._indexes.spec(index), validation.namespace_name(namespace, self._limits)
+        if not 1 <= raw.top_k <= self._limits.top_k:
+            raise InvalidArgument(f"top_k must be between 1 and {self._limits.top_k}, got {raw.top_k}")
+        validation.one_query(spec, bool(raw.vector), raw.sparse is not None, raw.id is not None)
+        if raw.id is not None:
+            validation.record_id(raw.id, "The query", self._limits)
+        sparse = self._sparse(raw.sparse, spec)
+        vector = validation.dense_vector(raw.vector, spec, stored=False) if raw.vector else None
+        condition = filters.parse(raw.filter, self._limits.filter_values) if raw.filter is not None else None
+        plan = QueryPlan(raw.top_k, vector, sparse, raw.id, condition, raw.include_values)
+        answer = await self._engine.query(index, name, plan)
+        if len(answer.matches) * self._largest_record(spec) > self._limits.result_bytes:
+            advice = "ask for fewer with top_k, or leave the values or the metadata out"
+            self._limits.check_answer(sizes.of_matches(answer.matches, raw.include_metadata), advice)
+        return Queried(answer.matches, read_units.of_search(answer.namespace_bytes), answer.lsn)
+
+    def _largest_record(self, spec: IndexSpec) -> int:
+        """Bytes that no record is larger than: answers of a few need no counting."""
+        limits = self._limits
+        pairs = sizes.PAIR_BYTES * limits.sparse_terms
+        return limits.id_characters + sizes.NUMBER_BYTES * spec.dimension + pairs + limits.metadata_bytes
+
+    async def fetch(self, index: str, namespace: str, ids: Sequence[str]) -> Fetched:
+        """The records with these ids, in that order; unknown ones are left out."""
+        self._indexes.spec(index)
+        name = validation.namespace_name(namespace, self._limits)
+        if not ids:
+            raise InvalidArgument("The request names no ids")
+        self._check_ids(ids, self._limits.fetch_ids)
+        wanted = list(dict.fromkeys(ids))
+        page = await self._engine.page(index, name, Selection(ids=wanted), limit=len(wanted))
+        by_id = {record.id: record for record in page.records}
+        records = [by_id[id] for id in wanted if id in by_id]  # programs pair them with scores in the order they asked
+        return Fetched(records, read_units.of_fetch(len(records)), page.lsn)
+
+    async def fetch_by_metadata(
+        self, index: str, namespace: str, raw_filter: Any, limit: int | None, token: str | None
+    ) -> Fetched:
+        """A page of the records a filter keeps, by id."""
+        self._indexes.spec(index)
+        name = validation.namespace_name(namespace, self._limits)
+        selection = Selection(filter=self._filter(raw_filter, "Fetch"))
+        size = pages.limit(limit, FETCH_PAGE, self._limits.fetch_page)
+        after = pages.read(token) if token else ""
+        found = await self._engine.page(index, name, selection, size, after)
+        self._limits.check_answer(sizes.of_records(found.records), "ask for fewer with a smaller limit")
+        return Fetched(found.records, read_units.of_fetch(len(found.records)), found.lsn, _next(found))
+
+    async def list(
+        self, index: str, namespace: str, prefix: str | None, limit: int | None, token: str | None
+    ) -> Fetched:
+        """A page of ids, in byte order."""
+        self._indexes.spec(index)
+        name = validation.namespace_name(namespace, self._limits)
+        if prefix and not prefix.isascii():
+            raise InvalidArgument("The prefix must be ASCII, as ids are")
+        size = pages.limit(limit, self._limits.list_page, self._limits.list_page)
+        after = pages.read(token, prefix) if token else ""
+        found = await self._engine.page(index, name, Selection(), size, after, prefix or "", whole=False)
+        return Fetched(found.records, 1, found.lsn, _next(found, prefix))
+
+    async def update(
+        self, index: str, namespace: str, id: str | None, raw: RawVector, raw_filter: Any, dry_run: bool
+    ) -> tuple[int, int]:
+        """Change one record by id, or the fields of those a filter keeps; how many, and the LSN.
+
+        An unknown id changes nothing. dry_run only counts.
+        """
+        spec, name = self._indexes.spec(index), validation.namespace_name(namespace, self._limits)
+        if (id is None) == (raw_filter is None):
+            raise InvalidArgument("An update needs either 'id' or 'filter'")
+        if raw_filter is not None and (raw.has_values or raw.sparse is not None):
+            raise InvalidArgument("Update by metadata request does not support updating vector values.")
+        if id is not None:
+            selection = Selection(ids=[validation.record_id(id, "The update", self._limits)])
+        else:
+            selection = Selection(filter=self._filter(raw_filter, "Update"))
+        given = raw.metadata or {}
+        if absent := [field for field, value in given.items() if value is None]:
+            raise InvalidArgument(
+                f"Field '{absent[0]}' is null: an update sets fields and removes none; upsert the record without it"
+            )
+        has_vector = raw.sparse is not None if spec.sparse else raw.has_values
+        if spec.embed is not None and spec.embed.text_field in given and not has_vector:
+            raise InvalidArgument(
+                f"Field '{spec.embed.text_field}' is what this index embeds: its words would be new, its vector old. "
+                "Upsert the record with its new text, or give its new vector in "
+                f"'{'sparseValues' if spec.sparse else 'values'}' as well"
+            )
+        fields = validation.metadata(given, "The update", self._limits.metadata_bytes)
+        change = Change(
+            validation.dense_vector(raw.values, spec) if raw.values is not None and raw.has_values else None,
+            None if raw.sparse is None else validation.stored_sparse(*raw.sparse, spec, self._limits.sparse_terms),
+            fields or None,
+        )
+        if dry_run:
+            return await self._engine.count(index, name, selection), 0
+
+        def check(record_id: str, merged: Metadata) -> None:
+            validation.metadata(merged, f"Vector '{record_id}'", self._limits.metadata_bytes)
+
+        return await self._engine.update(index, name, selection, change, check, self._limits.update_records)
+
+    async def delete(
+        self, index: str, namespace: str, ids: Sequence[str] | None, raw_filter: Any, everything: bool
+    ) -> int:
+        """Delete by ids, by filter or everything; the LSN. Raises NotFound without the namespace."""
+        self._indexes.spec(index)
+        name = validation.namespace_name(namespace, self._limits)
+        if (bool(ids), raw_filter is not None, everything).count(True) != 1:
+            raise InvalidArgument("A delete needs exactly one of 'ids', 'filter' and 'delete_all'")
+        if ids:
+            self._check_ids(ids, self._limits.delete_ids)
+            selection = Selection(ids=list(dict.fromkeys(ids)))
+        else:
+            selection = Selection() if everything else Selection(filter=self._filter(raw_filter, "Delete"))
+        return await self._engine.delete(index, name, selection)
+
+    async def stats(self, index: str, raw_filter: Any) -> tuple[IndexSpec, Sequence[NamespaceInfo]]:
+        """What the index is, and its namespaces with their counts."""
+        spec = self._indexes.spec(index)
+        if raw_filter:
+            raise InvalidArgument(
+                "Serverless and Starter indexes do not support describing index stats with metadata filtering."
+            )
+        return spec, await self._engine.every_namespace(index)
+
+    def _check_ids(self, ids: Sequence[str], most: int) -> None:
+        if len(ids) > most:
+            raise InvalidArgument(f"The request names {len(ids)} ids; at most {most} are allowed")
+        for id in ids:
+            validation.record_id(id, "The request", self._limits)
+
+    def _filter(self, raw: Any, what: str) -> filters.Condition:
+        condition = filters.parse(raw if raw is not None else {}, self._limits.filter_values)
+        if condition is None:
+            raise InvalidArgument(f"{what} with empty metadata filter is not allowed")
+        return condition
+
+
+def _next(page: Page, prefix: str | None = None) -> str | None:
+    return pages.token(page.records[-1].id, prefix) if page.more else None

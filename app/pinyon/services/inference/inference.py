@@ -1,0 +1,188 @@
+"""Embedding and reranking as the services use them: names in, numbers and labels out, off the event loop."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from pinyon import metrics
+from pinyon.domain import InputType, Truncate
+from pinyon.errors import FailedPrecondition, InvalidArgument
+from pinyon.inference.backend import Embedder, Embeddings, Retrieved, SparseEmbedder, SparseEmbeddings
+from pinyon.inference.catalog import Answer, Catalog
+from pinyon.inference.model_executor import PASSAGE, QUERY, Batcher
+from pinyon.inference.model_files.manifest import ModelEntry
+from pinyon.search.ranking import shortest
+from pinyon.services.inference import model_parameters
+from pinyon.services.inference.embedding_scheduler import EmbeddingCalls
+
+MAX_INPUTS = 96
+"""Texts one /embed request may hold."""
+DOCUMENTS_PER_UNIT = 100
+"""Documents that make a rerank unit."""
+
+
+class RerankCall(msgspec.Struct, frozen=True):
+    """A rerank that was checked and can run. answer: who will compute it."""
+
+    model: str
+    answer: Answer
+    truncate: Truncate
+    max_documents: int
+    max_rank_fields: int
+
+
+class Embedded(msgspec.Struct, frozen=True):
+    """Vectors of a request's texts, dense or sparse. label: who computed. tokens: in all. truncated: texts cut."""
+
+    label: str
+    tokens: int
+    truncated: int
+    dense: Embeddings | None = None
+    sparse: SparseEmbeddings | None = None
+
+
+class KnownModel(msgspec.Struct, frozen=True):
+    """A model of the catalogue. answer: who answers here; unavailable: why nobody does."""
+
+    name: str
+    entry: ModelEntry
+    answer: Answer | None = None
+    unavailable: str | None = None
+
+
+class Inference:
+    """Model calls for every service of one installation."""
+
+    def __init__(self, catalog: Catalog, batcher: Batcher, query_cache_bytes: int = 0) -> None:
+        self._catalog, self._batcher = catalog, batcher
+        self._calls = EmbeddingCalls(batcher, query_cache_bytes)
+
+    def known_models(self) -> list[KnownModel]:
+        """Every model of the catalogue."""
+        return [self.known_model(name) for name in self._catalog.entries]
+
+    def known_model(self, name: str) -> KnownModel:
+        """One model. Raises NotFound."""
+        entry = self._catalog.entry(name)
+        try:
+            return KnownModel(name, entry, answer=self._catalog.answer(name))
+        except FailedPrecondition as error:
+            return KnownModel(name, entry, unavailable=error.message)
+
+    async def embed(
+        self, embedder: Embedder, texts: Sequence[str], input_type: InputType, truncate: Truncate
+    ) -> Embeddings:
+        """One vector per text. Raises TextTooLong or Unavailable."""
+        return await self._calls.embed(embedder, texts, input_type, truncate)
+
+    async def embed_sparse(
+        self,
+        embedder: SparseEmbedder,
+        texts: Sequence[str],
+        input_type: InputType,
+        truncate: Truncate,
+        max_tokens: int | None = None,
+    ) -> SparseEmbeddings:
+        """One sparse vector per text. Raises TextTooLong or Unavailable."""
+        lane = QUERY if input_type == "query" else PASSAGE
+        return await self._batcher.run(embedder.embed, texts, input_type, truncate, max_tokens, lane=lane)
+
+    async def embed_by_name(self, model: str, texts: Sequence[str], parameters: Mapping[str, Any]) -> Embedded:
+        """Vectors of texts, by the name of a model and the parameters of a request.
+
+        Raises NotFound, InvalidArgument, FailedPrecondition if nobody can answer, TextTooLong or Unavailable.
+        """
+        entry = self._catalog.embedding_entry(model)
+        values = model_parameters.checked(model, entry, parameters)
+        if not texts:
+            raise InvalidArgument("Must specify at least one input")
+        if len(texts) > MAX_INPUTS:
+            raise InvalidArgument(
+                f"Input length {len(texts)} exceeds the maximum batch size of {MAX_INPUTS} for model '{model}'"
+            )
+        for place, text in enumerate(texts):
+            if not text.strip():
+                raise InvalidArgument(f"The text of input {place} must be non-empty")
+        dimension, input_type, truncate = values.get("dimension"), values["input_type"], values["truncate"]
+        fingerprint = await self._batcher.run(self._catalog.fingerprint, model, dimension)
+        if entry.kind == "sparse":
+            sparse = await self._batcher.run(self._catalog.sparse_embedder, fingerprint)
+            limit = values.get("max_tokens_per_sequence")
+            found = await self.embed_sparse(sparse, texts, input_type, truncate, limit)
+            return Embedded(sparse.label, sum(found.tokens), sum(found.truncated), sparse=found)
+        dense = await self._batcher.run(self._catalog.embedder, fingerprint)
+        vectors = await self.embed(dense, texts, input_type, truncate)
+        return Embedded(dense.label, sum(vectors.tokens), sum(vectors.truncated), dense=vectors)
+
+    def rerank_call(self, model: str, parameters: dict[str, Any] | None) -> RerankCall:
+        """Who answers to the model and how.
+
+        Raises NotFound for an unknown model, FailedPrecondition for one that cannot answer here, InvalidArgument for
+        parameters the model does not have.
+        """
+        entry = self._catalog.entry(model, "rerank")
+        truncate = model_parameters.checked(model, entry, parameters or {}).get("truncate", entry.truncate)
+        return RerankCall(model, self._catalog.answer(model), truncate, entry.max_documents, entry.max_rank_fields)
+
+    def check_rank_fields(self, call: RerankCall, fields: Sequence[str]) -> None:
+        """Raises InvalidArgument for no field at all, or more than the model reads."""
+        if not fields:
+            raise InvalidArgument("rank_fields must name a field")
+        if len(fields) > call.max_rank_fields:
+            number = "one rank field is" if call.max_rank_fields == 1 else f"{call.max_rank_fields} rank fields are"
+            raise InvalidArgument(
+                f"Only {number} supported for model '{call.model}', got {len(fields)}: {', '.join(fields)}"
+            )
+
+    async def rerank_documents(
+        self,
+        call: RerankCall,
+        query: str,
+        documents: Sequence[Mapping[str, Any]],
+        fields: Sequence[str],
+        top_n: int | None,
+    ) -> list[tuple[int, float]]:
+        """Positions and scores of documents of a request, best first, ties by position, cut to top_n."""
+        if not query.strip():
+            raise InvalidArgument("The query must be non-empty")
+        if not documents:
+            raise InvalidArgument("The request holds no documents")
+        if len(documents) > call.max_documents:
+            raise InvalidArgument(
+                f"The request holds {len(documents)} documents; model '{call.model}' takes at most {call.max_documents}"
+            )
+        if top_n is not None and top_n < 1:
+            raise InvalidArgument(f"top_n must be at least 1, got {top_n}")
+        self.check_rank_fields(call, fields)
+        texts = [rank_text(document, fields, place) for place, document in enumerate(documents)]
+        scores = await self.rerank(call, query, texts)
+        ranked = sorted(enumerate(shortest(scores)), key=lambda row: (-row[1], row[0]))
+        return ranked[:top_n]
+
+    async def rerank(
+        self, call: RerankCall, query: str, documents: Sequence[str], retrieved: Retrieved | None = None
+    ) -> NDArray[np.float32]:
+        """Scores float32 [n] in 0..1, higher is better. Raises TextTooLong or Unavailable."""
+
+        def compute() -> NDArray[np.float32]:
+            return self._catalog.reranker(call.answer, retrieved or Retrieved()).score(query, documents, call.truncate)
+
+        with metrics.stage("rerank"):
+            return await self._batcher.run(compute, lane=QUERY)
+
+
+def rank_text(fields: Mapping[str, Any], names: Sequence[str], place: int, whose: str = "") -> str:
+    """The text a reranker reads of a document: its rank fields, a line each. Raises InvalidArgument."""
+    texts = []
+    for name in names:
+        if name not in fields:
+            raise InvalidArgument(f"field '{name}' not found in document at index {place}{whose}")
+        if not isinstance(fields[name], str):
+            raise InvalidArgument(
+                f"field '{name}' in document at index {place}{whose} is not a string and cannot be ranked"
+            )
+        texts.append(fields[name])
+    return "\n".join(texts)

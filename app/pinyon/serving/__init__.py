@@ -1,0 +1,1 @@
+"""The life of a server, and its sockets."""

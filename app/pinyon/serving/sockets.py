@@ -1,0 +1,163 @@
+"""Where the server listens: the checks before, the sockets, and what Hypercorn is told about them."""
+
+import contextlib
+import errno
+import logging
+import socket
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+
+from hypercorn.config import Config
+
+from pinyon.api.guard import is_loopback
+from pinyon.auth.keys import Keys
+from pinyon.errors import FailedPrecondition
+from pinyon.services.control_plane.addresses import Addresses
+from pinyon.settings import Settings
+
+log = logging.getLogger("pinyon.serving")
+
+
+def check_open_to_others(settings: Settings) -> None:
+    """Raises FailedPrecondition for an address that others reach while there is no API key."""
+    server = settings.server
+    if server.insecure or is_loopback(server.host) or Keys(Path(settings.storage.data_dir), server.api_key).required():
+        return
+    folder = Path(settings.storage.data_dir).resolve()
+    with contextlib.suppress(OSError):  # the next command names it, and makes none
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    raise FailedPrecondition(
+        f"Listening on {server.host} without an API key would let anybody on the network read and change the data. "
+        f"Make one with `pinyon keys create NAME --data-dir {folder}`, or set PINYON_SERVER_API_KEY; or use "
+        "--host 127.0.0.1; or say "
+        "--insecure (PINYON_SERVER_INSECURE=true) if something else keeps strangers out"
+    )
+
+
+def check_certificate(settings: Settings) -> None:
+    """Raises FailedPrecondition if TLS is wanted and its files are not a certificate and its key."""
+    certificate, key = settings.server.tls_cert, settings.server.tls_key
+    if bool(certificate) != bool(key):
+        raise FailedPrecondition("TLS needs both tls_cert and tls_key; `pinyon certs DIR` makes a pair")
+    if certificate:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+        except OSError as error:  # ssl.SSLError is one too
+            raise FailedPrecondition(
+                f"The TLS certificate {certificate} with the key {key} cannot be used: {error.strerror or error}. "
+                "`pinyon certs DIR` makes a pair"
+            ) from error
+
+
+def listen(settings: Settings) -> list[socket.socket]:
+    """The bound sockets: those of the main port, then those of index_ports that are free.
+
+    A port of this machine alone is bound in both address families, because some clients take localhost for one and
+    some for the other. Raises FailedPrecondition if the main port is busy or the address unknown.
+    """
+    server = settings.server
+    try:
+        listeners = _bind(server.host, server.port)
+    except OSError as error:
+        raise FailedPrecondition(_busy(server.host, server.port, error)) from error
+    main, busy = listeners[0].getsockname()[1], []
+    for port in () if server.index_host else server.index_port_range:
+        if port != main:
+            try:
+                listeners += _bind(server.host, port)
+            except OSError:
+                busy.append(str(port))
+    if busy:
+        log.warning("ports of --index-ports that other programs have are left out: %s", ", ".join(busy))
+    return listeners
+
+
+def _busy(host: str, port: int, error: OSError) -> str:
+    """Why the main port cannot be had, who has it, and what to do."""
+    if error.errno != errno.EADDRINUSE:
+        return f"Cannot listen on {host}:{port}: {error.strerror or error}"
+    who = "another program, perhaps another Pinyon,"
+    return f"Cannot listen on {host}:{port}: {who} listens there already; stop it, or choose another port with --port"
+
+
+PORTS_TRIED = 20
+"""Ports that the system picked, of which one must be free in both address families."""
+
+
+def _bind(host: str, port: int) -> list[socket.socket]:
+    """The sockets of a port; 0 for any."""
+    if not is_loopback(host) or not _has_ipv6():
+        return [_bind_one(host, port)]
+    for _ in range(PORTS_TRIED):
+        first = _bind_one("127.0.0.1", port)
+        try:
+            return [first, _bind_one("::1", first.getsockname()[1])]
+        except OSError:
+            first.close()
+            if port:
+                raise
+    raise OSError(errno.EADDRINUSE, "no port is free in both address families")
+
+
+def _has_ipv6() -> bool:
+    """Whether this machine has the loopback address of IPv6."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as one:
+            one.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def _bind_one(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen()  # now, because two programs can bind a port, and only one can listen on it
+    except OSError:
+        listener.close()
+        raise
+    listener.setblocking(False)
+    return listener
+
+
+def addresses_of(settings: Settings, listeners: Sequence[socket.socket]) -> Addresses:
+    """Where the server and its indexes are reached."""
+    server, ports = settings.server, list(dict.fromkeys(listener.getsockname()[1] for listener in listeners))
+    return Addresses(
+        host=_name(server.host),
+        port=ports[0],
+        index_ports=ports[1:],
+        port_range=server.index_port_range,
+        index_host=server.index_host,
+        public_url=server.public_url,
+        tls=bool(server.tls_cert),
+    )
+
+
+def _name(host: str) -> str:
+    """What this machine calls the address it listens on."""
+    return "localhost" if host in ("127.0.0.1", "::1", "0.0.0.0", "::") else host
+
+
+def config_for(settings: Settings, listeners: Sequence[socket.socket]) -> Config:
+    """Hypercorn's settings; it takes the sockets over."""
+    config = Config()
+    config.bind = [f"fd://{listener.detach()}" for listener in listeners]
+    config.graceful_timeout = settings.server.shutdown_grace_s
+    if settings.server.tls_cert:
+        config.certfile, config.keyfile = settings.server.tls_cert, settings.server.tls_key
+    # The default of 1000 closes a connection under the calls in flight on it.
+    config.keep_alive_max_requests = 10**9
+    config.keep_alive_timeout = 75
+    config.backlog = 2048  # hundreds of clients may come at once
+    config.h11_max_incomplete_size = 1024 * 1024
+    # Hypercorn's queue of streams cannot hold more than 1000, itself included; the rest wait at the client.
+    config.h2_max_concurrent_streams = 500
+    config.include_server_header = False
+    config.loglevel = "WARNING"
+    config.accesslog = config.errorlog = None
+    return config

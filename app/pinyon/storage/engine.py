@@ -1,0 +1,231 @@
+"""The storage seam: what the services ask of a place that keeps records.
+
+Plain domain values in batches, each call addressed by index (its handle, or its name) and namespace. No SQL, no row
+ids, no engine limits.
+A write that returned is on disk; it returns a sequence number (the LSN), and every later read sees it. All methods
+raise only errors of pinyon.errors; each raises NotFound for an unknown index.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinyon.domain import (
+    Change,
+    Fingerprint,
+    Footprint,
+    Index,
+    IndexDetails,
+    IndexSpec,
+    Metadata,
+    NamespaceInfo,
+    Page,
+    QueryAnswer,
+    QueryPlan,
+    RecallSample,
+    Record,
+    Reembedding,
+    Selection,
+    StoredText,
+)
+from pinyon.errors import PinyonError
+
+
+class DataPlane(Protocol):
+    """What there is to do with the records of an index."""
+
+    async def upsert(
+        self, index: str, namespace: str, records: Sequence[Record], fingerprint: Fingerprint | None = None
+    ) -> int:
+        """Store the records, all or none, replacing those with the same id; the last of equal ids wins.
+
+        The namespace is made if need be. fingerprint: what embedded the vectors; kept with the first batch, and a
+        batch embedded by anything else than the index's own raises EmbeddedOtherwise. Returns the LSN.
+        """
+        ...
+
+    async def query(self, index: str, namespace: str, plan: QueryPlan) -> QueryAnswer:
+        """The records nearest to a vector or to a stored record; an unknown namespace or id gives no matches.
+
+        Raises EmbeddedOtherwise if the plan says what embedded the vector, and the records were by something else.
+        """
+        ...
+
+    async def page(
+        self,
+        index: str,
+        namespace: str,
+        selection: Selection,
+        limit: int,
+        after: str = "",
+        prefix: str = "",
+        whole: bool = True,
+    ) -> Page:
+        """The selected records with ids that begin with the prefix and come after `after`, in byte order of the ids.
+
+        whole: with vectors and fields. An unknown namespace has none.
+        """
+        ...
+
+    async def update(
+        self,
+        index: str,
+        namespace: str,
+        selection: Selection,
+        change: Change,
+        check: Callable[[str, Metadata], None],
+        most: int,
+    ) -> tuple[int, int]:
+        """Change the selected records, all or none; how many, and the LSN. No namespace, no records.
+
+        check(id, merged fields) is called for each, and what it raises stops everything. More than `most` records
+        raise InvalidArgument.
+        """
+        ...
+
+    async def count(self, index: str, namespace: str, selection: Selection) -> int:
+        """How many records are selected."""
+        ...
+
+    async def delete(self, index: str, namespace: str, selection: Selection) -> int:
+        """Delete the selected records; the namespace stays. Returns the LSN. Raises NotFound without the namespace."""
+        ...
+
+    async def every_namespace(self, index: str) -> list[NamespaceInfo]:
+        """Every namespace, in byte order of the names; the counts are exact."""
+        ...
+
+    async def namespaces(
+        self, index: str, limit: int, after: str = "", prefix: str = ""
+    ) -> tuple[list[NamespaceInfo], bool, int]:
+        """Namespaces in byte order of their names, whether more follow, and how many have the prefix in all."""
+        ...
+
+    async def namespace(self, index: str, name: str) -> NamespaceInfo:
+        """One namespace. Raises NotFound."""
+        ...
+
+    async def create_namespace(self, index: str, name: str, schema: dict[str, Any] | None) -> int:
+        """Make an empty namespace. Returns the LSN. Raises AlreadyExists."""
+        ...
+
+    async def delete_namespace(self, index: str, name: str) -> int:
+        """Delete a namespace with its records. Returns the LSN. Raises NotFound."""
+        ...
+
+
+class Engine(DataPlane, Protocol):
+    """One folder of indexes."""
+
+    async def create_index(
+        self, spec: IndexSpec, details: IndexDetails | None = None, ports: Sequence[int] | None = None
+    ) -> Index:
+        """Make an empty index, as a whole or not at all.
+
+        ports: those it may be given one of; None for an index without. Raises AlreadyExists, or PermissionDenied if
+        no port is left.
+        """
+        ...
+
+    async def assign_port(self, index: str, free: Sequence[int], keep: Collection[int]) -> Index:
+        """See to it that the index has a port: the one it has, if it is in `keep`, or one of `free`.
+
+        Raises PermissionDenied if none is left.
+        """
+        ...
+
+    async def configure_index(self, index: str, change: Callable[[Index], Index]) -> Index:
+        """Replace the details, and how text is embedded, by what `change` makes of them; what it raises stops it."""
+        ...
+
+    async def delete_index(self, index: str, check: Callable[[Index], None] | None = None) -> None:
+        """Delete an index with everything in it; nothing of it is left on disk. What `check` raises stops it.
+
+        One that cannot be used is deleted too, unchecked: what it is cannot be read.
+        """
+        ...
+
+    def index(self, index: str) -> Index:
+        """One index. Raises NotFound."""
+        ...
+
+    def indexes(self) -> list[Index]:
+        """Every index that can be used, by name."""
+        ...
+
+    async def opened(self, index: str) -> None:
+        """Wait until an index of this name is open, or cannot be; at once if there is none."""
+        ...
+
+    async def all_opened(self) -> None:
+        """Wait until every index is open, or cannot be. Until then calls for the others raise Unavailable."""
+        ...
+
+    def being_opened(self) -> set[str]:
+        """Names of the indexes that are not open yet."""
+        ...
+
+    def unusable(self) -> dict[str, PinyonError]:
+        """Indexes whose files cannot be used, or not be written, and why: what such a call raises."""
+        ...
+
+    def set_aside(self) -> list[str]:
+        """What a start did not understand and moved out of the way, by names that say when and why."""
+        ...
+
+    async def footprint(self, index: str) -> Footprint:
+        """The last write, and the room an index takes."""
+        ...
+
+    async def fingerprint(self, index: str) -> Fingerprint | None:
+        """What embedded the records of the index; None while nothing has."""
+        ...
+
+    def recall(self) -> list[RecallSample]:
+        """How good approximate answers were, as far as some were compared with exact ones."""
+        ...
+
+    async def compact(self, index: str) -> tuple[int, int]:
+        """Give back the room of what was deleted; bytes on disk before and after. Searches go on meanwhile."""
+        ...
+
+    async def reembedding(self, index: str) -> Reembedding | None:
+        """How far the index is on its way to another embedding; None if it is on none."""
+        ...
+
+    async def begin_reembedding(self, index: str, target: IndexSpec, embedded_by: Fingerprint) -> None:
+        """Begin to collect new vectors, or go on with what is there for the same target.
+
+        Raises FailedPrecondition if a record has no text to embed.
+        """
+        ...
+
+    async def texts_to_reembed(self, index: str, most: int) -> list[StoredText]:
+        """Some of the texts that have no new vector yet; none when all have one."""
+        ...
+
+    async def keep_reembedded(
+        self,
+        index: str,
+        embedded_by: Fingerprint,
+        embedded: Sequence[tuple[StoredText, NDArray[np.float32], bool]],
+    ) -> None:
+        """Keep new vectors, with whether the text was cut.
+
+        Those of texts that have changed meanwhile are dropped, and all if the index is on its way to something else.
+        """
+        ...
+
+    async def finish_reembedding(self, index: str) -> bool:
+        """Make the new vectors those of the index, all at once, if every record has one; whether it was done."""
+        ...
+
+    async def cancel_reembedding(self, index: str) -> None:
+        """Drop the new vectors; the index stays as it is."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what runs, fold the log into the file, let the folder go."""
+        ...

@@ -1,0 +1,1 @@
+"""Connections to a file: one that writes, several that read."""

@@ -1,0 +1,427 @@
+"""Connections and threads of one SQLite file: one writer, several readers, each on a thread of its own.
+
+Callers hand over plain functions on a connection. A writing function commits as a whole or leaves nothing, and returns
+only once the commit, which others may share, is on disk. A reading function sees one snapshot.
+"""
+
+import asyncio
+import contextlib
+import logging
+import struct
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import apsw
+import msgspec
+import sqlite_vec
+
+from pinyon import failpoints
+from pinyon.errors import DataLoss, FailedPrecondition, Internal, NotFound, PermissionDenied, PinyonError, Unavailable
+from pinyon.storage.sqlite.connection import high_water, page_checksums
+from pinyon.storage.sqlite.connection.high_water import HighWaterMark, Mark
+from pinyon.storage.sqlite.connection.readers import Readers
+from pinyon.storage.sqlite.connection.writer import Writer
+from pinyon.storage.sqlite.schema import migrations, tables
+from pinyon.storage.sqlite.transaction import Transaction
+
+T = TypeVar("T")
+
+PAGE_BYTES = 16_384
+"""Larger pages and mmap together read a scan 1.5 times as fast as SQLite's defaults."""
+BUSY_MS = 5_000
+WRITES_PER_COMMIT = 64
+"""Writes that may share a commit."""
+NONSENSE = (msgspec.MsgspecError, UnicodeDecodeError, struct.error)
+"""What decoding a stored value raises if the value is not what was stored."""
+DAMAGED_READS = (apsw.SQLITE_IOERR_DATA, apsw.SQLITE_IOERR_CORRUPTFS, apsw.SQLITE_IOERR_SHORT_READ)
+"""SQLite's codes for a page whose checksum is wrong, and for one that is not there as a whole."""
+
+log = logging.getLogger("pinyon.storage")
+
+
+Mode = Literal["read", "write", "read only", "frozen"]
+"""read: beside a writer of this process. read only: beside one of another. frozen: there is none, nor can there be."""
+
+
+def connect(path: Path, mmap_bytes: int, mode: Mode, compare: bool = False) -> apsw.Connection:
+    """A connection with sqlite-vec loaded and the pragmas of this project set.
+
+    One that writes fills in the checksums of pages and compares them. compare: one that reads does, too; then there is
+    no mmap. Raises FailedPrecondition if it cannot.
+    """
+    vfs = page_checksums.CHECKED if compare and page_checksums.available() else page_checksums.PLAIN
+    if mode == "frozen":
+        connection = connect_frozen(path, vfs)
+    elif mode == "write":
+        connection = _connect_to_write(path)
+    else:
+        flags = apsw.SQLITE_OPEN_READONLY if mode == "read only" else apsw.SQLITE_OPEN_READWRITE
+        connection = apsw.Connection(str(path), flags=flags, vfs=vfs)
+        # Folding the log is for a connection that fills in checksums.
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    connection.enable_load_extension(True)
+    connection.load_extension(sqlite_vec.loadable_path())
+    connection.enable_load_extension(False)
+    connection.set_busy_timeout(BUSY_MS)
+    connection.execute(f"PRAGMA mmap_size = {mmap_bytes}")
+    if mode == "write":
+        connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+        if page_checksums.available():
+            # Of a new file's pages from the first on; of an older file's from the next VACUUM on.
+            connection.reserve_bytes("main", page_checksums.RESERVED)
+        # Beyond FULL: also the removal of the rollback journal that a new file has until it is in WAL mode.
+        connection.execute("PRAGMA synchronous = EXTRA")
+    else:
+        connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def _connect_to_write(path: Path) -> apsw.Connection:
+    flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+    if not page_checksums.available():
+        connection = apsw.Connection(str(path), flags=flags, vfs=page_checksums.PLAIN)
+        if page_checksums.has_room(connection):
+            connection.close()
+            raise FailedPrecondition(
+                f"The file {path.name} has checksums, which this installation cannot write: SQLite's extension "
+                "cksumvfs is missing; install apsw from its wheel"
+            )
+        return connection
+    return apsw.Connection(str(path), flags=flags, vfs=page_checksums.CHECKED)
+
+
+def connect_frozen(path: Path, vfs: str = page_checksums.PLAIN) -> apsw.Connection:
+    """A connection to a file that nobody has open, which changes nothing, not even the files beside it."""
+    flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+    return apsw.Connection(f"{path.resolve().as_uri()}?immutable=1", flags=flags, vfs=vfs)
+
+
+def translated(error: apsw.Error, path: Path) -> PinyonError:
+    """The error of our own family for one of SQLite's; the only place that knows both."""
+    match error:
+        case apsw.BusyError() | apsw.LockedError():
+            return Unavailable(f"The file {path.name} is busy")
+        case apsw.FullError():
+            return Unavailable("The disk is full; nothing was written", retry_after_s=30)
+        case apsw.CantOpenError():
+            return Unavailable(f"The file {path.name} cannot be opened now", retry_after_s=5)
+        case apsw.ReadOnlyError() | apsw.PermissionsError():
+            return FailedPrecondition(f"The file {path.name} cannot be written")
+        case apsw.CorruptError() | apsw.NotADBError():
+            return damaged(path)
+        case apsw.IOError() if getattr(error, "extendedresult", 0) in DAMAGED_READS:
+            return damaged(path, "a page is not as it was written")
+        case apsw.IOError():
+            return Unavailable("The disk did not take or give the data", retry_after_s=5)
+    return Internal(f"The file {path.name} could not be used in a way it should; the log has the details")
+
+
+def unexpected(path: Path, error: Exception) -> DataLoss:
+    """The error for a file whose opening failed in a way that nobody foresaw: most likely its content."""
+    return damaged(path, f"opening it failed with {type(error).__name__}; the log says where")
+
+
+def damaged(path: Path, how: str = "") -> DataLoss:
+    """The error for a file that is not as it was written."""
+    return DataLoss(
+        f"The file {path.name} is damaged{f' ({how})' if how else ''}; restore it from a backup, or see what "
+        f"`pinyon check {path.stem}` finds. Nothing of it was changed"
+    )
+
+
+class Database:
+    """One open file. Opening compares it with what was written, and brings it to the newest schema."""
+
+    def __init__(
+        self,
+        path: Path,
+        readers: int,
+        mmap_bytes: int,
+        steps: migrations.Steps = migrations.STEPS,
+        writes_per_commit: int = WRITES_PER_COMMIT,
+        read_only: bool = False,
+        marked: bool = False,
+    ) -> None:
+        """Raises FailedPrecondition for a file that is not ours or of a later version, DataLoss for a damaged one.
+
+        read_only: change nothing, not even the schema; Raises FailedPrecondition if that would be needed. marked: the
+        file numbers its writes, and the number of the last one is kept beside it (integrity/high_water.py).
+        """
+        self.path, self._mmap_bytes, self._marked = path, mmap_bytes, marked
+        self.closed = False
+        self.damage: str | None = None
+        self._mark: HighWaterMark | None = None
+        self._frozen = False
+        self._writing: Writer | None = None
+        self._here: apsw.Connection | None = None
+        try:
+            failpoints.reach("open")
+            self._check_files()
+            self._first = self._look(steps) if read_only else self._prepared(steps)
+        except apsw.Error as error:
+            raise self._translated(error) from error
+        except NONSENSE as error:
+            raise self._undecodable(error) from error
+        except OSError as error:
+            raise Unavailable(f"The file {path.name} cannot be read: {error.strerror or error}", 5) from error
+        if not read_only:
+            again = partial(connect, path, mmap_bytes, "write")
+            told = (lsn_of, self._mark.acknowledge, self._mark.fold) if self._mark is not None else ()
+            self._writing = Writer(self._first, again, f"write-{path.stem}", writes_per_commit, *told)
+        self._readers = Readers(self._reader, readers, f"read-{path.stem}")
+
+    def _check_files(self) -> None:
+        """Raises DataLoss where SQLite would drop a log, or take a file for one that never had checksums."""
+        file, log_file = self.path, self.path.with_name(self.path.name + "-wal")
+        size = file.stat().st_size if file.exists() else 0
+        if not size and log_file.exists() and log_file.stat().st_size:
+            raise damaged(file, "it is empty, although its log is not")
+        mark = high_water.read(file) if self._marked else None
+        if mark is not None and mark.lsn and not size:
+            raise damaged(file, f"it is empty, and had acknowledged {mark.lsn} writes")
+        if mark is not None and mark.checksums and size and page_checksums.file_lost_room(file):
+            raise damaged(file, "its header says that it has no checksums, and it has")
+
+    def _prepared(self, steps: migrations.Steps) -> apsw.Connection:
+        """The connection to write by, of a file that was compared and has the newest schema."""
+        if self.path.exists():
+            self._compare(steps)
+        connection = connect(self.path, self._mmap_bytes, "write")
+        try:
+            migrations.check(connection, self.path.name, steps)
+            connection.execute("PRAGMA journal_mode = WAL")
+            migrations.migrate(connection, steps)
+            if self._marked:
+                before = high_water.read(self.path)
+                folded = 0 if before is None else before.folded
+                mark = Mark(lsn_of(connection), folded, page_checksums.has_room(connection))
+                self._mark = HighWaterMark(self.path, mark)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _compare(self, steps: migrations.Steps) -> None:
+        """Raises DataLoss if the file is not as it was written; then it and its log stay as they are."""
+        in_log = page_checksums.pages_in_log(self.path)
+        self._check_pages(set(page_checksums.wrong_pages(self.path)) - in_log)
+        if in_log and self._marked:
+            self._check_without_log()
+        with contextlib.closing(connect(self.path, 0, "write")) as connection:
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            migrations.check(connection, self.path.name, steps)
+            self._check_mark(connection)
+            self._check_name(connection)
+            folded: tuple[int, int, int] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").get
+        if folded[0]:
+            log.warning("another process reads %s; some of its checksums are not compared now", self.path.name)
+        elif in_log:
+            self._check_pages(set(page_checksums.wrong_pages(self.path, in_log)))
+
+    def _check_pages(self, wrong: set[int]) -> None:
+        if not wrong:
+            return
+        how = f"{len(wrong)} pages are not as they were written, page {min(wrong)} first"
+        if self._folded_elsewhere():
+            how += (
+                "; another program put its log into it, perhaps sqlite3 or an earlier version of Pinyon after a crash: "
+                f"if so, `pinyon check {self.path.stem} --accept` takes it as it is"
+            )
+        raise damaged(self.path, how)
+
+    def _folded_elsewhere(self) -> bool:
+        """Whether the file holds writes that this program never moved from the log into it."""
+        mark = high_water.read(self.path) if self._marked else None
+        try:
+            with contextlib.closing(connect_frozen(self.path, page_checksums.PLAIN)) as connection:
+                return mark is not None and lsn_of(connection) > mark.folded
+        except (apsw.Error, *NONSENSE):
+            return False
+
+    def _check_without_log(self) -> None:
+        """Raises FailedPrecondition or DataLoss if the log that lies beside the file is not its own."""
+        mark = high_water.read(self.path)
+        vfs = page_checksums.CHECKED if page_checksums.available() else page_checksums.PLAIN
+        try:
+            with contextlib.closing(connect_frozen(self.path, vfs)) as connection:
+                self._check_name(connection)
+                lsn = lsn_of(connection)
+        except (apsw.Error, *NONSENSE):  # a crash while the log was folded; the log has what the file lacks
+            return
+        if mark is not None and lsn < mark.folded:
+            raise damaged(self.path, f"without its log it ends at write {lsn}, and had got to {mark.folded}")
+
+    def _check_mark(self, connection: apsw.Connection) -> None:
+        """Raises DataLoss if the file has fewer writes than were acknowledged."""
+        mark = high_water.read(self.path) if self._marked else None
+        if mark is not None and (lsn := lsn_of(connection)) < mark.lsn:
+            raise DataLoss(
+                f"The file {self.path.name} ends at write {lsn}, and write {mark.lsn} was acknowledged: its log is "
+                "damaged or gone, or an older file was put in its place. Restore it from a backup, or take what there "
+                f"is with `pinyon check {self.path.stem} --accept`. Nothing of it was changed"
+            )
+
+    def _check_name(self, connection: apsw.Connection) -> None:
+        """Raises FailedPrecondition if the file, or a log that lies beside it, is of an index of another name."""
+        spec = tables.index_spec(connection) if self._marked and _says_what_it_is(connection) else None
+        if spec is not None and spec.name != self.path.stem:
+            raise FailedPrecondition(
+                f"The file {self.path.name} or its log holds the index {spec.name}; give it its name back, or move it "
+                "elsewhere"
+            )
+
+    def _look(self, steps: migrations.Steps) -> apsw.Connection:
+        """A connection that changes nothing. On a disk that takes no writes there cannot be another writer either."""
+        try:
+            connection = connect(self.path, self._mmap_bytes, "read only")
+            connection.execute("SELECT 1 FROM sqlite_schema").fetchall()
+        except (apsw.CantOpenError, apsw.ReadOnlyError):
+            log_file = self.path.with_name(self.path.name + "-wal")
+            if log_file.exists() and log_file.stat().st_size:
+                raise
+            self._frozen = True
+            self._check_pages(set(page_checksums.wrong_pages(self.path)))
+            connection = connect(self.path, self._mmap_bytes, "frozen")
+        try:
+            migrations.check(connection, self.path.name, steps)
+            self._check_mark(connection)
+            if connection.pragma("user_version") < len(steps):
+                raise FailedPrecondition(
+                    f"The file {self.path.name} is of an earlier version; start once without --read-only to bring it up"
+                )
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    async def write(self, function: Callable[[apsw.Connection], T]) -> T:
+        """Run the function, all or nothing, on the writer; when this returns the result is on disk.
+
+        Raises DataLoss for a file that was found to be damaged: to write on would damage it further. Raises
+        PermissionDenied for one that was opened to be read only.
+        """
+        return await self._answer(lambda: asyncio.wrap_future(self._submit(function, bare=False)))
+
+    async def maintain(self, function: Callable[[apsw.Connection], T]) -> T:
+        """Run the function on the writer, outside any transaction. Raises as write()."""
+        return await self._answer(lambda: asyncio.wrap_future(self._submit(function, bare=True)))
+
+    def _submit(self, function: Callable[[apsw.Connection], T], bare: bool) -> "Future[T]":
+        if self._writing is None:
+            raise PermissionDenied("This server was started with --read-only, and changes nothing")
+        if self.damage is not None:
+            raise DataLoss(self.damage)
+        return self._writing.submit(function, bare)
+
+    async def read(self, function: Callable[[apsw.Connection], T]) -> T:
+        """Run the function on one snapshot of the file."""
+        return await self._answer(lambda: self._readers.run(function))
+
+    def read_here(self, function: Callable[[apsw.Connection], T | None]) -> T | None:
+        """As read(), but in this very thread: for what takes less time than handing it over. None: not now.
+
+        Of one thread. Raises as read().
+        """
+        self._check_open()
+        try:
+            if self._here is None:
+                self._here = self._reader()
+                self._here.set_busy_timeout(0)
+            with Transaction(self._here, "DEFERRED"):
+                return function(self._here)
+        except apsw.BusyError:
+            return None
+        except apsw.Error as error:
+            raise self._translated(error) from error
+        except NONSENSE as error:
+            raise self._undecodable(error) from error
+
+    def _reader(self) -> apsw.Connection:
+        mode: Mode = "read" if self._writing is not None else "frozen" if self._frozen else "read only"
+        return connect(self.path, self._mmap_bytes, mode)
+
+    async def _answer(self, submit: "Callable[[], asyncio.Future[T]]") -> T:
+        self._check_open()
+        try:
+            return await submit()
+        except apsw.Error as error:
+            raise self._translated(error) from error
+        except NONSENSE as error:
+            raise self._undecodable(error) from error
+        except PinyonError:
+            raise
+        except Exception as error:
+            problem = await self._readers.run(_quick_check)
+            if problem is None:
+                raise
+            log.error("storage error on %s: %s, after %r", self.path, problem, error)
+            raise self._noted(damaged(self.path)) from error
+
+    def _check_open(self) -> None:
+        if self.closed:  # the index was deleted after the caller looked it up
+            raise NotFound(f"Index {self.path.stem} not found.")
+
+    def _translated(self, error: apsw.Error) -> PinyonError:
+        log.error("storage error on %s: %s: %s", self.path, type(error).__name__, error)
+        found = translated(error, self.path)
+        return self._noted(found) if isinstance(found, DataLoss) else found
+
+    def _undecodable(self, error: Exception) -> DataLoss:
+        log.error("storage error on %s: a stored value cannot be read: %s", self.path, error)
+        return self._noted(damaged(self.path, "a stored value cannot be read"))
+
+    def _noted(self, error: DataLoss) -> DataLoss:
+        """From now on nothing is written to the file: that would damage it further."""
+        self.damage = error.message
+        return error
+
+    async def close(self) -> None:
+        """Wait for what runs, fold the log into the file, close every connection."""
+        self.closed = True
+        await asyncio.to_thread(self._close)
+
+    def _fold(self) -> None:
+        busy, *_ = self._first.execute("PRAGMA wal_checkpoint(TRUNCATE)").get
+        if self._mark is not None and not busy:
+            self._mark.fold(lsn_of(self._first))
+
+    def _close(self) -> None:
+        self._readers.close()
+        if self._here is not None:
+            with contextlib.suppress(apsw.Error):
+                self._here.close()
+        if self._writing is not None:
+            self._writing.close()
+            try:
+                if self.damage is not None:  # its log is evidence
+                    self._first.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+                else:
+                    self._fold()
+            except apsw.Error as error:  # nothing is lost: the next start replays the log
+                log.warning("could not fold the log of %s at the end: %s", self.path, error)
+        with contextlib.suppress(apsw.Error):
+            self._first.close()
+        if self._mark is not None:
+            self._mark.close()
+
+
+def lsn_of(connection: apsw.Connection) -> int:
+    """The number of the last write to an index; 0 of a file that does not say what it is."""
+    return int(connection.execute("SELECT lsn FROM state").get or 0) if _says_what_it_is(connection) else 0
+
+
+def _says_what_it_is(connection: apsw.Connection) -> bool:
+    """Whether the file has the table that says so."""
+    return bool(connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'state'").get)
+
+
+def _quick_check(connection: apsw.Connection) -> str | None:
+    """What SQLite finds wrong with the structure of a file, or None."""
+    try:
+        found = str(connection.execute("PRAGMA quick_check(1)").get)
+    except apsw.Error as error:
+        return str(error)
+    return None if found == "ok" else found

@@ -1,0 +1,455 @@
+"""The Engine on SQLite: one file per index, opened when the engine is, through apsw with sqlite-vec."""
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import apsw
+import msgspec
+
+from pinyon import metrics
+from pinyon.domain import (
+    Change,
+    Fingerprint,
+    Footprint,
+    Index,
+    IndexDetails,
+    IndexSpec,
+    Metadata,
+    NamespaceInfo,
+    Page,
+    QueryAnswer,
+    QueryPlan,
+    RecallSample,
+    Record,
+    Reembedding,
+    Selection,
+    StoredText,
+)
+from pinyon.errors import AlreadyExists, DataLoss, FailedPrecondition, NotFound, PinyonError, Unavailable
+from pinyon.storage.recall import RecallSampler
+from pinyon.storage.sqlite.connection.database import unexpected
+from pinyon.storage.sqlite.connection.inline_reads import AtOnce
+from pinyon.storage.sqlite.filters.column_store import ColumnStore
+from pinyon.storage.sqlite.filters.filter_cache import FilterCache
+from pinyon.storage.sqlite.folder.data_dir import DataDir
+from pinyon.storage.sqlite.folder.index_files import IndexFiles, Opened
+from pinyon.storage.sqlite.options import Tuning
+from pinyon.storage.sqlite.records import namespaces, reading, reembedding, writing
+from pinyon.storage.sqlite.records.reading import Vector
+from pinyon.storage.sqlite.schema import tables
+from pinyon.storage.sqlite.upkeep import compaction
+from pinyon.storage.sqlite.upkeep.approximate import Approximate
+from pinyon.storage.sqlite.vectors.vector_cache import VectorCache
+
+T = TypeVar("T")
+
+OPENED_AT_ONCE = 4
+"""Indexes that are opened side by side."""
+
+log = logging.getLogger("pinyon.storage")
+
+
+class SqliteEngine:
+    """A folder of index files, and the catalogue of them. Made by open_folder()."""
+
+    def __init__(self, folder: DataDir, tuning: Tuning) -> None:
+        self._folder = folder
+        self._files = IndexFiles(folder, tuning)
+        self._read_only = tuning.read_only
+        large = math.inf if tuning.approximate_from is None else tuning.approximate_from
+        columns = ColumnStore(0 if tuning.read_only else tuning.column_bytes)
+        vectors = VectorCache(tuning.cache_bytes)
+        self._approximate = Approximate(folder.indexes, None if tuning.read_only else large, columns, vectors)
+        self._at_once = AtOnce(tuning.at_once_s)
+        self._recall = RecallSampler(tuning.recall_sample, tuning.approximate_recall, self._distrust)
+        filters = FilterCache(tuning.filter_cache_bytes)
+        self._memory = reading.Memory(vectors, filters, columns, self._approximate.get, tuning.approximate_recall)
+        self._opened: dict[str, Opened] = {}
+        self._unusable: dict[str, PinyonError] = {}
+        self._opening: dict[str, asyncio.Task[None]] = {}
+        self._changing: dict[str, asyncio.Lock] = {}
+        self._closing = False
+
+    @classmethod
+    async def open_folder(
+        cls, path: Path, readers: int, mmap_bytes: int, wait: bool = True, **tuning: Any
+    ) -> "SqliteEngine":
+        """Lock the folder and open every index in it; tuning: of Tuning, where it is not the default.
+
+        wait: until all are open; else they are opened beside everything else, and a slow one holds up no other.
+
+        One index that cannot be opened does not keep the others away: see unusable(). Raises FailedPrecondition or
+        DataLoss for the folder or its catalogue, naming the file.
+        """
+        told = Tuning(readers, mmap_bytes, **tuning)
+        folder = DataDir(path, told.read_only)
+        engine = cls(folder, told)
+        try:
+            await engine._files.open()
+            try:
+                some = asyncio.Semaphore(OPENED_AT_ONCE)
+                for name in await engine._files.names():
+                    engine._opening[name] = asyncio.create_task(engine._open_index(name, some))
+                if wait:
+                    await engine.all_opened()
+            except BaseException:
+                await engine._close_databases()
+                raise
+        except BaseException:
+            folder.close()
+            raise
+        return engine
+
+    async def _open_index(self, name: str, some: asyncio.Semaphore) -> None:
+        try:
+            async with some:
+                opened = await self._files.open_index(name)
+            if opened is not None:
+                self._opened[name] = opened
+                await self._see_to_large_namespaces(opened)
+        except PinyonError as error:
+            log.error("the index %s cannot be used: %s", name, error.message)
+            self._unusable[name] = error
+        except Exception as error:  # whatever it is, it is this index's trouble alone
+            log.exception("the index %s cannot be used", name)
+            self._unusable[name] = unexpected(self._folder.index_file(name), error)
+        finally:
+            del self._opening[name]
+
+    async def _see_to_large_namespaces(self, opened: Opened) -> None:
+        """Look for inverted files. An index is used all the same if that fails: its tables answer exactly."""
+        if self._read_only:
+            return
+        try:
+            await self._approximate.open(opened.database, opened.index.handle)
+        except Exception:
+            log.exception("the large namespaces of index %s are searched exactly", opened.index.name)
+
+    async def opened(self, index: str) -> None:
+        if index in self._opening:
+            await asyncio.wait([self._opening[index]])
+
+    async def all_opened(self) -> None:
+        if self._opening:
+            await asyncio.wait(self._opening.values())  # not gather(), which would cancel what is half open
+
+    def being_opened(self) -> set[str]:
+        return set(self._opening)
+
+    async def create_index(
+        self, spec: IndexSpec, details: IndexDetails | None = None, ports: Sequence[int] | None = None
+    ) -> Index:
+        return await self._change(spec.name, self._create_index(spec, details or tables.NO_DETAILS, ports))
+
+    async def _create_index(self, spec: IndexSpec, details: IndexDetails, ports: Sequence[int] | None) -> Index:
+        if spec.name in self._unusable:
+            raise AlreadyExists(
+                f"There is an index {spec.name}, which cannot be used: {self._unusable[spec.name].message}"
+            )
+        if spec.name in self._opened or spec.name in self._opening:
+            raise AlreadyExists(f"Index {spec.name} already exists")
+        self._opened[spec.name] = await self._files.make(spec, details, ports)
+        return self._opened[spec.name].index
+
+    async def assign_port(self, index: str, free: Sequence[int], keep: Collection[int]) -> Index:
+        opened = self._open(index)
+        if self._read_only:  # addresses of this process, which nobody else needs to know
+            taken = {other.index.port for other in self._opened.values() if other is not opened}
+            own = [port for port in (opened.index.port, *free) if port in free and port not in taken]
+            port = own[0] if own else None
+        else:
+            port = await self._files.assign_port(opened.index.name, free, keep)
+        opened.index = msgspec.structs.replace(opened.index, port=port)
+        return opened.index
+
+    async def configure_index(self, index: str, change: Callable[[Index], Index]) -> Index:
+        return await self._change(index, self._configure_index(index, change))
+
+    async def _configure_index(self, index: str, change: Callable[[Index], Index]) -> Index:
+        opened = self._open(index)
+        changed = change(opened.index)
+
+        def run(connection: apsw.Connection) -> None:
+            tables.configure(connection, changed.spec, changed.details)
+            reembedding.follow(connection)
+
+        await opened.database.write(run)
+        opened.index = changed
+        return changed
+
+    async def delete_index(self, index: str, check: Callable[[Index], None] | None = None) -> None:
+        await self._change(index, self._delete_index(index, check))
+
+    async def _delete_index(self, index: str, check: Callable[[Index], None] | None) -> None:
+        name = index.partition("@")[0]
+        await self.opened(name)
+        if name in self._unusable:
+            await self._files.mark_deleted(name, None)
+            del self._unusable[name]
+            await self._files.try_to_put_aside(name)
+        else:
+            opened = self._open(index)
+            if check is not None:
+                check(opened.index)
+            await self._files.mark_deleted(name, opened.database if opened.database.damage is None else None)
+            del self._opened[name]
+            await self._forget(opened.index)
+            await opened.database.close()
+            await self._files.try_to_remove(name)  # it is deleted, whatever is still in its place
+
+    async def _forget(self, index: Index) -> None:
+        """Drop what is held in memory of an index that is gone, or was changed as a whole."""
+        await self._approximate.forget(index.handle)
+        self._memory.vectors.forget(index.handle)
+        self._memory.filters.forget(index.handle)
+        self._recall.forget(index.name)
+
+    async def _change(self, index: str, change: Coroutine[Any, Any, T]) -> T:
+        """One change of an index as a whole at a time, finished even if whoever asked for it goes away."""
+        name = index.partition("@")[0]
+
+        async def in_turn() -> T:
+            async with self._changing.setdefault(name, asyncio.Lock()):
+                if self._closing:
+                    change.close()
+                    raise Unavailable("The server is stopping")
+                return await change
+
+        return await asyncio.shield(asyncio.ensure_future(in_turn()))
+
+    def index(self, index: str) -> Index:
+        return self._open(index).index
+
+    def indexes(self) -> list[Index]:
+        return [self._opened[name].index for name in sorted(self._opened)]
+
+    def unusable(self) -> dict[str, PinyonError]:
+        damaged = {name: each.database.damage for name, each in self._opened.items()}
+        return self._unusable | {name: DataLoss(damage) for name, damage in damaged.items() if damage is not None}
+
+    def set_aside(self) -> list[str]:
+        return self._folder.set_aside_before()
+
+    async def footprint(self, index: str) -> Footprint:
+        opened = self._open(index)
+        lsn = await opened.database.read(tables.lsn)
+        return Footprint(lsn, self._folder.sizes(opened.index.name))
+
+    async def fingerprint(self, index: str) -> Fingerprint | None:
+        return await self._open(index).database.read(tables.fingerprint)
+
+    async def upsert(
+        self, index: str, namespace: str, records: Sequence[Record], fingerprint: Fingerprint | None = None
+    ) -> int:
+        opened = self._open(index)
+
+        def run(connection: apsw.Connection) -> int:
+            if fingerprint is not None:
+                tables.claim(connection, fingerprint)
+            spec = tables.known_spec(connection)
+            return writing.upsert(
+                connection, spec, namespace, records, foreign=fingerprint is None and spec.embed is not None
+            )
+
+        return await self._written(opened, namespace, run)
+
+    async def _written(self, opened: Opened, namespace: str, run: Callable[[apsw.Connection], T]) -> T:
+        """Write, and have what is held of the namespace's vectors follow."""
+        with metrics.stage("write"):
+            done = await opened.database.write(run)
+        self._approximate.look_at(opened.database, opened.index.handle, namespace)
+        return done
+
+    async def query(self, index: str, namespace: str, plan: QueryPlan) -> QueryAnswer:
+        opened = self._open(index)
+
+        handle = opened.index.handle
+        alike = handle, namespace, plan.filter is not None
+
+        def run(connection: apsw.Connection, plan: QueryPlan, at: int | None = None) -> QueryAnswer | None:
+            begun = time.perf_counter()
+            answer = reading.query(connection, namespace, plan, self._memory, handle, at)
+            if answer is not None and reading.is_plain(plan):
+                self._at_once.note(alike, answer.lsn, time.perf_counter() - begun)
+            return answer
+
+        async def ask(plan: QueryPlan) -> QueryAnswer:
+            answer = await opened.database.read(partial(run, plan=plan))
+            assert answer is not None
+            return answer
+
+        with metrics.stage("search"):
+            answer, at = None, self._at_once.lsn(alike)
+            if at is not None and reading.is_plain(plan):
+                answer = opened.database.read_here(partial(run, plan=plan, at=at))
+            if answer is None:
+                answer = await ask(plan)
+        if plan.filter is not None and self._memory.columns.wants(opened.index.handle):
+            self._approximate.look_at(opened.database, opened.index.handle, namespace)
+        self._recall.offer(opened.index.name, namespace, answer, lambda: ask(msgspec.structs.replace(plan, exact=True)))
+        return answer
+
+    def _distrust(self, index: str, namespace: str) -> None:
+        """Sampled answers of a namespace were worse than they may be."""
+        opened = self._opened.get(index)
+        if opened is not None:
+            self._approximate.distrust(opened.database, opened.index.handle, namespace)
+
+    def recall(self) -> list[RecallSample]:
+        return self._recall.samples()
+
+    async def settled(self) -> None:
+        """Wait until what is held in memory has followed the writes there were."""
+        await self._approximate.settled()
+
+    async def page(
+        self,
+        index: str,
+        namespace: str,
+        selection: Selection,
+        limit: int,
+        after: str = "",
+        prefix: str = "",
+        whole: bool = True,
+    ) -> Page:
+        opened = self._open(index)
+        return await opened.database.read(
+            lambda connection: reading.page(
+                connection, tables.known_spec(connection), namespace, selection, limit, after, prefix, whole
+            )
+        )
+
+    async def update(
+        self,
+        index: str,
+        namespace: str,
+        selection: Selection,
+        change: Change,
+        check: Callable[[str, Metadata], None],
+        most: int,
+    ) -> tuple[int, int]:
+        opened = self._open(index)
+        return await self._written(
+            opened,
+            namespace,
+            lambda connection: writing.update(
+                connection, tables.known_spec(connection), namespace, selection, change, check, most
+            ),
+        )
+
+    async def count(self, index: str, namespace: str, selection: Selection) -> int:
+        return await self._open(index).database.read(lambda connection: writing.count(connection, namespace, selection))
+
+    async def delete(self, index: str, namespace: str, selection: Selection) -> int:
+        opened = self._open(index)
+        return await self._written(
+            opened,
+            namespace,
+            lambda connection: writing.delete(connection, tables.known_spec(connection), namespace, selection),
+        )
+
+    async def every_namespace(self, index: str) -> list[NamespaceInfo]:
+        return await self._open(index).database.read(namespaces.every)
+
+    async def namespaces(
+        self, index: str, limit: int, after: str = "", prefix: str = ""
+    ) -> tuple[list[NamespaceInfo], bool, int]:
+        return await self._open(index).database.read(
+            lambda connection: namespaces.page(connection, limit, after, prefix)
+        )
+
+    async def namespace(self, index: str, name: str) -> NamespaceInfo:
+        return await self._open(index).database.read(lambda connection: namespaces.describe(connection, name))
+
+    async def create_namespace(self, index: str, name: str, schema: dict[str, Any] | None) -> int:
+        return await self._open(index).database.write(lambda connection: namespaces.create(connection, name, schema))
+
+    async def delete_namespace(self, index: str, name: str) -> int:
+        opened = self._open(index)
+        return await self._written(
+            opened, name, lambda connection: writing.delete_namespace(connection, tables.known_spec(connection), name)
+        )
+
+    async def reembedding(self, index: str) -> Reembedding | None:
+        return await self._open(index).database.read(reembedding.state)
+
+    async def begin_reembedding(self, index: str, target: IndexSpec, embedded_by: Fingerprint) -> None:
+        def run(connection: apsw.Connection) -> None:
+            number, example = reembedding.without_text(connection, target)
+            if number:
+                raise FailedPrecondition(
+                    f"{number} records have no text in their field to embed anew, '{example}' for one; delete them, or "
+                    "give them a text"
+                )
+            reembedding.begin(connection, target, embedded_by)
+
+        await self._open(index).database.write(run)
+
+    async def texts_to_reembed(self, index: str, most: int) -> list[StoredText]:
+        return await self._open(index).database.read(lambda connection: reembedding.pending(connection, most))
+
+    async def keep_reembedded(
+        self, index: str, embedded_by: Fingerprint, embedded: Sequence[tuple[StoredText, Vector, bool]]
+    ) -> None:
+        await self._open(index).database.write(lambda connection: reembedding.stage(connection, embedded_by, embedded))
+
+    async def finish_reembedding(self, index: str) -> bool:
+        return await self._change(index, self._finish_reembedding(index))
+
+    async def _finish_reembedding(self, index: str) -> bool:
+        opened = self._open(index)
+        done = await opened.database.write(reembedding.switch)
+        if done:
+            spec = await opened.database.read(tables.known_spec)
+            opened.index = msgspec.structs.replace(opened.index, spec=spec)
+            await self._forget(opened.index)
+            await self._approximate.open(opened.database, opened.index.handle)
+        return done
+
+    async def compact(self, index: str) -> tuple[int, int]:
+        opened = self._open(index)
+        before = self._folder.sizes(opened.index.name)
+        await self._change(index, opened.database.maintain(compaction.compact))
+        after = self._folder.sizes(opened.index.name)
+        return before["data"] + before["log"], after["data"] + after["log"]
+
+    async def cancel_reembedding(self, index: str) -> None:
+        await self._change(index, self._open(index).database.write(reembedding.cancel))
+
+    async def close(self) -> None:
+        self._closing = True
+        for lock in list(
+            self._changing.values()
+        ):  # an index that is being made is finished, not left to the next start
+            async with lock:
+                pass
+        await self._close_databases()
+        self._folder.close()
+
+    async def _close_databases(self) -> None:
+        if self._opening:
+            await asyncio.wait(list(self._opening.values()))
+        await self._recall.close()
+        await self._approximate.close()
+        for opened in self._opened.values():
+            await opened.database.close()
+        self._opened.clear()
+        await self._files.close()
+
+    def _open(self, index: str) -> Opened:
+        name = index.partition("@")[0]
+        if name in self._opening and name not in self._opened:
+            raise Unavailable(f"The index {name} is being opened", retry_after_s=2)
+        if name in self._unusable:
+            error = self._unusable[name]
+            raise type(error)(error.message)
+        opened = self._opened.get(name)
+        if opened is None or index not in (name, opened.index.handle):
+            raise NotFound(f"Index {name} not found.")
+        return opened

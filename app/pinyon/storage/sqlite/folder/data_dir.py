@@ -1,0 +1,215 @@
+"""The data folder: one process at a time holds it, and says who it is.
+
+DATA/pinyon.lock          held as long as the process lives; the operating system lets go of it at any kind of end
+DATA/holder.json          who holds it, for the message a second process prints
+DATA/catalogue.sqlite     which indexes exist, see index_catalogue.py
+DATA/indexes/NAME.sqlite  one file per index, with SQLite's -wal and -shm beside it
+DATA/indexes/NAME.lsn     the last write that it acknowledged, see integrity/high_water.py
+DATA/indexes/NAME.nsN.*   inverted files of large namespaces, see approximate.py; made again if they are taken away
+DATA/set-aside/WHEN-...   files that a start did not understand and moved out of the way, a folder for each time
+"""
+
+import logging
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+from filelock import BaseFileLock, FileLock, Timeout
+
+from pinyon import failpoints
+from pinyon.errors import FailedPrecondition
+from pinyon.files import sync
+from pinyon.storage.sqlite.connection.high_water import mark_file
+
+log = logging.getLogger("pinyon.storage")
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """The process that has the folder open. url: where it answers programs on this machine; None if it does not."""
+
+    pid: int
+    since: str
+    url: str | None = None
+
+
+class DataDir:
+    """An open data folder. Raises FailedPrecondition if it cannot be made, written or locked.
+
+    read_only: neither; it must be there.
+    """
+
+    def __init__(self, path: Path, read_only: bool = False) -> None:
+        self.path = path.resolve()
+        self.indexes = self.path / "indexes"
+        self.catalogue_file = self.path / "catalogue.sqlite"
+        self._aside = self.path / "set-aside"
+        self._lock: BaseFileLock | None = None
+        if read_only:
+            if not self.catalogue_file.exists():
+                raise FailedPrecondition(f"There is no data folder of Pinyon's at {self.path} to read")
+            return
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)  # the data is nobody else's business
+            self.indexes.mkdir(exist_ok=True)
+            self._lock = FileLock(self.path / "pinyon.lock", timeout=0)
+            self._lock.acquire()
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            (self.path / "holder.json").write_bytes(msgspec.json.encode(Holder(os.getpid(), now)))
+        except Timeout:
+            raise FailedPrecondition(
+                f"The data folder {self.path} is in use by {_holder(self.path)}; stop that process, choose another "
+                "folder with --data-dir, or only read this one with --read-only"
+            ) from None
+        except OSError as error:
+            raise FailedPrecondition(
+                f"The data folder {self.path} cannot be opened for writing: {error.strerror or error}"
+                f"{_whose(self.path)}. If it is there, --read-only reads it"
+            ) from error
+
+    def index_file(self, name: str) -> Path:
+        """Where the index of this name lives."""
+        return self.indexes / f"{name}.sqlite"
+
+    def sizes(self, name: str) -> dict[str, int]:
+        """Bytes of an index's files by kind: data, log, inverted."""
+        file = self.index_file(name)
+        kinds = {
+            "data": [file],
+            "log": [file.with_name(file.name + "-wal")],
+            "inverted": self.indexes.glob(f"{name}.ns*"),
+        }
+        return {kind: sum(_size(path) for path in paths) for kind, paths in kinds.items()}
+
+    def index_names(self, also_without_file: bool = False) -> set[str]:
+        """Names of the indexes that have a file. also_without_file: or a log or a mark, which is left of one."""
+        names = {file.stem for file in self.indexes.glob("*.sqlite")}
+        if also_without_file:
+            names |= {
+                file.name.partition(".")[0] for end in ("sqlite-wal", "lsn") for file in self.indexes.glob(f"*.{end}")
+            }
+        return names
+
+    def anything_beside(self, name: str) -> bool:
+        """Whether there is anything that is kept beside the file of an index."""
+        return any(path.exists() for path in self._beside(name))
+
+    def log_size(self, name: str) -> int:
+        """Bytes of an index's log that are not folded into its file."""
+        return self.sizes(name)["log"]
+
+    def remove_index_files(self, name: str) -> None:
+        """Remove the file of an index and all that is kept beside it; none of it there is fine.
+
+        When this returns they are gone also after a power cut. Raises FailedPrecondition if the system refuses.
+        """
+        file = self.index_file(name)
+        try:
+            # The main file last: while it is there, the rest of it is known to be unfinished business.
+            for path in (*self._beside(name), file):
+                failpoints.reach("remove")
+                path.unlink(missing_ok=True)
+            sync(self.indexes)
+        except OSError as error:
+            raise FailedPrecondition(f"The file {file} cannot be removed: {error.strerror}") from error
+
+    def set_aside(self, file: Path, why: str) -> Path:
+        """Move a SQLite file, with all that is kept beside it, out of the way; the folder it is in then.
+
+        why: a few words that go into the folder's name. Raises FailedPrecondition if the system refuses.
+        """
+        now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
+        folder = self._aside / f"{now}-{file.stem}-{why.replace(' ', '-')}"
+        beside = self._beside(file.stem) if file.parent == self.indexes else _of_sqlite(file)
+        try:
+            folder.mkdir(mode=0o700, parents=True)
+            for path in (file, *beside):
+                if path.exists():
+                    path.rename(folder / path.name)
+            for changed in (folder, self._aside, self.path, file.parent):
+                sync(changed)
+        except OSError as error:
+            raise FailedPrecondition(f"The file {file} cannot be moved to {folder}: {error.strerror}") from error
+        log.error("%s was moved to %s: %s. Nothing was deleted; docs/reliability.md says what to do", file, folder, why)
+        return folder
+
+    def set_aside_before(self) -> list[str]:
+        """Names of the folders of files that were moved out of the way, the oldest first."""
+        return set_aside_in(self.path)
+
+    def _beside(self, name: str) -> list[Path]:
+        file = self.index_file(name)
+        return [*_of_sqlite(file), mark_file(file), *self.indexes.glob(f"{name}.ns*")]
+
+    def close(self) -> None:
+        """Let the folder go."""
+        if self._lock is not None:
+            self._lock.release()
+
+
+def set_aside_in(path: Path) -> list[str]:
+    """Names of the folders in a data folder's set-aside, the oldest first."""
+    try:
+        return sorted(folder.name for folder in (path / "set-aside").iterdir())
+    except OSError:
+        return []
+
+
+def _whose(path: Path) -> str:
+    """Whose the folder is, for a message; nothing where it is this user's, or not there."""
+    there = next((each for each in (path, *path.parents) if each.exists()), None)
+    try:
+        if there is None or there.stat().st_uid == os.geteuid():
+            return ""
+        return f"; {there} belongs to {there.owner()}"
+    except (OSError, KeyError):
+        return ""
+
+
+def _of_sqlite(file: Path) -> list[Path]:
+    """What SQLite keeps beside a file."""
+    return [file.with_name(file.name + end) for end in ("-wal", "-shm", "-journal")]
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def announce(path: Path, url: str) -> None:
+    """Say where the server answers that has the folder open, which is this process. Raises OSError."""
+    held = holder_of(path)
+    since = held.since if held is not None else datetime.now(UTC).isoformat(timespec="seconds")
+    new = path / "holder.json.new"
+    new.write_bytes(msgspec.json.encode(Holder(os.getpid(), since, url)))
+    new.replace(path / "holder.json")
+
+
+def holder_of(path: Path) -> Holder | None:
+    """What the last process that had the folder open said of itself."""
+    try:
+        return msgspec.json.decode((path / "holder.json").read_bytes(), type=Holder)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def in_use_by(path: Path) -> str | None:
+    """Who holds the folder, or None; makes nothing there."""
+    lock = path / "pinyon.lock"
+    if not lock.exists():
+        return None
+    try:
+        with FileLock(lock, timeout=0):
+            return None
+    except Timeout:
+        return _holder(path)
+
+
+def _holder(path: Path) -> str:
+    holder = holder_of(path)
+    if holder is None:
+        return "another process"
+    where = f" on {holder.url}" if holder.url else ""
+    return f"another Pinyon{where} (process {holder.pid}, since {holder.since})"

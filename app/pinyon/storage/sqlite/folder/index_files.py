@@ -1,0 +1,263 @@
+"""The files of a folder of indexes, and the catalogue that says which of them exist; made and removed as a whole.
+
+What a start finds is believed in this order: the index's own file, which says what it is; then the catalogue. A file is
+removed only if it says itself that it is being deleted, or that nothing was ever stored in it while the catalogue says
+that it was being made. Whatever is not understood stays, or is moved to the folder set-aside.
+"""
+
+import asyncio
+import logging
+from collections.abc import Collection, Sequence
+from functools import partial
+from uuid import uuid4
+
+import apsw
+import msgspec
+
+from pinyon.domain import Index, IndexDetails, IndexSpec
+from pinyon.errors import AlreadyExists, DataLoss, FailedPrecondition, PinyonError, Unavailable
+from pinyon.files import sync
+from pinyon.storage.sqlite.connection import page_checksums
+from pinyon.storage.sqlite.connection.database import Database, damaged
+from pinyon.storage.sqlite.folder import index_catalogue
+from pinyon.storage.sqlite.folder.data_dir import DataDir
+from pinyon.storage.sqlite.options import Tuning
+from pinyon.storage.sqlite.schema import tables
+from pinyon.storage.sqlite.schema.migrations import BeingDeleted, mark_deleted
+from pinyon.storage.sqlite.text import lexical
+
+log = logging.getLogger("pinyon.storage")
+
+
+class Opened(msgspec.Struct):
+    """An index that can be used."""
+
+    database: Database
+    index: Index
+
+
+class IndexFiles:
+    """One folder's. Several indexes may be opened or made at a time, and each only once."""
+
+    def __init__(self, folder: DataDir, tuning: Tuning) -> None:
+        self._folder, self._read_only = folder, tuning.read_only
+        self._database = partial(
+            Database,
+            readers=tuning.readers,
+            mmap_bytes=tuning.mmap_bytes,
+            writes_per_commit=tuning.writes_per_commit,
+            read_only=tuning.read_only,
+            marked=True,
+        )
+        self._catalogue: Database
+        self._left_over: set[str] = set()
+
+    async def open(self) -> None:
+        """Open the catalogue, or a new one in place of one that cannot be read: the files say what they are."""
+        try:
+            self._catalogue = await self._open_catalogue()
+        except DataLoss as error:
+            if self._read_only:
+                raise
+            log.error("%s", error.message)
+            ports = await asyncio.to_thread(index_catalogue.salvaged_ports, self._folder.catalogue_file)
+            self._folder.set_aside(self._folder.catalogue_file, "damaged")
+            self._catalogue = await self._open_catalogue()
+            await self._catalogue.write(partial(index_catalogue.enter_ports, ports=ports))
+            log.warning("a new catalogue was made from the files of the indexes; %d ports could be read", len(ports))
+
+    async def _open_catalogue(self) -> Database:
+        catalogue = await asyncio.to_thread(
+            Database, self._folder.catalogue_file, 1, 0, index_catalogue.STEPS, read_only=self._read_only
+        )
+        try:
+            await catalogue.read(index_catalogue.states)
+            if not self._read_only and page_checksums.available():
+                await catalogue.maintain(_with_checksums)
+        except BaseException:
+            await catalogue.close()
+            raise
+        return catalogue
+
+    async def close(self) -> None:
+        """Close the catalogue."""
+        await self._catalogue.close()
+
+    async def names(self) -> list[str]:
+        """The indexes that have a file or should have one; for a reader, those that are finished."""
+        states = await self._catalogue.read(index_catalogue.states)
+        if self._read_only:
+            return sorted(name for name in self._folder.index_names() if states.get(name) == "ready")
+        return sorted(self._folder.index_names(also_without_file=True) | states.keys())
+
+    async def open_index(self, name: str) -> Opened | None:
+        """Open an index; None if there is none any more, or what there is was moved aside.
+
+        Raises FailedPrecondition, DataLoss or Unavailable if the file cannot be used. It stays where it is.
+        """
+        state = (await self._catalogue.read(index_catalogue.states)).get(name)
+        file = self._folder.index_file(name)
+        if not file.exists():
+            if state in ("creating", "deleting") and not self._folder.log_size(name):
+                await self._remove(name)
+                return None
+            raise DataLoss(
+                f"The file {file.name} is gone; put it back, restore it from a backup, or delete the index {name}"
+            )
+        try:
+            database = await asyncio.to_thread(self._database, file)
+        except BeingDeleted:
+            if not self._read_only:
+                await self._remove(name)
+            return None
+        except DataLoss:
+            if state != "deleting" or self._read_only:
+                raise
+            await self._set_aside(name, "was being deleted")
+            return None
+        try:
+            spec = await database.read(tables.index_spec)
+            if spec is None or state == "deleting":
+                await database.close()
+                await self._put_away(name, state, spec)
+                return None
+            details = await database.read(tables.index_details)
+            if not self._read_only:
+                await _bring_words_up(database, spec)
+            if state != "ready" and not self._read_only:
+                await self._catalogue.write(partial(index_catalogue.enter_ready, name=name))
+                log.warning("the index %s is %s; its file is whole, and is taken in", name, _said(state))
+            port = await self._catalogue.read(partial(index_catalogue.port_of, name=name))
+        except BaseException:
+            await database.close()
+            raise
+        return _opened(database, spec, details, port)
+
+    async def _put_away(self, name: str, state: str | None, spec: IndexSpec | None) -> None:
+        """A file that says nothing, or that the catalogue says is being deleted though it does not say so itself."""
+        file = self._folder.index_file(name)
+        if self._read_only:
+            raise FailedPrecondition(f"The file {file.name} says nothing; start once without --read-only")
+        if spec is None and state == "creating":  # both say that nothing was ever stored
+            await self._remove(name)
+            return
+        if spec is None and state == "ready":
+            raise damaged(file, "it does not say what it is")
+        await self._set_aside(name, "says nothing" if spec is None else "was being deleted")
+
+    async def _set_aside(self, name: str, why: str) -> None:
+        self._folder.set_aside(self._folder.index_file(name), why)
+        await self._catalogue.write(partial(index_catalogue.forget, name=name))
+
+    async def make(self, spec: IndexSpec, details: IndexDetails, ports: Sequence[int] | None) -> Opened:
+        """Make an index that is not there, as a whole or not at all. Raises AlreadyExists or PermissionDenied.
+
+        Raises FailedPrecondition or Unavailable if the files of a deleted one of that name cannot be removed.
+        """
+        name = spec.name
+        if name in self._left_over:
+            await self._remove(name)
+        if self._folder.index_file(name).exists():
+            raise AlreadyExists(
+                f"There is a file {name}.sqlite in the data folder that was put there while the server ran; "
+                "start the server again to use it, or move it away"
+            )
+        state = (await self._catalogue.read(index_catalogue.states)).get(name)
+        if state is not None or self._folder.anything_beside(name):  # a disk that failed left something
+            await self._remove(name)
+
+        def enter(connection: apsw.Connection) -> int | None:
+            index_catalogue.enter(connection, name, "creating")
+            return None if ports is None else index_catalogue.assign_port(connection, name, ports)
+
+        port = await self._catalogue.write(enter)
+        try:
+            database = await asyncio.to_thread(self._database, self._folder.index_file(name))
+            try:
+                await database.write(lambda connection: tables.create_index(connection, spec, details))
+                await asyncio.to_thread(sync, self._folder.indexes)
+                await self._catalogue.write(partial(index_catalogue.mark, name=name, state="ready"))
+            except BaseException:
+                await database.close()
+                raise
+        except BaseException as error:
+            await self.try_to_remove(name)
+            if isinstance(error, OSError):
+                raise Unavailable("The disk did not take the new index", retry_after_s=5) from error
+            raise
+        return _opened(database, spec, details, port)
+
+    async def assign_port(self, name: str, free: Sequence[int], keep: Collection[int]) -> int:
+        """The port of an index, as index_catalogue.assign_port() finds it."""
+        return await self._catalogue.write(lambda connection: index_catalogue.assign_port(connection, name, free, keep))
+
+    async def mark_deleted(self, name: str, database: Database | None) -> None:
+        """From here on the index is gone, also after a crash: its file says so, or of one that cannot be used (None)
+        the catalogue does. One commit, so that a failing disk leaves the index as it was.
+        """
+        if database is not None:
+            await database.write(mark_deleted)
+        else:
+            await self._catalogue.write(partial(index_catalogue.mark, name=name, state="deleting"))
+
+    async def try_to_put_aside(self, name: str) -> None:
+        """Move away what there is of an index that could not be used and is deleted: perhaps it was protected, and
+        perhaps it can be mended. What cannot be moved is, later.
+        """
+        try:
+            if self._folder.index_file(name).exists():
+                await self._set_aside(name, "deleted while unusable")
+            else:
+                await self._remove(name)
+        except PinyonError as error:
+            log.warning("what is left of index %s is moved away later: %s", name, error.message)
+
+    async def try_to_remove(self, name: str) -> None:
+        """Remove what there is of an index that does not count any more; what cannot be removed is, later."""
+        try:
+            await self._remove(name)
+        except PinyonError as error:
+            self._left_over.add(name)
+            log.warning("what is left of index %s is removed later: %s", name, error.message)
+
+    async def _remove(self, name: str) -> None:
+        """Remove the files of an index, once the catalogue says so too: a log that is not folded may hold all that the
+        file says of its being deleted, and goes first.
+        """
+        if (await self._catalogue.read(index_catalogue.states)).get(name) == "ready":
+            await self._catalogue.write(partial(index_catalogue.mark, name=name, state="deleting"))
+        self._folder.remove_index_files(name)
+        await self._catalogue.write(partial(index_catalogue.forget, name=name))
+        self._left_over.discard(name)
+
+
+def _opened(database: Database, spec: IndexSpec, details: IndexDetails, port: int | None) -> Opened:
+    return Opened(database, Index(spec, details, port, f"{spec.name}@{uuid4().hex}"))
+
+
+TOLD_EVERY = 20_000
+"""Texts between two lines of the log."""
+
+
+async def _bring_words_up(database: Database, spec: IndexSpec) -> None:
+    """Take the texts of a file of an earlier version in again, if they get other terms now."""
+    if not await database.read(partial(lexical.is_behind, spec=spec)):
+        return
+    count = await database.read(lambda connection: connection.execute("SELECT count(*) FROM records").get)
+
+    def tell(done: int) -> None:
+        if done % TOLD_EVERY == 0 or done == count:
+            log.info("the words of index %s are brought up to date: %d of %d texts", spec.name, done, count)
+
+    await database.write(partial(lexical.rebuild, spec=spec, progress=tell))
+
+
+def _said(state: str | None) -> str:
+    return "not in the catalogue" if state is None else f"'{state}' by the catalogue"
+
+
+def _with_checksums(connection: apsw.Connection) -> None:
+    """Make room for checksums in a catalogue of an earlier version."""
+    if not page_checksums.has_room(connection):
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

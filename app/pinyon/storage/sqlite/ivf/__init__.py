@@ -1,0 +1,1 @@
+"""Inverted files: approximate nearest neighbours. Knows no SQL."""

@@ -1,0 +1,54 @@
+"""The namespaces of an index: plain functions on a connection."""
+
+from typing import Any
+
+import apsw
+import msgspec
+
+from pinyon.domain import NamespaceInfo
+from pinyon.errors import AlreadyExists, NotFound
+from pinyon.storage.sqlite.records.selection import prefix_range
+from pinyon.storage.sqlite.schema import tables
+
+COLUMNS = "name, record_count, schema, truncated, foreign_vectors"
+
+
+def every(connection: apsw.Connection) -> list[NamespaceInfo]:
+    """Every namespace, in byte order of the names."""
+    rows = connection.execute(f"SELECT {COLUMNS} FROM namespaces ORDER BY name")
+    return [_info(row) for row in rows]
+
+
+def page(
+    connection: apsw.Connection, limit: int, after: str = "", prefix: str = ""
+) -> tuple[list[NamespaceInfo], bool, int]:
+    """Namespaces by name from after `after` on, whether more follow, and how many have the prefix in all."""
+    first, end = prefix_range(prefix)
+    rows = connection.execute(
+        f"SELECT {COLUMNS} FROM namespaces WHERE name >= ? AND name < ? AND name > ? ORDER BY name LIMIT ?",
+        (first, end, after, limit + 1),
+    ).fetchall()
+    total = connection.execute("SELECT count(*) FROM namespaces WHERE name >= ? AND name < ?", (first, end)).get
+    return [_info(row) for row in rows[:limit]], len(rows) > limit, int(total)
+
+
+def describe(connection: apsw.Connection, name: str) -> NamespaceInfo:
+    """One namespace. Raises NotFound."""
+    row = connection.execute(f"SELECT {COLUMNS} FROM namespaces WHERE name = ?", (name,)).get
+    if row is None:
+        raise NotFound("Namespace not found")
+    return _info(row)
+
+
+def create(connection: apsw.Connection, name: str, schema: dict[str, Any] | None) -> int:
+    """Make an empty namespace. Returns the LSN. Raises AlreadyExists."""
+    if connection.execute("SELECT 1 FROM namespaces WHERE name = ?", (name,)).get is not None:
+        raise AlreadyExists("Namespace already exists")
+    text = None if schema is None else tables.to_json(schema)
+    connection.execute("INSERT INTO namespaces (name, schema) VALUES (?, ?)", (name, text))
+    return tables.next_lsn(connection)
+
+
+def _info(row: tuple[Any, ...]) -> NamespaceInfo:
+    name, count, schema, truncated, foreign = row
+    return NamespaceInfo(name, count, None if schema is None else msgspec.json.decode(schema), truncated, foreign)

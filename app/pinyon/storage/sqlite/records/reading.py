@@ -1,0 +1,352 @@
+"""Reading records: plain functions on a connection, inside the caller's snapshot."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import apsw
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from pinyon.domain import IndexSpec, Match, Page, Parts, QueryAnswer, QueryPlan, Record, Selection, SparseVector
+from pinyon.errors import InvalidArgument
+from pinyon.filters import Condition, HasWords, has_words
+from pinyon.search.ranking import fused, goodness, shortest
+from pinyon.storage.sqlite.filters.column_store import ColumnStore
+from pinyon.storage.sqlite.filters.filter_cache import FilterCache
+from pinyon.storage.sqlite.ivf.ivf_index import InvertedFile
+from pinyon.storage.sqlite.records.selection import kept, prefix_range, where
+from pinyon.storage.sqlite.records.selection import namespace as namespace_number
+from pinyon.storage.sqlite.row_sets import Records
+from pinyon.storage.sqlite.schema import changes, tables
+from pinyon.storage.sqlite.text import lexical, sparse_index
+from pinyon.storage.sqlite.vectors import vector_scan
+from pinyon.storage.sqlite.vectors.vector_cache import Key, VectorCache
+from pinyon.storage.sqlite.vectors.vector_rows import ComparesAll, Source, vector_of
+
+CANDIDATES = 100
+"""Records that each side of hybrid retrieval brings, at least."""
+PAGE = 100
+"""Records that are read in little time."""
+ROWS_AT_ONCE = 512
+"""Records that match_terms reads at a time."""
+
+MOST_CHANGED, MOST_CHANGED_SHARE = 1_000, 0.02
+"""Rows, and share of the rows, that an inverted file may be behind: each is read and scored."""
+
+Vector = NDArray[np.float32]
+decode = msgspec.json.Decoder(dict).decode
+Scored = tuple[Records, NDArray[np.float32]]
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """What is held in memory beside the tables. inverted: the inverted file of an index's handle and a namespace.
+
+    recall: share of the nearest that approximate answers must have on average.
+    """
+
+    vectors: VectorCache
+    filters: FilterCache
+    columns: ColumnStore
+    inverted: Callable[[str, int], InvertedFile | None]
+    recall: float = 0.98
+
+
+def query(
+    connection: apsw.Connection,
+    namespace: str,
+    plan: QueryPlan,
+    memory: Memory,
+    handle: str,
+    at: int | None = None,
+) -> QueryAnswer | None:
+    """The records nearest to the plan's vector or record: filter first, then rank, ties by id.
+
+    at: give up, with None, if the last write has another number, or what is filtered or compared would have to be read.
+    """
+    spec, embedded_by, lsn = tables.state(connection)
+    if at not in (None, lsn):
+        return None
+    found = connection.execute(
+        "SELECT ns, bytes, record_count, version, foreign_vectors FROM namespaces WHERE name = ?", (namespace,)
+    ).get
+    if found is None:
+        return QueryAnswer([], lsn, 0)
+    ns, size, count, version, foreign = found
+    if plan.embedded_by is not None:
+        tables.check_embedded_by(embedded_by, plan.embedded_by)
+    vector, sparse = plan.vector, plan.sparse
+    if vector is not None and len(vector) != spec.dimension:
+        raise InvalidArgument(
+            f"Vector dimension {len(vector)} does not match the dimension of the index {spec.dimension}"
+        )
+    if plan.id is not None:
+        row = connection.execute("SELECT record, sparse FROM records WHERE ns = ? AND id = ?", (ns, plan.id)).get
+        if row is None:
+            return QueryAnswer([], lsn, size)
+        vector = None if spec.sparse else vector_of(connection, row[0])
+        sparse = sparse_index.from_blob(row[1]) if spec.takes_sparse else None
+    if at is not None and not _in_memory(memory, plan, (handle, ns), version):
+        return None
+    keep = None
+    if plan.filter is not None:
+        find = partial(_kept, connection, spec, memory, plan.filter, (handle, ns), version, count)
+        keep = memory.filters.kept(plan.filter, (handle, ns), version, find)
+    counted = None if plan.counted is None else lexical.statistics(connection, spec, ns, plan.counted)
+    inverted = None if plan.exact else memory.inverted(handle, ns)
+    changed = None if inverted is None else changes.since(connection, ns, inverted.version)
+    if changed is None or len(changed) > max(MOST_CHANGED, MOST_CHANGED_SHARE * count):
+        if inverted is not None and at is not None:
+            return None
+        inverted = changed = None
+    source = Source(
+        connection,
+        ns,
+        spec.dimension,
+        count,
+        version,
+        memory.vectors,
+        handle,
+        inverted,
+        changed,
+        memory.recall,
+        quick=at is not None,
+    )
+    if plan.text is not None:
+        by_words = lexical.search(connection, spec, ns, plan.text, keep)
+        matches = _by_text(source, spec, vector, by_words, plan, keep)
+        return QueryAnswer(matches, lsn, size, counted, embedded_by, inverted is not None, foreign)
+    shared = None
+    if sparse is not None:
+        shared = sparse_index.dots(connection, ns, sparse, count if plan.by_rarity else None)
+    try:
+        scored = _scored(source, spec, vector, shared, plan, keep)
+    except ComparesAll:
+        return None
+    matches = _matches(connection, spec, scored, plan)
+    return QueryAnswer(matches, lsn, size, counted, embedded_by, inverted is not None, foreign)
+
+
+def is_plain(plan: QueryPlan) -> bool:
+    """Whether a search is for a page of the records nearest to a vector or a record, and nothing else but a filter."""
+    others = plan.sparse, plan.words, plan.text, plan.counted
+    return others.count(None) == len(others) and plan.top_k <= PAGE and not plan.include_values
+
+
+def _in_memory(memory: Memory, plan: QueryPlan, key: Key, version: int) -> bool:
+    """Whether what a plain search filters by and compares is held in memory, or found by an inverted file."""
+    if plan.filter is not None:
+        of = plan.filter, key, version
+        if not memory.filters.remembers(*of) and not memory.columns.knows(*of):
+            return False
+    if memory.inverted(*key) is not None and not plan.exact:
+        return True
+    held = memory.vectors.latest(key)
+    return held is not None and held.version == version
+
+
+def _kept(
+    connection: apsw.Connection,
+    spec: IndexSpec,
+    memory: Memory,
+    condition: Condition,
+    key: Key,
+    version: int,
+    count: int,
+) -> Records:
+    """Sorted numbers of the rows a filter keeps: by columns where they are held, else from the postings."""
+    rows = None if spec.sparse else memory.columns.kept(connection, condition, key, version, count)
+    return kept(connection, condition, key[1]) if rows is None else rows
+
+
+def _scored(
+    source: Source,
+    spec: IndexSpec,
+    vector: Vector | None,
+    shared: tuple[Records, NDArray[np.float64]] | None,
+    plan: QueryPlan,
+    keep: Records | None,
+) -> Scored:
+    """Row numbers and scores of the best, and of whatever ties with the last of them.
+
+    shared: records that share terms with the query, and their sparse products.
+    """
+    if vector is not None:
+        return vector_scan.nearest(source, spec.metric, vector, plan.top_k, keep, shared)
+    if shared is None:
+        return np.empty(0, np.int64), np.empty(0, np.float32)
+    records, products = shared
+    if keep is not None:
+        allowed = np.isin(records, keep, assume_unique=True)
+        records, products = records[allowed], products[allowed]
+    limit = np.finfo(np.float32).max
+    scores = np.clip(products, -limit, limit).astype(np.float32)
+    if plan.words is not None:
+        return _best_with_words(source.connection, records, scores, plan.top_k, plan.words)
+    return vector_scan.best(records, scores, plan.top_k)
+
+
+def _by_text(
+    source: Source,
+    spec: IndexSpec,
+    vector: Vector | None,
+    by_words: lexical.Scored,
+    plan: QueryPlan,
+    keep: Records | None,
+) -> list[Match]:
+    """Hits of lexical retrieval, or with a vector of hybrid retrieval: the best of each side, scored by both."""
+    many = max(plan.top_k, CANDIDATES)
+    found = by_words.records, by_words.scores.astype(np.float32)
+    words = vector_scan.best(*found, many)[0]
+    if vector is None:
+        scores = dict(zip(found[0].tolist(), found[1].tolist(), strict=True))
+        scored = words, np.array([scores[row] for row in words.tolist()], np.float32)
+        return _matches(source.connection, spec, scored, plan, higher=True)
+    near = vector_scan.nearest(source, "cosine", vector, many, keep)[0]
+    either = np.union1d(words, near)
+    if not len(either):
+        return []
+    records, cosines = vector_scan.nearest(source, "cosine", vector, len(either), either)
+    place = np.searchsorted(by_words.records, records)
+    there = place < len(by_words.records)
+    there[there] = by_words.records[place[there]] == records[there]
+    shares, lexical_scores = np.zeros(len(records)), np.zeros(len(records))
+    shares[there], lexical_scores[there] = by_words.shares[place[there]], by_words.scores[place[there]]
+    scored = records, fused(cosines, shares).astype(np.float32)
+    parts = _parts(records, cosines, lexical_scores)
+    return [
+        msgspec.structs.replace(match, parts=parts[row])
+        for row, match in _numbered(source.connection, spec, scored, plan, higher=True)
+    ]
+
+
+def _parts(records: Records, cosines: NDArray[np.float32], lexical_scores: NDArray[np.float64]) -> dict[int, Parts]:
+    """Score and rank of each candidate on each side."""
+    dense_ranks, lexical_ranks = (np.empty(len(records), np.int64) for _ in range(2))
+    dense_ranks[np.argsort(-cosines, kind="stable")] = np.arange(1, len(records) + 1)
+    lexical_ranks[np.argsort(-lexical_scores, kind="stable")] = np.arange(1, len(records) + 1)
+    columns: list[list[Any]] = [
+        records.tolist(),
+        shortest(cosines),
+        dense_ranks.tolist(),
+        shortest(lexical_scores.astype(np.float32)),
+        lexical_ranks.tolist(),
+    ]
+    return {
+        row: Parts(cosine, dense, words or None, lexical if words else None)
+        for row, cosine, dense, words, lexical in zip(*columns, strict=True)
+    }
+
+
+def _best_with_words(
+    connection: apsw.Connection, records: Records, scores: NDArray[np.float32], top_k: int, wanted: HasWords
+) -> Scored:
+    """As vector_scan.best(), of the records that have the words: read best first, and no further than is needed."""
+    order = np.argsort(-scores, kind="stable")
+    kept: list[int] = []
+    for start in range(0, len(order), ROWS_AT_ONCE):
+        places = order[start : start + ROWS_AT_ONCE]
+        if len(kept) >= top_k and scores[places[0]] < scores[kept[top_k - 1]]:
+            break
+        rows: Any = connection.execute(
+            "SELECT record, metadata FROM records WHERE record IN (SELECT value FROM carray(?))",
+            (apsw.carray(np.ascontiguousarray(records[places])),),
+        )
+        texts: dict[int, str] = dict(rows)
+        kept += [place for place in places.tolist() if _has_words(texts[int(records[place])], wanted)]
+    chosen = np.array(kept, dtype=np.int64)
+    return records[chosen], scores[chosen]
+
+
+def _has_words(metadata: str, wanted: HasWords) -> bool:
+    """The quick look at the JSON text spares most records the decoding."""
+    lower = metadata.lower()
+    return all(word in lower for word in wanted.words) and has_words(wanted, msgspec.json.decode(metadata))
+
+
+def _matches(
+    connection: apsw.Connection, spec: IndexSpec, scored: Scored, plan: QueryPlan, higher: bool = False
+) -> list[Match]:
+    """Hits with ids and fields, best first and ties by id, cut to top_k.
+
+    higher: whether higher scores are better whatever the index's metric is.
+    """
+    return [match for _, match in _numbered(connection, spec, scored, plan, higher)]
+
+
+def _numbered(
+    connection: apsw.Connection, spec: IndexSpec, scored: Scored, plan: QueryPlan, higher: bool
+) -> list[tuple[int, Match]]:
+    """As _matches(), each with its row number."""
+    records, scores = scored
+    if not len(records):
+        return []
+    good = scores if higher else goodness(spec.metric, scores)
+    order = np.argsort(-good, kind="stable")
+    records, scores = records[order], scores[order]
+    same = scores[1:] == scores[:-1]
+    if same.any():
+        tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
+        found: Any = connection.execute(
+            "SELECT record, id FROM carray(?) CROSS JOIN records ON record = value", (apsw.carray(records[tied]),)
+        )
+        ids = dict(found)
+        by_id = sorted(
+            zip((-good[order[tied]]).tolist(), records[tied].tolist(), strict=True),
+            key=lambda row: (row[0], ids[row[1]]),
+        )
+        records[tied] = [row for _, row in by_id]
+    records, scores = records[: plan.top_k], scores[: plan.top_k]
+    rows: Any = connection.execute(
+        "SELECT record, id, metadata, sparse FROM carray(?) CROSS JOIN records ON record = value",
+        (apsw.carray(np.sort(records)),),  # rows that are neighbours in the file are read one after another
+    )
+    stored = {row: (id, decode(metadata), blob) for row, id, metadata, blob in rows}
+    matches = []
+    for row, score in zip(records.tolist(), shortest(scores), strict=True):
+        id, metadata, blob = stored[row]
+        values = _values(connection, spec, row, blob) if plan.include_values else (None, None)
+        matches.append((row, Match(id, score, metadata, *values)))
+    return matches
+
+
+def _values(
+    connection: apsw.Connection, spec: IndexSpec, row: int, blob: bytes | None
+) -> tuple[Vector | None, SparseVector | None]:
+    return None if spec.sparse else vector_of(connection, row), sparse_index.from_blob(blob)
+
+
+def page(
+    connection: apsw.Connection,
+    spec: IndexSpec,
+    namespace: str,
+    selection: Selection,
+    limit: int,
+    after: str = "",
+    prefix: str = "",
+    whole: bool = True,
+) -> Page:
+    """The selected records whose ids begin with the prefix and come after `after`, at most `limit`, by id.
+
+    whole: with vectors and fields; else they are left out.
+    """
+    lsn = tables.lsn(connection)
+    ns = namespace_number(connection, namespace)
+    if ns is None:
+        return Page([], False, lsn)
+    text, parameters = where(selection, ns)
+    first, end = prefix_range(prefix)
+    rows = connection.execute(
+        f"SELECT record, id, metadata, sparse FROM records WHERE {text} AND id >= ? AND id < ? AND id > ?"
+        " ORDER BY id LIMIT ?",
+        [*parameters, first, end, after, limit + 1],
+    ).fetchall()
+    records = [_record(connection, spec, row) if whole else Record(str(row[1]), None, {}) for row in rows[:limit]]
+    return Page(records, len(rows) > limit, lsn)
+
+
+def _record(connection: apsw.Connection, spec: IndexSpec, row: tuple[Any, ...]) -> Record:
+    number, id, metadata, blob = row
+    vector, sparse = _values(connection, spec, number, blob)
+    return Record(id, vector, msgspec.json.decode(metadata), sparse)

@@ -1,0 +1,158 @@
+"""Embedding an index anew, while it answers: plain functions on a connection, inside the caller's transaction.
+
+New vectors wait in the table `reembedded` until every record has one; then they become the vectors of the index, all at
+once. Whatever changes a record meanwhile takes its new vector away (writing.py), so that the record is done again.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import apsw
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from pinyon.domain import Fingerprint, IndexSpec, Reembedding, StoredText
+from pinyon.storage.sqlite.schema import changes, migrations, tables
+from pinyon.storage.sqlite.text.lexical import text_of
+
+Embedded = tuple[StoredText, NDArray[np.float32], bool]
+"""A text, its new vector, and whether the text was cut."""
+
+
+def state(connection: apsw.Connection) -> Reembedding | None:
+    """What is going on, or None. Counts every record."""
+    held = _held(connection)
+    if held is None:
+        return None
+    counts: Any = connection.execute("SELECT (SELECT count(*) FROM reembedded), (SELECT count(*) FROM records)").get
+    return Reembedding(*held, *counts)
+
+
+def _held(connection: apsw.Connection) -> tuple[IndexSpec, Fingerprint] | None:
+    """What the index will be, and by what; None if nothing is going on."""
+    row: Any = connection.execute("SELECT target, fingerprint FROM reembedding").get
+    if row is None:
+        return None
+    return msgspec.json.decode(row[0], type=IndexSpec), msgspec.json.decode(row[1], type=Fingerprint)
+
+
+def begin(connection: apsw.Connection, target: IndexSpec, embedded_by: Fingerprint) -> None:
+    """Begin, or go on if the same was begun before; anything else that was begun is forgotten."""
+    if _held(connection) == (target, embedded_by):
+        return
+    cancel(connection)
+    connection.execute(
+        "INSERT INTO reembedding (only, target, fingerprint) VALUES (1, ?, ?)",
+        (tables.to_json(target), tables.to_json(embedded_by)),
+    )
+
+
+def follow(connection: apsw.Connection) -> None:
+    """Take over what has changed of the index meanwhile; vectors of another field are dropped."""
+    held, spec = _held(connection), tables.index_spec(connection)
+    if held is None or spec is None or held[0].embed is None or spec.embed is None:
+        return
+    before = held[0].embed
+    embed = msgspec.structs.replace(
+        spec.embed, model=before.model, read_truncate=before.read_truncate, write_truncate=before.write_truncate
+    )
+    target = msgspec.structs.replace(spec, dimension=held[0].dimension, embed=embed)
+    connection.execute("UPDATE reembedding SET target = ?", (tables.to_json(target),))
+    if spec.embed.text_field != before.text_field:
+        connection.execute("DELETE FROM reembedded")
+        connection.execute("UPDATE reembedding SET upto = 0")
+
+
+def cancel(connection: apsw.Connection) -> None:
+    """Forget it; the index stays as it is."""
+    connection.execute("DELETE FROM reembedding")
+    connection.execute("DELETE FROM reembedded")
+
+
+def without_text(connection: apsw.Connection, spec: IndexSpec) -> tuple[int, str]:
+    """How many records have no text to embed, and the id of one of them."""
+    count, example = 0, ""
+    rows: Any = connection.execute("SELECT id, metadata FROM records")
+    for id, metadata in rows:
+        if text_of(spec, msgspec.json.decode(metadata)) is None:
+            count, example = count + 1, id
+    return count, example
+
+
+def pending(connection: apsw.Connection, most: int) -> list[StoredText]:
+    """Some of the records that have no new vector yet; none when all have one, or have no text."""
+    row: Any = connection.execute("SELECT target, upto FROM reembedding").get
+    if row is None:
+        return []
+    target, upto = msgspec.json.decode(row[0], type=IndexSpec), row[1]
+    # From where it stands; then from the beginning, for those that were changed meanwhile.
+    for after in (upto, 0):
+        rows: Any = connection.execute(
+            "SELECT name, id, metadata FROM records JOIN namespaces USING (ns)"
+            " WHERE record > ? AND record NOT IN (SELECT record FROM reembedded) ORDER BY record LIMIT ?",
+            (after, most),
+        ).fetchall()
+        texts = [(name, id, text_of(target, msgspec.json.decode(metadata))) for name, id, metadata in rows]
+        if found := [StoredText(name, id, text) for name, id, text in texts if text is not None]:
+            return found
+    return []
+
+
+def stage(connection: apsw.Connection, embedded_by: Fingerprint, embedded: Sequence[Embedded]) -> None:
+    """Keep new vectors, except for records that have another text by now, or are gone."""
+    held = _held(connection)
+    if held is None or held[1] != embedded_by:  # cancelled meanwhile, or begun for another model
+        return
+    target = held[0]
+    for text, vector, truncated in embedded:
+        found: Any = connection.execute(
+            "SELECT record, metadata FROM records WHERE ns = (SELECT ns FROM namespaces WHERE name = ?) AND id = ?",
+            (text.namespace, text.id),
+        ).get
+        if found is not None and text_of(target, msgspec.json.decode(found[1])) == text.text:
+            connection.execute(
+                "INSERT OR REPLACE INTO reembedded (record, vector, truncated) VALUES (?, ?, ?)",
+                (found[0], vector.tobytes(), truncated),
+            )
+            connection.execute("UPDATE reembedding SET upto = max(upto, ?)", (found[0],))
+
+
+def forget(connection: apsw.Connection, records: Sequence[int]) -> None:
+    """Take away the new vectors of records that change."""
+    connection.executemany("DELETE FROM reembedded WHERE record = ?", [(record,) for record in records])
+
+
+def forget_all(connection: apsw.Connection, ns: int) -> None:
+    """Take away the new vectors of a namespace, whose records are still there."""
+    connection.execute("DELETE FROM reembedded WHERE record IN (SELECT record FROM records WHERE ns = ?)", (ns,))
+
+
+def switch(connection: apsw.Connection) -> bool:
+    """Make the new vectors those of the index, if every record has one; whether it was done."""
+    held, before = state(connection), tables.index_spec(connection)
+    if held is None or before is None or held.done < held.total:
+        return False
+    target = held.target
+    connection.execute("DROP TABLE vectors")
+    migrations.create_vectors(connection, target.dimension, target.metric)
+    connection.execute(
+        "INSERT INTO vectors (rowid, ns, embedding)"
+        " SELECT record, ns, vector FROM reembedded JOIN records USING (record) ORDER BY ns, record"
+    )
+    connection.execute(
+        "UPDATE records SET truncated = reembedded.truncated FROM reembedded WHERE reembedded.record = records.record"
+    )
+    connection.execute("UPDATE records SET foreign_vector = 0 WHERE foreign_vector")
+    changes.stop(connection)
+    lsn = tables.next_lsn(connection)
+    connection.execute(
+        "UPDATE namespaces SET version = ?, bytes = bytes + record_count * ?,"
+        " truncated = (SELECT coalesce(sum(truncated), 0) FROM records WHERE records.ns = namespaces.ns)",
+        (lsn, 4 * (target.dimension - before.dimension)),
+    )
+    connection.execute(
+        "UPDATE state SET spec = ?, fingerprint = ?", (tables.to_json(target), tables.to_json(held.fingerprint))
+    )
+    cancel(connection)
+    return True

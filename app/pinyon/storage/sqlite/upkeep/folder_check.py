@@ -1,0 +1,196 @@
+"""`pinyon check`: every file of a data folder compared with what it should be, and repaired if that is asked for.
+
+Checking changes nothing and also works beside a running server. Repairing needs the folder for itself, makes a new file
+from the stored values of the old one, and moves the old one to the folder set-aside.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+import apsw
+import msgspec
+import numpy as np
+
+from pinyon.errors import DataLoss, FailedPrecondition, NotFound, PinyonError
+from pinyon.files import put_in_place
+from pinyon.storage.sqlite.connection import high_water, page_checksums
+from pinyon.storage.sqlite.connection.database import connect, lsn_of, translated
+from pinyon.storage.sqlite.folder import index_catalogue
+from pinyon.storage.sqlite.folder.data_dir import DataDir, set_aside_in
+from pinyon.storage.sqlite.ivf.ivf_files import InvertedFiles
+from pinyon.storage.sqlite.ivf.sq8 import Codes
+from pinyon.storage.sqlite.schema import changes, migrations
+from pinyon.storage.sqlite.upkeep.checking import STORED_TABLES, Problem, problems, table_of
+from pinyon.storage.sqlite.upkeep.rebuilding import rebuild
+from pinyon.storage.sqlite.vectors import vector_rows
+
+LOOKS = 3
+"""How often a page is looked at whose checksum is wrong: a running server may be writing it."""
+
+
+class Report(msgspec.Struct):
+    """What was found of one file. notes: what is no fault, but worth knowing."""
+
+    name: str
+    problems: list[Problem] = []
+    notes: list[str] = []
+
+    @property
+    def repairable(self) -> bool:
+        """Whether everything that is wrong can be made again from what is stored."""
+        return all(problem.kind == "derived" for problem in self.problems)
+
+
+def check_folder(path: Path, wanted: list[str]) -> Iterator[Report]:
+    """A report for the catalogue, and for every index or for those that are wanted.
+
+    Raises FailedPrecondition if there is no data folder, NotFound for an index that is not there.
+    """
+    indexes = path / "indexes"
+    if not indexes.is_dir():
+        raise FailedPrecondition(f"There is no data folder of Pinyon's at {path}")
+    files = {file.stem for file in indexes.glob("*.sqlite")}
+    catalogue, states = _catalogue(path, files)
+    names = files | states.keys()
+    if missing := [name for name in wanted if name not in names]:
+        raise NotFound(f"There is no index {missing[0]}; there are: {', '.join(sorted(names)) or 'none'}")
+    if not wanted:
+        yield catalogue
+    for name in wanted or sorted(names):
+        yield check_index(indexes / f"{name}.sqlite")
+
+
+def _catalogue(path: Path, files: set[str]) -> tuple[Report, dict[str, str]]:
+    report, states = Report("catalogue"), dict[str, str]()
+    if folders := set_aside_in(path):
+        report.notes.append(f"set aside by earlier starts, in {path / 'set-aside'}: {', '.join(folders)}")
+    file = path / "catalogue.sqlite"
+    if not file.exists():
+        report.problems.append(Problem("derived", "there is no catalogue; the next start makes one from the files"))
+        return report, states
+    if wrong := _wrong_pages(file):
+        report.problems.append(
+            Problem("derived", f"{len(wrong)} pages are not as they were written; the next start makes a new catalogue")
+        )
+    try:
+        with contextlib.closing(connect(file, 0, "read only")) as connection:
+            states = index_catalogue.states(connection)
+    except apsw.Error as error:
+        report.problems.append(Problem("derived", f"it cannot be read: {translated(error, file).message}"))
+        return report, states
+    for name in sorted(files - states.keys()):
+        report.problems.append(Problem("derived", f"the index {name} is not in it; the next start enters it"))
+    for name, state in sorted(states.items()):
+        if state != "ready":
+            report.notes.append(f"the index {name} is '{state}'; the next start finishes that, or undoes it")
+    return report, states
+
+
+def check_index(file: Path) -> Report:
+    """A report on the file of an index."""
+    report = Report(file.stem)
+    if not file.exists():
+        report.problems.append(Problem("stored", "its file is gone; put it back, or restore it from a backup"))
+        return report
+    mark = high_water.read(file)
+    wrong = _wrong_pages(file)
+    has_checksums = page_checksums.file_has_room(file)
+    if mark is not None and mark.checksums and page_checksums.file_lost_room(file):
+        report.problems.append(Problem("stored", "its header says that it has no checksums, and it has"))
+    elif not has_checksums:
+        report.notes.append(f"its pages have no checksums; `pinyon compact {file.stem}` adds them")
+    try:
+        with contextlib.closing(connect(file, 0, "read only")) as connection:
+            migrations.check(connection, file.name)
+            connection.execute("BEGIN")  # one moment of it, whoever writes
+            if wrong:
+                report.problems += _of_pages(connection, wrong)
+            lsn = lsn_of(connection)
+            if mark is not None and lsn < mark.lsn:
+                report.problems.append(Problem("stored", f"it ends at write {lsn}; {mark.lsn} was acknowledged"))
+            version = connection.pragma("user_version")
+            if version < len(migrations.STEPS):
+                report.notes.append(f"it has schema {version}; the next start brings it up to date")
+                return report
+            report.problems += problems(connection)
+            report.problems += _inverted_files(connection, file)
+    except apsw.Error as error:
+        report.problems.append(Problem("stored", translated(error, file).message))
+    except PinyonError as error:
+        report.problems.append(Problem("stored", error.message))
+    return report
+
+
+def _wrong_pages(file: Path) -> list[int]:
+    """Pages whose checksum is wrong whenever they are looked at, and that the log does not replace."""
+    wrong = set(page_checksums.wrong_pages(file))
+    for _ in range(LOOKS - 1):
+        if not wrong:
+            return []
+        wrong &= set(page_checksums.wrong_pages(file))
+    return sorted(wrong - page_checksums.pages_in_log(file))
+
+
+def _of_pages(connection: apsw.Connection, wrong: list[int]) -> Iterator[Problem]:
+    names = table_of(connection, wrong)
+    stored = names == "unknown" or any(name.startswith(STORED_TABLES) for name in names.split(", "))
+    yield Problem(
+        "stored" if stored else "derived",
+        f"{len(wrong)} pages are not as they were written, page {wrong[0]} first, of {names}",
+    )
+
+
+def _inverted_files(connection: apsw.Connection, file: Path) -> Iterator[Problem]:
+    """Inverted files against the vectors they were made from; one that does not fit is made again by the next start."""
+    files = InvertedFiles(file.parent)
+    for path in sorted(file.parent.glob(f"{file.stem}.ns*.json")):
+        ns = int(path.name.removeprefix(f"{file.stem}.ns").partition(".")[0])
+        kept = files.note(file.stem, ns)
+        why = None
+        if kept is None:
+            why = "its note is not as it was written"
+        else:
+            try:
+                held = Codes.load(files.compared(file.stem, ns, kept))[0].rows
+                changed = changes.since(connection, ns, kept.version)
+                alive = vector_rows.rows(connection, ns)
+                if changed is not None and len(np.setdiff1d(np.setdiff1d(alive, changed), held)):
+                    why = "it lacks vectors"
+            except Exception as error:  # whatever reads damaged files raises
+                why = str(error)
+        if why is not None:
+            yield Problem("derived", f"the inverted file of namespace number {ns} is not used: {why}", ns)
+
+
+def repair(path: Path, report: Report, accept: bool) -> str:
+    """Make a whole file of an index from what is stored in it; what was done, in words.
+
+    accept: take stored values as they are, also where they are not as they were written. Raises FailedPrecondition
+    without that, or if the folder is in use, DataLoss if they cannot be read.
+    """
+    folder = DataDir(path)
+    try:
+        if report.name == "catalogue":
+            return "the next start makes it whole"
+        if not report.repairable and not accept:
+            raise FailedPrecondition(
+                f"Stored values of the index {report.name} are hurt. `pinyon restore DIR --index {report.name}` puts a "
+                "backup in its place; --accept takes what there is"
+            )
+        file = folder.index_file(report.name)
+        if not file.exists():
+            raise DataLoss(f"There is nothing left of the index {report.name} to be taken")
+        apart = [problem.inverted_file for problem in report.problems]
+        if None not in apart:
+            for ns in apart:
+                InvertedFiles(folder.indexes).remove(report.name, cast(int, ns))
+            return "removed the inverted files; the next start makes them again"
+        new = file.with_name(file.name + ".rebuilt")
+        count = rebuild(file, new)
+        aside = folder.set_aside(file, "before repair")
+        put_in_place(new, file)
+        return f"made again with {count} records; the old file is in {aside}"
+    finally:
+        folder.close()

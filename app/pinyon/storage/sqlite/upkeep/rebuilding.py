@@ -1,0 +1,100 @@
+"""A whole file made from what can be read of another one: stored values copied, everything else made again."""
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import apsw
+import msgspec
+import numpy as np
+
+from pinyon.errors import DataLoss
+from pinyon.files import sync
+from pinyon.storage.sqlite.connection.database import connect, translated
+from pinyon.storage.sqlite.records import writing
+from pinyon.storage.sqlite.schema import migrations, tables
+from pinyon.storage.sqlite.transaction import Transaction
+from pinyon.storage.sqlite.vectors import vector_chunks, vector_rows
+from pinyon.storage.sqlite.vectors.vector_cache import VectorCache
+
+ROWS, CHUNKS = 1_000, 64
+"""Records, and chunks of vectors, copied at a time."""
+
+
+def rebuild(source: Path, target: Path) -> int:
+    """Make the target, which must not be there, from the source, which nobody has open; how many records it has.
+
+    Raises DataLoss if a stored value cannot be read; then there is no target.
+    """
+    try:
+        with contextlib.closing(connect(source, 0, "read only")) as reading:
+            migrations.check(reading, source.name)
+            with contextlib.closing(connect(target, 0, "write")) as writing:
+                writing.execute("PRAGMA synchronous = OFF")  # it is synced as a whole, at the end
+                migrations.migrate(writing)
+                with Transaction(writing, "IMMEDIATE"):
+                    count = _copy(reading, writing)
+        sync(target)
+        return count
+    except (apsw.Error, msgspec.MsgspecError, ValueError) as error:
+        for path in (target, target.with_name(target.name + "-journal")):
+            path.unlink(missing_ok=True)
+        if isinstance(error, apsw.Error):
+            raise translated(error, source) from error
+        raise DataLoss(f"The file {source.name} has a stored value that cannot be read: {error}") from error
+
+
+def _copy(reading: apsw.Connection, to: apsw.Connection) -> int:
+    spec = tables.index_spec(reading)
+    if spec is None:
+        raise ValueError("the file does not say what index it is")
+    tables.create_index(to, spec, tables.index_details(reading))
+    fingerprint, lsn = reading.execute("SELECT fingerprint, lsn FROM state").get
+    to.execute("UPDATE state SET fingerprint = ?, lsn = ?", (fingerprint, lsn))
+    namespaces: list[Any] = reading.execute("SELECT ns, name, schema, version FROM namespaces").fetchall()
+    to.executemany("INSERT INTO namespaces (ns, name, schema, version) VALUES (?, ?, ?, ?)", namespaces)
+    for ns, *_ in namespaces:
+        _copy_records(reading, to, ns)
+        if not spec.sparse:
+            _copy_vectors(reading, to, ns, spec.dimension)
+    for table in ("reembedding", "reembedded"):
+        rows = reading.execute(f"SELECT * FROM {table}").fetchall()
+        to.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})" if rows else "", rows)
+    return int(to.execute("SELECT count(*) FROM records").get)
+
+
+def _copy_records(reading: apsw.Connection, to: apsw.Connection, ns: int) -> None:
+    spec, last = tables.known_spec(to), 0
+    while rows := reading.execute(
+        f"SELECT {writing.COLUMNS} FROM records WHERE ns = ? AND record > ? ORDER BY record LIMIT ?", (ns, last, ROWS)
+    ).fetchall():
+        found: list[Any] = rows
+        to.executemany(
+            "INSERT INTO records (record, ns, id, metadata, sparse, truncated) VALUES (?, ?, ?, ?, ?, ?)",
+            [(row, ns, id, text, sparse, cut) for row, id, text, sparse, cut in found],
+        )
+        decoded = [
+            (row, id, msgspec.json.decode(text), sparse, text, bool(cut)) for row, id, text, sparse, cut in found
+        ]
+        writing.remember(to, spec, ns, decoded)
+        foreign = reading.execute(
+            "SELECT record FROM records WHERE ns = ? AND record > ? AND record <= ? AND foreign_vector",
+            (ns, last, found[-1][0]),
+        ).fetchall()
+        to.executemany("UPDATE records SET foreign_vector = 1 WHERE record = ?", foreign)
+        last = found[-1][0]
+
+
+def _copy_vectors(reading: apsw.Connection, to: apsw.Connection, ns: int, dimension: int) -> None:
+    wanted = {row for (row,) in to.execute("SELECT record FROM records WHERE ns = ?", (ns,))}
+    source = vector_rows.Source(reading, ns, dimension, 0, 0, VectorCache(0), "")
+    chunks = vector_rows.chunks(reading, ns)
+    for start in range(0, len(chunks), CHUNKS):
+        rows, vectors = vector_rows.read_chunks(source, chunks[start : start + CHUNKS])
+        if not np.isfinite(vectors).all():
+            raise ValueError("a vector has a number that is none")
+        kept = [(row, vector) for row, vector in zip(rows.tolist(), vectors, strict=True) if row in wanted]
+        vector_chunks.insert(to, ns, kept)
+        wanted -= {row for row, _ in kept}
+    if wanted:
+        raise ValueError(f"{len(wanted)} records have no vector")

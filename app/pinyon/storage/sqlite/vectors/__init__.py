@@ -1,0 +1,1 @@
+"""Dense vectors: stored, cached and compared."""

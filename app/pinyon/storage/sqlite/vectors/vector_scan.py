@@ -1,0 +1,183 @@
+"""Nearest neighbours, exact by a numpy scan, or nearly so by an inverted file; scores are exact always.
+
+SQL's `MATCH` ends at k = 4096, has no dot product and breaks ties as it likes; the scan has none of these limits and
+is about as fast. Tests compare the two.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinyon.domain import Metric
+from pinyon.search.bounds import bounded_scores
+from pinyon.search.ranking import exact_scores, goodness
+from pinyon.storage.sqlite.row_sets import Records, Vectors, bits_of, distinct, places_of
+from pinyon.storage.sqlite.vectors.vector_rows import ComparesAll, Source, live
+
+FEW = 256
+"""Rows that are sooner all scored than looked for."""
+
+DEEP = 40
+"""Rows for each hit that is wanted; with fewer it takes longer to look for them than to compare all."""
+
+LOWEST = float(np.finfo(np.float32).min)
+"""No score is lower; rows that are not wanted count as lower still."""
+MANY, GROUP = 128, 16
+"""Values for each that is wanted, from which on they are looked at in groups of so many."""
+
+Additions = tuple[Records, NDArray[np.float64]]
+"""Sorted row numbers, and a number for each."""
+
+
+def nearest(
+    source: Source,
+    metric: Metric,
+    query: Vectors,
+    top_k: int,
+    kept: Records | None = None,
+    more: Additions | None = None,
+) -> tuple[Records, NDArray[np.float32]]:
+    """Row numbers and exact scores of the top_k best, and of every further one that ties with the last of them.
+
+    query: float32 [dimension]. kept: sorted row numbers that a filter left; None: all of the namespace. more: what to
+    add to the dot products of some rows (their sparse part). Returns int64 [n] and float32 [n],
+    n >= min(top_k, rows), in no particular order.
+
+    Two passes: quick float32 scores of every row, each with a bound on its rounding error; then exact scores of the
+    rows that may be among the best by that bound, which are few unless many are alike. With an inverted file the first
+    pass looks at some of the rows only, and may miss some of the best; scores are exact either way.
+    """
+    if kept is not None and len(kept) == source.count:
+        kept = None
+    there = source.count if kept is None else len(kept)
+    wanted = min(top_k, there)
+    if source.inverted is not None and more is None and there > FEW:
+        candidates = _candidates(source, query, wanted, kept)
+        records, scores = _scored(source, metric, query, candidates)
+        if len(records) >= wanted:
+            return best(records, scores, top_k, metric)
+    if source.inverted is not None and source.quick:
+        raise ComparesAll
+    finalists, vectors = _finalists(source, metric, query, top_k, kept, more)
+    if vectors is None:
+        return best(*_scored(source, metric, query, finalists, more), top_k, metric)
+    return best(finalists, exact_scores(metric, vectors, query, _added(finalists, more)), top_k, metric)
+
+
+def _candidates(source: Source, query: Vectors, wanted: int, kept: Records | None) -> Records:
+    """Sorted numbers of rows that an inverted file finds near, and of all it may be wrong about.
+
+    None at all where so many are wanted that all are sooner compared, or where it may have missed too many.
+    """
+    assert source.inverted is not None
+    there = source.count if kept is None else len(kept)
+    if kept is not None and source.inverted.sooner_alone(wanted, there, there / source.count):
+        near = source.inverted.among(query, kept, wanted)
+    elif there < DEEP * wanted:
+        return np.empty(0, np.int64)
+    else:
+        bits = None if kept is None else bits_of(kept)
+        found = source.inverted.candidates(query, wanted, there / source.count, bits, source.recall)
+        if found is None:
+            return np.empty(0, np.int64)
+        near = found
+    if source.changed is None or not len(source.changed):
+        return near
+    changed = source.changed if kept is None else kept[places_of(kept, source.changed)]
+    return distinct(np.concatenate([near, changed]))
+
+
+def _scored(
+    source: Source, metric: Metric, query: Vectors, rows: Records, more: Additions | None = None
+) -> tuple[Records, NDArray[np.float32]]:
+    """The rows that there are, and their exact scores."""
+    if not len(rows):
+        return rows, np.empty(0, np.float32)
+    found = [
+        (part.rows, exact_scores(metric, part.vectors, query, _added(part.rows, more))) for part in live(source, rows)
+    ]
+    if not found:
+        return np.empty(0, np.int64), np.empty(0, np.float32)
+    return _joined([records for records, _ in found]), _joined([values for _, values in found])
+
+
+def best(
+    records: Records, scores: NDArray[np.float32], top_k: int, metric: Metric = "dotproduct"
+) -> tuple[Records, NDArray[np.float32]]:
+    """The top_k best, and every further one that ties with the last of them."""
+    good = goodness(metric, scores)
+    enough = good >= _kth_largest(good, top_k)
+    return records[enough], scores[enough]
+
+
+def _finalists(
+    source: Source,
+    metric: Metric,
+    query: Vectors,
+    top_k: int,
+    kept: Records | None,
+    more: Additions | None,
+) -> tuple[Records, Vectors | None]:
+    """Numbers of the rows that may be among the top_k best, and their vectors where they are at hand; else sorted."""
+    parts: list[tuple[Records, NDArray[np.floating[Any]], NDArray[np.float32]]] = []
+    vectors = None
+    for part in live(source, kept, around=True):
+        quick, error = bounded_scores(metric, part.vectors, query, part.squares, part.codes)
+        good = goodness(metric, quick)
+        if more is not None:
+            good = good + _added(part.rows, more)
+        if part.wanted is not None:
+            good = np.where(part.wanted, good, -np.inf)
+        vectors = part.vectors if not parts else None  # those of an earlier part are overwritten
+        parts.append((part.rows, good, error))
+    if not parts:
+        return np.empty(0, np.int64), None
+    rows, good = (_joined([part[place] for part in parts]) for place in (0, 1))
+    if all(len(error) == 1 for _, _, error in parts):
+        near = _may_be_best(good, float(max(error[0] for _, _, error in parts)), top_k)
+    else:
+        error = _joined([np.broadcast_to(error, values.shape) for _, values, error in parts])
+        least = max(_kth_largest(good - error, top_k), LOWEST)
+        near = np.flatnonzero(good + error >= least)
+    if vectors is not None:
+        return rows[near], vectors[near]
+    return np.sort(rows[near]), None
+
+
+def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
+    """One array of all, without a copy where there is one."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _added(records: Records, more: Additions | None) -> NDArray[np.float64] | float:
+    """What is to be added for each of the rows, float64 [n]; or nothing for all."""
+    if more is None or not len(more[0]):
+        return 0.0
+    rows, values = more
+    places = np.minimum(np.searchsorted(rows, records), len(rows) - 1)
+    return np.where(rows[places] == records, values[places], 0.0)
+
+
+def _may_be_best(good: NDArray[np.floating[Any]], error: float, k: int) -> Records:
+    """Where the values are that may be among the k largest, if each is off by `error` at most."""
+    near = np.flatnonzero(good >= max(_at_most_kth(good, k), LOWEST) - 2 * error)
+    few = good[near]
+    return near[few >= max(_kth_largest(few, k), LOWEST) - 2 * error]
+
+
+def _at_most_kth(values: NDArray[np.floating[Any]], k: int) -> float:
+    """A value that the k-th largest is not below, found quickly: k groups' largest values are k values."""
+    if len(values) < MANY * k:
+        return -np.inf
+    groups = values[: len(values) // GROUP * GROUP].reshape(GROUP, -1).max(axis=0)
+    return float(np.partition(groups, -k)[-k])
+
+
+def _kth_largest(values: NDArray[np.floating[Any]], k: int) -> float:
+    """The k-th largest value, or minus infinity if there are fewer."""
+    if len(values) < k:
+        return -np.inf
+    if len(values) > MANY * k:
+        values = values[values >= _at_most_kth(values, k)]
+    return float(np.partition(values, -k)[-k])
