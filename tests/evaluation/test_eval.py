@@ -1,4 +1,4 @@
-"""`pinyon eval` as a command, with the hashing model; with the real one in tests/test_relevance.py."""
+"""`pinyon eval` as a command, with the hashing model; with the real one in tests/evaluation/test_relevance.py."""
 
 import json
 import os

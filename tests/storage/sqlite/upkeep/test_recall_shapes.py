@@ -11,7 +11,7 @@ import pytest
 from pinyon.domain import IndexSpec, Metric, QueryPlan, Record
 from pinyon.storage.sqlite.engine import SqliteEngine
 
-from tests.storage.recall_shapes import SHAPES, SIZES, Shape, drawn
+from tests.storage.sqlite.upkeep.recall_shapes import SHAPES, SIZES, Shape, drawn
 
 pytestmark = pytest.mark.anyio
 

@@ -406,10 +406,10 @@ async def test_without_the_extension_a_file_with_checksums_is_not_written(
 LOADS_AND_DIES = """
 import asyncio, os, sys
 from pathlib import Path
-from pinyon.storage import inverted_file
+from pinyon.storage.sqlite.ivf import ivf_index
 from tests.durability.corruption import opened
 
-inverted_file.InvertedFile.load = lambda *_: os.abort()
+ivf_index.InvertedFile.load = lambda *_: os.abort()
 
 async def main():
     engine = await opened(Path(sys.argv[1]))

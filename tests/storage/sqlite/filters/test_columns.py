@@ -16,7 +16,7 @@ from pinyon.storage.sqlite.filters.columns import Columns, column
 from pinyon.storage.sqlite.records import reading
 from pinyon.storage.sqlite.text.postings import postings
 
-from tests.storage.test_filter_sql import FILTERS, METADATA
+from tests.storage.sqlite.filters.test_filter_sql import FILTERS, METADATA
 
 VECTOR = np.float32([1, 0])
 SIZE = 2**20

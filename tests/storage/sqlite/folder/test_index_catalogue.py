@@ -150,7 +150,9 @@ async def test_a_crash_while_an_index_is_made_leaves_none_or_a_whole_one(
     await engine.close()
 
 
-@pytest.mark.parametrize("name", ["folder.data_dir.DataDir.remove_index_files", "folder.index_files.index_catalogue.forget"])
+@pytest.mark.parametrize(
+    "name", ["folder.data_dir.DataDir.remove_index_files", "folder.index_files.index_catalogue.forget"]
+)
 async def test_a_crash_while_an_index_is_deleted_leaves_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

@@ -154,7 +154,7 @@ def test_behind_a_proxy_hosts_are_those_of_the_proxy(tmp_path: Path, options: li
     ],
 )
 def test_wrong_addresses_are_refused_with_one_sentence(option: list[str], message: str) -> None:
-    from tests.test_cli import pinyon
+    from tests.cli.test_cli import pinyon
 
     done = pinyon("serve", *option)
     assert done.returncode == 1
