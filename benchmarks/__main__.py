@@ -1,4 +1,6 @@
-"""Run the benchmarks and write benchmarks/results.md: `make bench`, or `python -m benchmarks NAME...` for some of them.
+"""Run the benchmarks, write benchmarks/results.md and draw docs/growth.svg.
+
+`make bench` runs all of them, `python -m benchmarks NAME...` some.
 
 What is not run again keeps what it had. Nothing else should run meanwhile; all of it takes about an hour.
 """
@@ -13,6 +15,8 @@ from pathlib import Path
 
 import apsw
 from pinyon.inference.precision import machine
+
+from benchmarks import growth
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.md"
@@ -69,6 +73,8 @@ def main(names: list[str]) -> None:
         when = datetime.now(UTC).date().isoformat()
         held[title] = f"`python -m benchmarks.{command}`, {when}\n\n{run(command)}"
         write(held)
+        if name.startswith("nearest"):
+            growth.main()
 
 
 def write(held: dict[str, str]) -> None:
@@ -82,7 +88,7 @@ def write(held: dict[str, str]) -> None:
         "# Results",
         f"Written by `make bench` (`python -m benchmarks NAME` for one). {machine()}, {gib:.0f} GiB, Python"
         f" {platform.python_version()}, SQLite {apsw.sqlite_lib_version()}, {versions}. Compare ratios within a table;"
-        " absolute times are of a shared machine. What was found and done about it: docs/performance.md.",
+        " absolute times are of a shared machine. What was found and done about it: docs/notes/performance.md.",
     ]
     order = [title for title, _ in SECTIONS.values()]
     for title in sorted(held, key=lambda title: order.index(title) if title in order else len(order)):
