@@ -261,12 +261,33 @@ class Selection(msgspec.Struct, frozen=True):
     filter: Condition | None = None
 
 
-class Change(msgspec.Struct, frozen=True):
-    """What an update sets; None leaves it as it is. Metadata is merged key by key."""
+class PagePlan(msgspec.Struct, frozen=True):
+    """A page of records, in byte order of their ids.
 
+    limit: how many records at most. after: only ids greater than this one. prefix: only ids that begin with these
+    ASCII characters. ids_only: without vectors and metadata.
+    """
+
+    limit: int
+    selection: Selection = Selection()
+    after: str = ""
+    prefix: str = ""
+    ids_only: bool = False
+
+
+class UpdatePlan(msgspec.Struct, frozen=True):
+    """New values for the selected records. None leaves a value as it is. Metadata is merged key by key.
+
+    max_records: how many records the selection may have. max_metadata_bytes: how long the merged metadata of a record
+    may be, as compact JSON. None: no limit.
+    """
+
+    selection: Selection
     vector: NDArray[np.float32] | None = None
     sparse: SparseVector | None = None
     metadata: Metadata | None = None
+    max_records: int | None = None
+    max_metadata_bytes: int | None = None
 
 
 class Page(msgspec.Struct, frozen=True):

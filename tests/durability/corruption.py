@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from pinyon.auth import keys
-from pinyon.domain import EmbedSpec, IndexSpec, QueryPlan, Record, Selection, SparseVector
+from pinyon.domain import EmbedSpec, IndexSpec, PagePlan, QueryPlan, Record, Selection, SparseVector
 from pinyon.errors import DataLoss, FailedPrecondition
 from pinyon.filters import parse
 from pinyon.storage.sqlite.engine import SqliteEngine
@@ -88,7 +88,7 @@ async def answers(engine: SqliteEngine, name: str) -> Answers | None:
             answer = await engine.query(name, "a", plan)
             if not answer.approximate:  # which would be right, and not the same
                 found[f"query {number}"] = [(m.id, m.score, str(m.metadata)) for m in answer.matches]
-        page = await engine.page(name, "a", Selection(), 10_000)
+        page = await engine.page(name, "a", PagePlan(10_000))
         found["page"] = [
             (r.id, None if r.vector is None else r.vector.tobytes(), str(r.metadata), str(r.sparse))
             for r in page.records

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pinyon.domain import PagePlan
 
 from tests.durability.corruption import (
     DAMAGES,
@@ -151,9 +152,7 @@ async def test_a_server_over_damaged_files_answers_for_all_others(
 
 async def http_like(engine: object, name: str) -> object:
     """What asked() gets from an index that is whole."""
-    from pinyon.domain import Selection
-
-    page = await engine.page(name, "a", Selection(), 10_000)  # type: ignore[attr-defined]
+    page = await engine.page(name, "a", PagePlan(10_000))  # type: ignore[attr-defined]
     namespaces = await engine.every_namespace(name)  # type: ignore[attr-defined]
     kept = {record.id: record.metadata for record in page.records}
     return {each.name: each.record_count for each in namespaces}, {id: kept[id] for id in sorted(kept)[:50]}

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pinyon import filters
-from pinyon.domain import Change, EmbedSpec, Index, IndexSpec, Match, QueryPlan, Record, Selection
+from pinyon.domain import EmbedSpec, Index, IndexSpec, Match, QueryPlan, Record, Selection, UpdatePlan
 from pinyon.search.ranking import K1, LEXICAL_WEIGHT, LONGEST_DISCOUNTED, B
 from pinyon.search.terms import query_terms, terms
 from pinyon.storage.sqlite.connection.database import connect
@@ -101,8 +101,7 @@ def test_after_any_operations_words_are_found_as_the_reference_finds_them(
                     await engine.upsert("docs", "a", [record(id, value)])
                 elif what == "update" and id in rows:
                     rows[id] = {**rows[id], "text": value}
-                    change = Change(metadata={"text": value})
-                    await engine.update("docs", "a", Selection(ids=[id]), change, lambda *_: None, 10)
+                    await engine.update("docs", "a", UpdatePlan(Selection(ids=[id]), metadata={"text": value}))
                 elif what == "delete":
                     rows.pop(id, None)
                     await engine.delete("docs", "a", Selection(ids=[id]))

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from pinyon import filters
-from pinyon.domain import Change, IndexSpec, QueryPlan, Record, Selection, SparseVector
+from pinyon.domain import IndexSpec, PagePlan, QueryPlan, Record, Selection, SparseVector, UpdatePlan
 from pinyon.errors import NotFound
 from pinyon.search.ranking import exact_scores
 from pinyon.storage.sqlite.engine import SqliteEngine
@@ -81,9 +81,9 @@ class AgainstADict(RuleBasedStateMachine):
 
     @rule(name=NAMES, id=IDS, vector=st.none() | VECTORS, sparse=SPARSE, metadata=st.none() | METADATA)
     def update(self, name: str, id: str, vector: Any, sparse: Any, metadata: Any) -> None:
-        change = Change(None if vector is None else np.array(vector, np.float32), sparse_of(sparse), metadata)
-        selection = Selection(ids=[id])
-        count, _ = self.run(self.engine.update("docs", name, selection, change, lambda *_: None, 100))
+        new = None if vector is None else np.array(vector, np.float32)
+        plan = UpdatePlan(Selection(ids=[id]), new, sparse_of(sparse), metadata)
+        count, _ = self.run(self.engine.update("docs", name, plan))
         held = self.there.get(name, {}).get(id)
         assert count == (held is not None)
         if held is not None:
@@ -97,8 +97,8 @@ class AgainstADict(RuleBasedStateMachine):
     def update_by_filter(self, name: str, raw: Any, metadata: Any) -> None:
         condition = filters.parse(raw)
         assert condition is not None
-        change, selection = Change(metadata=metadata), Selection(filter=condition)
-        count, _ = self.run(self.engine.update("docs", name, selection, change, lambda *_: None, 100))
+        plan = UpdatePlan(Selection(filter=condition), metadata=metadata)
+        count, _ = self.run(self.engine.update("docs", name, plan))
         kept = [id for id, held in self.there.get(name, {}).items() if filters.matches(condition, held[2])]
         assert count == len(kept)
         for id in kept:
@@ -153,7 +153,7 @@ class AgainstADict(RuleBasedStateMachine):
             name: len(held) for name, held in sorted(self.there.items())
         }
         for name, wanted in self.there.items():
-            page = self.run(self.engine.page("docs", name, Selection(), 100))
+            page = self.run(self.engine.page("docs", name, PagePlan(100)))
             assert not page.more
             found = {}
             for record in page.records:

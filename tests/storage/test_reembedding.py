@@ -10,7 +10,17 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pinyon.domain import Change, EmbedSpec, Fingerprint, IndexSpec, QueryPlan, Record, Selection, StoredText
+from pinyon.domain import (
+    EmbedSpec,
+    Fingerprint,
+    IndexSpec,
+    PagePlan,
+    QueryPlan,
+    Record,
+    Selection,
+    StoredText,
+    UpdatePlan,
+)
 from pinyon.errors import EmbeddedOtherwise, FailedPrecondition, InvalidArgument
 from pinyon.storage.sqlite.engine import SqliteEngine
 
@@ -49,7 +59,7 @@ async def step(engine: SqliteEngine, most: int = 2) -> list[StoredText]:
 
 
 async def vectors(engine: SqliteEngine, namespace: str) -> dict[str, Any]:
-    page = await engine.page("docs", namespace, Selection(), 100)
+    page = await engine.page("docs", namespace, PagePlan(100))
     return {found.id: found.vector for found in page.records}
 
 
@@ -88,9 +98,7 @@ def test_whatever_happens_meanwhile_every_record_ends_with_the_vector_of_its_tex
                 await engine.upsert("docs", namespace, [record(id, text, 2)], printed("old", 2))
                 texts[namespace, id] = text
             elif what == "update" and (namespace, id) in texts:
-                await engine.update(
-                    "docs", namespace, Selection(ids=[id]), Change(metadata={"text": text}), lambda *_: None, 9
-                )
+                await engine.update("docs", namespace, UpdatePlan(Selection(ids=[id]), metadata={"text": text}))
                 texts[namespace, id] = text
             elif what == "delete" and (namespace, id) in texts:
                 await engine.delete("docs", namespace, Selection(ids=[id]))
@@ -146,7 +154,7 @@ async def test_until_the_switch_the_index_answers_as_before_and_then_not_with_th
     for call in (
         engine.query("docs", "n", QueryPlan(2, vector=embedded("one", 2))),
         engine.upsert("docs", "n", [record("c", "three", 2)]),
-        engine.update("docs", "n", Selection(ids=["a"]), Change(vector=embedded("x", 2)), lambda *_: None, 9),
+        engine.update("docs", "n", UpdatePlan(Selection(ids=["a"]), vector=embedded("x", 2))),
     ):
         with pytest.raises(InvalidArgument, match="dimension 2 does not match the dimension of the index 3"):
             await call

@@ -1,10 +1,20 @@
 """The data plane of the engine for callers with API keys: every verb checks what the caller may do first."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from pinyon.auth.permissions import GRANT, check
-from pinyon.domain import Change, Fingerprint, Metadata, NamespaceInfo, Page, QueryAnswer, QueryPlan, Record, Selection
+from pinyon.domain import (
+    Fingerprint,
+    NamespaceInfo,
+    Page,
+    PagePlan,
+    QueryAnswer,
+    QueryPlan,
+    Record,
+    Selection,
+    UpdatePlan,
+)
 from pinyon.errors import NotFound
 from pinyon.storage.engine import DataPlane
 
@@ -25,33 +35,16 @@ class GuardedEngine:
         check("read", index, namespace)
         return await self._engine.query(index, namespace, plan)
 
-    async def page(
-        self,
-        index: str,
-        namespace: str,
-        selection: Selection,
-        limit: int,
-        after: str = "",
-        prefix: str = "",
-        whole: bool = True,
-    ) -> Page:
+    async def page(self, index: str, namespace: str, plan: PagePlan) -> Page:
         check("read", index, namespace)
-        return await self._engine.page(index, namespace, selection, limit, after, prefix, whole)
+        return await self._engine.page(index, namespace, plan)
 
-    async def update(
-        self,
-        index: str,
-        namespace: str,
-        selection: Selection,
-        change: Change,
-        check_fields: Callable[[str, Metadata], None],
-        most: int,
-    ) -> tuple[int, int]:
+    async def update(self, index: str, namespace: str, plan: UpdatePlan) -> tuple[int, int]:
         check("write", index, namespace)
-        # How many records a filter keeps tells what is in them, and whether merged fields are too large what was there.
-        if selection.filter is not None or change.metadata is not None:
+        # The number of records that match a filter tells what is stored. So does the size of merged metadata.
+        if plan.selection.filter is not None or plan.metadata is not None:
             check("read", index, namespace)
-        return await self._engine.update(index, namespace, selection, change, check_fields, most)
+        return await self._engine.update(index, namespace, plan)
 
     async def count(self, index: str, namespace: str, selection: Selection) -> int:
         check("read", index, namespace)
@@ -95,4 +88,4 @@ class GuardedEngine:
         except NotFound:
             if "read" in GRANT.get().scopes:
                 raise
-            return (await self._engine.update(index, namespace, Selection(ids=[]), Change(), lambda *_: None, 1))[1]
+            return (await self._engine.update(index, namespace, UpdatePlan(Selection(ids=[]))))[1]

@@ -13,15 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinyon.domain import (
-    Change,
     Fingerprint,
     Footprint,
     Index,
     IndexDetails,
     IndexSpec,
-    Metadata,
     NamespaceInfo,
     Page,
+    PagePlan,
     QueryAnswer,
     QueryPlan,
     RecallSample,
@@ -29,6 +28,7 @@ from pinyon.domain import (
     Reembedding,
     Selection,
     StoredText,
+    UpdatePlan,
 )
 from pinyon.errors import PinyonError
 
@@ -53,35 +53,19 @@ class DataPlane(Protocol):
         """
         ...
 
-    async def page(
-        self,
-        index: str,
-        namespace: str,
-        selection: Selection,
-        limit: int,
-        after: str = "",
-        prefix: str = "",
-        whole: bool = True,
-    ) -> Page:
-        """The selected records with ids that begin with the prefix and come after `after`, in byte order of the ids.
+    async def page(self, index: str, namespace: str, plan: PagePlan) -> Page:
+        """One page of records, in byte order of their ids (UTF-8). An unknown namespace has no records.
 
-        whole: with vectors and fields. An unknown namespace has none.
+        A page is one snapshot: it shows every write up to its LSN, and nothing of a later one. The next page is
+        another snapshot: a record that was written between the two may be missing or be new.
         """
         ...
 
-    async def update(
-        self,
-        index: str,
-        namespace: str,
-        selection: Selection,
-        change: Change,
-        check: Callable[[str, Metadata], None],
-        most: int,
-    ) -> tuple[int, int]:
-        """Change the selected records, all or none; how many, and the LSN. No namespace, no records.
+    async def update(self, index: str, namespace: str, plan: UpdatePlan) -> tuple[int, int]:
+        """Change the selected records, all or none. Returns how many there were, and the LSN.
 
-        check(id, merged fields) is called for each, and what it raises stops everything. More than `most` records
-        raise InvalidArgument.
+        An unknown namespace has no records. Raises InvalidArgument if the selection or the merged metadata of a record
+        is larger than the plan allows, or a vector has another dimension than the index.
         """
         ...
 

@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 
 from pinyon import filters
 from pinyon.domain import (
-    Change,
     IndexSpec,
     Match,
-    Metadata,
     NamespaceInfo,
     Page,
+    PagePlan,
     QueryPlan,
     Record,
     Selection,
     SparseVector,
+    UpdatePlan,
 )
 from pinyon.errors import InvalidArgument
 from pinyon.services.control_plane.indexes import Indexes
@@ -142,7 +142,7 @@ class Vectors:
             raise InvalidArgument("The request names no ids")
         self._check_ids(ids, self._limits.fetch_ids)
         wanted = list(dict.fromkeys(ids))
-        page = await self._engine.page(index, name, Selection(ids=wanted), limit=len(wanted))
+        page = await self._engine.page(index, name, PagePlan(len(wanted), Selection(ids=wanted)))
         by_id = {record.id: record for record in page.records}
         records = [by_id[id] for id in wanted if id in by_id]  # programs pair them with scores in the order they asked
         return Fetched(records, read_units.of_fetch(len(records)), page.lsn)
@@ -156,7 +156,7 @@ class Vectors:
         selection = Selection(filter=self._filter(raw_filter, "Fetch"))
         size = pages.limit(limit, FETCH_PAGE, self._limits.fetch_page)
         after = pages.read(token) if token else ""
-        found = await self._engine.page(index, name, selection, size, after)
+        found = await self._engine.page(index, name, PagePlan(size, selection, after))
         self._limits.check_answer(sizes.of_records(found.records), "ask for fewer with a smaller limit")
         return Fetched(found.records, read_units.of_fetch(len(found.records)), found.lsn, _next(found))
 
@@ -170,7 +170,7 @@ class Vectors:
             raise InvalidArgument("The prefix must be ASCII, as ids are")
         size = pages.limit(limit, self._limits.list_page, self._limits.list_page)
         after = pages.read(token, prefix) if token else ""
-        found = await self._engine.page(index, name, Selection(), size, after, prefix or "", whole=False)
+        found = await self._engine.page(index, name, PagePlan(size, Selection(), after, prefix or "", ids_only=True))
         return Fetched(found.records, 1, found.lsn, _next(found, prefix))
 
     async def update(
@@ -202,18 +202,17 @@ class Vectors:
                 f"'{'sparseValues' if spec.sparse else 'values'}' as well"
             )
         fields = validation.metadata(given, "The update", self._limits.metadata_bytes)
-        change = Change(
+        plan = UpdatePlan(
+            selection,
             validation.dense_vector(raw.values, spec) if raw.values is not None and raw.has_values else None,
             None if raw.sparse is None else validation.stored_sparse(*raw.sparse, spec, self._limits.sparse_terms),
             fields or None,
+            self._limits.update_records,
+            self._limits.metadata_bytes,
         )
         if dry_run:
             return await self._engine.count(index, name, selection), 0
-
-        def check(record_id: str, merged: Metadata) -> None:
-            validation.metadata(merged, f"Vector '{record_id}'", self._limits.metadata_bytes)
-
-        return await self._engine.update(index, name, selection, change, check, self._limits.update_records)
+        return await self._engine.update(index, name, plan)
 
     async def delete(
         self, index: str, namespace: str, ids: Sequence[str] | None, raw_filter: Any, everything: bool

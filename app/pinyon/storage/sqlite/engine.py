@@ -14,15 +14,14 @@ import msgspec
 
 from pinyon import metrics
 from pinyon.domain import (
-    Change,
     Fingerprint,
     Footprint,
     Index,
     IndexDetails,
     IndexSpec,
-    Metadata,
     NamespaceInfo,
     Page,
+    PagePlan,
     QueryAnswer,
     QueryPlan,
     RecallSample,
@@ -30,6 +29,7 @@ from pinyon.domain import (
     Reembedding,
     Selection,
     StoredText,
+    UpdatePlan,
 )
 from pinyon.errors import AlreadyExists, DataLoss, FailedPrecondition, NotFound, PinyonError, Unavailable
 from pinyon.storage.recall import RecallSampler
@@ -308,39 +308,17 @@ class SqliteEngine:
         """Wait until what is held in memory has followed the writes there were."""
         await self._approximate.settled()
 
-    async def page(
-        self,
-        index: str,
-        namespace: str,
-        selection: Selection,
-        limit: int,
-        after: str = "",
-        prefix: str = "",
-        whole: bool = True,
-    ) -> Page:
-        opened = self._open(index)
-        return await opened.database.read(
-            lambda connection: reading.page(
-                connection, tables.known_spec(connection), namespace, selection, limit, after, prefix, whole
-            )
+    async def page(self, index: str, namespace: str, plan: PagePlan) -> Page:
+        return await self._open(index).database.read(
+            lambda connection: reading.page(connection, tables.known_spec(connection), namespace, plan)
         )
 
-    async def update(
-        self,
-        index: str,
-        namespace: str,
-        selection: Selection,
-        change: Change,
-        check: Callable[[str, Metadata], None],
-        most: int,
-    ) -> tuple[int, int]:
+    async def update(self, index: str, namespace: str, plan: UpdatePlan) -> tuple[int, int]:
         opened = self._open(index)
         return await self._written(
             opened,
             namespace,
-            lambda connection: writing.update(
-                connection, tables.known_spec(connection), namespace, selection, change, check, most
-            ),
+            lambda connection: writing.update(connection, tables.known_spec(connection), namespace, plan),
         )
 
     async def count(self, index: str, namespace: str, selection: Selection) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from pinyon.domain import Change, IndexDetails, IndexSpec, QueryPlan, Record, Selection
+from pinyon.domain import IndexDetails, IndexSpec, QueryPlan, Record, Selection, UpdatePlan
 from pinyon.errors import NotFound
 from pinyon.storage.sqlite.engine import SqliteEngine
 from pinyon.storage.sqlite.ivf.ivf_index import Builder
@@ -84,7 +84,7 @@ async def everything_else_goes_on(engine: SqliteEngine) -> None:
     """Every operation that the other indexes know."""
     await soon(engine.upsert("two", "a", records(30)))
     assert len((await soon(engine.query("two", "a", QueryPlan(50, VECTORS[0])))).matches) == 30
-    await soon(engine.update("two", "a", Selection(ids=["r0"]), Change(metadata={"m": 1}), lambda *_: None, 10))
+    await soon(engine.update("two", "a", UpdatePlan(Selection(ids=["r0"]), metadata={"m": 1})))
     tagged = IndexDetails(tags={"a": "b"})
     await soon(engine.configure_index("two", lambda index: msgspec.structs.replace(index, details=tagged)))
     await soon(engine.compact("two"))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pinyon import filters
-from pinyon.domain import Change, IndexSpec, Metadata, QueryPlan, Record, Selection, SparseVector
+from pinyon.domain import IndexSpec, Metadata, QueryPlan, Record, Selection, SparseVector, UpdatePlan
 from pinyon.storage.sqlite.engine import SqliteEngine
 from pinyon.storage.sqlite.filters.column_store import ColumnStore
 from pinyon.storage.sqlite.filters.columns import Columns, column
@@ -152,7 +152,7 @@ async def test_every_write_is_seen_by_the_next_filter_before_columns_have_follow
     await engine.settled()
     reads = reads_of_postings(monkeypatch)
     monkeypatch.setattr(engine._approximate, "look_at", lambda *_: None)
-    await engine.update("docs", "a", Selection(ids=["r0"]), Change(metadata={"n": 77}), lambda *_: None, 10)
+    await engine.update("docs", "a", UpdatePlan(Selection(ids=["r0"]), metadata={"n": 77}))
     assert await kept(engine, {"n": 0}) == set()
     assert await kept(engine, {"n": 77}) == {"r0"}
     await engine.upsert("docs", "a", [Record("new", VECTOR, {"n": 77}), Record("r1", VECTOR, {})])
@@ -187,7 +187,7 @@ async def test_many_writes_of_few_records_are_taken_in(opened: Opener, monkeypat
     await kept(engine, {"n": 0})
     for turn in range(10):
         await engine.settled()
-        await engine.update("docs", "a", Selection(ids=["r3"]), Change(metadata={"n": turn}), lambda *_: None, 10)
+        await engine.update("docs", "a", UpdatePlan(Selection(ids=["r3"]), metadata={"n": turn}))
         (columns,) = engine._memory.columns._held.values()
         version = await engine._opened["docs"].database.read(reading.tables.lsn)
         assert version - columns.version <= 3
@@ -199,7 +199,7 @@ async def test_a_change_of_fields_is_none_of_vectors(opened: Opener) -> None:
     await kept(engine, {"n": 0})
     await engine.settled()
     version = await engine._opened["docs"].database.read(lambda c: c.execute("SELECT max(version) FROM namespaces").get)
-    await engine.update("docs", "a", Selection(ids=["r3"]), Change(metadata={"n": 77}), lambda *_: None, 10)
+    await engine.update("docs", "a", UpdatePlan(Selection(ids=["r3"]), metadata={"n": 77}))
 
     def since(connection: Any) -> tuple[list[int], list[int]]:
         both = [reading.changes.since(connection, 1, version, of_vectors) for of_vectors in (True, False)]

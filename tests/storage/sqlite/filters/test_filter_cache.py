@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pinyon.domain import Change, IndexSpec, QueryPlan, Record, Selection
+from pinyon.domain import IndexSpec, QueryPlan, Record, Selection, UpdatePlan
 from pinyon.filters import parse
 from pinyon.storage.sqlite.engine import SqliteEngine
 
@@ -48,7 +48,7 @@ def test_a_write_is_seen_by_the_same_filter(tmp_path: Path) -> None:
     async def check() -> None:
         engine = await opened(tmp_path, 2**20)
         assert await kept(engine, {"v": 2}) == {"r8"}
-        await engine.update("docs", "a", Selection(ids=["r0"]), Change(metadata={"v": 2}), lambda *_: None, 10)
+        await engine.update("docs", "a", UpdatePlan(Selection(ids=["r0"]), metadata={"v": 2}))
         assert await kept(engine, {"v": 2}) == {"r0", "r8"}
         await engine.delete("docs", "a", Selection(ids=["r8"]))
         assert await kept(engine, {"v": 2}) == {"r0"}

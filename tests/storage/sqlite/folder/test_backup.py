@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pinyon import failpoints
 from pinyon.auth import keys
-from pinyon.domain import IndexSpec, Record, Selection
+from pinyon.domain import IndexSpec, PagePlan, Record
 from pinyon.errors import AlreadyExists, DataLoss, FailedPrecondition
 from pinyon.storage.sqlite.engine import SqliteEngine
 from pinyon.storage.sqlite.folder.backup import backup, restore
@@ -54,7 +54,7 @@ async def test_a_backup_beside_writes_is_of_one_moment_and_can_be_restored(tmp_p
     engine = await SqliteEngine.open_folder(again, 1, 0)
     count = (await engine.namespace("docs", "a")).record_count
     assert 10 <= count <= written and count % 10 == 0, "whole batches"
-    page = await engine.page("docs", "a", Selection(), 10_000)
+    page = await engine.page("docs", "a", PagePlan(10_000))
     assert {record.id for record in page.records} == {f"r{n}" for n in range(count)}, "the first ones"
     assert {index.port for index in engine.indexes()} == {7, 8}
     await engine.upsert("docs", "a", records(10_000))

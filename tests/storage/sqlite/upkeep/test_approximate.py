@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pinyon.domain import Change, IndexSpec, Metric, QueryPlan, Record, Selection
+from pinyon.domain import IndexSpec, Metric, QueryPlan, Record, Selection, UpdatePlan
 from pinyon.filters import parse
 from pinyon.storage.recall import RecallSampler
 from pinyon.storage.sqlite.engine import SqliteEngine
@@ -142,7 +142,7 @@ async def test_every_write_is_seen_by_the_next_query_before_anything_has_followe
     engine._approximate.look_at = lambda *_: None  # type: ignore[method-assign]
     target = clustered(1, 9)[0]
     await engine.upsert("docs", "a", [Record("new", target, {"n": 1}), Record("r5", target, {"n": 1})])
-    await engine.update("docs", "a", Selection(ids=["r6"]), Change(vector=target), lambda *_: None, 10)
+    await engine.update("docs", "a", UpdatePlan(Selection(ids=["r6"]), vector=target))
     answer = await engine.query("docs", "a", QueryPlan(3, vector=target))
     assert answer.approximate
     assert {match.id for match in answer.matches} == {"new", "r5", "r6"}
@@ -337,7 +337,7 @@ async def test_vectors_in_memory_serve_on_after_a_write_but_for_what_it_changed(
     engine._approximate.look_at = lambda *_: None  # type: ignore[method-assign]
     await engine.upsert("docs", "a", [Record("new", query, {"n": 1}), Record("r2", -query, {"n": 1})])
     await engine.delete("docs", "a", Selection(ids=["r101"]))
-    await engine.update("docs", "a", Selection(ids=["r3"]), Change(vector=query), lambda *_: None, 1)
+    await engine.update("docs", "a", UpdatePlan(Selection(ids=["r3"]), vector=query))
     answer = await engine.query("docs", "a", plan)
     exact = await engine.query("docs", "a", QueryPlan(k, vector=query, filter=plan.filter, exact=True))
     assert answer.approximate

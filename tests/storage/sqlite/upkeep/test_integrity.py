@@ -12,7 +12,7 @@ import apsw
 import numpy as np
 import pytest
 from pinyon.cli.main import main
-from pinyon.domain import IndexSpec, Record, Selection
+from pinyon.domain import IndexSpec, PagePlan, Record, Selection
 from pinyon.errors import AlreadyExists, DataLoss, FailedPrecondition, NotFound, Unavailable
 from pinyon.storage.sqlite.connection import high_water, page_checksums
 from pinyon.storage.sqlite.connection.high_water import HighWaterMark, Mark
@@ -206,12 +206,14 @@ async def test_nonsense_in_stored_fields_stops_writes_to_that_index_alone(tmp_pa
     connection.close()
     engine = await opened(data)
     with pytest.raises(DataLoss, match="a stored value cannot be read"):
-        await engine.page("docs", "a", Selection(ids=["r7"]), 10)
+        await engine.page("docs", "a", PagePlan(10, Selection(ids=["r7"])))
     with pytest.raises(DataLoss):
         await engine.upsert("docs", "a", [Record("new", np.ones(4, np.float32), {})])
     await engine.upsert("other", "a", [Record("new", np.ones(4, np.float32), {})])
     assert list(engine.unusable()) == ["docs"]
-    assert len((await engine.page("docs", "a", Selection(ids=["r8"]), 10)).records) == 1, "what can be read is"
+    assert len((await engine.page("docs", "a", PagePlan(10, Selection(ids=["r8"])))).records) == 1, (
+        "what can be read is"
+    )
     await engine.close()
 
 
@@ -309,7 +311,7 @@ async def test_repair_makes_again_what_follows_from_the_stored_values(tmp_path: 
     engine = await opened(tmp_path)
     await engine.create_index(specs(name))
     await engine.upsert(name, "a", records(name, 0, 60))
-    wanted = [(r.id, str(r)) for r in (await engine.page(name, "a", Selection(), 100)).records]
+    wanted = [(r.id, str(r)) for r in (await engine.page(name, "a", PagePlan(100))).records]
     await engine.close()
     file = tmp_path / "indexes" / f"{name}.sqlite"
     page_checksums.available()
@@ -322,7 +324,7 @@ async def test_repair_makes_again_what_follows_from_the_stored_values(tmp_path: 
     assert "made again with 60 records" in repair(tmp_path, report, accept=False)
     assert check_index(file).problems == [] and problems(file) == []
     engine = await opened(tmp_path)
-    assert [(r.id, str(r)) for r in (await engine.page(name, "a", Selection(), 100)).records] == wanted
+    assert [(r.id, str(r)) for r in (await engine.page(name, "a", PagePlan(100))).records] == wanted
     await engine.upsert(name, "a", records(name, 50, 20))
     assert (await engine.namespace(name, "a")).record_count == 70
     await engine.close()

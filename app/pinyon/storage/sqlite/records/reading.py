@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pinyon.domain import IndexSpec, Match, Page, Parts, QueryAnswer, QueryPlan, Record, Selection, SparseVector
+from pinyon.domain import IndexSpec, Match, Page, PagePlan, Parts, QueryAnswer, QueryPlan, Record, SparseVector
 from pinyon.errors import InvalidArgument
 from pinyon.filters import Condition, HasWords, has_words
 from pinyon.search.ranking import fused, goodness, shortest
@@ -317,33 +317,23 @@ def _values(
     return None if spec.sparse else vector_of(connection, row), sparse_index.from_blob(blob)
 
 
-def page(
-    connection: apsw.Connection,
-    spec: IndexSpec,
-    namespace: str,
-    selection: Selection,
-    limit: int,
-    after: str = "",
-    prefix: str = "",
-    whole: bool = True,
-) -> Page:
-    """The selected records whose ids begin with the prefix and come after `after`, at most `limit`, by id.
-
-    whole: with vectors and fields; else they are left out.
-    """
+def page(connection: apsw.Connection, spec: IndexSpec, namespace: str, plan: PagePlan) -> Page:
+    """One page of records, in byte order of their ids."""
     lsn = tables.lsn(connection)
     ns = namespace_number(connection, namespace)
     if ns is None:
         return Page([], False, lsn)
-    text, parameters = where(selection, ns)
-    first, end = prefix_range(prefix)
+    text, parameters = where(plan.selection, ns)
+    first, end = prefix_range(plan.prefix)
     rows = connection.execute(
         f"SELECT record, id, metadata, sparse FROM records WHERE {text} AND id >= ? AND id < ? AND id > ?"
         " ORDER BY id LIMIT ?",
-        [*parameters, first, end, after, limit + 1],
+        [*parameters, first, end, plan.after, plan.limit + 1],
     ).fetchall()
-    records = [_record(connection, spec, row) if whole else Record(str(row[1]), None, {}) for row in rows[:limit]]
-    return Page(records, len(rows) > limit, lsn)
+    more, rows = len(rows) > plan.limit, rows[: plan.limit]
+    if plan.ids_only:
+        return Page([Record(str(id), None, {}) for _, id, _, _ in rows], more, lsn)
+    return Page([_record(connection, spec, row) for row in rows], more, lsn)
 
 
 def _record(connection: apsw.Connection, spec: IndexSpec, row: tuple[Any, ...]) -> Record:

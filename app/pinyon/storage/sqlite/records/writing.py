@@ -3,7 +3,7 @@
 Whatever changes a record changes its vector, its postings and its namespace's counts with it.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pinyon.domain import Change, IndexSpec, Metadata, Record, Selection, SparseVector
+from pinyon.domain import IndexSpec, Metadata, Record, Selection, SparseVector, UpdatePlan
 from pinyon.errors import InvalidArgument, NotFound
 from pinyon.storage.sqlite.records import reembedding
 from pinyon.storage.sqlite.records.selection import namespace as namespace_number
@@ -68,43 +68,34 @@ def upsert(
     return _written(connection, ns, [] if spec.sparse else rows.values())
 
 
-def update(
-    connection: apsw.Connection,
-    spec: IndexSpec,
-    namespace: str,
-    selection: Selection,
-    change: Change,
-    check: Callable[[str, Metadata], None],
-    most: int,
-) -> tuple[int, int]:
-    """Apply the change to the selected records; how many there were, and the LSN.
+def update(connection: apsw.Connection, spec: IndexSpec, namespace: str, plan: UpdatePlan) -> tuple[int, int]:
+    """Change the selected records. Returns how many there were, and the LSN.
 
-    check(id, fields) is called with the merged fields of each record, and raises to stop everything. Raises
-    InvalidArgument if more than `most` records are selected.
+    Raises InvalidArgument if the selection, or the metadata of a record, is larger than the plan allows.
     """
-    _check_dimension(spec, [change.vector])
+    _check_dimension(spec, [plan.vector])
     ns = namespace_number(connection, namespace)
     if ns is None:
         return 0, tables.next_lsn(connection)
-    text, parameters = where(selection, ns)
+    text, parameters = where(plan.selection, ns)
     selected = [row for (row,) in connection.execute(f"SELECT record FROM records WHERE {text}", parameters)]
-    if len(selected) > most:
-        raise InvalidArgument(f"The filter selects {len(selected)} records; at most {most} can be updated at once")
+    if plan.max_records is not None and len(selected) > plan.max_records:
+        raise InvalidArgument(
+            f"The filter selects {len(selected)} records; at most {plan.max_records} can be updated at once"
+        )
     if not selected:  # a write all the same: its number does not tell whether there was something
         return 0, tables.next_lsn(connection)
     for start in range(0, len(selected), AT_ONCE):
         old = _rows(connection, selected[start : start + AT_ONCE])
-        new = [_changed(row, change) for row in old]
-        for _, id, metadata, *_ in new:
-            check(id, metadata)
+        new = [_changed(row, plan) for row in old]
         _forget(connection, spec, ns, old)
         _replace(connection, new)
-        if change.vector is not None:
-            vector_chunks.update(connection, [(row[0], change.vector) for row in new])
+        if plan.vector is not None:
+            vector_chunks.update(connection, [(row[0], plan.vector) for row in new])
         remember(connection, spec, ns, new)
-    if change.vector is not None:
+    if plan.vector is not None:
         _mark_foreign(connection, ns, selected, spec.embed is not None)
-    return len(selected), _written(connection, ns, [] if spec.sparse else selected, change.vector is not None)
+    return len(selected), _written(connection, ns, [] if spec.sparse else selected, plan.vector is not None)
 
 
 def count(connection: apsw.Connection, namespace: str, selection: Selection) -> int:
@@ -206,13 +197,23 @@ def _replace(connection: apsw.Connection, rows: Iterable[Stored]) -> None:
     )
 
 
-def _changed(row: Stored, change: Change) -> Stored:
+def _changed(row: Stored, plan: UpdatePlan) -> Stored:
     record, id, metadata, sparse, text, cut = row
-    if change.metadata is not None:
-        metadata = {**metadata, **change.metadata}
+    if plan.metadata is not None:
+        metadata = {**metadata, **plan.metadata}
         text = tables.to_json(metadata)
-    sparse = sparse if change.sparse is None else sparse_index.to_blob(change.sparse)
-    return record, id, metadata, sparse, text, cut and change.vector is None
+        _check_metadata(id, text, plan.max_metadata_bytes)
+    sparse = sparse if plan.sparse is None else sparse_index.to_blob(plan.sparse)
+    return record, id, metadata, sparse, text, cut and plan.vector is None
+
+
+def _check_metadata(id: str, text: str, max_bytes: int | None) -> None:
+    """Raises InvalidArgument if the metadata of a record, in JSON, is longer than the caller allows."""
+    size = len(text.encode())
+    if max_bytes is not None and size > max_bytes:
+        raise InvalidArgument(
+            f"Vector '{id}': Metadata size is {size} bytes, which exceeds the limit of {max_bytes} bytes per vector"
+        )
 
 
 def remember(connection: apsw.Connection, spec: IndexSpec, ns: int, rows: Iterable[Stored]) -> None:
