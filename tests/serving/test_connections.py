@@ -14,7 +14,7 @@ from hypercorn.asyncio import serve
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.config import Config
 from hypercorn.events import RawData
-from pinyon.patches import hypercorn_patches
+from pinyon.patches import hypercorn as hypercorn_patches
 
 pytestmark = pytest.mark.anyio
 

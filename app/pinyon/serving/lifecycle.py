@@ -15,7 +15,7 @@ from hypercorn.asyncio import serve as hypercorn_serve
 from pinyon import logs
 from pinyon.api.guard import is_loopback
 from pinyon.domain import IndexSpec
-from pinyon.patches import hypercorn_patches
+from pinyon.patches import hypercorn as hypercorn_patches
 from pinyon.server import Service, create_app
 from pinyon.serving.connection_errors import ConnectionErrors
 from pinyon.serving.sockets import addresses_of, check_certificate, check_open_to_others, config_for, listen
