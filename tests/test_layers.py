@@ -14,7 +14,6 @@ LAYERS = [
     ["pinyon.cli"],
     ["pinyon.evaluation"],
     ["pinyon.serving"],
-    ["pinyon.patches"],
     ["pinyon.server"],
     ["pinyon.api"],
     ["pinyon.services.gauges"],
@@ -40,7 +39,7 @@ LAYERS = [
     ["pinyon.search"],
     ["pinyon.domain"],
     ["pinyon.filters"],
-    ["pinyon.search.words"],
+    ["pinyon.search.words", "pinyon.patches"],
     ["pinyon.errors", "pinyon.failpoints", "pinyon.files", "pinyon.logs", "pinyon.metrics"],
 ]
 ONLY_SEAMS_FROM_SERVICES = {"pinyon.storage.engine", "pinyon.inference.backend", "pinyon.inference.model_executor"}

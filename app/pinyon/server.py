@@ -10,7 +10,6 @@ from typing import Any
 from litestar import Litestar, Request
 from litestar.config.cors import CORSConfig
 from litestar.di import Provide
-from litestar.routes import HTTPRoute
 
 from pinyon import metrics
 from pinyon.api.error_response import is_grpc
@@ -39,6 +38,7 @@ from pinyon.auth.keys import Keys
 from pinyon.errors import PinyonError
 from pinyon.inference.catalog import Catalog
 from pinyon.inference.model_executor import Batcher
+from pinyon.patches.litestar import resolve_dependencies_in_turn
 from pinyon.services import gauges
 from pinyon.services.control_plane.addresses import Addresses
 from pinyon.services.control_plane.indexes import Indexes
@@ -276,13 +276,5 @@ def rest_app(service: Service) -> Any:
         openapi_config=None,
         cors_config=CORSConfig(allow_origins=list(cors)) if cors else None,
     )
-    _one_after_another(app)
+    resolve_dependencies_in_turn(app)
     return app
-
-
-def _one_after_another(app: Litestar) -> None:
-    """Have dependencies made one after another: ours only look something up, and Litestar starts a task for each."""
-    for route in app.routes:
-        if isinstance(route, HTTPRoute):
-            for _, model in route.route_handler_map.values():
-                model.dependency_batches = [{each} for batch in model.dependency_batches for each in batch]

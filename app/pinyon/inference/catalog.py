@@ -337,6 +337,8 @@ class Catalog:
                 try:
                     with lasting():
                         self._loaded[key] = read(torch_backend, found.folder, computed)
+                except FailedPrecondition:
+                    raise
                 except Exception as error:  # whatever the readers of foreign files raise
                     log.exception("the weights of %s in %s do not load", name, found.folder)
                     self._broken[name] = f"its weights in {found.folder} do not load ({type(error).__name__})"

@@ -1,1 +1,1 @@
-"""Every change to somebody else's code; README.md says what, why and until when."""
+"""Every change to other people's code. README.md says what changes, why, for which versions and until when."""

@@ -11,10 +11,10 @@ from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
-from rank_bm25 import BM25Okapi
 
 from pinyon.domain import TermStatistics, Truncate
 from pinyon.errors import TextTooLong
+from pinyon.patches.rank_bm25 import bm25_scores
 from pinyon.search.ranking import K1, B, discounted, idf
 from pinyon.search.terms import query_terms, terms
 
@@ -41,10 +41,9 @@ def shares(
     most = sum(rarity[term] for term in asked) * (K1 + 1)
     if most <= 0 or not any(texts):
         return np.zeros(len(documents))
-    model = BM25Okapi([text or [""] for text in texts], k1=K1, b=B)
-    model.idf, model.avgdl = rarity, max(statistics.average, 1e-9)
-    model.doc_len = discounted(np.array(model.doc_len, np.float64), model.avgdl)
-    return np.asarray(model.get_scores(asked), dtype=np.float64) / most
+    average_length = max(statistics.average, 1e-9)
+    lengths = discounted(np.array([len(text) or 1 for text in texts], np.float64), average_length)
+    return bm25_scores(asked, texts, lengths, average_length, rarity, K1, B) / most
 
 
 class Bm25Reranker:

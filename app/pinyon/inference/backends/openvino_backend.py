@@ -4,22 +4,18 @@ Importing this module takes seconds. Everything around the model (tokenizer, bat
 """
 
 import logging
-import sys
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# OpenVINO reports its own import and every conversion to an analytics service, unless this package is missing. Serving
-# never touches the network.
-sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+import torch
+import transformers
 
-import openvino  # noqa: E402
-import torch  # noqa: E402
-import transformers  # noqa: E402
-
-from pinyon.inference.precision import Precision  # noqa: E402
+from pinyon.inference.precision import Precision
+from pinyon.patches.openvino import openvino
+from pinyon.patches.transformers import replace_forward
 
 HINTS = {"openvino": "f32", "openvino-bf16": "bf16"}
 """What OpenVINO calls the precisions; sums and norms are float32 in both."""
@@ -57,6 +53,4 @@ def use_openvino(model: Any, tokenizer: Any, precision: Precision) -> None:
         found = requests.own.infer({name: features[name].numpy() for name in example})
         return kind(**{key: torch.from_numpy(found[place]) for place, key in enumerate(keys)})
 
-    model.forward = forward
-    for parameter in model.parameters():  # OpenVINO has its own
-        parameter.data = torch.empty(0)
+    replace_forward(model, forward)
