@@ -37,7 +37,7 @@ from pinyon.auth.guarded_engine import GuardedEngine
 from pinyon.auth.keys import Keys
 from pinyon.errors import PinyonError
 from pinyon.inference.catalog import Catalog
-from pinyon.inference.model_executor import Batcher
+from pinyon.inference.model_executor import ModelExecutor
 from pinyon.patches.litestar import resolve_dependencies_in_turn
 from pinyon.services import gauges
 from pinyon.services.control_plane.addresses import Addresses
@@ -78,8 +78,8 @@ class Service:
         )
         for name in models.preload:
             self.catalog.entry(name, "rerank")
-        self.batcher = Batcher(models.queue)
-        self.inference = Inference(self.catalog, self.batcher, models.query_cache_bytes)
+        self.executor = ModelExecutor(models.queue)
+        self.inference = Inference(self.catalog, self.executor, models.query_cache_bytes)
         self.engine: Engine | None = None
         self.indexes: Indexes
         self.records: Records
@@ -116,7 +116,7 @@ class Service:
             if self.reembeddings is not None:
                 await self.reembeddings.close()
                 await self.indexes.close()
-            await asyncio.to_thread(self.batcher.close, LAST_CALL_S)
+            await asyncio.to_thread(self.executor.close, LAST_CALL_S)
             if self.engine is not None:
                 await self.engine.close()
 
@@ -126,20 +126,20 @@ class Service:
 
     async def _open(self) -> None:
         self.engine = await open_engine(self.settings, wait=False)
-        self.indexes = Indexes(self.engine, self.catalog, self.batcher, self.addresses, self.readiness)
+        self.indexes = Indexes(self.engine, self.catalog, self.executor, self.addresses, self.readiness)
         limits, models = self.settings.limits, self.settings.models
         guarded = GuardedEngine(self.engine)
         self.records = Records(guarded, self.indexes, self.inference, limits, models.mix)
         self.vectors = Vectors(guarded, self.indexes, limits)
         self.namespaces = Namespaces(guarded, self.indexes, limits)
-        self.reembeddings = Reembeddings(self.engine, self.indexes, self.catalog, self.inference, self.batcher)
+        self.reembeddings = Reembeddings(self.engine, self.indexes, self.catalog, self.inference, self.executor)
         self.grpc = VectorService(self.vectors, self.namespaces)
         await self.indexes.open(self.settings.index)
 
     async def _load(self) -> None:
         assert self.engine is not None and self.reembeddings is not None
         await self.indexes.see_to_default()
-        await self.batcher.run(self.catalog.verify)
+        await self.executor.run(self.catalog.verify)
         await self.engine.all_opened()
         await self.indexes.see_to_ports()
         await self.indexes.load_embedders()
@@ -148,13 +148,13 @@ class Service:
         for name in self.settings.models.preload:
             if self.catalog.present(name):
                 try:
-                    await self.batcher.run(self.catalog.load, name)
+                    await self.executor.run(self.catalog.load, name)
                 except PinyonError as error:  # it is this model's trouble alone
                     log.error("%s", error.message)
 
     async def measures(self) -> bytes:
         """The metrics, those of this moment included."""
-        await gauges.measure(self.engine, self.batcher, self.readiness, Path(self.settings.storage.data_dir))
+        await gauges.measure(self.engine, self.executor, self.readiness, Path(self.settings.storage.data_dir))
         return metrics.text()
 
     def index_of(self, scope: Any) -> str:

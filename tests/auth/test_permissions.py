@@ -238,7 +238,7 @@ def test_every_operation_is_in_the_tables(tmp_path: Path) -> None:
             if handler.operation_id is not None
         }
     finally:
-        service.batcher.close(1)
+        service.executor.close(1)
     assert there == set(REST) | PUBLIC | TELLS_NOTHING
     methods = VectorService(None, None).methods  # type: ignore[arg-type]
     assert set(methods) == set(GRPC)

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 from pinyon.errors import InvalidArgument, Unavailable
-from pinyon.inference.model_executor import PASSAGE, QUERY, Batcher
+from pinyon.inference.model_executor import PASSAGE, QUERY, ModelExecutor
 
 pytestmark = pytest.mark.anyio
 
@@ -26,90 +26,89 @@ async def test_answers_and_errors_come_back() -> None:
     def refuse() -> None:
         raise InvalidArgument("no")
 
-    batcher = Batcher(8)
-    assert await batcher.run(lambda a, b: a + b, 1, 2) == 3
+    executor = ModelExecutor(8)
+    assert await executor.run(lambda a, b: a + b, 1, 2) == 3
     with pytest.raises(InvalidArgument, match="no"):
-        await batcher.run(refuse)
-    batcher.close(10)
+        await executor.run(refuse)
+    executor.close(10)
 
 
 async def test_queries_go_before_passages_that_wait() -> None:
-    batcher, gate, order = Batcher(8), Gate(), []
-    running = asyncio.create_task(batcher.run(gate, lane=PASSAGE))
+    executor, gate, order = ModelExecutor(8), Gate(), []
+    running = asyncio.create_task(executor.run(gate, priority=PASSAGE))
     await asyncio.to_thread(gate.begun.wait)
-    waiting = [asyncio.create_task(batcher.run(order.append, n, lane=PASSAGE)) for n in ("p1", "p2")]
+    waiting = [asyncio.create_task(executor.run(order.append, n, priority=PASSAGE)) for n in ("p1", "p2")]
     await asyncio.sleep(0)
-    waiting.append(asyncio.create_task(batcher.run(order.append, "q", lane=QUERY)))
+    waiting.append(asyncio.create_task(executor.run(order.append, "q", priority=QUERY)))
     await asyncio.sleep(0)
     gate.go.set()
     await asyncio.gather(running, *waiting)
     assert order == ["q", "p1", "p2"]
-    batcher.close(10)
+    executor.close(10)
 
 
-async def test_passages_do_not_wait_for_ever_while_queries_come(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_passages_do_not_wait_for_ever_while_queries_come() -> None:
     now = 100.0
-    monkeypatch.setattr("pinyon.inference.model_executor.time.monotonic", lambda: now)
-    batcher, gate, order = Batcher(8), Gate(), []
-    waiting = [asyncio.create_task(batcher.run(gate))]
+    executor, gate, order = ModelExecutor(8, clock=lambda: now), Gate(), []
+    waiting = [asyncio.create_task(executor.run(gate))]
     await asyncio.to_thread(gate.begun.wait)
-    for name, lane in (("p", PASSAGE), ("q soon", QUERY), ("q later", QUERY)):
-        waiting.append(asyncio.create_task(batcher.run(order.append, name, lane=lane)))
+    for name, priority in (("p", PASSAGE), ("q soon", QUERY), ("q later", QUERY)):
+        waiting.append(asyncio.create_task(executor.run(order.append, name, priority=priority)))
         await asyncio.sleep(0)
         now += 0.06
     gate.go.set()
     await asyncio.gather(*waiting)
     assert order == ["q soon", "p", "q later"]
-    batcher.close(10)
+    executor.close(10)
 
 
 async def test_a_full_queue_answers_later_at_once() -> None:
-    batcher, gate = Batcher(1), Gate()
-    running = asyncio.create_task(batcher.run(gate))
+    executor, gate = ModelExecutor(1), Gate()
+    running = asyncio.create_task(executor.run(gate))
     await asyncio.to_thread(gate.begun.wait)
-    waiting = asyncio.create_task(batcher.run(lambda: None))
+    waiting = asyncio.create_task(executor.run(lambda: None))
     await asyncio.sleep(0)
     with pytest.raises(Unavailable, match="1 model calls are waiting"):
-        await batcher.run(lambda: None)
+        await executor.run(lambda: None)
     gate.go.set()
     assert await running == "through"
     await waiting
-    batcher.close(10)
+    executor.close(10)
 
 
 async def test_a_caller_that_went_away_is_not_computed_for() -> None:
-    batcher, gate, computed = Batcher(8), Gate(), []
-    running = asyncio.create_task(batcher.run(gate))
+    executor, gate, computed = ModelExecutor(8), Gate(), []
+    running = asyncio.create_task(executor.run(gate))
     await asyncio.to_thread(gate.begun.wait)
-    gone = asyncio.create_task(batcher.run(computed.append, "gone"))
+    gone = asyncio.create_task(executor.run(computed.append, "gone"))
     await asyncio.sleep(0)
     gone.cancel()
     await asyncio.gather(gone, return_exceptions=True)
     gate.go.set()
     await running
-    await batcher.run(computed.append, "here")
+    await executor.run(computed.append, "here")
     assert computed == ["here"]
-    batcher.close(10)
+    executor.close(10)
 
 
 async def test_at_the_end_what_waits_is_refused_and_what_runs_goes_on() -> None:
-    batcher, gate = Batcher(8), Gate()
-    running = asyncio.create_task(batcher.run(gate))
+    executor, gate = ModelExecutor(8), Gate()
+    running = asyncio.create_task(executor.run(gate))
     await asyncio.to_thread(gate.begun.wait)
-    waiting = asyncio.create_task(batcher.run(lambda: None))
+    waiting = asyncio.create_task(executor.run(lambda: None))
     await asyncio.sleep(0)
-    batcher.refuse_waiting()
+    executor.refuse_waiting()
     gate.go.set()
     assert await running == "through"
     with pytest.raises(Unavailable, match="stopping"):
         await waiting
-    batcher.close(10)
+    executor.close(10)
 
 
 async def test_the_end_does_not_wait_longer_than_it_was_told() -> None:
-    batcher, gate = Batcher(8), Gate()
-    running = asyncio.create_task(batcher.run(gate))
+    executor, gate = ModelExecutor(8), Gate()
+    running = asyncio.create_task(executor.run(gate))
     await asyncio.to_thread(gate.begun.wait)
-    batcher.close(0.01)
+    executor.close(0.01)
     gate.go.set()
     assert await running == "through"

@@ -13,7 +13,7 @@ from pinyon.errors import TextTooLong, Unavailable
 from pinyon.inference.backend import Embeddings
 from pinyon.inference.backends.hash_backend import HashEncoder
 from pinyon.inference.backends.named_embedder import NamedEmbedder
-from pinyon.inference.model_executor import Batcher
+from pinyon.inference.model_executor import ModelExecutor
 from pinyon.services.inference import embedding_scheduler
 from pinyon.services.inference.embedding_scheduler import EmbeddingCalls
 from pinyon.services.inference.query_cache import QueryVector
@@ -37,11 +37,11 @@ def embedder(encoder: HashEncoder, version: str = "1", max_tokens: int = 64) -> 
 
 
 def with_calls(test: Callable[[EmbeddingCalls], Coroutine[Any, Any, None]], cache_bytes: int = 2**20) -> None:
-    batcher = Batcher(100)
+    executor = ModelExecutor(100)
     try:
-        asyncio.run(test(EmbeddingCalls(batcher, cache_bytes)))
+        asyncio.run(test(EmbeddingCalls(executor, cache_bytes)))
     finally:
-        batcher.close(1)
+        executor.close(1)
 
 
 def test_a_query_asked_again_is_not_computed_again() -> None:
@@ -207,10 +207,10 @@ def test_what_goes_wrong_reaches_everybody_who_waited_for_it_and_nobody_later() 
 
 
 def test_a_query_that_is_remembered_is_answered_while_the_queue_is_full() -> None:
-    batcher = Batcher(0)  # room for nothing
+    executor = ModelExecutor(0)  # room for nothing
 
     async def check() -> None:
-        calls = EmbeddingCalls(batcher, 2**20)
+        calls = EmbeddingCalls(executor, 2**20)
         with pytest.raises(Unavailable):
             await calls.embed(embedder(Watched()), ["pear"], "query", "END")
         known = embedder(Watched())
@@ -221,4 +221,4 @@ def test_a_query_that_is_remembered_is_answered_while_the_queue_is_full() -> Non
     try:
         asyncio.run(check())
     finally:
-        batcher.close(1)
+        executor.close(1)

@@ -1,6 +1,6 @@
-"""Model calls from many requests, one after another on one thread; queries go before passages, for a while.
+"""Runs model calls one after another on one thread. Calls for queries overtake calls for passages, for a while.
 
-One call at a time already uses every core. The queue is bounded: when it is full the answer is "later", at once.
+A single call already uses every core. The queue is bounded: when it is full, further calls are refused immediately.
 """
 
 import asyncio
@@ -14,50 +14,65 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import msgspec
+
 from pinyon import metrics
 from pinyon.errors import Unavailable
 
 T = TypeVar("T")
-QUERY, PASSAGE = 0.0, 0.1
-"""Lanes: seconds for which calls let those go first that came later. Not for ever, or passages would starve."""
-STOP = math.inf
-Job = tuple[float, int, Callable[[], None]]
-"""When it is its turn, its number, and what to do."""
+QUERY = 0.0
+"""Priority of calls that somebody waits for: they are due when they are made."""
+PASSAGE = 0.1
+"""Priority of other calls: they are due this many seconds later, and not last, so that they always get their turn."""
 
 
-class Batcher:
-    """The thread that computes. Must be closed."""
+class Job(msgspec.Struct, frozen=True, order=True):
+    """A call in the queue; the one that is due first runs first, and of two the one that was made first.
 
-    def __init__(self, longest_queue: int) -> None:
-        self._longest = longest_queue
-        self._order = itertools.count()
+    due: on the monotonic clock, in seconds; infinity ends the thread. number: how many calls were made before it.
+    """
+
+    due: float
+    number: int
+    run: Callable[[], None] | None
+
+
+class ModelExecutor:
+    """The thread that computes models. Must be closed.
+
+    max_waiting: calls that may wait. clock: seconds that count up, from any start.
+    """
+
+    def __init__(self, max_waiting: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._max_waiting, self._clock = max_waiting, clock
+        self._numbers = itertools.count()
         self._jobs: list[Job] = []
         self._lock = threading.Lock()
-        self._there: queue.SimpleQueue[None] = queue.SimpleQueue()  # one for each job; its waiting is not in Python
+        self._wakeups: queue.SimpleQueue[None] = queue.SimpleQueue()  # one for each job; it waits without the GIL
         self._stopping = False
         self._thread = threading.Thread(target=self._work, name="models", daemon=True)
         self._thread.start()
 
-    async def run(self, function: Callable[..., T], *arguments: Any, lane: float = QUERY) -> T:
+    async def run(self, function: Callable[..., T], *arguments: Any, priority: float = QUERY) -> T:
         """function(*arguments) on the model thread.
 
-        Raises Unavailable when too many calls wait already, or the server is stopping. A call that was cancelled
-        before it began is not computed.
+        Raises Unavailable when too many calls wait, or when the server is stopping. A call that is cancelled before
+        it begins is not computed.
         """
         self.check_room()
         loop, asked = asyncio.get_running_loop(), time.perf_counter()
-        answer: asyncio.Future[T] = loop.create_future()
+        future: asyncio.Future[T] = loop.create_future()
 
-        def settle(result: T | None, error: BaseException | None) -> None:
-            if answer.cancelled():
+        def set_outcome(result: T | None, error: BaseException | None) -> None:
+            if future.cancelled():
                 return
             if error is None:
-                answer.set_result(result)  # type: ignore[arg-type]
+                future.set_result(result)  # type: ignore[arg-type]
             else:
-                answer.set_exception(error)
+                future.set_exception(error)
 
-        def job() -> None:
-            if answer.cancelled():
+        def compute() -> None:
+            if future.cancelled():
                 return
             metrics.observe("queue", time.perf_counter() - asked)
             result: T | None = None
@@ -67,45 +82,45 @@ class Batcher:
                     raise Unavailable("The server is stopping")
                 result = function(*arguments)
             except MemoryError:
-                error = Unavailable("There is not enough memory for this now; send less at once")
+                error = Unavailable("There is not enough memory for this request now; send less at once")
             except BaseException as raised:
                 error = raised
-            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits for the answer
-                loop.call_soon_threadsafe(settle, result, error)
+            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits for the result
+                loop.call_soon_threadsafe(set_outcome, result, error)
 
-        self._put(time.monotonic() + lane, job)
-        return await answer
+        self._put(self._clock() + priority, compute)
+        return await future
 
     @property
     def waiting(self) -> int:
-        """Calls that wait."""
+        """How many calls wait."""
         return len(self._jobs)
 
     def check_room(self, elsewhere: int = 0) -> None:
-        """Raises Unavailable if too many calls wait, with those that wait elsewhere to be put here."""
-        if len(self._jobs) + elsewhere >= self._longest:
-            raise Unavailable(f"{self._longest} model calls are waiting already; try again shortly")
+        """Raises Unavailable if too many calls wait, together with those that wait elsewhere to be put here."""
+        if len(self._jobs) + elsewhere >= self._max_waiting:
+            raise Unavailable(f"{self._max_waiting} model calls are waiting already; try again shortly")
 
-    def _put(self, turn: float, run: Callable[[], None]) -> None:
+    def _put(self, due: float, run: Callable[[], None] | None) -> None:
         with self._lock:
-            heapq.heappush(self._jobs, (turn, next(self._order), run))
-        self._there.put(None)
+            heapq.heappush(self._jobs, Job(due, next(self._numbers), run))
+        self._wakeups.put(None)
 
     def _work(self) -> None:
         while True:
-            self._there.get()
+            self._wakeups.get()
             with self._lock:
-                turn, _, job = heapq.heappop(self._jobs)
-            if turn == STOP:
+                job = heapq.heappop(self._jobs)
+            if job.run is None:
                 return
-            job()
+            job.run()
 
     def refuse_waiting(self) -> None:
-        """Answer every call that waits, now or later, with Unavailable; the one being computed goes on."""
+        """Answer every call that waits, now or later, with Unavailable. The running call goes on."""
         self._stopping = True
 
     def close(self, grace_s: float) -> None:
-        """Refuse what waits, and end the thread; a call that is not done in time is left behind."""
+        """Refuse the calls that wait and end the thread. Waits at most grace_s seconds for the running call."""
         self.refuse_waiting()
-        self._put(STOP, lambda: None)
+        self._put(math.inf, None)
         self._thread.join(grace_s)

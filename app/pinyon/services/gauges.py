@@ -6,14 +6,14 @@ from pathlib import Path
 
 from pinyon import metrics
 from pinyon.errors import PinyonError
-from pinyon.inference.model_executor import Batcher
+from pinyon.inference.model_executor import ModelExecutor
 from pinyon.services.control_plane.readiness import Readiness
 from pinyon.storage.engine import Engine
 
 
-async def measure(engine: Engine | None, batcher: Batcher, readiness: Readiness, data_dir: Path) -> None:
+async def measure(engine: Engine | None, executor: ModelExecutor, readiness: Readiness, data_dir: Path) -> None:
     """Bring the gauges up to date."""
-    metrics.QUEUE.set(batcher.waiting)
+    metrics.QUEUE.set(executor.waiting)
     metrics.READY.set(readiness.waiting_for is None)
     for gauge in (metrics.LSN, metrics.DISK, metrics.RECALL, metrics.RECALL_QUERIES):
         gauge.clear()

@@ -95,7 +95,7 @@ async def _end(service: Service, stop: asyncio.Event, grace_s: float) -> None:
     await stop.wait()
     service.stopping()
     await asyncio.sleep(grace_s * 0.9)
-    service.batcher.refuse_waiting()
+    service.executor.refuse_waiting()
     await asyncio.sleep(grace_s * 0.1 + LAST_RESORT_S)
     log.error("connections do not end; the process does")
     os._exit(1)  # what was acknowledged is on disk; the next start replays the log

@@ -22,7 +22,7 @@ from pinyon.errors import (
 )
 from pinyon.inference.backend import Embedder, SparseEmbedder, TextEncoder
 from pinyon.inference.catalog import Catalog
-from pinyon.inference.model_executor import Batcher
+from pinyon.inference.model_executor import ModelExecutor
 from pinyon.services.control_plane import index_rules
 from pinyon.services.control_plane.addresses import Addresses
 from pinyon.services.control_plane.readiness import LOADING, RETRY_AFTER_S, Readiness
@@ -60,9 +60,9 @@ class Indexes:
     """What there is to know of indexes: the engine's word on what they are, and an embedder for each that embeds."""
 
     def __init__(
-        self, engine: Engine, catalog: Catalog, batcher: Batcher, addresses: Addresses, readiness: Readiness
+        self, engine: Engine, catalog: Catalog, executor: ModelExecutor, addresses: Addresses, readiness: Readiness
     ) -> None:
-        self._engine, self._catalog, self._batcher, self.addresses = engine, catalog, batcher, addresses
+        self._engine, self._catalog, self._executor, self.addresses = engine, catalog, executor, addresses
         self._readiness = readiness
         self._loading: dict[str, asyncio.Task[None]] = {}
         self._embedders: dict[str, Embedder | SparseEmbedder] = {}
@@ -331,7 +331,7 @@ class Indexes:
         if spec.embed is None:
             raise InvalidArgument("Integrated inference is not configured for this index")
         printed = await self._engine.fingerprint(index)
-        held = await self._batcher.run(self._load, spec, spec.embed, printed)
+        held = await self._executor.run(self._load, spec, spec.embed, printed)
         self.spec(index)  # raises if the index has been deleted meanwhile
         self._embedders[index] = held
         self._without.pop(spec.name, None)

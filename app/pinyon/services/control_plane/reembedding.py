@@ -11,7 +11,7 @@ from pinyon.domain import Fingerprint, IndexSpec, Reembedding
 from pinyon.errors import FailedPrecondition, InvalidArgument, NotFound, PinyonError, Unavailable
 from pinyon.inference.backend import Embedder
 from pinyon.inference.catalog import Catalog
-from pinyon.inference.model_executor import Batcher
+from pinyon.inference.model_executor import ModelExecutor
 from pinyon.services.control_plane.indexes import Indexes
 from pinyon.services.inference.inference import Inference
 from pinyon.storage.engine import Engine
@@ -36,10 +36,10 @@ class Reembeddings:
     """Every index on its way to another embedding. What was begun goes on when the service starts again."""
 
     def __init__(
-        self, engine: Engine, indexes: Indexes, catalog: Catalog, inference: Inference, batcher: Batcher
+        self, engine: Engine, indexes: Indexes, catalog: Catalog, inference: Inference, executor: ModelExecutor
     ) -> None:
         self._engine, self._indexes, self._catalog = engine, indexes, catalog
-        self._inference, self._batcher = inference, batcher
+        self._inference, self._executor = inference, executor
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._failed: dict[str, str] = {}
         self._changing = asyncio.Lock()
@@ -61,7 +61,7 @@ class Reembeddings:
         """
         permissions.check("control", name)
         index = self._indexes.index(name)
-        target, printed = await self._batcher.run(self._target, index.spec, model, dimension)
+        target, printed = await self._executor.run(self._target, index.spec, model, dimension)
         same = await self._engine.fingerprint(index.handle) == printed
         if same and await self._engine.reembedding(name) is None and not await self._has_foreign(index.handle):
             raise FailedPrecondition(f"Index {name} is embedded by this very model already")
@@ -159,7 +159,7 @@ class Reembeddings:
         while True:
             try:
                 if embedder is None:
-                    embedder = await self._batcher.run(self._catalog.embedder, held.fingerprint)
+                    embedder = await self._executor.run(self._catalog.embedder, held.fingerprint)
                 if await self._embed_some(handle, embedder, held):
                     return
             except Unavailable as error:  # models or disk are busy with requests, which go first

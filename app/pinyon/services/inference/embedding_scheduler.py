@@ -14,7 +14,7 @@ from pinyon import failpoints, metrics
 from pinyon.domain import InputType, Truncate
 from pinyon.errors import TextTooLong
 from pinyon.inference.backend import Embedder, Embeddings
-from pinyon.inference.model_executor import PASSAGE, QUERY, Batcher
+from pinyon.inference.model_executor import PASSAGE, QUERY, ModelExecutor
 from pinyon.services.inference.query_cache import QueryCache, QueryVector
 
 MOST_AT_ONCE = 32
@@ -36,8 +36,8 @@ Waiting = tuple[str, "asyncio.Future[QueryVector]"]
 class EmbeddingCalls:
     """Calls of embedders on the model thread. Not for use by several threads at once."""
 
-    def __init__(self, batcher: Batcher, query_cache_bytes: int) -> None:
-        self._batcher = batcher
+    def __init__(self, executor: ModelExecutor, query_cache_bytes: int) -> None:
+        self._executor = executor
         self._queries = QueryCache(query_cache_bytes)
         self._rates: dict[str, float] = {}
         self._last_query = -QUERIES_COME_S
@@ -84,7 +84,7 @@ class EmbeddingCalls:
                 return _rows(await self._call(embedder, texts, [], "query", truncate))
             finally:  # those that came meanwhile
                 self._start_turns(embedder, truncate)
-        self._batcher.check_room(0 if waiting is None else len(waiting))
+        self._executor.check_room(0 if waiting is None else len(waiting))
         loop = asyncio.get_running_loop()
         joined: list[Waiting] = [(text, loop.create_future()) for text in texts]
         if waiting is not None:
@@ -146,7 +146,7 @@ class EmbeddingCalls:
             return embedder.embed(texts, input_type, truncate), time.perf_counter() - begun
 
         try:
-            found, seconds = await self._batcher.run(compute, lane=QUERY if input_type == "query" else PASSAGE)
+            found, seconds = await self._executor.run(compute, priority=QUERY if input_type == "query" else PASSAGE)
         except TextTooLong as error:
             raise TextTooLong(places[error.position], error.tokens, error.limit, error.model) from error
         metrics.embedded(input_type, len(texts), sum(found.tokens), seconds)

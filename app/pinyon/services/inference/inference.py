@@ -12,7 +12,7 @@ from pinyon.domain import InputType, Truncate
 from pinyon.errors import FailedPrecondition, InvalidArgument
 from pinyon.inference.backend import Embedder, Embeddings, Retrieved, SparseEmbedder, SparseEmbeddings
 from pinyon.inference.catalog import Answer, Catalog
-from pinyon.inference.model_executor import PASSAGE, QUERY, Batcher
+from pinyon.inference.model_executor import PASSAGE, QUERY, ModelExecutor
 from pinyon.inference.model_files.manifest import ModelEntry
 from pinyon.search.ranking import shortest
 from pinyon.services.inference import model_parameters
@@ -56,9 +56,9 @@ class KnownModel(msgspec.Struct, frozen=True):
 class Inference:
     """Model calls for every service of one installation."""
 
-    def __init__(self, catalog: Catalog, batcher: Batcher, query_cache_bytes: int = 0) -> None:
-        self._catalog, self._batcher = catalog, batcher
-        self._calls = EmbeddingCalls(batcher, query_cache_bytes)
+    def __init__(self, catalog: Catalog, executor: ModelExecutor, query_cache_bytes: int = 0) -> None:
+        self._catalog, self._executor = catalog, executor
+        self._calls = EmbeddingCalls(executor, query_cache_bytes)
 
     def known_models(self) -> list[KnownModel]:
         """Every model of the catalogue."""
@@ -87,8 +87,8 @@ class Inference:
         max_tokens: int | None = None,
     ) -> SparseEmbeddings:
         """One sparse vector per text. Raises TextTooLong or Unavailable."""
-        lane = QUERY if input_type == "query" else PASSAGE
-        return await self._batcher.run(embedder.embed, texts, input_type, truncate, max_tokens, lane=lane)
+        priority = QUERY if input_type == "query" else PASSAGE
+        return await self._executor.run(embedder.embed, texts, input_type, truncate, max_tokens, priority=priority)
 
     async def embed_by_name(self, model: str, texts: Sequence[str], parameters: Mapping[str, Any]) -> Embedded:
         """Vectors of texts, by the name of a model and the parameters of a request.
@@ -107,13 +107,13 @@ class Inference:
             if not text.strip():
                 raise InvalidArgument(f"The text of input {place} must be non-empty")
         dimension, input_type, truncate = values.get("dimension"), values["input_type"], values["truncate"]
-        fingerprint = await self._batcher.run(self._catalog.fingerprint, model, dimension)
+        fingerprint = await self._executor.run(self._catalog.fingerprint, model, dimension)
         if entry.kind == "sparse":
-            sparse = await self._batcher.run(self._catalog.sparse_embedder, fingerprint)
+            sparse = await self._executor.run(self._catalog.sparse_embedder, fingerprint)
             limit = values.get("max_tokens_per_sequence")
             found = await self.embed_sparse(sparse, texts, input_type, truncate, limit)
             return Embedded(sparse.label, sum(found.tokens), sum(found.truncated), sparse=found)
-        dense = await self._batcher.run(self._catalog.embedder, fingerprint)
+        dense = await self._executor.run(self._catalog.embedder, fingerprint)
         vectors = await self.embed(dense, texts, input_type, truncate)
         return Embedded(dense.label, sum(vectors.tokens), sum(vectors.truncated), dense=vectors)
 
@@ -171,7 +171,7 @@ class Inference:
             return self._catalog.reranker(call.answer, retrieved or Retrieved()).score(query, documents, call.truncate)
 
         with metrics.stage("rerank"):
-            return await self._batcher.run(compute, lane=QUERY)
+            return await self._executor.run(compute, priority=QUERY)
 
 
 def rank_text(fields: Mapping[str, Any], names: Sequence[str], place: int, whose: str = "") -> str:
