@@ -108,14 +108,16 @@ class IndexDetails(msgspec.Struct, frozen=True):
 class Index(msgspec.Struct, frozen=True):
     """An index. port: where it answers by itself, or None if it has no port of its own.
 
-    handle: what storage and services know it by, its name and a mark of its own. A request that has begun with one
-    index never goes on with another that was made under the same name meanwhile.
+    handle: what storage and services know it by: its name, and an id that it keeps for good. A request that has begun
+    with one index never goes on with another that was made under the same name meanwhile. version: counts the changes
+    of spec and details.
     """
 
     spec: IndexSpec
     details: IndexDetails = IndexDetails()
     port: int | None = None
     handle: str = ""
+    version: int = 1
 
     @property
     def name(self) -> str:

@@ -14,6 +14,7 @@ PinyonError
 ├── Unimplemented         there is no such gRPC method or encoding
 ├── DeadlineExceeded      the caller's time was over before the answer was there
 ├── Unavailable           not now (starting, stopping, overloaded); trying again later will help
+│   └── VersionConflict   somebody else changed it first; read it again, then try again
 ├── DataLoss              the file on disk is damaged
 └── Internal              a defect of Pinyon's own; details go to the log, never to the caller
 
@@ -129,6 +130,10 @@ class Unavailable(PinyonError):
     def __init__(self, message: str, retry_after_s: int = 1) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class VersionConflict(Unavailable):
+    """The index is not at the version that the change was made for. Read it again, then try again."""
 
 
 class ResourceExhausted(Unavailable):

@@ -154,19 +154,16 @@ async def test_another_language_or_field_finds_the_texts_that_are_there_anew(tmp
     async def found(text: str) -> list[str]:
         return [m.id for m in (await engine.query("docs", "a", QueryPlan(3, text=text))).matches]
 
-    def with_embed(**change: Any) -> Any:
-        def changed(index: Index) -> Index:
-            spec = index.spec
-            assert spec.embed is not None
-            embed = msgspec.structs.replace(spec.embed, **change)
-            return msgspec.structs.replace(index, spec=msgspec.structs.replace(spec, embed=embed))
-
-        return changed
+    def with_embed(**change: Any) -> Index:
+        index = engine.index("docs")
+        assert index.spec.embed is not None
+        embed = msgspec.structs.replace(index.spec.embed, **change)
+        return msgspec.structs.replace(index, spec=msgspec.structs.replace(index.spec, embed=embed))
 
     assert (await found("Haus"), await found("apple")) == ([], [])
-    await engine.configure_index("docs", with_embed(language="german"))
+    await engine.configure_index(with_embed(language="german"))
     assert (await found("Haus"), await found("apple")) == (["r1"], [])
-    await engine.configure_index("docs", with_embed(language="english", text_field="title"))
+    await engine.configure_index(with_embed(language="english", text_field="title"))
     assert (await found("Haus"), await found("apple")) == ([], ["r1"])
     await engine.close()
 

@@ -224,7 +224,7 @@ async def test_what_is_configured_meanwhile_is_kept_by_the_switch(tmp_path: Path
     await engine.begin_reembedding("docs", NEW, printed("new", 3))
     await step(engine)
     changed = msgspec.structs.replace(OLD, embed=EmbedSpec("old", "other", retrieval="hybrid"))
-    await engine.configure_index("docs", lambda index: msgspec.structs.replace(index, spec=changed))
+    await engine.configure_index(msgspec.structs.replace(engine.index("docs"), spec=changed))
     while not await engine.finish_reembedding("docs"):
         assert await step(engine)
     spec = engine.index("docs").spec

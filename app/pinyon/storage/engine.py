@@ -6,7 +6,7 @@ A write that returned is on disk; it returns a sequence number (the LSN), and ev
 raise only errors of pinyon.errors; each raises NotFound for an unknown index.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -120,14 +120,18 @@ class Engine(DataPlane, Protocol):
         """
         ...
 
-    async def configure_index(self, index: str, change: Callable[[Index], Index]) -> Index:
-        """Replace the details, and how text is embedded, by what `change` makes of them; what it raises stops it."""
+    async def configure_index(self, changed: Index) -> Index:
+        """Replace the details of an index, and how it embeds text. Returns the index with its next version.
+
+        Raises VersionConflict, and changes nothing, if the index is not at the version that `changed` has.
+        """
         ...
 
-    async def delete_index(self, index: str, check: Callable[[Index], None] | None = None) -> None:
-        """Delete an index with everything in it; nothing of it is left on disk. What `check` raises stops it.
+    async def delete_index(self, index: str, version: int | None = None) -> None:
+        """Delete an index with everything in it. Nothing of it is left on disk.
 
-        One that cannot be used is deleted too, unchecked: what it is cannot be read.
+        Raises VersionConflict, and deletes nothing, if the index is not at this version. None: whatever its version.
+        The version of an index that cannot be used is not compared, because it cannot be read.
         """
         ...
 

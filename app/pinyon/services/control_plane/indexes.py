@@ -3,9 +3,9 @@
 import asyncio
 import contextvars
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -19,6 +19,7 @@ from pinyon.errors import (
     PermissionDenied,
     PinyonError,
     Unavailable,
+    VersionConflict,
 )
 from pinyon.inference.backend import Embedder, SparseEmbedder, TextEncoder
 from pinyon.inference.catalog import Catalog
@@ -32,6 +33,10 @@ from pinyon.storage.engine import Engine
 State = Literal["Ready", "Initializing", "InitializationFailed", "Disabled"]
 LOADED_SOON_S = 2.0
 """How long the answer to a new index waits for its model, so that most are ready at once."""
+
+CONFLICTS = 10
+"""How often a change is tried again after somebody else changed the index first."""
+T = TypeVar("T")
 
 log = logging.getLogger("pinyon.indexes")
 
@@ -271,26 +276,31 @@ class Indexes:
         if change.embed is not None and self._of_settings is not None and name == self._of_settings.name:
             raise InvalidArgument(f"The embedding of index {name} is described in the settings file; change it there")
 
-        def changed(index: Index) -> Index:
-            details = index.details
-            if change.deletion_protection is not None:
-                details = msgspec.structs.replace(details, deletion_protection=change.deletion_protection)
-            if change.tags is not None:
-                details = msgspec.structs.replace(details, tags=index_rules.tags(details.tags, change.tags))
-            if change.read_capacity is not None:
-                capacity = index_rules.read_capacity(_merged(details.read_capacity or {}, change.read_capacity))
-                details = msgspec.structs.replace(details, read_capacity=capacity)
-            spec = index.spec
-            if change.embed is not None:
-                spec = index_rules.embed_change(self._catalog, spec, change.embed)
-                if index.spec.embed is None:
-                    self._check_model(spec)
-            return msgspec.structs.replace(index, spec=spec, details=details)
+        async def configure() -> Index:
+            index = self.index(name)
+            changed = await asyncio.to_thread(self._changed, index, change)  # weights may be hashed
+            return await self._engine.configure_index(changed)
 
-        index = await self._engine.configure_index(name, changed)
+        index = await _until_no_conflict(configure)
         if index.handle not in self._embedders:
             await self._begin_to_load(index)
         return index
+
+    def _changed(self, index: Index, change: Change) -> Index:
+        """The index after the change. Raises InvalidArgument or FailedPrecondition."""
+        details, spec = index.details, index.spec
+        if change.deletion_protection is not None:
+            details = msgspec.structs.replace(details, deletion_protection=change.deletion_protection)
+        if change.tags is not None:
+            details = msgspec.structs.replace(details, tags=index_rules.tags(details.tags, change.tags))
+        if change.read_capacity is not None:
+            capacity = index_rules.read_capacity(_merged(details.read_capacity or {}, change.read_capacity))
+            details = msgspec.structs.replace(details, read_capacity=capacity)
+        if change.embed is not None:
+            spec = index_rules.embed_change(self._catalog, spec, change.embed)
+            if index.spec.embed is None:
+                self._check_model(spec)
+        return msgspec.structs.replace(index, spec=spec, details=details)
 
     async def compact(self, name: str) -> tuple[int, int]:
         """Give back the room of what was deleted; bytes on disk before and after. Raises NotFound."""
@@ -301,15 +311,19 @@ class Indexes:
         """Delete an index with everything in it. Raises NotFound, or PermissionDenied if it is protected."""
         permissions.check("control", name)
 
-        def check(index: Index) -> None:
+        async def delete() -> str:
+            if name in self._engine.unusable():  # whether it is protected cannot be read
+                await self._engine.delete_index(name)
+                return name
+            index = self.index(name)
             if index.details.deletion_protection:
                 raise PermissionDenied(
                     "Deletion protection is enabled for this index. Disable deletion protection before retrying."
                 )
+            await self._engine.delete_index(index.handle, index.version)
+            return index.handle
 
-        # One that cannot be used has no handle, and nobody can read whether it is protected.
-        handle = name if name in self._engine.unusable() else self.index(name).handle
-        await self._engine.delete_index(handle, check)
+        handle = await _until_no_conflict(delete)
         self._embedders.pop(handle, None)
         self._without.pop(name, None)
 
@@ -393,6 +407,16 @@ class Indexes:
     def trouble(self) -> dict[str, str]:
         """Indexes that could not embed when the server started, and why."""
         return dict(self._without)
+
+
+async def _until_no_conflict(change: Callable[[], Awaitable[T]]) -> T:
+    """Make a change of the newest version; again if somebody else was faster. Raises VersionConflict at the end."""
+    for _ in range(CONFLICTS):
+        try:
+            return await change()
+        except VersionConflict as error:
+            log.info("%s", error.message)
+    return await change()
 
 
 def _details(wish: Wish) -> IndexDetails:

@@ -168,25 +168,24 @@ class SqliteEngine:
         opened.index = msgspec.structs.replace(opened.index, port=port)
         return opened.index
 
-    async def configure_index(self, index: str, change: Callable[[Index], Index]) -> Index:
-        return await self._change(index, self._configure_index(index, change))
+    async def configure_index(self, changed: Index) -> Index:
+        return await self._change(changed.handle, self._configure_index(changed))
 
-    async def _configure_index(self, index: str, change: Callable[[Index], Index]) -> Index:
-        opened = self._open(index)
-        changed = change(opened.index)
+    async def _configure_index(self, changed: Index) -> Index:
+        opened = self._open(changed.handle)
 
         def run(connection: apsw.Connection) -> None:
-            tables.configure(connection, changed.spec, changed.details)
+            tables.configure(connection, changed.version, changed.spec, changed.details)
             reembedding.follow(connection)
 
         await opened.database.write(run)
-        opened.index = changed
-        return changed
+        opened.index = msgspec.structs.replace(changed, port=opened.index.port, version=changed.version + 1)
+        return opened.index
 
-    async def delete_index(self, index: str, check: Callable[[Index], None] | None = None) -> None:
-        await self._change(index, self._delete_index(index, check))
+    async def delete_index(self, index: str, version: int | None = None) -> None:
+        await self._change(index, self._delete_index(index, version))
 
-    async def _delete_index(self, index: str, check: Callable[[Index], None] | None) -> None:
+    async def _delete_index(self, index: str, version: int | None) -> None:
         name = index.partition("@")[0]
         await self.opened(name)
         if name in self._unusable:
@@ -195,9 +194,8 @@ class SqliteEngine:
             await self._files.try_to_put_aside(name)
         else:
             opened = self._open(index)
-            if check is not None:
-                check(opened.index)
-            await self._files.mark_deleted(name, opened.database if opened.database.damage is None else None)
+            undamaged = opened.database if opened.database.damage is None else None
+            await self._files.mark_deleted(name, undamaged, version)
             del self._opened[name]
             await self._forget(opened.index)
             await opened.database.close()
@@ -384,8 +382,9 @@ class SqliteEngine:
         opened = self._open(index)
         done = await opened.database.write(reembedding.switch)
         if done:
-            spec = await opened.database.read(tables.known_spec)
-            opened.index = msgspec.structs.replace(opened.index, spec=spec)
+            switched = await opened.database.read(tables.index)
+            assert switched is not None
+            opened.index = msgspec.structs.replace(switched, port=opened.index.port)
             await self._forget(opened.index)
             await self._approximate.open(opened.database, opened.index.handle)
         return done

@@ -86,7 +86,7 @@ async def everything_else_goes_on(engine: SqliteEngine) -> None:
     assert len((await soon(engine.query("two", "a", QueryPlan(50, VECTORS[0])))).matches) == 30
     await soon(engine.update("two", "a", UpdatePlan(Selection(ids=["r0"]), metadata={"m": 1})))
     tagged = IndexDetails(tags={"a": "b"})
-    await soon(engine.configure_index("two", lambda index: msgspec.structs.replace(index, details=tagged)))
+    await soon(engine.configure_index(msgspec.structs.replace(engine.index("two"), details=tagged)))
     await soon(engine.compact("two"))
     await soon(engine.create_index(spec("four")))
     await soon(engine.delete_index("three"))

@@ -7,8 +7,8 @@ import apsw
 import msgspec
 import numpy as np
 import pytest
-from pinyon.domain import Index, IndexDetails, IndexSpec, NamespaceInfo, QueryPlan, Record
-from pinyon.errors import AlreadyExists, NotFound, PermissionDenied
+from pinyon.domain import IndexDetails, IndexSpec, NamespaceInfo, QueryPlan, Record
+from pinyon.errors import AlreadyExists, NotFound, PermissionDenied, VersionConflict
 from pinyon.storage.sqlite.engine import SqliteEngine
 
 pytestmark = pytest.mark.anyio
@@ -59,17 +59,12 @@ async def test_changes_and_deletions_of_one_index_take_turns(tmp_path: Path) -> 
     for _ in range(10):
         await engine.create_index(SPEC)
 
-        def protect(index: Index) -> Index:
-            return msgspec.structs.replace(index, details=IndexDetails(deletion_protection=True))
-
-        def check(index: Index) -> None:
-            if index.details.deletion_protection:
-                raise PermissionDenied("protected")
-
+        index = engine.index("docs")
+        protected = msgspec.structs.replace(index, details=IndexDetails(deletion_protection=True))
         done = await asyncio.gather(
-            engine.configure_index("docs", protect), engine.delete_index("docs", check), return_exceptions=True
+            engine.configure_index(protected), engine.delete_index("docs", index.version), return_exceptions=True
         )
-        assert isinstance(done[1], PermissionDenied), "acknowledged as protected, and deleted all the same"
+        assert isinstance(done[1], VersionConflict), "acknowledged as protected, and deleted all the same"
         assert [index.details.deletion_protection for index in engine.indexes()] == [True]
         twice = await asyncio.gather(engine.delete_index("docs"), engine.delete_index("docs"), return_exceptions=True)
         assert [type(one) for one in twice] == [type(None), NotFound]
@@ -208,17 +203,31 @@ async def test_a_file_put_there_while_the_server_runs_is_not_overwritten(tmp_pat
     await engine.close()
 
 
-async def test_a_change_of_details_is_whole(tmp_path: Path) -> None:
+async def test_of_two_changes_of_one_version_the_second_changes_nothing(tmp_path: Path) -> None:
     engine = await opened(tmp_path)
-    await engine.create_index(SPEC)
+    index = await engine.create_index(SPEC, None, [5081])
+    first, second = (msgspec.structs.replace(index, details=IndexDetails(tags={"by": who})) for who in "ab")
+    changed = await engine.configure_index(first)
+    assert (changed.details.tags, changed.version, changed.port) == ({"by": "a"}, index.version + 1, 5081)
+    with pytest.raises(VersionConflict, match="it is at version 2, not 1"):
+        await engine.configure_index(second)
+    with pytest.raises(VersionConflict):
+        await engine.delete_index(index.handle, index.version)
+    assert engine.index("docs") == changed
+    await engine.delete_index(index.handle, changed.version)
+    assert engine.indexes() == []
+    await engine.close()
 
-    def refuse(_: object) -> object:
-        raise PermissionDenied("no")
 
-    with pytest.raises(PermissionDenied):
-        await engine.configure_index("docs", refuse)  # type: ignore[arg-type]
-    (index,) = engine.indexes()
-    assert index.details == IndexDetails()
+async def test_an_index_keeps_its_handle_and_its_version_over_a_restart(tmp_path: Path) -> None:
+    engine = await opened(tmp_path)
+    index = await engine.create_index(SPEC)
+    changed = await engine.configure_index(msgspec.structs.replace(index, details=IndexDetails(tags={"a": "b"})))
+    await engine.close()
+    engine = await opened(tmp_path)
+    assert engine.index(index.handle) == changed
+    await engine.delete_index("docs")
+    assert (await engine.create_index(SPEC)).handle != index.handle
     await engine.close()
 
 

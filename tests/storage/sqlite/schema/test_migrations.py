@@ -34,16 +34,34 @@ async def test_a_file_of_a_later_version_is_refused(tmp_path: Path) -> None:
         Database(tmp_path / "x.sqlite", 1, 0)
 
 
-async def test_a_file_of_the_first_schema_is_brought_up_to_date(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("steps", range(len(migrations.STEPS)))
+async def test_a_file_of_any_schema_comes_to_the_same_tables(tmp_path: Path, steps: int) -> None:
+    def schema(connection: apsw.Connection) -> list[Any]:
+        return connection.execute("SELECT name, sql FROM sqlite_schema ORDER BY name").fetchall()
+
+    new = Database(tmp_path / "new.sqlite", 1, 0)
+    await Database(tmp_path / "old.sqlite", 1, 0, migrations.STEPS[:steps]).close()
+    old = Database(tmp_path / "old.sqlite", 1, 0)
+    assert await old.read(schema) == await new.read(schema)
+    await old.close()
+    await new.close()
+
+
+def test_steps_of_the_schema_call_no_code_that_may_change() -> None:
+    """A step is frozen once released, and so must be everything that it runs."""
+    for step in migrations.STEPS:
+        assert set(step.__code__.co_names) == {"execute"}, step.__name__
+
+
+async def test_a_file_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) -> None:
     (tmp_path / "indexes").mkdir()
     file = tmp_path / "indexes" / "docs.sqlite"
-    with monkeypatch.context() as first:
-        first.setattr(migrations, "STEPS", migrations.STEPS[:1])
-        await Database(file, 1, 0).close()
+    await Database(file, 1, 0, migrations.STEPS[:1]).close()
     connection = connect(file, 0, "write")
-    tables.create_index(connection, IndexSpec("docs", 2, "cosine"))
+    connection.execute(
+        "INSERT INTO state (only, spec) VALUES (1, ?)", (tables.to_json(IndexSpec("docs", 2, "cosine")),)
+    )
+    migrations.create_vectors(connection, 2, "cosine")
     vector = np.ones(2, np.float32).tobytes()
     connection.execute("INSERT INTO namespaces (name, record_count, bytes) VALUES ('a', 1, 18)")
     connection.execute("INSERT INTO records (ns, id, metadata) VALUES (1, 'old', '{\"n\":1}')")
@@ -55,6 +73,10 @@ async def test_a_file_of_the_first_schema_is_brought_up_to_date(
     await engine.upsert("docs", "a", [Record("new", np.ones(2, np.float32), {"n": 1})])
     plan = QueryPlan(5, id="old", filter=filters.parse({"n": 1}))
     assert [match.id for match in (await engine.query("docs", "a", plan)).matches] == ["new", "old"]
+    handle = engine.index("docs").handle
+    await engine.close()
+    engine = await SqliteEngine.open_folder(tmp_path, 1, 0)
+    assert engine.index("docs").handle == handle != "docs@", "it was given an id, and keeps it"
     await engine.close()
     assert problems(file) == []
 

@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections.abc import Collection, Sequence
 from functools import partial
-from uuid import uuid4
 
 import apsw
 import msgspec
@@ -116,14 +115,13 @@ class IndexFiles:
             await self._set_aside(name, "was being deleted")
             return None
         try:
-            spec = await database.read(tables.index_spec)
-            if spec is None or state == "deleting":
+            index = await database.read(tables.index)
+            if index is None or state == "deleting":
                 await database.close()
-                await self._put_away(name, state, spec)
+                await self._put_away(name, state, says_what_it_is=index is not None)
                 return None
-            details = await database.read(tables.index_details)
             if not self._read_only:
-                await _bring_words_up(database, spec)
+                await _bring_words_up(database, index.spec)
             if state != "ready" and not self._read_only:
                 await self._catalogue.write(partial(index_catalogue.enter_ready, name=name))
                 log.warning("the index %s is %s; its file is whole, and is taken in", name, _said(state))
@@ -131,19 +129,19 @@ class IndexFiles:
         except BaseException:
             await database.close()
             raise
-        return _opened(database, spec, details, port)
+        return Opened(database, msgspec.structs.replace(index, port=port))
 
-    async def _put_away(self, name: str, state: str | None, spec: IndexSpec | None) -> None:
-        """A file that says nothing, or that the catalogue says is being deleted though it does not say so itself."""
+    async def _put_away(self, name: str, state: str | None, says_what_it_is: bool) -> None:
+        """Move or remove a file that does not say what it is, or that only the catalogue says is being deleted."""
         file = self._folder.index_file(name)
         if self._read_only:
             raise FailedPrecondition(f"The file {file.name} says nothing; start once without --read-only")
-        if spec is None and state == "creating":  # both say that nothing was ever stored
+        if not says_what_it_is and state == "creating":  # both say that nothing was ever stored
             await self._remove(name)
             return
-        if spec is None and state == "ready":
+        if not says_what_it_is and state == "ready":
             raise damaged(file, "it does not say what it is")
-        await self._set_aside(name, "says nothing" if spec is None else "was being deleted")
+        await self._set_aside(name, "was being deleted" if says_what_it_is else "says nothing")
 
     async def _set_aside(self, name: str, why: str) -> None:
         self._folder.set_aside(self._folder.index_file(name), why)
@@ -174,7 +172,7 @@ class IndexFiles:
         try:
             database = await asyncio.to_thread(self._database, self._folder.index_file(name))
             try:
-                await database.write(lambda connection: tables.create_index(connection, spec, details))
+                index = await database.write(lambda connection: _create(connection, spec, details))
                 await asyncio.to_thread(sync, self._folder.indexes)
                 await self._catalogue.write(partial(index_catalogue.mark, name=name, state="ready"))
             except BaseException:
@@ -185,18 +183,26 @@ class IndexFiles:
             if isinstance(error, OSError):
                 raise Unavailable("The disk did not take the new index", retry_after_s=5) from error
             raise
-        return _opened(database, spec, details, port)
+        return Opened(database, msgspec.structs.replace(index, port=port))
 
     async def assign_port(self, name: str, free: Sequence[int], keep: Collection[int]) -> int:
         """The port of an index, as index_catalogue.assign_port() finds it."""
         return await self._catalogue.write(lambda connection: index_catalogue.assign_port(connection, name, free, keep))
 
-    async def mark_deleted(self, name: str, database: Database | None) -> None:
+    async def mark_deleted(self, name: str, database: Database | None, version: int | None = None) -> None:
         """From here on the index is gone, also after a crash: its file says so, or of one that cannot be used (None)
         the catalogue does. One commit, so that a failing disk leaves the index as it was.
+
+        Raises VersionConflict if the file is at another version than this.
         """
+
+        def mark(connection: apsw.Connection) -> None:
+            if version is not None:
+                tables.check_version(connection, version)
+            mark_deleted(connection)
+
         if database is not None:
-            await database.write(mark_deleted)
+            await database.write(mark)
         else:
             await self._catalogue.write(partial(index_catalogue.mark, name=name, state="deleting"))
 
@@ -231,8 +237,11 @@ class IndexFiles:
         self._left_over.discard(name)
 
 
-def _opened(database: Database, spec: IndexSpec, details: IndexDetails, port: int | None) -> Opened:
-    return Opened(database, Index(spec, details, port, f"{spec.name}@{uuid4().hex}"))
+def _create(connection: apsw.Connection, spec: IndexSpec, details: IndexDetails) -> Index:
+    tables.create_index(connection, spec, details)
+    index = tables.index(connection)
+    assert index is not None
+    return index
 
 
 TOLD_EVERY = 20_000

@@ -152,7 +152,8 @@ def switch(connection: apsw.Connection) -> bool:
         (lsn, 4 * (target.dimension - before.dimension)),
     )
     connection.execute(
-        "UPDATE state SET spec = ?, fingerprint = ?", (tables.to_json(target), tables.to_json(held.fingerprint))
+        "UPDATE state SET spec = ?, fingerprint = ?, version = version + 1",
+        (tables.to_json(target), tables.to_json(held.fingerprint)),
     )
     cancel(connection)
     return True

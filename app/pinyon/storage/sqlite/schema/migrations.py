@@ -2,7 +2,8 @@
 
 check() and migrate() do the same for other files with steps of their own.
 
-A step is never edited once released. PRAGMA user_version holds the number of the last one that ran.
+A step is never edited once released, and calls nothing that may change: a file of any age must come to the same tables.
+PRAGMA user_version holds the number of the last one that ran.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +12,6 @@ import apsw
 
 from pinyon.domain import Metric
 from pinyon.errors import FailedPrecondition
-from pinyon.storage.sqlite.text import lexical
 from pinyon.storage.sqlite.transaction import Transaction
 
 APPLICATION_ID = int.from_bytes(b"Piny")
@@ -103,7 +103,17 @@ def _fourth(connection: apsw.Connection) -> None:
 
 
 def _fifth(connection: apsw.Connection) -> None:
-    lexical.create(connection)  # texts of a file of an earlier version are taken in once it has every step: is_behind()
+    # Texts of an older file are added to the table once every step has run: lexical.is_behind() tells.
+    connection.execute(
+        """
+        -- Terms of texts. records.words: terms of a record's text; namespaces.words and .texts: their sum and number.
+        CREATE VIRTUAL TABLE lexical USING fts5(terms, content='', contentless_delete=1, tokenize='ascii');
+        CREATE VIRTUAL TABLE lexical_instances USING fts5vocab(lexical, 'instance');
+        ALTER TABLE records ADD COLUMN words INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE namespaces ADD COLUMN words INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE namespaces ADD COLUMN texts INTEGER NOT NULL DEFAULT 0;
+        """
+    )
 
 
 def _sixth(connection: apsw.Connection) -> None:
@@ -177,9 +187,20 @@ def _tenth(connection: apsw.Connection) -> None:
     )
 
 
+def _eleventh(connection: apsw.Connection) -> None:
+    connection.execute(
+        """
+        -- The id that an index keeps for good, and the number of changes of what it is, counted from 1.
+        ALTER TABLE state ADD COLUMN id TEXT NOT NULL DEFAULT '';
+        ALTER TABLE state ADD COLUMN version INTEGER NOT NULL DEFAULT 1;
+        UPDATE state SET id = lower(hex(randomblob(16)));
+        """
+    )
+
+
 Steps = Sequence[Callable[[apsw.Connection], None]]
 
-STEPS: Steps = [_first, _second, _third, _fourth, _fifth, _sixth, _seventh, _eighth, _ninth, _tenth]
+STEPS: Steps = [_first, _second, _third, _fourth, _fifth, _sixth, _seventh, _eighth, _ninth, _tenth, _eleventh]
 
 
 def create_vectors(connection: apsw.Connection, dimension: int, metric: Metric) -> None:

@@ -1,12 +1,14 @@
 """The tables that say what an index file is: its spec, what embedded it, the number of its last write."""
 
 from functools import lru_cache
+from typing import Any
+from uuid import uuid4
 
 import apsw
 import msgspec
 
-from pinyon.domain import Fingerprint, IndexDetails, IndexSpec
-from pinyon.errors import EmbeddedOtherwise
+from pinyon.domain import Fingerprint, Index, IndexDetails, IndexSpec
+from pinyon.errors import EmbeddedOtherwise, VersionConflict
 from pinyon.storage.sqlite.schema import migrations
 from pinyon.storage.sqlite.text import lexical
 
@@ -14,13 +16,23 @@ NO_DETAILS = IndexDetails()
 
 
 def create_index(connection: apsw.Connection, spec: IndexSpec, details: IndexDetails = NO_DETAILS) -> None:
-    """Say what the index is, and make the table its vectors go to."""
+    """Say what the index is, give it an id, and make the table for its vectors."""
     connection.execute(
-        "INSERT INTO state (only, spec, details, analysis) VALUES (1, ?, ?, ?)",
-        (to_json(spec), to_json(details), lexical.ANALYSIS),
+        "INSERT INTO state (only, spec, details, analysis, id) VALUES (1, ?, ?, ?, ?)",
+        (to_json(spec), to_json(details), lexical.ANALYSIS, uuid4().hex),
     )
     if not spec.sparse:
         migrations.create_vectors(connection, spec.dimension, spec.metric)
+
+
+def index(connection: apsw.Connection) -> Index | None:
+    """The index without its port, which the catalogue knows. None in a file whose creation never finished."""
+    row: Any = connection.execute("SELECT spec, details, id, version FROM state").get
+    if row is None:
+        return None
+    spec, details, id, version = row
+    name = _spec(spec).name
+    return Index(_spec(spec), _details(details), handle=f"{name}@{id}", version=version)
 
 
 def index_spec(connection: apsw.Connection) -> IndexSpec | None:
@@ -41,14 +53,30 @@ def _spec(text: str) -> IndexSpec:
 
 def index_details(connection: apsw.Connection) -> IndexDetails:
     """What the owner says of the index."""
-    text = connection.execute("SELECT details FROM state").get
+    return _details(connection.execute("SELECT details FROM state").get)
+
+
+def _details(text: str | None) -> IndexDetails:
     return NO_DETAILS if text is None else msgspec.json.decode(text, type=IndexDetails)
 
 
-def configure(connection: apsw.Connection, spec: IndexSpec, details: IndexDetails) -> None:
-    """Change what may change of an index: its details, and how text is embedded and found."""
+def check_version(connection: apsw.Connection, version: int) -> None:
+    """Raises VersionConflict if the index is at another version."""
+    found = int(connection.execute("SELECT version FROM state").get)
+    if found != version:
+        raise VersionConflict(f"The index was changed meanwhile: it is at version {found}, not {version}; try again")
+
+
+def configure(connection: apsw.Connection, version: int, spec: IndexSpec, details: IndexDetails) -> None:
+    """Replace the details of an index, and how it embeds and finds text, if it is at this version.
+
+    Raises VersionConflict if it is not.
+    """
+    check_version(connection, version)
     before = index_spec(connection)
-    connection.execute("UPDATE state SET spec = ?, details = ?", (to_json(spec), to_json(details)))
+    connection.execute(
+        "UPDATE state SET spec = ?, details = ?, version = version + 1", (to_json(spec), to_json(details))
+    )
     if before is not None and before.embed is None and spec.embed is not None:  # nobody here made these vectors
         connection.execute("UPDATE records SET foreign_vector = 1 WHERE foreign_vector = 0")
     if before is None or _found_by(before) != _found_by(spec):

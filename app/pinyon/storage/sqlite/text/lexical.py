@@ -35,19 +35,6 @@ class Scored(msgspec.Struct, frozen=True):
     shares: NDArray[np.float64]
 
 
-def create(connection: apsw.Connection) -> None:
-    """Make the tables. records.words: terms of a record's text; namespaces.words and .texts: their sum and number."""
-    connection.execute(
-        """
-        CREATE VIRTUAL TABLE lexical USING fts5(terms, content='', contentless_delete=1, tokenize='ascii');
-        CREATE VIRTUAL TABLE lexical_instances USING fts5vocab(lexical, 'instance');
-        ALTER TABLE records ADD COLUMN words INTEGER NOT NULL DEFAULT 0;
-        ALTER TABLE namespaces ADD COLUMN words INTEGER NOT NULL DEFAULT 0;
-        ALTER TABLE namespaces ADD COLUMN texts INTEGER NOT NULL DEFAULT 0;
-        """
-    )
-
-
 def text_of(spec: IndexSpec, metadata: Metadata) -> str | None:
     """The text that a record of the index is found by, or None."""
     if spec.embed is None or spec.sparse:

@@ -49,8 +49,8 @@ def _copy(reading: apsw.Connection, to: apsw.Connection) -> int:
     if spec is None:
         raise ValueError("the file does not say what index it is")
     tables.create_index(to, spec, tables.index_details(reading))
-    fingerprint, lsn = reading.execute("SELECT fingerprint, lsn FROM state").get
-    to.execute("UPDATE state SET fingerprint = ?, lsn = ?", (fingerprint, lsn))
+    state: Any = reading.execute("SELECT fingerprint, lsn, id, version FROM state").get
+    to.execute("UPDATE state SET fingerprint = ?, lsn = ?, id = ?, version = ?", state)
     namespaces: list[Any] = reading.execute("SELECT ns, name, schema, version FROM namespaces").fetchall()
     to.executemany("INSERT INTO namespaces (ns, name, schema, version) VALUES (?, ?, ?, ?)", namespaces)
     for ns, *_ in namespaces:
