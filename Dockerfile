@@ -11,23 +11,23 @@ ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 WORKDIR /pinyon
 RUN python -m venv .venv
 RUN .venv/bin/pip install --no-cache-dir --retries 1 --extra-index-url ${TORCH_INDEX} torch==2.13.0
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY app app
-RUN .venv/bin/pip install --no-cache-dir -e .
+COPY config config
+COPY docs docs
+COPY models models
+RUN .venv/bin/pip install --no-cache-dir -c constraints.txt .
 
 FROM python:3.11-slim
 RUN useradd --system --uid 10001 --home-dir /pinyon pinyon && install -d -o pinyon -m 700 /data
 WORKDIR /pinyon
-COPY --from=build /pinyon /pinyon
-COPY models/manifest.toml models/manifest.toml
-COPY models/pinyon-rerank-mini models/pinyon-rerank-mini
-COPY config config
+COPY --from=build /pinyon/.venv .venv
 RUN install -d -o pinyon models/weights
 USER pinyon
-ENV PINYON_SERVER_HOST=0.0.0.0 PINYON_STORAGE_DATA_DIR=/data
+ENV PINYON_SERVER_HOST=0.0.0.0 PINYON_STORAGE_DATA_DIR=/data PINYON_MODELS_MODELS_DIR=/pinyon/models
 VOLUME ["/data", "/pinyon/models/weights"]
 EXPOSE 5080-5100
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s \
     CMD ["/pinyon/.venv/bin/pinyon", "ready"]
 ENTRYPOINT ["/pinyon/.venv/bin/pinyon"]
-CMD ["serve", "--config", "config/quickstart.toml"]
+CMD ["serve"]

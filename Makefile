@@ -27,23 +27,23 @@ if [ -t 1 ]; then printf '\r'; fi; \
 if wait $$pid; then echo "  $(1): done in $$(( $$(date +%s) - begun )) s        "; else cat .venv/setup.log; exit 1; fi
 endef
 
-.PHONY: setup serve doctor test test-slow test-clients lint audit bench proto clean
+.PHONY: setup serve doctor test test-slow test-clients lint audit bench proto wheel constraints clean
 
 # What serving needs, and then what tests and benchmarks need beside it.
 setup: .venv/ready-to-develop
 
-.venv/ready: pyproject.toml
+.venv/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Pinyon needs Python 3.11 or newer; name one with: make serve PYTHON=python3.12"; exit 1; }
 	@echo "Setting up .venv: about 2 GB of disk, the first time; a minute or two, more on a slow network"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(call step,1 of 2: torch,$(PIP) install --no-deps --retries 1 --extra-index-url $(TORCH_INDEX) torch==2.13.0)
-	$(call step,2 of 2: what Pinyon needs,$(PIP) install -e '.[openvino]')
+	$(call step,2 of 2: what Pinyon needs,$(PIP) install -c constraints.txt -e '.[openvino]')
 	@touch $@
 	@echo "Set up."
 
 .venv/ready-to-develop: .venv/ready
-	$(call step,what tests and benchmarks need,$(PIP) install -e '.[dev]')
+	$(call step,what tests and benchmarks need,$(PIP) install -c constraints.txt -e '.[dev]')
 	@touch $@
 
 serve: .venv/ready
@@ -78,5 +78,17 @@ lint: setup
 proto: setup
 	$(BIN)/python -m grpc_tools.protoc -Iapp --python_out=app --pyi_out=app app/pinyon/api/grpc/vector_service.proto app/pinyon/api/grpc/requests.proto
 
+# The wheel in dist/, tried in a clean venv and an empty folder.
+wheel:
+	.ci/wheel $(TORCH_INDEX)
+
+# Renew constraints.txt: the newest versions that pyproject.toml allows. Run everything before you commit it.
+constraints:
+	rm -rf .venv-constraints && $(PYTHON) -m venv .venv-constraints
+	.venv-constraints/bin/python -m pip --disable-pip-version-check -q install --no-deps --extra-index-url $(TORCH_INDEX) torch==2.13.0
+	.venv-constraints/bin/python -m pip --disable-pip-version-check -q install '.[dev]'
+	{ head -n 1 constraints.txt; .venv-constraints/bin/python -m pip freeze --exclude pinyon | sed 's/+cpu//'; } > .venv-constraints/new
+	mv .venv-constraints/new constraints.txt && rm -rf .venv-constraints
+
 clean:
-	rm -rf .venv .venv-clients .venv-bench build *.egg-info
+	rm -rf .venv .venv-clients .venv-bench build dist *.egg-info

@@ -40,7 +40,7 @@ LAYERS = [
     ["pinyon.domain"],
     ["pinyon.filters"],
     ["pinyon.search.words", "pinyon.patches"],
-    ["pinyon.errors", "pinyon.failpoints", "pinyon.files", "pinyon.logs", "pinyon.metrics"],
+    ["pinyon.errors", "pinyon.failpoints", "pinyon.files", "pinyon.logs", "pinyon.metrics", "pinyon.shipped"],
 ]
 ONLY_SEAMS_FROM_SERVICES = {"pinyon.storage.engine", "pinyon.inference.backend", "pinyon.inference.model_executor"}
 CATALOG = {"pinyon.inference.catalog", "pinyon.inference.model_files.manifest"}

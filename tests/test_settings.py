@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 from pinyon.errors import FailedPrecondition
-from pinyon.settings import PROJECT, Settings, load, table
+from pinyon.settings import Settings, load, table
+from pinyon.shipped import SHIPPED, shipped_model
 
-DOCUMENT = (PROJECT / "config" / "pinyon.toml").read_text()
+DOCUMENT = (SHIPPED / "config" / "pinyon.toml").read_text()
 
 
 def test_the_document_lists_every_setting_with_its_default_and_its_sentence() -> None:
@@ -28,11 +29,11 @@ def test_the_document_lists_every_setting_with_its_default_and_its_sentence() ->
 
 
 def test_the_document_itself_loads_as_the_defaults() -> None:
-    assert load(PROJECT / "config" / "pinyon.toml") == Settings()
+    assert load(SHIPPED / "config" / "pinyon.toml") == Settings()
 
 
 def test_the_quick_start_serves_one_index_with_stand_ins() -> None:
-    settings = load(PROJECT / "config" / "quickstart.toml")
+    settings = load(SHIPPED / "config" / "quickstart.toml")
     assert settings.models.stand_ins
     assert settings.index is not None
     assert (settings.index.name, settings.index.model, settings.index.metric) == (
@@ -87,3 +88,10 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_names_of_options_are_unique() -> None:
     keys = [row.key for row in table() if row.simple]
     assert len(keys) == len(set(keys))
+
+
+def test_a_models_folder_without_a_catalogue_of_its_own_has_the_shipped_one(tmp_path: Path) -> None:
+    assert shipped_model(tmp_path, "manifest.toml") == SHIPPED / "models" / "manifest.toml"
+    own = tmp_path / "manifest.toml"
+    own.write_text("")
+    assert shipped_model(tmp_path, "manifest.toml") == own

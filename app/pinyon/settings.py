@@ -16,8 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from pinyon.errors import FailedPrecondition, TooLarge
-
-PROJECT = Path(__file__).resolve().parents[2]
+from pinyon.shipped import HOME
 
 INDEX_NAME = r"\A[a-z0-9]([a-z0-9-]{0,43}[a-z0-9])?\Z"
 TEXT_FIELD = r"\A(?!\$|(_id|id|_score)\Z)."
@@ -168,7 +167,8 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which machine-learning models answer."""
 
     models_dir: Annotated[
-        str, Meta(description="Folder of manifest.toml and weights/, relative to the project folder.")
+        str,
+        Meta(description="Folder of weights/; relative to the checkout, or, if installed, to the user's data folder."),
     ] = "models"
     stand_ins: Annotated[
         bool,
@@ -307,7 +307,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def models_dir(self) -> Path:
         """Absolute path of the models folder."""
-        return PROJECT / self.models.models_dir
+        return HOME / self.models.models_dir
 
 
 SECTIONS: dict[str, type[msgspec.Struct]] = {

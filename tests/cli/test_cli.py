@@ -62,6 +62,12 @@ def test_what_cannot_be_done_is_one_sentence(arguments: list[str], message: str)
     assert "Traceback" not in done.stderr
 
 
+def test_without_a_settings_file_the_quick_start_is_served_and_that_is_said() -> None:
+    done = pinyon(*NO_PORTS, "--data-dir", "/proc/nothing")
+    assert done.stdout.startswith("Settings: the quick start's, ")
+    assert "quickstart.toml; name your own file with --config" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "meant"),
     [(["serve", "--prot", "1"], "--port"), (["doktor"], "doctor"), (["keys", "lst"], "list")],

@@ -75,7 +75,7 @@ class Shell:
         self.folder, (self.port, self.last) = folder, free_ports(6).split("-")
         own = {name: value for name, value in os.environ.items() if not name.startswith("PINYON_")}
         path = f"{folder}/.venv/bin:{own['PATH']}"
-        self.environment = {**own, "PATH": path, "PYTHONPATH": str(folder), "PYTHONUNBUFFERED": "1"}
+        self.environment = {**own, "PATH": path, "PYTHONPATH": f"{folder}/app", "PYTHONUNBUFFERED": "1"}
         self.environment["PINYON_SERVER_INDEX_PORTS"] = f"{int(self.port) + 1}-{self.last}"
 
     def run(self, command: str, timeout: float = 180) -> subprocess.CompletedProcess[str]:

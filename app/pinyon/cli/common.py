@@ -40,6 +40,15 @@ def settings_of(options: argparse.Namespace) -> Any:
     return load(options.config, os.environ, flags)
 
 
+def quickstart_unless_named(options: argparse.Namespace) -> None:
+    """Take the settings of the quick start if no settings file is named, and say so."""
+    from pinyon.shipped import QUICKSTART
+
+    if options.config is None:
+        options.config = QUICKSTART
+        print(f"Settings: the quick start's, {QUICKSTART}; name your own file with --config", flush=True)
+
+
 def with_server(parser: argparse.ArgumentParser) -> None:
     """Options of a subcommand that may have to ask a running server."""
     add_settings(parser, "server", "storage", "models")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from pinyon.cli import backup, check, compact, evaluate, keys, models, reembed
-from pinyon.cli.common import add_settings, server_url, settings_of
+from pinyon.cli.common import add_settings, quickstart_unless_named, server_url, settings_of
 from pinyon.errors import PinyonError
 
 VERSION = "0.2.0"
@@ -86,6 +86,7 @@ def _serve(options: argparse.Namespace) -> int:
 
     from pinyon.serving.lifecycle import serve
 
+    quickstart_unless_named(options)
     return uvloop.run(serve(settings_of(options)))
 
 

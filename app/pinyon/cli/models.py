@@ -126,7 +126,7 @@ def _bench(options: argparse.Namespace) -> int:
     from pinyon.errors import FailedPrecondition
     from pinyon.inference import bench, precision
     from pinyon.inference.catalog import Catalog
-    from pinyon.settings import PROJECT
+    from pinyon.shipped import SHIPPED
 
     settings = settings_of(options)
     catalog = Catalog(settings.models_dir, settings.models.paths, settings.models.stand_ins)
@@ -145,7 +145,7 @@ def _bench(options: argparse.Namespace) -> int:
             (settings.models_dir, dict(settings.models.paths)),
             options.name,
             settings.models.threads,
-            bench.paragraphs(PROJECT),
+            bench.paragraphs(SHIPPED),
             lambda precision, which, of: print(f"measuring {precision}, {which} of {of} ...", file=sys.stderr),
         ):
             measured.append(one)

@@ -16,6 +16,7 @@ from pinyon.evaluation.measures import MEASURES, compared
 from pinyon.evaluation.pipelines import Outcome, Pipeline
 from pinyon.inference.catalog import Catalog
 from pinyon.settings import Settings
+from pinyon.shipped import shipped_model
 
 AGAINST = "dense"
 
@@ -61,7 +62,7 @@ def _program(settings: Settings) -> str:
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parents[1].rglob("*.py")):
         digest.update(path.read_bytes())
-    digest.update((settings.models_dir / "manifest.toml").read_bytes())
+    digest.update(shipped_model(settings.models_dir, "manifest.toml").read_bytes())
     catalog = Catalog(settings.models_dir, settings.models.paths, settings.models.stand_ins)
     digest.update(
         repr({name: (version, catalog.precision(name)) for name, version in catalog.versions().items()}).encode()

@@ -29,6 +29,7 @@ from pinyon.inference.model_files.manifest import ModelEntry, load_manifest, own
 from pinyon.inference.precision import PRECISIONS, Precision
 from pinyon.inference.token_cache import CachingEncoder
 from pinyon.search.ranking import with_late_interaction, with_mini
+from pinyon.shipped import shipped_model
 
 log = logging.getLogger("pinyon.models")
 
@@ -97,7 +98,7 @@ class Catalog:
         threads: int = 0,
         token_cache_bytes: int = 0,
     ) -> None:
-        self.entries = load_manifest(models_dir / "manifest.toml")
+        self.entries = load_manifest(shipped_model(models_dir, "manifest.toml"))
         self._stand_ins, self._threads, self._token_cache_bytes = stand_ins, threads, token_cache_bytes
         paths = paths or {}
         # A name the manifest does not have is a cross-encoder of the user's own.

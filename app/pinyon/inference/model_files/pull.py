@@ -9,6 +9,7 @@ from typing import Any
 from pinyon.errors import FailedPrecondition, NotFound, Unavailable
 from pinyon.inference.model_files import checksums, weights
 from pinyon.inference.model_files.manifest import ModelEntry, load_manifest
+from pinyon.shipped import shipped_model
 
 WANTED = ["*.json", "*.txt", "*.model", "model.safetensors", "*/config.json"]
 """What a model needs at run time; the same weights in other formats stay where they are."""
@@ -77,7 +78,7 @@ def _fetch(repository: str, revision: str, path: str, size: int, folder: Path) -
 
 def known(name: str, models_dir: Path) -> ModelEntry:
     """The entry of a model. Raises NotFound, naming what there is."""
-    entries = load_manifest(models_dir / "manifest.toml")
+    entries = load_manifest(shipped_model(models_dir, "manifest.toml"))
     if name not in entries:
         raise NotFound(f"Model '{name}' not found; known are {', '.join(entries)}")
     return entries[name]

@@ -9,6 +9,7 @@ import msgspec
 from pinyon.errors import FailedPrecondition
 from pinyon.inference.model_files import checksums
 from pinyon.inference.model_files.manifest import ModelEntry
+from pinyon.shipped import shipped_model
 
 WEIGHTS_FILE = "model.safetensors"
 
@@ -42,7 +43,8 @@ def locate(name: str, entry: ModelEntry, models_dir: Path, paths: Mapping[str, s
     if place == "package":
         return _in_package(rest)
     if place == "shipped":
-        return models_dir / rest if whole(models_dir / rest) else None
+        folder = shipped_model(models_dir, rest)
+        return folder if whole(folder) else None
     if place == "hub":
         return _in_hub_cache(rest, entry.revision)
     return None
