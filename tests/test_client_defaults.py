@@ -65,11 +65,13 @@ def test_localhost_answers_on_both_families(tmp_path_factory: pytest.TempPathFac
         made = client.post("/indexes", json={"name": "one", "dimension": 2, "spec": SPEC}).json()
     assert urlsplit(server.url).hostname == urlsplit(made["host"]).hostname == "localhost"
     for address in ("127.0.0.1", "[::1]"):
-        assert httpx.get(f"http://{address}:{main}/ready").status_code == 200, address
-        stats = httpx.post(f"http://{address}:{urlsplit(made['host']).port}/describe_index_stats")
+        assert httpx.get(f"http://{address}:{main}/ready", timeout=60).status_code == 200, address
+        stats = httpx.post(f"http://{address}:{urlsplit(made['host']).port}/describe_index_stats", timeout=60)
         assert stats.json()["dimension"] == 2, address
-        told = httpx.get(f"http://{address}:{main}/indexes/one").json()["host"]
-        assert httpx.post(f"{told}/describe_index_stats").json()["dimension"] == 2, "it is reached as it was asked"
+        told = httpx.get(f"http://{address}:{main}/indexes/one", timeout=60).json()["host"]
+        assert httpx.post(f"{told}/describe_index_stats", timeout=60).json()["dimension"] == 2, (
+            "it is reached as it was asked"
+        )
     assert server.stop() == 0, server.text
 
 
@@ -140,7 +142,7 @@ def test_an_index_that_javas_client_makes_has_a_host_without_a_scheme(control: h
     }
     for path, body in bodies.items():
         made = control.post(path, json=body, headers=headers).json()
-        stats = httpx.post(f"http://{made['host'].removeprefix('http://')}/describe_index_stats")
+        stats = httpx.post(f"http://{made['host'].removeprefix('http://')}/describe_index_stats", timeout=60)
         assert control.delete(f"/indexes/{made['name']}").status_code == 202
         assert made["host"].startswith("localhost:"), made["host"]
         assert stats.status_code == 200
@@ -282,7 +284,7 @@ def test_tags_and_declared_fields_keep_their_order(control: httpx.Client, index:
     assert list(changed["tags"]) == list(tags)
     assert list(control.get(f"/indexes/{index['name']}", headers=headers).json()["tags"]) == list(tags)
     schema = {"fields": {name: {"filterable": True} for name in ("z", "a", "m")}}
-    made = httpx.post(f"{index['host']}/namespaces", json={"name": "declared", "schema": schema}).json()
+    made = httpx.post(f"{index['host']}/namespaces", json={"name": "declared", "schema": schema}, timeout=60).json()
     assert list(made["schema"]["fields"]) == ["z", "a", "m"]
     assert made["indexed_fields"]["fields"] == ["z", "a", "m"]
 
@@ -402,7 +404,7 @@ def filtered(url: str, protocol: str, path: str, condition: dict[str, Any], name
     if protocol == "grpc":
         where = _part(PLACES[path], namespace.encode())
         return call(url, name, rest + where + _part(number, struct_of(condition)), reply)
-    answer = httpx.post(url + path, json={**body, "namespace": namespace, "filter": condition})
+    answer = httpx.post(url + path, json={**body, "namespace": namespace, "filter": condition}, timeout=60)
     return answer.status_code, answer.json().get("message", "")
 
 
@@ -449,7 +451,7 @@ def test_a_message_that_is_nested_very_deep_is_refused_and_the_server_goes_on(
 ) -> None:
     status, message = filtered(filled, "grpc", path, negated(levels), namespace)
     assert (status, message) == (400, "The filter is nested deeper than 32 levels")
-    assert httpx.get(f"{filled}/health").status_code == 200
+    assert httpx.get(f"{filled}/health", timeout=60).status_code == 200
 
 
 def deep_list(levels: int) -> dict[str, Any]:
@@ -477,4 +479,4 @@ def test_fields_that_are_nested_are_refused_by_name_however_deep(filled: str, wh
         assert (
             "Metadata value must be a string, number, boolean or list of strings" in told or "nested too deeply" in told
         )
-    assert httpx.get(f"{filled}/health").status_code == 200
+    assert httpx.get(f"{filled}/health", timeout=60).status_code == 200

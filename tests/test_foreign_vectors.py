@@ -279,12 +279,15 @@ def test_vectors_that_were_there_before_the_index_embedded_count_as_brought(tmp_
         assert made.status_code == 201, made.text
         url = f"http://{made.json()['host'].removeprefix('http://')}"
         vectors = [{"id": "a", "values": [1.0] + [0.5] * 1023, "metadata": {"chunk_text": "a text"}}]
-        assert httpx.post(f"{url}/vectors/upsert", json={"vectors": vectors, "namespace": "n"}).status_code == 200
+        assert (
+            httpx.post(f"{url}/vectors/upsert", json={"vectors": vectors, "namespace": "n"}, timeout=60).status_code
+            == 200
+        )
         embed = {"model": E5, "field_map": {"text": "chunk_text"}}
         changed = client.patch("/indexes/plain", json={"embed": embed})
         assert changed.status_code == 200, changed.text
-        found = httpx.post(f"{url}/describe_index_stats", json={}).json()["namespaces"]["n"]
+        found = httpx.post(f"{url}/describe_index_stats", json={}, timeout=60).json()["namespaces"]["n"]
         assert found == {"vectorCount": 1, "truncatedCount": 0, "foreignCount": 1}
         query = {"query": {"top_k": 5, "inputs": {"text": "a text"}}}
-        assert_refused(httpx.post(f"{url}/records/namespaces/n/search", json=query))
+        assert_refused(httpx.post(f"{url}/records/namespaces/n/search", json=query, timeout=60))
     assert server.stop() == 0, server.text

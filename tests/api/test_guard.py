@@ -42,7 +42,7 @@ def guarded(folder: Path) -> Iterator[RunningServer]:
 @pytest.fixture
 def caller(guarded: RunningServer, folder: Path) -> Iterator[httpx.Client]:
     trust = ssl.create_default_context(cafile=str(folder / "certs" / "ca.pem"))
-    with httpx.Client(base_url=guarded.url, verify=trust) as client:
+    with httpx.Client(base_url=guarded.url, verify=trust, timeout=60) as client:
         yield client
 
 
@@ -172,7 +172,7 @@ def test_only_current_versions_of_tls_are_spoken(guarded: RunningServer) -> None
             warnings.simplefilter("ignore", DeprecationWarning)
             context.minimum_version = context.maximum_version = version
         try:
-            with socket.create_connection((host, int(port)), timeout=10) as raw, context.wrap_socket(raw) as secure:
+            with socket.create_connection((host, int(port)), timeout=60) as raw, context.wrap_socket(raw) as secure:
                 spoken[version] = secure.cipher()[0]  # type: ignore[index]
         except ssl.SSLError:
             spoken[version] = None

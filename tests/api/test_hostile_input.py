@@ -84,7 +84,7 @@ def test_what_is_nested_too_deeply_to_be_given_back_is_refused(hostile: httpx.Cl
 
 @pytest.mark.parametrize("wanted", ["AAUAAAAA", "AAX_____", "AAIAAAAJ", "AAUAAAA"])
 def test_an_upgrade_that_is_none_ends_the_connection_and_nothing_else(hostile: httpx.Client, wanted: str) -> None:
-    with socket.create_connection((hostile.base_url.host, hostile.base_url.port or 0), timeout=10) as raw:
+    with socket.create_connection((hostile.base_url.host, hostile.base_url.port or 0), timeout=60) as raw:
         raw.sendall(
             b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
             b"HTTP2-Settings: " + wanted.encode() + b"\r\n\r\n"
@@ -157,7 +157,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for_for_ever(monkeypatch:
 
 def test_slow_callers_do_not_hold_up_others(hostile: httpx.Client) -> None:
     address = hostile.base_url.host, hostile.base_url.port or 0
-    slow = [socket.create_connection(address, timeout=10) for _ in range(50)]
+    slow = [socket.create_connection(address, timeout=60) for _ in range(50)]
     for raw in slow:
         raw.sendall(b"POST /query HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n{")
     try:
@@ -264,7 +264,7 @@ def test_many_threads_of_nonsense_leave_the_record_as_it_was(hostile: httpx.Clie
         for _ in range(40):
             path = dice.choice([SEARCH, UPSERT, "/query", "/vectors/update", "/vectors/delete", "/embed", "/indexes"])
             body = dice.randbytes(dice.choice([0, 1, 50, 5_000]))
-            assert httpx.post(f"{hostile.base_url}{path}", content=body).status_code < 500
+            assert httpx.post(f"{hostile.base_url}{path}", content=body, timeout=60).status_code < 500
 
     threads = [threading.Thread(target=throw, args=(seed,)) for seed in range(4)]
     for thread in threads:

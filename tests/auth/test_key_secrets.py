@@ -66,7 +66,7 @@ def by_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     ports = free_ports(5)
     server = RunningServer(config(folder), folder / "data", "--index-ports", ports)
     places = {"the main port": Where(server.url), "a free port": Where(f"http://localhost:{ports.split('-')[1]}")}
-    with httpx.Client(base_url=server.url, headers={"Api-Key": made["master"]}) as client:
+    with httpx.Client(base_url=server.url, headers={"Api-Key": made["master"]}, timeout=60) as client:
         for name in (MINE, GONE, SECRET):
             answer = client.post("/indexes", json={"name": name, "dimension": 2, "spec": SPEC})
             places[name] = Where(answer.json()["host"])
@@ -83,7 +83,7 @@ def by_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     names = (MINE, SECRET, GONE, "never-was")
     places = {name: Where(server.url, f"{name}.indexes.localhost") for name in names}
     places["the main port"] = Where(server.url)
-    with httpx.Client(base_url=server.url, headers={"Api-Key": made["master"]}) as client:
+    with httpx.Client(base_url=server.url, headers={"Api-Key": made["master"]}, timeout=60) as client:
         for name in (MINE, GONE, SECRET):
             assert client.post("/indexes", json={"name": name, "dimension": 2, "spec": SPEC}).status_code == 201
         assert client.delete(f"/indexes/{GONE}").status_code == 202

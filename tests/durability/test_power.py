@@ -39,7 +39,7 @@ async def serving(folder: Path, data: Path) -> AsyncIterator[httpx.AsyncClient]:
         await ready.wait()
         assert not failures, failures
         transport = httpx.ASGITransport(app=create_app(service))
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost:5081") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost:5081", timeout=60) as client:
             yield client
 
 

@@ -64,7 +64,7 @@ async def serving(rests_s: float = 75.0) -> AsyncIterator[Server]:
     finally:
         server.go_on.set()
         server.stop.set()
-        await asyncio.wait_for(task, 20)
+        await asyncio.wait_for(task, 60)
 
 
 def request(path: str) -> bytes:
@@ -72,9 +72,9 @@ def request(path: str) -> bytes:
 
 
 async def answer(reader: asyncio.StreamReader) -> bytes:
-    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60)
     size = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-    return head + await asyncio.wait_for(reader.readexactly(int(size.partition(b":")[2])), 10)
+    return head + await asyncio.wait_for(reader.readexactly(int(size.partition(b":")[2])), 60)
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ async def test_a_connection_is_closed_once_it_has_rested_and_not_while_it_waits_
             writer.write(request("/slow"))  # takes longer than a connection may rest
             assert (await answer(reader)).endswith(b"all of it")
         answered = loop.time()
-        assert await asyncio.wait_for(reader.read(), 10) == b""
+        assert await asyncio.wait_for(reader.read(), 60) == b""
         assert loop.time() - answered > RESTS_S / 2
         writer.close()
 
@@ -140,7 +140,7 @@ async def test_a_connection_is_closed_once_it_has_rested_and_not_while_it_waits_
 async def test_a_connection_on_which_nothing_was_ever_asked_is_closed() -> None:
     async with serving(RESTS_S) as server:
         reader, writer = await server.connect()
-        assert await asyncio.wait_for(reader.read(), 10) == b""
+        assert await asyncio.wait_for(reader.read(), 60) == b""
         writer.close()
 
 
@@ -154,10 +154,10 @@ async def test_a_resting_connection_ends_with_the_server_at_once_and_one_in_use_
         other.write(request("/waits"))
         await server.asked.wait()
         server.stop.set()
-        assert await asyncio.wait_for(resting.read(), 10) == b""
+        assert await asyncio.wait_for(resting.read(), 60) == b""
         server.go_on.set()
         assert (await answer(waiting)).endswith(b"all of it")
-        assert await asyncio.wait_for(waiting.read(), 10) == b""
+        assert await asyncio.wait_for(waiting.read(), 60) == b""
         one.close()
         other.close()
 
@@ -178,7 +178,7 @@ class Http2:
 
     async def until(self, kind: type[h2.events.Event] | None) -> bool:
         """Whether such an event came, before the end of the connection."""
-        while data := await asyncio.wait_for(self._reader.read(65536), 10):
+        while data := await asyncio.wait_for(self._reader.read(65536), 60):
             events = self._http.receive_data(data)
             self._writer.write(self._http.data_to_send())
             if kind is not None and any(isinstance(event, kind) for event in events):
@@ -202,7 +202,7 @@ async def test_connections_of_http2_rest_and_end_likewise() -> None:
         await server.asked.wait()
         resting, one = await server.connect()
         server.stop.set()
-        assert await asyncio.wait_for(resting.read(), 10) == b""
+        assert await asyncio.wait_for(resting.read(), 60) == b""
         server.go_on.set()
         assert await http.until(h2.events.StreamEnded)
         assert not await http.until(None), "the connection ends"

@@ -25,7 +25,7 @@ def server(tmp_path: Path) -> Iterator[RunningServer]:
 
 
 def connected(server: RunningServer) -> socket.socket:
-    one = socket.create_connection(("127.0.0.1", urlsplit(server.url).port or 0), timeout=20)
+    one = socket.create_connection(("127.0.0.1", urlsplit(server.url).port or 0), timeout=60)
     return one
 
 
@@ -39,7 +39,7 @@ def test_heads_that_do_not_end_are_refused_once_they_take_much_memory(server: Ru
         while refused < MANY / 3 and (answered := select.select(waiting, [], [], 20)[0]):
             refused += len(answered)
             waiting = [one for one in waiting if one not in answered]
-        assert httpx.get(f"{server.url}/health").status_code == 200
+        assert httpx.get(f"{server.url}/health", timeout=60).status_code == 200
     assert refused >= MANY / 3, "all 54 MB are held"
 
 
@@ -72,7 +72,7 @@ def test_half_a_body_and_floods_of_streams_are_a_line_of_the_log_at_the_end(serv
                 protocol.send_headers(stream, list(head.items()))
                 protocol.reset_stream(stream)
             one.sendall(protocol.data_to_send())
-        assert httpx.get(f"{server.url}/health").status_code == 200
+        assert httpx.get(f"{server.url}/health", timeout=60).status_code == 200
         assert server.stop() == 0
     assert "Traceback" not in server.text
     assert server.text.count("connections ended badly") <= 3
@@ -88,7 +88,7 @@ def test_callers_that_say_nothing_where_tls_is_spoken_leave_no_tracebacks(tmp_pa
             one = stack.enter_context(connected(server))
             if n % 2:
                 one.sendall(b"GET / HTTP/1.1\r\n\r\n")
-        assert httpx.get(f"{server.url}/health", verify=False).status_code == 200
+        assert httpx.get(f"{server.url}/health", verify=False, timeout=60).status_code == 200
         assert server.stop() == 0
     assert "Traceback" not in server.text
 

@@ -26,7 +26,7 @@ def hosts(server: RunningServer) -> dict[str, str]:
 
 
 def dimension(url: str, **headers: str) -> Any:
-    answer = httpx.post(f"{url}/describe_index_stats", headers=headers)
+    answer = httpx.post(f"{url}/describe_index_stats", headers=headers, timeout=60)
     return answer.json()["dimension"] if answer.status_code == 200 else answer.json()["message"]
 
 

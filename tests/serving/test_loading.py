@@ -89,7 +89,7 @@ class Running:
     ) -> httpx.Response:
         headers = {} if key is None else {"Api-Key": key}
         transport = httpx.ASGITransport(self._app)
-        async with httpx.AsyncClient(transport=transport, base_url=f"http://localhost:{port}") as client:
+        async with httpx.AsyncClient(transport=transport, base_url=f"http://localhost:{port}", timeout=60) as client:
             return await asyncio.wait_for(client.request(method, path, json=body, headers=headers), GIVEN_UP_S)
 
     async def status(self, name: str) -> Any:

@@ -58,7 +58,7 @@ def test_a_second_process_reads_what_the_first_one_writes(tmp_path: Path) -> Non
                 assert answer.status_code == 403, (route, answer.text)
                 assert "--read-only" in answer.text
             host = reader.get("/indexes/other").json()["host"]
-            assert httpx.post(f"{host}/query", json={"vector": [1, 2], "topK": 1}).status_code == 200
+            assert httpx.post(f"{host}/query", json={"vector": [1, 2], "topK": 1}, timeout=60).status_code == 200
         assert second.stop() == 0
         assert hits(writer) == 5
     assert first.stop() == 0

@@ -127,7 +127,7 @@ def trailers_of(url: str, path: str, headers: dict[str, str]) -> dict[str, str]:
     host, _, port = url.removeprefix("http://").partition(":")
     http = h2.connection.H2Connection()
     http.initiate_connection()
-    with socket.create_connection((host, int(port)), timeout=20) as connection:
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
         pseudo = {":method": "POST", ":scheme": "http", ":authority": f"{host}:{port}", ":path": path}
         told = {**pseudo, "content-type": "application/grpc", "te": "trailers", **headers}
         http.send_headers(1, list(told.items()))
@@ -207,7 +207,7 @@ def test_a_refused_upload_does_not_disturb_other_calls_on_its_connection(open_ch
 
 def test_http_1_cannot_carry_a_call(plain_servers: Servers) -> None:
     url = plain_servers("cosine").url + "/VectorService/Query"
-    answer = httpx.post(url, content=b"\0\0\0\0\0", headers={"content-type": "application/grpc"})
+    answer = httpx.post(url, content=b"\0\0\0\0\0", headers={"content-type": "application/grpc"}, timeout=60)
     assert answer.status_code == 404
 
 
@@ -222,7 +222,7 @@ def test_a_path_that_is_no_text_is_reset_and_the_server_still_ends(tmp_path: Pat
     host, _, port = server.url.removeprefix("http://").partition(":")
     http = h2.connection.H2Connection()
     http.initiate_connection()
-    with socket.create_connection((host, int(port)), timeout=20) as connection:
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
         half = {":method": "POST", ":scheme": "http", ":authority": f"{host}:{port}", ":path": "/query"}
         http.send_headers(1, list(half.items()))
         http.send_headers(3, [*({**half, ":path": b"/\xe9"}).items()])
@@ -243,7 +243,7 @@ def test_a_large_message_is_taken_without_asking_for_leave_in_between(plain_serv
     host, _, port = plain_servers("cosine").url.removeprefix("http://").partition(":")
     http = h2.connection.H2Connection()
     http.initiate_connection()
-    with socket.create_connection((host, int(port)), timeout=20) as connection:
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
         connection.sendall(http.data_to_send())
         told = {":method": "POST", ":scheme": "http", ":authority": host, ":path": "/VectorService/Upsert"}
         http.send_headers(1, [*told.items(), ("content-type", "application/grpc"), ("te", "trailers")])

@@ -57,16 +57,16 @@ def test_a_dense_index_is_ready_at_once(control: httpx.Client, name: str) -> Non
     assert made["status"] == {"ready": True, "state": "Ready"}
     assert made["deletion_protection"] == "disabled"
     assert made["spec"]["serverless"]["read_capacity"] == {"mode": "OnDemand", "status": {"state": "Ready"}}
-    with httpx.Client(base_url=made["host"]) as index:
+    with httpx.Client(base_url=made["host"], timeout=60) as index:
         vector = {"id": "a", "values": [1, 2, 3]}
         assert index.post("/vectors/upsert", json={"vectors": [vector]}).json() == {"upsertedCount": 1}
         assert index.post("/describe_index_stats").json()["totalVectorCount"] == 1
     assert control.delete(f"/indexes/{name}").status_code == 202
     assert refused(control.get(f"/indexes/{name}"), 404, "NOT_FOUND") == f"Index {name} not found."
-    gone = httpx.post(f"{made['host']}/describe_index_stats")
+    gone = httpx.post(f"{made['host']}/describe_index_stats", timeout=60)
     assert (gone.status_code, gone.json()["code"]) == (404, 5)
     create(control, name=name, dimension=2, spec=SPEC)
-    assert httpx.post(f"{made['host']}/describe_index_stats").json()["totalVectorCount"] == 0
+    assert httpx.post(f"{made['host']}/describe_index_stats", timeout=60).json()["totalVectorCount"] == 0
 
 
 def test_a_sparse_index_has_no_dimension(control: httpx.Client, name: str) -> None:
@@ -186,7 +186,7 @@ def test_a_model_can_be_added_and_its_parameters_changed_but_not_the_model(contr
     embed = {"model": "pinyon-hash-embed", "field_map": {"text": "body"}}
     made = control.patch(path, json={"embed": embed}).json()
     assert made["embed"]["field_map"] == {"text": "body"}
-    with httpx.Client(base_url=made["host"]) as index:
+    with httpx.Client(base_url=made["host"], timeout=60) as index:
         assert index.post("/records/namespaces/n/upsert", json={"_id": "a", "body": "apples"}).status_code == 201
     changed = control.patch(path, json={"embed": {"read_parameters": {"truncate": "NONE"}}}).json()["embed"]
     assert (changed["read_parameters"]["truncate"], changed["write_parameters"]["truncate"]) == ("NONE", "END")
@@ -348,7 +348,7 @@ def test_changing_parameters_does_not_disturb_upserts(control: httpx.Client, nam
     writing, stop, statuses = threading.Event(), threading.Event(), set[int]()
 
     def write() -> None:
-        with httpx.Client(base_url=made["host"]) as index:
+        with httpx.Client(base_url=made["host"], timeout=60) as index:
             while not stop.is_set():
                 statuses.add(index.post("/records/namespaces/n/upsert", json={"_id": "a", "t": "x"}).status_code)
                 writing.set()
@@ -376,7 +376,7 @@ def test_the_record_that_is_too_long_is_named_in_a_large_batch(control: httpx.Cl
     embed = {"model": "pinyon-hash-embed", "field_map": {"text": "t"}, "write_parameters": {"truncate": "NONE"}}
     made = create(control, path="/indexes/create-for-model", name=name, **PLACE, embed=embed)
     rows = [{"_id": f"r{n}", "t": "word " * (300 if n == 70 else 3)} for n in range(96)]
-    with httpx.Client(base_url=made["host"]) as index:
+    with httpx.Client(base_url=made["host"], timeout=60) as index:
         answer = index.post("/records/namespaces/n/upsert", json=rows)
         assert answer.status_code == 400
         assert "record 'r70' has 300 tokens" in answer.json()["message"]

@@ -283,7 +283,7 @@ def test_head_is_get_without_the_body(served: httpx.Client, path: str) -> None:
 
 def test_head_has_no_body_on_the_wire_and_the_connection_goes_on(hash_server: RunningServer) -> None:
     there = urlsplit(hash_server.url)
-    with socket.create_connection((there.hostname or "", there.port or 0), timeout=10) as connection:
+    with socket.create_connection((there.hostname or "", there.port or 0), timeout=60) as connection:
         head = b"Host: localhost\r\n\r\n"
         last = b"Host: localhost\r\nConnection: close\r\n\r\n"
         connection.sendall(b"HEAD /ready HTTP/1.1\r\n" + head + b"HEAD /query HTTP/1.1\r\n" + head)

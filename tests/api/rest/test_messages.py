@@ -249,7 +249,7 @@ def test_what_the_hosted_service_keeps_beside_indexes_is_an_empty_list(
 def test_imports_are_an_empty_list_on_every_index(control: httpx.Client, path: str) -> None:
     host = control.get("/indexes/there").json()["host"]
     for url in (host, str(control.base_url).rstrip("/")):
-        answer = httpx.get(url + path)
+        answer = httpx.get(url + path, timeout=60)
         assert (answer.status_code, answer.json()) == (200, {"data": []})
 
 

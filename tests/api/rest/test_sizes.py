@@ -161,7 +161,7 @@ def test_the_batches_that_clients_send_by_default_are_taken(
 ) -> None:
     rows = rows_of(number, dimension, metadata_bytes)
     assert upsert(site.urls[dimension], protocol, rows, namespace) == Sized(200)
-    stats = httpx.post(f"{site.urls[dimension]}/describe_index_stats").json()["namespaces"]
+    stats = httpx.post(f"{site.urls[dimension]}/describe_index_stats", timeout=60).json()["namespaces"]
     assert stats[namespace] == {"vectorCount": number}
 
 
@@ -197,7 +197,7 @@ def test_an_upsert_that_is_too_large_names_the_limit_that_holds(
     assert answer.status == 400
     assert "exceeds the maximum supported size" in answer.message
     assert f"{UPSERT_BYTES} bytes" in answer.message
-    assert namespace not in httpx.post(f"{site.urls[dimension]}/describe_index_stats").json()["namespaces"]
+    assert namespace not in httpx.post(f"{site.urls[dimension]}/describe_index_stats", timeout=60).json()["namespaces"]
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,7 @@ async def test_threads_are_started_when_there_is_something_for_them_to_do(reader
     for _ in range(5):
         await readers.run(number)
     assert len(readers._threads) == 1
-    both = threading.Barrier(2, timeout=10)
+    both = threading.Barrier(2, timeout=60)
     await asyncio.gather(*(readers.run(lambda _: both.wait()) for _ in range(2)))  # ends only if they run together
     await asyncio.gather(*(readers.run(number) for _ in range(20)))
     assert len(readers._threads) == 2
