@@ -21,7 +21,7 @@ from pinyon.storage.sqlite.connection.database import Database
 from tests.running import MODELS, plain_config
 
 pytestmark = pytest.mark.anyio
-GIVEN_UP_S = 20.0
+GIVEN_UP_S = 60.0
 PLACE = {"cloud": "aws", "region": "us-east-1"}
 MAIN, OTHERS = 5080, (5081, 5082, 5083)
 EMBED = {"model": "pinyon-hash-embed", "field_map": {"text": "t"}}
