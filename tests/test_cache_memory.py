@@ -10,7 +10,8 @@ import pytest
 from pinyon.domain import Fingerprint
 from pinyon.filters import parse
 from pinyon.inference.token_cache import CachingEncoder
-from pinyon.services.inference.query_cache import QueryCache, QueryVector
+from pinyon.services.inference.embedded_text import EmbeddedText
+from pinyon.services.inference.query_cache import QueryCache
 from pinyon.storage.sqlite.filters.column_store import ColumnStore
 from pinyon.storage.sqlite.filters.columns import Columns, column
 from pinyon.storage.sqlite.filters.filter_cache import FilterCache
@@ -38,7 +39,7 @@ def query_cache(size: int) -> tuple[Any, Callable[[int], None]]:
     cache = QueryCache(PLENTY)
 
     def put(n: int) -> None:
-        cache.put((PRINT, "END", f"{n}" + "é猫"[n % 2] * size), QueryVector(np.ones(8, np.float32), 3, False))
+        cache.put((PRINT, "END", f"{n}" + "é猫"[n % 2] * size), EmbeddedText(3, False, np.ones(8, np.float32)))
 
     return cache, put
 

@@ -35,6 +35,7 @@ from pinyon.api.rest.routes import (
 )
 from pinyon.auth.guarded_engine import GuardedEngine
 from pinyon.auth.keys import Keys
+from pinyon.domain import Index
 from pinyon.errors import PinyonError
 from pinyon.inference.catalog import Catalog
 from pinyon.inference.model_executor import ModelExecutor
@@ -130,8 +131,8 @@ class Service:
         limits, models = self.settings.limits, self.settings.models
         guarded = GuardedEngine(self.engine)
         self.records = Records(guarded, self.indexes, self.inference, limits, models.mix)
-        self.vectors = Vectors(guarded, self.indexes, limits)
-        self.namespaces = Namespaces(guarded, self.indexes, limits)
+        self.vectors = Vectors(guarded, limits)
+        self.namespaces = Namespaces(guarded, limits)
         self.reembeddings = Reembeddings(self.engine, self.indexes, self.catalog, self.inference, self.executor)
         self.grpc = VectorService(self.vectors, self.namespaces)
         await self.indexes.open(self.settings.index)
@@ -157,7 +158,7 @@ class Service:
         await gauges.measure(self.engine, self.executor, self.readiness, Path(self.settings.storage.data_dir))
         return metrics.text()
 
-    def index_of(self, scope: Any) -> str:
+    def index_of(self, scope: Any) -> Index:
         """The index a request is for. Raises Unavailable before the service is ready, NotFound without an index."""
         self.readiness.check()
         host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
@@ -245,7 +246,7 @@ def rest_app(service: Service) -> Any:
 
         return checked
 
-    def index(request: Request[Any, Any, Any]) -> str:
+    def index(request: Request[Any, Any, Any]) -> Index:
         return service.index_of(request.scope)
 
     cors = service.settings.server.cors_origins

@@ -15,8 +15,8 @@ from pinyon.inference.backends.hash_backend import HashEncoder
 from pinyon.inference.backends.named_embedder import NamedEmbedder
 from pinyon.inference.model_executor import ModelExecutor
 from pinyon.services.inference import embedding_scheduler
-from pinyon.services.inference.embedding_scheduler import EmbeddingCalls
-from pinyon.services.inference.query_cache import QueryVector
+from pinyon.services.inference.embedded_text import EmbeddedText
+from pinyon.services.inference.embedding_scheduler import EmbeddingScheduler
 
 
 class Watched(HashEncoder):
@@ -36,86 +36,87 @@ def embedder(encoder: HashEncoder, version: str = "1", max_tokens: int = 64) -> 
     return NamedEmbedder(encoder, printed, "m", max_tokens)
 
 
-def with_calls(test: Callable[[EmbeddingCalls], Coroutine[Any, Any, None]], cache_bytes: int = 2**20) -> None:
+def with_scheduler(test: Callable[[EmbeddingScheduler], Coroutine[Any, Any, None]], cache_bytes: int = 2**20) -> None:
     executor = ModelExecutor(100)
     try:
-        asyncio.run(test(EmbeddingCalls(executor, cache_bytes)))
+        asyncio.run(test(EmbeddingScheduler(executor, cache_bytes)))
     finally:
         executor.close(1)
 
 
 def test_a_query_asked_again_is_not_computed_again() -> None:
-    async def check(calls: EmbeddingCalls) -> None:
+    async def check(scheduler: EmbeddingScheduler) -> None:
         encoder = Watched()
-        first = await calls.embed(embedder(encoder), ["red apple", "pear"], "query", "END")
-        again = await calls.embed(embedder(encoder), ["pear", "plum", "red apple", "pear"], "query", "END")
+        first = await scheduler.embed(embedder(encoder), ["red apple", "pear"], "query", "END")
+        again = await scheduler.embed(embedder(encoder), ["pear", "plum", "red apple", "pear"], "query", "END")
         assert encoder.calls == [["query: red apple", "query: pear"], ["query: plum"]]
-        np.testing.assert_array_equal(again.vectors[[2, 0, 3]], first.vectors[[0, 1, 1]])
-        assert again.tokens == [first.tokens[1], again.tokens[1], first.tokens[0], first.tokens[1]]
+        apple, pear = first
+        assert [again[0], *again[2:]] == [pear, apple, pear]
 
-    with_calls(check)
+    with_scheduler(check)
 
 
 def test_a_query_is_remembered_for_one_fingerprint_and_way_of_cutting_only() -> None:
-    async def check(calls: EmbeddingCalls) -> None:
+    async def check(scheduler: EmbeddingScheduler) -> None:
         encoder = Watched()
-        await calls.embed(embedder(encoder), ["pear"], "query", "END")
-        await calls.embed(embedder(encoder, "2"), ["pear"], "query", "END")
-        await calls.embed(embedder(encoder), ["pear"], "query", "NONE")
-        await calls.embed(embedder(encoder), ["pear"], "passage", "END")
+        await scheduler.embed(embedder(encoder), ["pear"], "query", "END")
+        await scheduler.embed(embedder(encoder, "2"), ["pear"], "query", "END")
+        await scheduler.embed(embedder(encoder), ["pear"], "query", "NONE")
+        await scheduler.embed(embedder(encoder), ["pear"], "passage", "END")
         assert len(encoder.calls) == 4
 
-    with_calls(check)
+    with_scheduler(check)
 
 
 @pytest.mark.parametrize(("cache_bytes", "computed"), [(0, 6), (2**20, 3)])
 def test_what_is_remembered_has_a_limit(cache_bytes: int, computed: int) -> None:
-    async def check(calls: EmbeddingCalls) -> None:
+    async def check(scheduler: EmbeddingScheduler) -> None:
         encoder = Watched()
         for text in ["a", "b", "c", "a", "b", "c"]:
-            await calls.embed(embedder(encoder), [text], "query", "END")
+            await scheduler.embed(embedder(encoder), [text], "query", "END")
         assert len(encoder.calls) == computed
 
-    with_calls(check, cache_bytes)
+    with_scheduler(check, cache_bytes)
 
 
 def test_passages_come_back_in_order_computed_with_those_alike_in_length() -> None:
-    async def check(calls: EmbeddingCalls) -> None:
+    async def check(scheduler: EmbeddingScheduler) -> None:
         encoder = Watched()
         texts = [f"{n} " + "word " * (n * 7 % 50) for n in range(70)]
-        found = await calls.embed(embedder(encoder), texts, "passage", "END")
+        embedded = await scheduler.embed(embedder(encoder), texts, "passage", "END")
         alone = HashEncoder(16, 64).encode([f"passage: {text}" for text in texts], 64)
-        np.testing.assert_array_equal(found.vectors, alone.vectors)
-        assert (found.tokens, found.truncated) == (alone.tokens, alone.truncated)
+        np.testing.assert_array_equal([text.vector for text in embedded], alone.vectors)
+        assert [text.tokens for text in embedded] == alone.tokens
+        assert [text.truncated for text in embedded] == alone.truncated
         lengths = [[len(text) for text in call] for call in encoder.calls]
         assert sum(map(len, lengths)) == 70
-        assert max(map(len, lengths)) <= embedding_scheduler.MOST_AT_ONCE
+        assert max(map(len, lengths)) <= embedding_scheduler.MOST_TEXTS
         assert all(min(one) >= max(following) for one, following in itertools.pairwise(lengths))
 
-    with_calls(check)
+    with_scheduler(check)
 
 
 def test_while_queries_come_calls_for_passages_are_short() -> None:
-    async def check(calls: EmbeddingCalls) -> None:
-        calls._rates["m"] = 1_000.0  # characters a second: 30 in the time a query may wait
+    async def check(scheduler: EmbeddingScheduler) -> None:
+        scheduler._rates["m"] = 1_000.0  # characters a second: 30 in the time a query may wait
         encoder = Watched()
         texts = ["ten chars."] * 40
-        await calls.embed(embedder(encoder), ["apple"], "query", "END")
-        await calls.embed(embedder(encoder), [f"{n:02} {text}" for n, text in enumerate(texts)], "passage", "END")
+        await scheduler.embed(embedder(encoder), ["apple"], "query", "END")
+        await scheduler.embed(embedder(encoder), [f"{n:02} {text}" for n, text in enumerate(texts)], "passage", "END")
         assert len(encoder.calls[1]) == 2, "26 characters of the 30"
 
-    with_calls(check)
+    with_scheduler(check)
 
 
 def test_a_text_that_is_too_long_is_named_by_its_place() -> None:
-    async def check(calls: EmbeddingCalls) -> None:
+    async def check(scheduler: EmbeddingScheduler) -> None:
         texts = ["short"] * 40 + ["word " * 30] + ["short"] * 40
         for kind, place in (("passage", 40), ("query", 40)):
             with pytest.raises(TextTooLong) as raised:
-                await calls.embed(embedder(Watched(), max_tokens=20), texts, kind, "NONE")  # type: ignore[arg-type]
+                await scheduler.embed(embedder(Watched(), max_tokens=20), texts, kind, "NONE")  # type: ignore[arg-type]
             assert raised.value.position == place
 
-    with_calls(check)
+    with_scheduler(check)
 
 
 class Gated(Watched):
@@ -131,92 +132,92 @@ class Gated(Watched):
 
 
 def test_queries_of_several_requests_that_wait_together_are_computed_together() -> None:
-    async def check(calls: EmbeddingCalls) -> None:
+    async def check(scheduler: EmbeddingScheduler) -> None:
         encoder = Gated()
         together = embedder(encoder)
-        asked = [asyncio.create_task(calls.embed(together, [f"q{n}"], "query", "END")) for n in range(40)]
+        asked = [asyncio.create_task(scheduler.embed(together, [f"q{n}"], "query", "END")) for n in range(40)]
         await asyncio.sleep(0)
         asked[5].cancel()  # it hung up while it waited
         encoder.go.set()
-        found = await asyncio.gather(*asked, return_exceptions=True)
+        answers = await asyncio.gather(*asked, return_exceptions=True)
         assert [len(call) for call in encoder.calls] == [1, 32, 6], "the first had nobody to wait for"
-        assert isinstance(found[5], asyncio.CancelledError)
+        assert isinstance(answers[5], asyncio.CancelledError)
         for n in (0, 39):
-            answer = found[n]
-            assert isinstance(answer, Embeddings)
+            answer = answers[n]
+            assert not isinstance(answer, BaseException)
             wanted = HashEncoder(16, 64).encode([f"query: q{n}"], 64).vectors
-            np.testing.assert_array_equal(answer.vectors, wanted)
+            np.testing.assert_array_equal([text.vector for text in answer], wanted)
 
-    with_calls(check)
+    with_scheduler(check)
 
 
 def test_those_that_came_meanwhile_are_computed_when_the_first_hung_up() -> None:
-    async def check(calls: EmbeddingCalls) -> None:
+    async def check(scheduler: EmbeddingScheduler) -> None:
         encoder = Gated()
         together = embedder(encoder)
-        asked = [asyncio.create_task(calls.embed(together, [f"q{n}"], "query", "END")) for n in range(3)]
+        asked = [asyncio.create_task(scheduler.embed(together, [f"q{n}"], "query", "END")) for n in range(3)]
         await asyncio.sleep(0)
         asked[0].cancel()
         await asyncio.sleep(0)
         encoder.go.set()
-        found = await asyncio.gather(*asked, return_exceptions=True)
-        assert [type(one) for one in found] == [asyncio.CancelledError, Embeddings, Embeddings]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        assert [type(one) for one in answers] == [asyncio.CancelledError, list, list]
         assert ["query: q1", "query: q2"] in encoder.calls
-        assert (await calls.embed(together, ["q3"], "query", "END")).tokens == [3], "nobody is waited for any more"
+        assert (await scheduler.embed(together, ["q3"], "query", "END"))[0].tokens == 3, "nobody is waited for any more"
 
-    with_calls(check)
+    with_scheduler(check)
 
 
 def test_more_texts_of_one_request_than_are_computed_at_once_are_computed_in_turns() -> None:
-    async def check(calls: EmbeddingCalls) -> None:
+    async def check(scheduler: EmbeddingScheduler) -> None:
         encoder = Watched()
-        await calls.embed(embedder(encoder), [f"q{n}" for n in range(40)], "query", "END")
+        await scheduler.embed(embedder(encoder), [f"q{n}" for n in range(40)], "query", "END")
         assert [len(call) for call in encoder.calls] == [32, 8]
 
-    with_calls(check)
+    with_scheduler(check)
 
 
 def test_more_queries_than_may_wait_are_refused_and_the_others_answered() -> None:
-    async def check(calls: EmbeddingCalls) -> None:
+    async def check(scheduler: EmbeddingScheduler) -> None:
         encoder = Gated()
         together = embedder(encoder)
-        asked = [asyncio.create_task(calls.embed(together, [f"q{n}"], "query", "END")) for n in range(130)]
+        asked = [asyncio.create_task(scheduler.embed(together, [f"q{n}"], "query", "END")) for n in range(130)]
         for _ in range(5):  # let each of them get to where it waits
             await asyncio.sleep(0)
         encoder.go.set()
-        found = await asyncio.gather(*asked, return_exceptions=True)
-        refused = [one for one in found if isinstance(one, Unavailable)]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        refused = [one for one in answers if isinstance(one, Unavailable)]
         assert 20 <= len(refused) <= 30
-        assert len(refused) + sum(isinstance(one, Embeddings) for one in found) == 130
+        assert len(refused) + sum(isinstance(one, list) for one in answers) == 130
 
-    with_calls(check)
+    with_scheduler(check)
 
 
 def test_what_goes_wrong_reaches_everybody_who_waited_for_it_and_nobody_later() -> None:
-    async def check(calls: EmbeddingCalls) -> None:
+    async def check(scheduler: EmbeddingScheduler) -> None:
         encoder = Watched()
         together = embedder(encoder)
         encoder.calls = None  # type: ignore[assignment]
-        asked = [asyncio.create_task(calls.embed(together, [f"q{n}"], "query", "END")) for n in range(3)]
-        found = await asyncio.gather(*asked, return_exceptions=True)
-        assert [type(one) for one in found] == [AttributeError] * 3
+        asked = [asyncio.create_task(scheduler.embed(together, [f"q{n}"], "query", "END")) for n in range(3)]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        assert [type(one) for one in answers] == [AttributeError] * 3
         encoder.calls = []
-        assert (await calls.embed(together, ["q1"], "query", "END")).tokens == [3]
+        assert (await scheduler.embed(together, ["q1"], "query", "END"))[0].tokens == 3
 
-    with_calls(check)
+    with_scheduler(check)
 
 
 def test_a_query_that_is_remembered_is_answered_while_the_queue_is_full() -> None:
     executor = ModelExecutor(0)  # room for nothing
 
     async def check() -> None:
-        calls = EmbeddingCalls(executor, 2**20)
+        scheduler = EmbeddingScheduler(executor, 2**20)
         with pytest.raises(Unavailable):
-            await calls.embed(embedder(Watched()), ["pear"], "query", "END")
+            await scheduler.embed(embedder(Watched()), ["pear"], "query", "END")
         known = embedder(Watched())
-        vector = np.ones(16, np.float32)
-        calls._queries.put((known.fingerprint, "END", "pear"), QueryVector(vector, 3, False))
-        np.testing.assert_array_equal((await calls.embed(known, ["pear"], "query", "END")).vectors, vector[None])
+        cached = EmbeddedText(3, False, np.ones(16, np.float32))
+        scheduler._cache.put((known.fingerprint, "END", "pear"), cached)
+        assert await scheduler.embed(known, ["pear"], "query", "END") == [cached]
 
     try:
         asyncio.run(check())

@@ -4,16 +4,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pinyon.domain import EmbedSpec, Fingerprint, IndexSpec, Match, QueryAnswer
+from pinyon.domain import EmbedSpec, Fingerprint, Index, IndexSpec, Match, QueryAnswer
 from pinyon.errors import EmbeddedOtherwise, FailedPrecondition
-from pinyon.inference.backend import Embeddings, Retrieved
+from pinyon.inference.backend import Retrieved
 from pinyon.inference.catalog import Answer
 from pinyon.services.data_plane.reranking import HitReranker, Rerank, Reranking
+from pinyon.services.inference.embedded_text import EmbeddedText
 from pinyon.services.inference.inference import RerankCall
 
 pytestmark = pytest.mark.anyio
 
-SPEC = IndexSpec("docs", 2, "cosine", EmbedSpec("any", "text"))
+INDEX = Index(IndexSpec("docs", 2, "cosine", EmbedSpec("any", "text")))
 HITS = [Match(id, 0.5, {"text": id}, np.float32([1, 0])) for id in ("b", "a")]
 
 
@@ -31,10 +32,10 @@ class Indexes:
     def __init__(self, gone: bool = False) -> None:
         self._gone = gone
 
-    async def embedder(self, index: str) -> Embedding:
+    async def embedder(self, index: Index) -> Embedding:
         return Embedding()
 
-    async def encoder(self, index: str) -> None:
+    async def encoder(self, index: Index) -> None:
         if self._gone:
             raise FailedPrecondition("weights are not on this machine")
 
@@ -42,8 +43,8 @@ class Indexes:
 class Scores:
     """Stands for the inference service: scores by the cosines, or all the same."""
 
-    async def embed(self, *_: Any) -> Embeddings:
-        return Embeddings(np.float32([[1, 0]]), [1], [False])
+    async def embed(self, *_: Any) -> list[EmbeddedText]:
+        return [EmbeddedText(1, False, np.float32([1, 0]))]
 
     async def rerank(self, call: RerankCall, query: str, texts: list[str], known: Retrieved) -> Any:
         return np.full(len(texts), 0.5, np.float32) if known.cosines is None else known.cosines
@@ -62,17 +63,18 @@ def reranker(gone: bool = False) -> HitReranker:
 
 async def test_hits_found_before_a_switch_are_not_compared_with_the_new_model() -> None:
     for embedded_by in (printed("new"), None):
-        found = QueryAnswer(HITS, 1, 0, embedded_by=embedded_by)
-        hits, units = await reranker().rerank("docs", SPEC, reranking("pinyon-late-interaction"), found)
-        assert ([hit.id for hit in hits], [hit.score for hit in hits], units) == (["a", "b"], [1, 1], 1)
+        answer = QueryAnswer(HITS, 1, 0, embedded_by=embedded_by)
+        ranking, units = await reranker().rerank(INDEX, reranking("pinyon-late-interaction"), answer)
+        assert ([HITS[place].id for place, _ in ranking], units) == (["a", "b"], 1)
+        assert [score for _, score in ranking] == [1, 1]
     with pytest.raises(EmbeddedOtherwise):
         stale = QueryAnswer(HITS, 1, 0, embedded_by=printed("old"))
-        await reranker().rerank("docs", SPEC, reranking("pinyon-late-interaction"), stale)
+        await reranker().rerank(INDEX, reranking("pinyon-late-interaction"), stale)
 
 
 async def test_a_reranker_that_does_not_read_with_the_indexs_model_does_not_need_it() -> None:
-    found = QueryAnswer(HITS, 1, 0)
-    hits, _ = await reranker(gone=True).rerank("docs", SPEC, reranking("bm25"), found)
-    assert [hit.id for hit in hits] == ["a", "b"]
+    answer = QueryAnswer(HITS, 1, 0)
+    ranking, _ = await reranker(gone=True).rerank(INDEX, reranking("bm25"), answer)
+    assert [HITS[place].id for place, _ in ranking] == ["a", "b"]
     with pytest.raises(FailedPrecondition):
-        await reranker(gone=True).rerank("docs", SPEC, reranking("pinyon-late-interaction"), found)
+        await reranker(gone=True).rerank(INDEX, reranking("pinyon-late-interaction"), answer)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from tqdm import tqdm
 
-from pinyon.domain import Retrieval
+from pinyon.domain import Index, Retrieval
 from pinyon.errors import FailedPrecondition, InvalidArgument
 from pinyon.evaluation.collection import Collection
 from pinyon.evaluation.measures import quantiles, values
@@ -64,31 +64,31 @@ async def run(settings: Settings, collection: Collection, wanted: Sequence[Pipel
         of_user = settings.index or IndexSettings(NAME, model="all-MiniLM-L6-v2")
         if not of_user.model:
             raise FailedPrecondition("The [index] table names no embedding model; there is nothing to evaluate")
-        index = msgspec.structs.replace(of_user, name=NAME, field_map={"text": TEXT})
+        index_settings = msgspec.structs.replace(of_user, name=NAME, field_map={"text": TEXT})
         storage = msgspec.structs.replace(settings.storage, data_dir=folder)
         service = Service(
-            msgspec.structs.replace(settings, index=index, storage=storage), Addresses("127.0.0.1", port=0)
+            msgspec.structs.replace(settings, index=index_settings, storage=storage), Addresses("127.0.0.1", port=0)
         )
         begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         async with service.running(lambda: begun.set_result(None), begun.set_exception):
             await begun
-            handle = service.indexes.index(NAME).handle
-            if service.indexes.spec(handle).sparse:
+            index = service.indexes.index(NAME)
+            if index.spec.sparse:
                 wanted = [pipeline for pipeline in wanted if pipeline.retrieval == "dense"]
-            await _store(service, handle, collection)
-            return [await _ask(service, handle, collection, pipeline) for pipeline in wanted]
+            await _store(service, index, collection)
+            return [await _ask(service, index, collection, pipeline) for pipeline in wanted]
 
 
-async def _store(service: Service, handle: str, collection: Collection) -> None:
+async def _store(service: Service, index: Index, collection: Collection) -> None:
     most = service.settings.limits.records_per_upsert
     rows: list[dict[str, Any]] = [{"_id": id, TEXT: text} for id, text in collection.documents]
     with tqdm(total=len(rows), desc=f"{collection.name}: upsert", unit="doc", leave=False, disable=None) as bar:
         for start in range(0, len(rows), most):
-            await service.records.upsert(handle, collection.name, rows[start : start + most])
+            await service.records.upsert(index, collection.name, rows[start : start + most])
             bar.update(len(rows[start : start + most]))
 
 
-async def _ask(service: Service, handle: str, collection: Collection, pipeline: Pipeline) -> Outcome:
+async def _ask(service: Service, index: Index, collection: Collection, pipeline: Pipeline) -> Outcome:
     ranked: dict[str, list[str]] = {}
     times: list[float] = []
     labels: list[str] = []
@@ -98,12 +98,12 @@ async def _ask(service: Service, handle: str, collection: Collection, pipeline: 
     for id, text in tqdm(
         collection.queries.items(), desc=f"{collection.name}: {pipeline.name}", leave=False, disable=None
     ):
-        retrieval = None if service.indexes.spec(handle).sparse else pipeline.retrieval
+        retrieval = None if index.spec.sparse else pipeline.retrieval
         top_k = TOP_K if rerank is None else pipeline.depth
         search = Search(top_k, text=text, retrieval=retrieval, fields=[], rerank=rerank)
         begun = time.perf_counter()
         try:
-            found = await service.records.search(handle, collection.name, search)
+            found = await service.records.search(index, collection.name, search)
         except InvalidArgument as error:
             raise InvalidArgument(f"{collection.name}, query {id}: {error.message}") from error
         times.append((time.perf_counter() - begun) * 1000)

@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 from pinyon.api.grpc import framing
 from pinyon.api.grpc.errors import code
 from pinyon.api.grpc.service import VectorService
+from pinyon.domain import Index
 from pinyon.errors import DeadlineExceeded, Internal, InvalidArgument, PinyonError, Unimplemented
 
 log = logging.getLogger("pinyon.grpc")
@@ -29,7 +30,7 @@ class GrpcCalls:
     def __init__(
         self,
         service: Callable[[], VectorService],
-        index_of: Callable[[Any], str],
+        index_of: Callable[[Any], Index],
         most_bytes: Callable[[Any], int],
     ) -> None:
         self._service, self._index_of, self._most_bytes = service, index_of, most_bytes

@@ -9,14 +9,14 @@ from pinyon.api.grpc import packed_floats, structs
 from pinyon.api.grpc import requests_pb2 as requests
 from pinyon.api.grpc import vector_service_pb2 as pb
 from pinyon.api.headers import saw, wrote
-from pinyon.domain import NamespaceInfo, Record, SparseVector
+from pinyon.domain import Index, NamespaceInfo, Record, SparseVector
 from pinyon.errors import InvalidArgument
 from pinyon.services.data_plane.namespaces import Namespaces
 from pinyon.services.data_plane.vectors import RawQuery, RawVector, Vectors
 
 Reply = tuple[Message, Mapping[str, str]]
 """The answer, and headers about writes that were made or seen."""
-Method = Callable[[str, Any], Awaitable[Reply]]
+Method = Callable[[Index, Any], Awaitable[Reply]]
 """Takes the index and the request."""
 
 
@@ -40,7 +40,7 @@ class VectorService:
             "DeleteNamespace": (pb.DeleteNamespaceRequest, self.delete_namespace),
         }
 
-    async def upsert(self, index: str, request: requests.UpsertRequest) -> Reply:
+    async def upsert(self, index: Index, request: requests.UpsertRequest) -> Reply:
         """Store vectors, all or none."""
         vectors = [
             RawVector(
@@ -54,7 +54,7 @@ class VectorService:
         count, lsn = await self._vectors.upsert(index, request.namespace, vectors)
         return pb.UpsertResponse(upserted_count=count), wrote(lsn)
 
-    async def query(self, index: str, request: requests.QueryRequest) -> Reply:
+    async def query(self, index: Index, request: requests.QueryRequest) -> Reply:
         """The nearest vectors."""
         if request.queries:
             raise InvalidArgument("'queries' is no longer supported; send one query per call")
@@ -78,14 +78,14 @@ class VectorService:
                 structs.fill(hit.metadata, match.metadata)
         return reply, saw(found.lsn)
 
-    async def fetch(self, index: str, request: pb.FetchRequest) -> Reply:
+    async def fetch(self, index: Index, request: pb.FetchRequest) -> Reply:
         """Vectors by id."""
         found = await self._vectors.fetch(index, request.namespace, list(request.ids))
         reply = pb.FetchResponse(namespace=request.namespace, usage=pb.Usage(read_units=found.read_units))
         _fill_vectors(reply.vectors, found.records)
         return reply, saw(found.lsn)
 
-    async def fetch_by_metadata(self, index: str, request: requests.FetchByMetadataRequest) -> Reply:
+    async def fetch_by_metadata(self, index: Index, request: requests.FetchByMetadataRequest) -> Reply:
         """A page of the vectors a filter keeps."""
         found = await self._vectors.fetch_by_metadata(
             index, request.namespace, _filter(request), _given(request, "limit"), _given(request, "pagination_token")
@@ -96,7 +96,7 @@ class VectorService:
             reply.pagination.next = found.next
         return reply, saw(found.lsn)
 
-    async def list(self, index: str, request: pb.ListRequest) -> Reply:
+    async def list(self, index: Index, request: pb.ListRequest) -> Reply:
         """A page of ids."""
         found = await self._vectors.list(
             index,
@@ -111,7 +111,7 @@ class VectorService:
             reply.pagination.next = found.next
         return reply, saw(found.lsn)
 
-    async def update(self, index: str, request: requests.UpdateRequest) -> Reply:
+    async def update(self, index: Index, request: requests.UpdateRequest) -> Reply:
         """Change one record, or the fields of those a filter keeps."""
         fields = structs.metadata(request.set_metadata, "The update") if request.HasField("set_metadata") else None
         raw = RawVector(request.id, list(request.values) or None, _sparse(request, "sparse_values"), fields)
@@ -124,14 +124,14 @@ class VectorService:
             reply.matched_records = matched
         return reply, {} if request.dry_run else wrote(lsn)
 
-    async def delete(self, index: str, request: requests.DeleteRequest) -> Reply:
+    async def delete(self, index: Index, request: requests.DeleteRequest) -> Reply:
         """Delete by ids, by filter, or everything."""
         lsn = await self._vectors.delete(
             index, request.namespace, list(request.ids), _filter(request), request.delete_all
         )
         return pb.DeleteResponse(), wrote(lsn)
 
-    async def describe_index_stats(self, index: str, request: requests.DescribeIndexStatsRequest) -> Reply:
+    async def describe_index_stats(self, index: Index, request: requests.DescribeIndexStatsRequest) -> Reply:
         """What the index is, and how many records each namespace has."""
         spec, every = await self._vectors.stats(index, _filter(request))
         reply = pb.DescribeIndexStatsResponse(
@@ -146,7 +146,7 @@ class VectorService:
             reply.namespaces[one.name].vector_count = one.record_count
         return reply, {}
 
-    async def list_namespaces(self, index: str, request: pb.ListNamespacesRequest) -> Reply:
+    async def list_namespaces(self, index: Index, request: pb.ListNamespacesRequest) -> Reply:
         """A page of namespaces."""
         page = await self._namespaces.list(
             index, _given(request, "prefix"), _given(request, "limit"), _given(request, "pagination_token")
@@ -157,11 +157,11 @@ class VectorService:
             reply.pagination.next = page.next
         return reply, {}
 
-    async def describe_namespace(self, index: str, request: pb.DescribeNamespaceRequest) -> Reply:
+    async def describe_namespace(self, index: Index, request: pb.DescribeNamespaceRequest) -> Reply:
         """One namespace."""
         return _description(await self._namespaces.describe(index, request.namespace)), {}
 
-    async def create_namespace(self, index: str, request: pb.CreateNamespaceRequest) -> Reply:
+    async def create_namespace(self, index: Index, request: pb.CreateNamespaceRequest) -> Reply:
         """Make an empty namespace."""
         schema = None
         if request.HasField("schema"):
@@ -170,7 +170,7 @@ class VectorService:
         info, lsn = await self._namespaces.create(index, request.name, schema)
         return _description(info), wrote(lsn)
 
-    async def delete_namespace(self, index: str, request: pb.DeleteNamespaceRequest) -> Reply:
+    async def delete_namespace(self, index: Index, request: pb.DeleteNamespaceRequest) -> Reply:
         """Delete a namespace with its records."""
         return pb.DeleteResponse(), wrote(await self._namespaces.delete(index, request.namespace))
 

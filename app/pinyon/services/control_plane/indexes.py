@@ -132,13 +132,18 @@ class Indexes:
     @property
     def default(self) -> str | None:
         """The index that answers on the main port: the one the settings describe, while it exists."""
-        name = self._of_settings.name if self._of_settings else None
-        there = {index.name for index in self._engine.indexes()} | self._engine.unusable().keys()
-        there |= self._engine.being_opened()
-        return name if name in there else None
+        if self._of_settings is None:
+            return None
+        try:
+            self._engine.index(self._of_settings.name)
+        except NotFound:
+            return None
+        except PinyonError:  # it exists: it is being opened, or its file cannot be used
+            pass
+        return self._of_settings.name
 
-    def at(self, host: str, port: int | None) -> str:
-        """The handle of the index that a request means.
+    def at(self, host: str, port: int | None) -> Index:
+        """The index that a request means.
 
         host: its Host header or :authority. port: where it came in. Raises NotFound, saying what answers where, or
         PermissionDenied for a key of other indexes.
@@ -163,7 +168,7 @@ class Indexes:
                 "No index answers on the main port; describe an index to learn where it answers, or name one for this "
                 "port in the [index] table of the settings file"
             )
-        return self.index(name).handle
+        return self.index(name)
 
     def url(self, index: Index, reached_as: str | None = None) -> str:
         """Where the index answers, for a caller that reached this server under that Host header."""
@@ -327,18 +332,18 @@ class Indexes:
         self._embedders.pop(handle, None)
         self._without.pop(name, None)
 
-    async def embedder(self, index: str) -> Embedder | SparseEmbedder:
-        """What embeds for the index of this handle; loaded when it is first asked for, and then kept.
+    async def embedder(self, index: Index) -> Embedder | SparseEmbedder:
+        """What embeds for the index; loaded when it is first asked for, and then kept.
 
         Raises InvalidArgument if it has no integrated embedding, FailedPrecondition if its model cannot answer,
         Unavailable while the server starts and loads models.
         """
-        held = self._embedders.get(index)
-        if held is not None:
-            return held
-        if self.spec(index).embed is not None and self._readiness.loading:
+        embedder = self._embedders.get(index.handle)
+        if embedder is not None:
+            return embedder
+        if index.spec.embed is not None and self._readiness.loading:
             raise Unavailable(LOADING, RETRY_AFTER_S)
-        return await self._embedder(index)
+        return await self._embedder(index.handle)
 
     async def _embedder(self, index: str) -> Embedder | SparseEmbedder:
         spec = self.spec(index)
@@ -376,10 +381,9 @@ class Indexes:
         """What embeds for the index, if it has been loaded."""
         return self._embedders.get(index.handle)
 
-    async def encoder(self, index: str) -> TextEncoder | None:
+    async def encoder(self, index: Index) -> TextEncoder | None:
         """The weights that embed for the index, or None if it has no dense embedding. Raises as embedder()."""
-        spec = self.spec(index)
-        if spec.embed is None or spec.sparse:
+        if index.spec.embed is None or index.spec.sparse:
             return None
         embedder: Any = await self.embedder(index)
         encoder: TextEncoder = embedder.encoder

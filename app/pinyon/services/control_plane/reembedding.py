@@ -13,6 +13,7 @@ from pinyon.inference.backend import Embedder
 from pinyon.inference.catalog import Catalog
 from pinyon.inference.model_executor import ModelExecutor
 from pinyon.services.control_plane.indexes import Indexes
+from pinyon.services.inference.embedded_text import dense_vectors
 from pinyon.services.inference.inference import Inference
 from pinyon.storage.engine import Engine
 
@@ -172,8 +173,9 @@ class Reembeddings:
         texts = await self._engine.texts_to_reembed(handle, AT_ONCE)
         if texts:
             # Cut, whatever the index says: the text is there already, and NONE would stop everything for one.
-            found = await self._inference.embed(embedder, [text.text for text in texts], embed.write_input_type, "END")
-            embedded = list(zip(texts, found.vectors, found.truncated, strict=True))
+            rows = await self._inference.embed(embedder, [text.text for text in texts], embed.write_input_type, "END")
+            vectors = dense_vectors(rows)
+            embedded = list(zip(texts, vectors, [row.truncated for row in rows], strict=True))
             await self._engine.keep_reembedded(handle, held.fingerprint, embedded)
             return False
         if await self._engine.finish_reembedding(handle):

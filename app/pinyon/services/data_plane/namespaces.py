@@ -4,9 +4,8 @@ from typing import Any
 
 import msgspec
 
-from pinyon.domain import NamespaceInfo
+from pinyon.domain import Index, NamespaceInfo
 from pinyon.errors import InvalidArgument
-from pinyon.services.control_plane.indexes import Indexes
 from pinyon.services.data_plane import pages, validation
 from pinyon.settings import LimitSettings
 from pinyon.storage.engine import DataPlane
@@ -23,30 +22,27 @@ class NamespacePage(msgspec.Struct, frozen=True):
 class Namespaces:
     """Namespaces of every index of an installation."""
 
-    def __init__(self, engine: DataPlane, indexes: Indexes, limits: LimitSettings) -> None:
-        self._engine, self._indexes, self._limits = engine, indexes, limits
+    def __init__(self, engine: DataPlane, limits: LimitSettings) -> None:
+        self._engine, self._limits = engine, limits
 
-    async def list(self, index: str, prefix: str | None, limit: int | None, token: str | None) -> NamespacePage:
+    async def list(self, index: Index, prefix: str | None, limit: int | None, token: str | None) -> NamespacePage:
         """A page of namespaces, in byte order of their names."""
-        self._indexes.spec(index)
         if prefix and not prefix.isascii():
             raise InvalidArgument("The prefix must be ASCII, as names are")
         size = pages.limit(limit, self._limits.list_page, self._limits.list_page)
         after = pages.read(token, prefix) if token else ""
-        found, more, total = await self._engine.namespaces(index, size, after, prefix or "")
+        found, more, total = await self._engine.namespaces(index.handle, size, after, prefix or "")
         return NamespacePage(found, pages.token(found[-1].name, prefix) if more else None, total)
 
-    async def describe(self, index: str, name: str) -> NamespaceInfo:
+    async def describe(self, index: Index, name: str) -> NamespaceInfo:
         """One namespace. Raises NotFound."""
-        self._indexes.spec(index)
-        return await self._engine.namespace(index, validation.namespace_name(name, self._limits))
+        return await self._engine.namespace(index.handle, validation.namespace_name(name, self._limits))
 
-    async def create(self, index: str, name: str, schema: dict[str, Any] | None) -> tuple[NamespaceInfo, int]:
+    async def create(self, index: Index, name: str, schema: dict[str, Any] | None) -> tuple[NamespaceInfo, int]:
         """Make an empty namespace; what it is, and the LSN. Raises AlreadyExists.
 
         Every field is filterable whether a schema names it or not; the schema is kept and given back.
         """
-        self._indexes.spec(index)
         if not name:
             raise InvalidArgument("The namespace needs a name")
         name = validation.namespace_name(name, self._limits)
@@ -55,10 +51,9 @@ class Namespaces:
                 raise InvalidArgument(
                     f"Only filterable: true is allowed in a schema, field '{field}' has another value"
                 )
-        lsn = await self._engine.create_namespace(index, name, schema)
+        lsn = await self._engine.create_namespace(index.handle, name, schema)
         return NamespaceInfo(name, 0, schema), lsn
 
-    async def delete(self, index: str, name: str) -> int:
+    async def delete(self, index: Index, name: str) -> int:
         """Delete a namespace with its records; the LSN. Raises NotFound."""
-        self._indexes.spec(index)
-        return await self._engine.delete_namespace(index, validation.namespace_name(name, self._limits))
+        return await self._engine.delete_namespace(index.handle, validation.namespace_name(name, self._limits))

@@ -5,15 +5,16 @@ from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from pinyon import filters
 from pinyon.auth import permissions
 from pinyon.domain import (
+    Index,
     IndexSpec,
     InputType,
     Match,
     Metadata,
+    QueryAnswer,
     QueryPlan,
     Record,
     Retrieval,
@@ -26,20 +27,22 @@ from pinyon.search.terms import MOST_QUERY_CHARACTERS
 from pinyon.services.control_plane.indexes import Indexes
 from pinyon.services.data_plane import read_units, validation
 from pinyon.services.data_plane.foreign_vectors import ForeignVectors
-from pinyon.services.data_plane.reranking import HitReranker, Rerank
+from pinyon.services.data_plane.reranking import HitReranker, Rerank, Reranking
+from pinyon.services.inference.embedded_text import EmbeddedText
 from pinyon.services.inference.inference import Inference
 from pinyon.settings import LimitSettings
 from pinyon.storage.engine import DataPlane
 
 T = TypeVar("T")
 MOST_WORDS = 100
-"""Words match_terms may ask for."""
+"""Words that match_terms may have."""
 
 
-class Upserted(msgspec.Struct, frozen=True):
-    """models: labels of what computed. truncated: records whose text was cut before it was embedded.
+class UpsertResult(msgspec.Struct, frozen=True):
+    """What an upsert did. models: labels of the models that embedded.
 
-    foreign: vectors of the namespace that are not the model's, where that matters.
+    truncated: records whose text was cut before it was embedded. foreign: records of the namespace with vectors that a
+    caller brought, if those are of another model than the one that embeds here.
     """
 
     count: int
@@ -49,30 +52,12 @@ class Upserted(msgspec.Struct, frozen=True):
     foreign: int = 0
 
 
-Pair = tuple[NDArray[np.float32] | None, SparseVector | None]
-
-
-class TextVectors(msgspec.Struct, frozen=True):
-    """pairs: a dense or a sparse vector for each text. tokens: in all. truncated: whether each text was cut."""
-
-    pairs: list[Pair]
-    tokens: int
-    truncated: list[bool]
-
-
-class Reading(msgspec.Struct, frozen=True):
-    """How an index has its texts, or its queries, embedded."""
-
-    input_type: InputType
-    truncate: Truncate
-    max_tokens: int | None
-
-
 class Search(msgspec.Struct, frozen=True):
-    """What to search for: by text, vector or id. sparse: indices and values. fields None: every field.
+    """A search by text, by vector or by the id of a record.
 
-    match_terms: words that a record's text must have, all of them; for sparse indexes that embed. retrieval: by
-    meaning, by words or by both, for a text; None: as the index does. explain: say in `fields` what a score is made of.
+    sparse: indices and values. match_terms: words that the text of a hit must have, all of them; only for sparse
+    indexes that embed text. retrieval: how a text is searched; None for the index's own choice. explain: add to each
+    hit the parts of its score, in the field `_explain`. fields: the fields that hits show; None for all of them.
     """
 
     top_k: int
@@ -88,10 +73,10 @@ class Search(msgspec.Struct, frozen=True):
     rerank: Rerank | None = None
 
 
-class Found(msgspec.Struct, frozen=True):
-    """hits: best first. models: labels of what computed. truncated: whether the query text was cut (1) or not (0).
+class SearchResult(msgspec.Struct, frozen=True):
+    """hits: best first. models: labels of the models that embedded or reranked. truncated: 1 if the query was cut.
 
-    foreign: as in Upserted.
+    foreign: as in UpsertResult.
     """
 
     hits: list[Match]
@@ -102,8 +87,21 @@ class Found(msgspec.Struct, frozen=True):
     foreign: int = 0
 
 
+class PlannedSearch(msgspec.Struct, frozen=True):
+    """A search that was checked, and whose text was embedded. embedder: what embedded it; None if nothing did."""
+
+    plan: QueryPlan
+    reranking: Reranking | None = None
+    embedder: Any = None
+    tokens: int | None = None
+    truncated: bool = False
+
+
 class Records:
-    """Records with integrated embedding, on every index of an installation."""
+    """Records with integrated embedding, in every index of an installation.
+
+    mix: the setting models.mix, which lets text be compared with vectors of another model.
+    """
 
     def __init__(
         self, engine: DataPlane, indexes: Indexes, inference: Inference, limits: LimitSettings, mix: bool = False
@@ -112,22 +110,22 @@ class Records:
         self._foreign = ForeignVectors(mix)
         self._reranker = HitReranker(indexes, inference)
 
-    async def upsert(self, index: str, namespace: str, rows: Sequence[Any]) -> Upserted:
+    async def upsert(self, index: Index, namespace: str, rows: Sequence[Any]) -> UpsertResult:
         """Embed and store the rows (decoded JSON), all or none. Raises InvalidArgument before anything is stored."""
-        return await self._again_if_embedded_otherwise(index, lambda: self._upsert(index, namespace, rows))
+        return await self._repeat_if_reembedded(index, lambda index: self._upsert(index, namespace, rows))
 
-    async def _again_if_embedded_otherwise(self, index: str, call: Callable[[], Awaitable[T]]) -> T:
-        """The call; once more if the index was embedded anew, by another model, while it ran."""
+    async def _repeat_if_reembedded(self, index: Index, call: Callable[[Index], Awaitable[T]]) -> T:
+        """Make the call, and make it again if the index was re-embedded by another model meanwhile."""
         try:
-            return await call()
+            return await call(index)
         except EmbeddedOtherwise:
-            self._indexes.forget_embedder(index)
-            return await call()
+            self._indexes.forget_embedder(index.handle)
+            return await call(self._indexes.index(index.handle))
 
-    async def _upsert(self, index: str, namespace: str, rows: Sequence[Any]) -> Upserted:
-        spec = self._indexes.spec(index)
+    async def _upsert(self, index: Index, namespace: str, rows: Sequence[Any]) -> UpsertResult:
+        spec = index.spec
         name = validation.namespace_name(namespace, self._limits)
-        permissions.check("write", index, name)  # the engine checks, too, but only after the texts were embedded
+        permissions.check("write", index.handle, name)  # the engine checks it too, but after the texts were embedded
         embedder = await self._indexes.embedder(index)
         embed = spec.embed
         assert embed is not None
@@ -139,35 +137,48 @@ class Records:
         checked = [self._checked(place, row, embed.text_field) for place, row in enumerate(rows, start=1)]
         foreign = 0
         if self._foreign.concern(embedder):
-            foreign = self._foreign.check(spec.name, embedder, await self._indexes.foreign_vectors(index, name))
+            foreign = self._foreign.check(spec.name, embedder, await self._indexes.foreign_vectors(index.handle, name))
         texts = [fields[embed.text_field] for _, fields in checked]
-        how = Reading(embed.write_input_type, embed.write_truncate, embed.write_max_tokens)
         try:
-            vectors = await self._vectors(spec, embedder, texts, how)
+            embedded = await self._embed(
+                spec, embedder, texts, embed.write_input_type, embed.write_truncate, embed.write_max_tokens
+            )
         except TextTooLong as error:
             raise InvalidArgument(
                 f"Field '{embed.text_field}' in record '{checked[error.position][0]}' has {error.tokens} tokens, "
                 f"which exceeds the maximum of {error.limit} tokens for model '{error.model}'"
             ) from error
         records = [
-            Record(id, vector, fields, sparse, cut)
-            for (id, fields), (vector, sparse), cut in zip(checked, vectors.pairs, vectors.truncated, strict=True)
+            Record(id, text.vector, fields, text.sparse, text.truncated)
+            for (id, fields), text in zip(checked, embedded, strict=True)
         ]
-        lsn = await self._engine.upsert(index, name, records, embedder.fingerprint)
-        return Upserted(len(records), lsn, [embedder.label], sum(vectors.truncated), foreign)
+        lsn = await self._engine.upsert(index.handle, name, records, embedder.fingerprint)
+        truncated = sum(text.truncated for text in embedded)
+        return UpsertResult(len(records), lsn, [embedder.label], truncated, foreign)
 
-    async def _vectors(self, spec: IndexSpec, embedder: Any, texts: Sequence[str], how: Reading) -> TextVectors:
-        """The vectors of texts, dense or sparse as the index is."""
-        if spec.sparse:
-            found = await self._inference.embed_sparse(embedder, texts, how.input_type, how.truncate, how.max_tokens)
-            most = self._limits.sparse_terms
-            pairs: list[Pair] = [(None, _heaviest(sparse, most)) for sparse in found.vectors]
-            return TextVectors(pairs, sum(found.tokens), found.truncated)
-        dense = await self._inference.embed(embedder, texts, how.input_type, how.truncate)
-        return TextVectors([(vector, None) for vector in dense.vectors], sum(dense.tokens), dense.truncated)
+    async def _embed(
+        self,
+        spec: IndexSpec,
+        embedder: Any,
+        texts: Sequence[str],
+        input_type: InputType,
+        truncate: Truncate,
+        max_tokens: int | None,
+    ) -> list[EmbeddedText]:
+        """Embed texts, densely or sparsely as the index is."""
+        if not spec.sparse:
+            return await self._inference.embed(embedder, texts, input_type, truncate)
+        embedded = await self._inference.embed_sparse(embedder, texts, input_type, truncate, max_tokens)
+        most = self._limits.sparse_terms
+        return [
+            text
+            if text.sparse is None or len(text.sparse.indices) <= most
+            else msgspec.structs.replace(text, sparse=_heaviest(text.sparse, most))
+            for text in embedded
+        ]
 
     def _checked(self, place: int, row: Any, text_field: str) -> tuple[str, Metadata]:
-        """Id and fields of the place-th row, from 1."""
+        """Id and fields of a row. place: its number in the request, from 1."""
         if not isinstance(row, dict):
             raise InvalidArgument(f"Record {place} must be a JSON object, got {type(row).__name__}")
         fields = dict(row)
@@ -187,80 +198,86 @@ class Records:
             )
         return id, validation.metadata(fields, where, self._limits.metadata_bytes)
 
-    async def search(self, index: str, namespace: str, search: Search) -> Found:
-        """The records of a namespace nearest to a text, a vector or a record; reranked if asked.
+    async def search(self, index: Index, namespace: str, search: Search) -> SearchResult:
+        """The records of a namespace that are nearest to a text, a vector or a record; reranked if the search says so.
 
         An unknown namespace or id gives no hits. Raises InvalidArgument, NotFound or FailedPrecondition.
         """
-        return await self._again_if_embedded_otherwise(index, lambda: self._search(index, namespace, search))
+        return await self._repeat_if_reembedded(index, lambda index: self._search(index, namespace, search))
 
-    async def _search(self, index: str, namespace: str, search: Search) -> Found:
-        spec = self._indexes.spec(index)
+    async def _search(self, index: Index, namespace: str, search: Search) -> SearchResult:
         name = validation.namespace_name(namespace, self._limits)
-        permissions.check("read", index, name)
+        permissions.check("read", index.handle, name)  # the engine checks it too, but after the text was embedded
+        planned = await self._plan(index, search)
+        answer = await self._engine.query(index.handle, name, planned.plan)
+        return await self._finish(index, search, planned, answer)
+
+    async def _plan(self, index: Index, search: Search) -> PlannedSearch:
+        """Check the search, embed its text, and say what storage is asked."""
+        spec = index.spec
         self._check(search)
         condition = filters.parse(search.filter, self._limits.filter_values) if search.filter is not None else None
         words = _words(spec, search.match_terms) if search.match_terms is not None else None
         reranking = None
         if search.rerank is not None:
-            reranking = await self._reranker.check(index, spec, search.rerank, search.text)
-
-        models: list[str] = []
-        tokens, truncated, vector, foreign = None, 0, None, 0
-        sparse, by_rarity, by_words, embedded_by = None, False, None, None
+            reranking = await self._reranker.check(index, search.rerank, search.text)
+        plan = QueryPlan(
+            search.top_k,
+            id=search.id,
+            filter=condition,
+            include_values=reranking is not None and reranking.fuses,
+            words=words,
+            counted=reranking.query if reranking is not None and reranking.wants_statistics else None,
+        )
+        if search.text is not None and search.vector is None and search.sparse is None:
+            return await self._plan_text(index, search, search.text, plan, reranking)
+        sparse = vector = None
         if search.sparse is not None:
             sparse = validation.sparse_vector(*search.sparse, spec, self._limits.sparse_terms)
         if search.vector is not None:
             vector = validation.dense_vector(search.vector, spec, stored=False)
         elif search.sparse is not None:
             validation.needs_dense(spec)
-        elif search.text is not None:
-            retrieval = _retrieval(spec, search)
-            if retrieval != "lexical":
-                embedder = await self._indexes.embedder(index)
-                models.append(embedder.label)
-                embedded_by = embedder.fingerprint
-                assert spec.embed is not None
-                how = Reading(spec.embed.read_input_type, spec.embed.read_truncate, spec.embed.read_max_tokens)
-                read = await self._vectors(spec, embedder, [search.text], how)
-                vector, sparse = read.pairs[0]
-                tokens, truncated, by_rarity = read.tokens, sum(read.truncated), spec.sparse
-            if retrieval != "dense":
-                by_words = search.text
-                truncated = max(truncated, int(len(search.text) > MOST_QUERY_CHARACTERS))
-        plan = QueryPlan(
-            search.top_k,
-            vector,
-            sparse,
-            search.id,
-            condition,
-            include_values=reranking is not None and reranking.fuses,
-            by_rarity=by_rarity,
-            words=words,
-            text=by_words,
-            embedded_by=embedded_by,
-            counted=reranking.query if reranking is not None and reranking.wants_statistics else None,
+        return PlannedSearch(msgspec.structs.replace(plan, vector=vector, sparse=sparse), reranking)
+
+    async def _plan_text(
+        self, index: Index, search: Search, text: str, plan: QueryPlan, reranking: Reranking | None
+    ) -> PlannedSearch:
+        """Add the text of a search to its plan: as a vector, as words, or as both."""
+        spec, retrieval = index.spec, _retrieval(index.spec, search)
+        by_words = None if retrieval == "dense" else text
+        truncated = by_words is not None and len(text) > MOST_QUERY_CHARACTERS
+        if retrieval == "lexical":
+            return PlannedSearch(msgspec.structs.replace(plan, text=by_words), reranking, truncated=truncated)
+        embed = spec.embed
+        assert embed is not None
+        embedder = await self._indexes.embedder(index)
+        (query,) = await self._embed(
+            spec, embedder, [text], embed.read_input_type, embed.read_truncate, embed.read_max_tokens
         )
-        answer = await self._engine.query(index, name, plan)
-        if embedded_by is not None:
-            foreign = self._foreign.check(spec.name, embedder, answer.foreign)
-        hits, rerank_units = answer.matches, None
-        if reranking is not None:
-            hits, rerank_units = await self._reranker.rerank(index, spec, reranking, answer)
-            models.append(reranking.call.answer.label)
-        cost = Usage(read_units.of_search(answer.namespace_bytes), tokens, rerank_units)
-        fields = [_chosen(hit.metadata, search.fields) for hit in hits]
-        if search.explain:
-            before = {hit.id: (rank, hit) for rank, hit in enumerate(answer.matches, 1)}
-            fields = [
-                {**held, "_explain": _explained(*before[hit.id], hit if search.rerank else None)}
-                for held, hit in zip(fields, hits, strict=True)
-            ]
-        shown = [
-            hit if held is hit.metadata else msgspec.structs.replace(hit, metadata=held)
-            for hit, held in zip(hits, fields, strict=True)
-        ]
-        return Found(shown, cost, answer.lsn, models, truncated, foreign)
+        plan = msgspec.structs.replace(
+            plan,
+            vector=query.vector,
+            sparse=query.sparse,
+            by_rarity=spec.sparse,
+            text=by_words,
+            embedded_by=embedder.fingerprint,
+        )
+        return PlannedSearch(plan, reranking, embedder, query.tokens, truncated or query.truncated)
+
+    async def _finish(self, index: Index, search: Search, planned: PlannedSearch, answer: QueryAnswer) -> SearchResult:
+        """Rerank what storage found, and choose what hits show."""
+        models, foreign = [], 0
+        if planned.embedder is not None:
+            models.append(planned.embedder.label)
+            foreign = self._foreign.check(index.name, planned.embedder, answer.foreign)
+        ranking, rerank_units = [(place, match.score) for place, match in enumerate(answer.matches)], None
+        if planned.reranking is not None:
+            ranking, rerank_units = await self._reranker.rerank(index, planned.reranking, answer)
+            models.append(planned.reranking.call.answer.label)
+        hits = [_hit(answer.matches[place], place + 1, score, search) for place, score in ranking]
+        usage = Usage(read_units.of_search(answer.namespace_bytes), planned.tokens, rerank_units)
+        return SearchResult(hits, usage, answer.lsn, models, int(planned.truncated), foreign)
 
     def _check(self, search: Search) -> None:
         if not 1 <= search.top_k <= self._limits.top_k:
@@ -290,40 +307,40 @@ def _retrieval(spec: IndexSpec, search: Search) -> Retrieval:
     return search.retrieval or spec.embed.retrieval
 
 
-def _explained(rank: int, found: Match, reranked: Match | None) -> dict[str, Any]:
-    """What a hit's score is made of: the score and rank it was found with, those of each side, and the rerank score."""
-    told: dict[str, Any] = {"score": found.score, "rank": rank}
-    if found.parts is not None:
-        told |= msgspec.structs.asdict(found.parts)
-    if reranked is not None:
-        told["rerank"] = reranked.score
-    return {key: value for key, value in told.items() if value is not None}
+def _hit(match: Match, rank: int, score: float, search: Search) -> Match:
+    """A match with the fields that were asked for and its last score. rank: its place before reranking, from 1."""
+    fields = _chosen(match.metadata, search.fields)
+    if search.explain:
+        parts = {} if match.parts is None else msgspec.structs.asdict(match.parts)
+        explained = {"score": match.score, "rank": rank, **parts, "rerank": score if search.rerank else None}
+        fields = {**fields, "_explain": {key: value for key, value in explained.items() if value is not None}}
+    if score is match.score and fields is match.metadata:
+        return match
+    return Match(match.id, score, fields)
 
 
 def _words(spec: IndexSpec, terms: Sequence[str]) -> filters.HasWords:
-    """The words that a record must have. Raises InvalidArgument."""
+    """The words of match_terms, each once. Raises InvalidArgument."""
     if spec.embed is None or not spec.sparse:
         raise InvalidArgument(
             "match_terms is only supported for sparse indexes with integrated embedding (pinecone-sparse-english-v0)"
         )
-    wanted = tuple(dict.fromkeys(word for term in terms for word in filters.words(term)))
-    if not wanted:
+    distinct = tuple(dict.fromkeys(word for term in terms for word in filters.words(term)))
+    if not distinct:
         raise InvalidArgument("match_terms.terms must name at least one word")
-    if len(wanted) > MOST_WORDS:
-        raise InvalidArgument(f"match_terms.terms has {len(wanted)} words; at most {MOST_WORDS} are allowed")
-    return filters.HasWords(spec.embed.text_field, wanted)
+    if len(distinct) > MOST_WORDS:
+        raise InvalidArgument(f"match_terms.terms has {len(distinct)} words; at most {MOST_WORDS} are allowed")
+    return filters.HasWords(spec.embed.text_field, distinct)
 
 
 def _heaviest(sparse: SparseVector, most: int) -> SparseVector:
-    """The sparse vector, or as many of its heaviest terms as a vector may have."""
-    if len(sparse.indices) <= most:
-        return sparse
-    kept = np.sort(np.argsort(-sparse.values, kind="stable")[:most])
-    return SparseVector(sparse.indices[kept], sparse.values[kept])
+    """The terms with the largest weights, at most so many, in the order they had."""
+    places = np.sort(np.argsort(-sparse.values, kind="stable")[:most])
+    return SparseVector(sparse.indices[places], sparse.values[places])
 
 
 def _chosen(metadata: Metadata, fields: list[str] | None) -> Metadata:
-    """The fields asked for that the record has; all of them by default, or for the name "*"."""
+    """The named fields that the record has. None, or the name "*", stands for all fields."""
     if fields is None or "*" in fields:
         return metadata
     return {name: metadata[name] for name in fields if name in metadata}

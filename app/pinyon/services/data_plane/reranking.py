@@ -8,11 +8,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pinyon.domain import IndexSpec, Match, QueryAnswer
+from pinyon.domain import Index, QueryAnswer
 from pinyon.errors import EmbeddedOtherwise, InvalidArgument, TextTooLong
 from pinyon.inference.backend import Embedder, Retrieved
 from pinyon.search.ranking import exact_scores, shortest
 from pinyon.services.control_plane.indexes import Indexes
+from pinyon.services.inference.embedded_text import dense_vectors
 from pinyon.services.inference.inference import DOCUMENTS_PER_UNIT, Inference, RerankCall, rank_text
 
 
@@ -48,14 +49,14 @@ class HitReranker:
     def __init__(self, indexes: Indexes, inference: Inference) -> None:
         self._indexes, self._inference = indexes, inference
 
-    async def check(self, index: str, spec: IndexSpec, rerank: Rerank, text: str | None) -> Reranking:
-        """Who reranks, by which query, on which fields; everything about a rerank that can be checked beforehand.
+    async def check(self, index: Index, rerank: Rerank, text: str | None) -> Reranking:
+        """Check everything about a rerank that can be checked before the search.
 
-        text: what the search was for, if it was a text. Raises InvalidArgument, NotFound or FailedPrecondition.
+        text: the text of the search, if it is a search by text. Raises InvalidArgument, NotFound or FailedPrecondition.
         """
         call = self._inference.rerank_call(rerank.model, rerank.parameters)
         if call.answer.needs_encoder:
-            await self._indexes.encoder(index)  # raises: another model than the index's own would be a silent change
+            await self._indexes.encoder(index)  # raises if the index's model is absent; no other one may answer for it
         query = rerank.query if rerank.query is not None else text
         if query is None:
             raise InvalidArgument("Reranking needs a query text: give 'rerank.query', or search by 'inputs.text'")
@@ -63,20 +64,20 @@ class HitReranker:
             raise InvalidArgument("The query text to rerank by must be non-empty")
         if rerank.top_n is not None and rerank.top_n < 1:
             raise InvalidArgument(f"rerank.top_n must be at least 1, got {rerank.top_n}")
-        mapped = spec.embed.text_field if spec.embed else "text"
-        fields = rerank.rank_fields or [mapped]
+        spec = index.spec
+        fields = rerank.rank_fields or [spec.embed.text_field if spec.embed else "text"]
         self._inference.check_rank_fields(call, fields)
         fuses = call.answer.fuses and spec.embed is not None and not spec.sparse
         return Reranking(rerank, call, query, fields, fuses)
 
     async def rerank(
-        self, index: str, spec: IndexSpec, reranking: Reranking, found: QueryAnswer
-    ) -> tuple[list[Match], int]:
-        """The hits in the reranker's order with its scores, ties by id, cut to top_n; and the rerank units.
+        self, index: Index, reranking: Reranking, answer: QueryAnswer
+    ) -> tuple[list[tuple[int, float]], int]:
+        """Position in answer.matches and new score of each hit, best first, ties by id, cut to top_n; and rerank units.
 
-        found: hits with their vectors, and the query's term statistics, where reranking asks for them.
+        answer: with vectors, and with the query's term statistics, if reranking asks for them.
         """
-        call, hits = reranking.call, found.matches
+        call, hits = reranking.call, answer.matches
         if len(hits) > call.max_documents:
             raise InvalidArgument(
                 f"There are {len(hits)} hits to rerank; model '{reranking.asked.model}' takes at most "
@@ -87,9 +88,9 @@ class HitReranker:
         texts = [
             rank_text(hit.metadata, reranking.fields, place, f" (record '{hit.id}')") for place, hit in enumerate(hits)
         ]
-        cosines = await self._cosines(index, spec, reranking, found, texts) if reranking.fuses else None
+        cosines = await self._cosines(index, reranking, answer, texts) if reranking.fuses else None
         encoder = await self._indexes.encoder(index) if call.answer.needs_encoder else None
-        retrieved = Retrieved(encoder, found.statistics, cosines)
+        retrieved = Retrieved(encoder, answer.statistics, cosines)
         try:
             scores = await self._inference.rerank(call, reranking.query, texts, retrieved)
         except TextTooLong as error:
@@ -98,27 +99,24 @@ class HitReranker:
                 f"{error.tokens} tokens, which exceeds the maximum of {error.limit} tokens for model "
                 f"'{error.model}'; set rerank.parameters.truncate to END to cut it"
             ) from error
-        scored = [msgspec.structs.replace(hit, score=score) for hit, score in zip(hits, shortest(scores), strict=True)]
-        scored.sort(key=lambda hit: (-hit.score, hit.id))
-        return scored[: reranking.asked.top_n], ceil(len(hits) / DOCUMENTS_PER_UNIT)
+        ranking = sorted(enumerate(shortest(scores)), key=lambda ranked: (-ranked[1], hits[ranked[0]].id))
+        return ranking[: reranking.asked.top_n], ceil(len(hits) / DOCUMENTS_PER_UNIT)
 
     async def _cosines(
-        self, index: str, spec: IndexSpec, reranking: Reranking, found: QueryAnswer, texts: Sequence[str]
+        self, index: Index, reranking: Reranking, answer: QueryAnswer, texts: Sequence[str]
     ) -> NDArray[np.float32]:
-        """Between the query and each text, float32 [n]: by the stored vectors, where those are of these texts.
+        """Cosines between the query and each text, float32 [n]. Uses the stored vectors if they are of these texts.
 
-        Raises EmbeddedOtherwise if the index was embedded anew since the hits were found.
+        Raises EmbeddedOtherwise if the index was re-embedded after the hits were found.
         """
-        embed, hits = spec.embed, found.matches
+        embed, hits = index.spec.embed, answer.matches
         assert embed is not None
         embedder: Any = await self._indexes.embedder(index)
         dense: Embedder = embedder
-        if found.embedded_by is not None and found.embedded_by != dense.fingerprint:
-            raise EmbeddedOtherwise(f"Index {spec.name} was embedded anew while the search ran; try again")
-        asked = await self._inference.embed(dense, [reranking.query], embed.read_input_type, embed.read_truncate)
+        if answer.embedded_by is not None and answer.embedded_by != dense.fingerprint:
+            raise EmbeddedOtherwise(f"Index {index.name} was embedded anew while the search ran; try again")
+        (query,) = await self._inference.embed(dense, [reranking.query], embed.read_input_type, embed.read_truncate)
         stored = [hit.vector for hit in hits if hit.vector is not None]
-        if reranking.fields == [embed.text_field] and len(stored) == len(hits):
-            vectors = np.stack(stored)
-        else:
-            vectors = (await self._inference.embed(dense, texts, embed.write_input_type, "END")).vectors
-        return exact_scores("cosine", vectors, asked.vectors[0])
+        if reranking.fields != [embed.text_field] or len(stored) != len(hits):
+            stored = dense_vectors(await self._inference.embed(dense, texts, embed.write_input_type, "END"))
+        return exact_scores("cosine", np.stack(stored), dense_vectors([query])[0])

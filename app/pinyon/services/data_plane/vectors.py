@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pinyon import filters
 from pinyon.domain import (
+    Index,
     IndexSpec,
     Match,
     NamespaceInfo,
@@ -21,7 +22,6 @@ from pinyon.domain import (
     UpdatePlan,
 )
 from pinyon.errors import InvalidArgument
-from pinyon.services.control_plane.indexes import Indexes
 from pinyon.services.data_plane import pages, read_units, sizes, validation
 from pinyon.settings import LimitSettings
 from pinyon.storage.engine import DataPlane
@@ -75,12 +75,12 @@ class Fetched(msgspec.Struct, frozen=True):
 class Vectors:
     """Every operation on vectors, on every index of an installation."""
 
-    def __init__(self, engine: DataPlane, indexes: Indexes, limits: LimitSettings) -> None:
-        self._engine, self._indexes, self._limits = engine, indexes, limits
+    def __init__(self, engine: DataPlane, limits: LimitSettings) -> None:
+        self._engine, self._limits = engine, limits
 
-    async def upsert(self, index: str, namespace: str, vectors: Sequence[RawVector]) -> tuple[int, int]:
+    async def upsert(self, index: Index, namespace: str, vectors: Sequence[RawVector]) -> tuple[int, int]:
         """Store the vectors, all or none; how many, and the LSN. Raises InvalidArgument before anything is stored."""
-        spec, name = self._indexes.spec(index), validation.namespace_name(namespace, self._limits)
+        spec, name = index.spec, validation.namespace_name(namespace, self._limits)
         if not vectors:
             raise InvalidArgument("Invalid request: it has no vectors")
         most = self._limits.vectors_per_upsert
@@ -91,7 +91,7 @@ class Vectors:
             )
         records = [self._record(spec, place, raw) for place, raw in enumerate(vectors, start=1)]
         self._limits.check_upsert(sizes.of_records(records))
-        return len(records), await self._engine.upsert(index, name, records)
+        return len(records), await self._engine.upsert(index.handle, name, records)
 
     def _record(self, spec: IndexSpec, place: int, raw: RawVector) -> Record:
         id = validation.record_id(raw.id, f"Vector {place}", self._limits)
@@ -110,9 +110,9 @@ class Vectors:
     def _sparse(self, raw: tuple[list[int], list[float]] | None, spec: IndexSpec) -> SparseVector | None:
         return None if raw is None else validation.sparse_vector(*raw, spec, self._limits.sparse_terms)
 
-    async def query(self, index: str, namespace: str, raw: RawQuery) -> Queried:
+    async def query(self, index: Index, namespace: str, raw: RawQuery) -> Queried:
         """The nearest vectors. Raises InvalidArgument."""
-        spec, name = self._indexes.spec(index), validation.namespace_name(namespace, self._limits)
+        spec, name = index.spec, validation.namespace_name(namespace, self._limits)
         if not 1 <= raw.top_k <= self._limits.top_k:
             raise InvalidArgument(f"top_k must be between 1 and {self._limits.top_k}, got {raw.top_k}")
         validation.one_query(spec, bool(raw.vector), raw.sparse is not None, raw.id is not None)
@@ -122,7 +122,7 @@ class Vectors:
         vector = validation.dense_vector(raw.vector, spec, stored=False) if raw.vector else None
         condition = filters.parse(raw.filter, self._limits.filter_values) if raw.filter is not None else None
         plan = QueryPlan(raw.top_k, vector, sparse, raw.id, condition, raw.include_values)
-        answer = await self._engine.query(index, name, plan)
+        answer = await self._engine.query(index.handle, name, plan)
         if len(answer.matches) * self._largest_record(spec) > self._limits.result_bytes:
             advice = "ask for fewer with top_k, or leave the values or the metadata out"
             self._limits.check_answer(sizes.of_matches(answer.matches, raw.include_metadata), advice)
@@ -134,53 +134,52 @@ class Vectors:
         pairs = sizes.PAIR_BYTES * limits.sparse_terms
         return limits.id_characters + sizes.NUMBER_BYTES * spec.dimension + pairs + limits.metadata_bytes
 
-    async def fetch(self, index: str, namespace: str, ids: Sequence[str]) -> Fetched:
+    async def fetch(self, index: Index, namespace: str, ids: Sequence[str]) -> Fetched:
         """The records with these ids, in that order; unknown ones are left out."""
-        self._indexes.spec(index)
         name = validation.namespace_name(namespace, self._limits)
         if not ids:
             raise InvalidArgument("The request names no ids")
         self._check_ids(ids, self._limits.fetch_ids)
         wanted = list(dict.fromkeys(ids))
-        page = await self._engine.page(index, name, PagePlan(len(wanted), Selection(ids=wanted)))
+        page = await self._engine.page(index.handle, name, PagePlan(len(wanted), Selection(ids=wanted)))
         by_id = {record.id: record for record in page.records}
         records = [by_id[id] for id in wanted if id in by_id]  # programs pair them with scores in the order they asked
         return Fetched(records, read_units.of_fetch(len(records)), page.lsn)
 
     async def fetch_by_metadata(
-        self, index: str, namespace: str, raw_filter: Any, limit: int | None, token: str | None
+        self, index: Index, namespace: str, raw_filter: Any, limit: int | None, token: str | None
     ) -> Fetched:
         """A page of the records a filter keeps, by id."""
-        self._indexes.spec(index)
         name = validation.namespace_name(namespace, self._limits)
         selection = Selection(filter=self._filter(raw_filter, "Fetch"))
         size = pages.limit(limit, FETCH_PAGE, self._limits.fetch_page)
         after = pages.read(token) if token else ""
-        found = await self._engine.page(index, name, PagePlan(size, selection, after))
+        found = await self._engine.page(index.handle, name, PagePlan(size, selection, after))
         self._limits.check_answer(sizes.of_records(found.records), "ask for fewer with a smaller limit")
         return Fetched(found.records, read_units.of_fetch(len(found.records)), found.lsn, _next(found))
 
     async def list(
-        self, index: str, namespace: str, prefix: str | None, limit: int | None, token: str | None
+        self, index: Index, namespace: str, prefix: str | None, limit: int | None, token: str | None
     ) -> Fetched:
         """A page of ids, in byte order."""
-        self._indexes.spec(index)
         name = validation.namespace_name(namespace, self._limits)
         if prefix and not prefix.isascii():
             raise InvalidArgument("The prefix must be ASCII, as ids are")
         size = pages.limit(limit, self._limits.list_page, self._limits.list_page)
         after = pages.read(token, prefix) if token else ""
-        found = await self._engine.page(index, name, PagePlan(size, Selection(), after, prefix or "", ids_only=True))
+        found = await self._engine.page(
+            index.handle, name, PagePlan(size, Selection(), after, prefix or "", ids_only=True)
+        )
         return Fetched(found.records, 1, found.lsn, _next(found, prefix))
 
     async def update(
-        self, index: str, namespace: str, id: str | None, raw: RawVector, raw_filter: Any, dry_run: bool
+        self, index: Index, namespace: str, id: str | None, raw: RawVector, raw_filter: Any, dry_run: bool
     ) -> tuple[int, int]:
         """Change one record by id, or the fields of those a filter keeps; how many, and the LSN.
 
         An unknown id changes nothing. dry_run only counts.
         """
-        spec, name = self._indexes.spec(index), validation.namespace_name(namespace, self._limits)
+        spec, name = index.spec, validation.namespace_name(namespace, self._limits)
         if (id is None) == (raw_filter is None):
             raise InvalidArgument("An update needs either 'id' or 'filter'")
         if raw_filter is not None and (raw.has_values or raw.sparse is not None):
@@ -211,14 +210,13 @@ class Vectors:
             self._limits.metadata_bytes,
         )
         if dry_run:
-            return await self._engine.count(index, name, selection), 0
-        return await self._engine.update(index, name, plan)
+            return await self._engine.count(index.handle, name, selection), 0
+        return await self._engine.update(index.handle, name, plan)
 
     async def delete(
-        self, index: str, namespace: str, ids: Sequence[str] | None, raw_filter: Any, everything: bool
+        self, index: Index, namespace: str, ids: Sequence[str] | None, raw_filter: Any, everything: bool
     ) -> int:
         """Delete by ids, by filter or everything; the LSN. Raises NotFound without the namespace."""
-        self._indexes.spec(index)
         name = validation.namespace_name(namespace, self._limits)
         if (bool(ids), raw_filter is not None, everything).count(True) != 1:
             raise InvalidArgument("A delete needs exactly one of 'ids', 'filter' and 'delete_all'")
@@ -227,16 +225,16 @@ class Vectors:
             selection = Selection(ids=list(dict.fromkeys(ids)))
         else:
             selection = Selection() if everything else Selection(filter=self._filter(raw_filter, "Delete"))
-        return await self._engine.delete(index, name, selection)
+        return await self._engine.delete(index.handle, name, selection)
 
-    async def stats(self, index: str, raw_filter: Any) -> tuple[IndexSpec, Sequence[NamespaceInfo]]:
+    async def stats(self, index: Index, raw_filter: Any) -> tuple[IndexSpec, Sequence[NamespaceInfo]]:
         """What the index is, and its namespaces with their counts."""
-        spec = self._indexes.spec(index)
+        spec = index.spec
         if raw_filter:
             raise InvalidArgument(
                 "Serverless and Starter indexes do not support describing index stats with metadata filtering."
             )
-        return spec, await self._engine.every_namespace(index)
+        return spec, await self._engine.every_namespace(index.handle)
 
     def _check_ids(self, ids: Sequence[str], most: int) -> None:
         if len(ids) > most:

@@ -1,7 +1,7 @@
 """Embedding and reranking as the services use them: names in, numbers and labels out, off the event loop."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from pinyon import metrics
 from pinyon.domain import InputType, Truncate
 from pinyon.errors import FailedPrecondition, InvalidArgument
-from pinyon.inference.backend import Embedder, Embeddings, Retrieved, SparseEmbedder, SparseEmbeddings
+from pinyon.inference.backend import Embedder, Retrieved, SparseEmbedder
 from pinyon.inference.catalog import Answer, Catalog
 from pinyon.inference.model_executor import PASSAGE, QUERY, ModelExecutor
 from pinyon.inference.model_files.manifest import ModelEntry
 from pinyon.search.ranking import shortest
-from pinyon.services.inference import model_parameters
-from pinyon.services.inference.embedding_scheduler import EmbeddingCalls
+from pinyon.services.inference import embedded_text, model_parameters
+from pinyon.services.inference.embedded_text import EmbeddedText
+from pinyon.services.inference.embedding_scheduler import EmbeddingScheduler
 
 MAX_INPUTS = 96
 """Texts one /embed request may hold."""
@@ -34,14 +35,12 @@ class RerankCall(msgspec.Struct, frozen=True):
     max_rank_fields: int
 
 
-class Embedded(msgspec.Struct, frozen=True):
-    """Vectors of a request's texts, dense or sparse. label: who computed. tokens: in all. truncated: texts cut."""
+class EmbeddedTexts(msgspec.Struct, frozen=True):
+    """The texts of one request, embedded. label: the model that computed them."""
 
     label: str
-    tokens: int
-    truncated: int
-    dense: Embeddings | None = None
-    sparse: SparseEmbeddings | None = None
+    vector_type: Literal["dense", "sparse"]
+    texts: list[EmbeddedText]
 
 
 class KnownModel(msgspec.Struct, frozen=True):
@@ -58,7 +57,7 @@ class Inference:
 
     def __init__(self, catalog: Catalog, executor: ModelExecutor, query_cache_bytes: int = 0) -> None:
         self._catalog, self._executor = catalog, executor
-        self._calls = EmbeddingCalls(executor, query_cache_bytes)
+        self._scheduler = EmbeddingScheduler(executor, query_cache_bytes)
 
     def known_models(self) -> list[KnownModel]:
         """Every model of the catalogue."""
@@ -74,9 +73,9 @@ class Inference:
 
     async def embed(
         self, embedder: Embedder, texts: Sequence[str], input_type: InputType, truncate: Truncate
-    ) -> Embeddings:
-        """One vector per text. Raises TextTooLong or Unavailable."""
-        return await self._calls.embed(embedder, texts, input_type, truncate)
+    ) -> list[EmbeddedText]:
+        """Embed each text with a dense model, in the given order. Raises TextTooLong or Unavailable."""
+        return await self._scheduler.embed(embedder, texts, input_type, truncate)
 
     async def embed_sparse(
         self,
@@ -85,13 +84,14 @@ class Inference:
         input_type: InputType,
         truncate: Truncate,
         max_tokens: int | None = None,
-    ) -> SparseEmbeddings:
-        """One sparse vector per text. Raises TextTooLong or Unavailable."""
+    ) -> list[EmbeddedText]:
+        """Embed each text with a sparse model, in the given order. Raises TextTooLong or Unavailable."""
         priority = QUERY if input_type == "query" else PASSAGE
-        return await self._executor.run(embedder.embed, texts, input_type, truncate, max_tokens, priority=priority)
+        batch = await self._executor.run(embedder.embed, texts, input_type, truncate, max_tokens, priority=priority)
+        return embedded_text.from_sparse(batch)
 
-    async def embed_by_name(self, model: str, texts: Sequence[str], parameters: Mapping[str, Any]) -> Embedded:
-        """Vectors of texts, by the name of a model and the parameters of a request.
+    async def embed_by_name(self, model: str, texts: Sequence[str], parameters: Mapping[str, Any]) -> EmbeddedTexts:
+        """Embed the texts of a request. model, parameters: as the request gives them.
 
         Raises NotFound, InvalidArgument, FailedPrecondition if nobody can answer, TextTooLong or Unavailable.
         """
@@ -111,11 +111,10 @@ class Inference:
         if entry.kind == "sparse":
             sparse = await self._executor.run(self._catalog.sparse_embedder, fingerprint)
             limit = values.get("max_tokens_per_sequence")
-            found = await self.embed_sparse(sparse, texts, input_type, truncate, limit)
-            return Embedded(sparse.label, sum(found.tokens), sum(found.truncated), sparse=found)
+            embedded = await self.embed_sparse(sparse, texts, input_type, truncate, limit)
+            return EmbeddedTexts(sparse.label, "sparse", embedded)
         dense = await self._executor.run(self._catalog.embedder, fingerprint)
-        vectors = await self.embed(dense, texts, input_type, truncate)
-        return Embedded(dense.label, sum(vectors.tokens), sum(vectors.truncated), dense=vectors)
+        return EmbeddedTexts(dense.label, "dense", await self.embed(dense, texts, input_type, truncate))
 
     def rerank_call(self, model: str, parameters: dict[str, Any] | None) -> RerankCall:
         """Who answers to the model and how.

@@ -1,56 +1,47 @@
-"""Query vectors kept in memory: people ask the same again, and a page of hits is often one query asked twice."""
+"""A cache of embedded queries: people repeat queries, and paging through hits asks the same query again."""
 
 import sys
 from collections import OrderedDict
 
-import msgspec
-import numpy as np
-from numpy.typing import NDArray
-
 from pinyon.domain import Fingerprint, Truncate
+from pinyon.services.inference.embedded_text import EmbeddedText
 
 ENTRY_BYTES = 600
-"""What an entry takes beside its vector and its text, about."""
+"""Approximate memory of an entry in addition to its vector and its text, in bytes."""
 
 Key = tuple[Fingerprint, Truncate, str]
-
-
-class QueryVector(msgspec.Struct, frozen=True):
-    """A text's vector float32 [dimension], its tokens, and whether it was cut."""
-
-    vector: NDArray[np.float32]
-    tokens: int
-    truncated: bool
+"""What embeds the query, how a long query is cut, and its text."""
 
 
 class QueryCache:
-    """The queries embedded last, up to a number of bytes. Not for use by several threads."""
+    """The queries that were used last, up to a number of bytes. Use it from one thread only."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes, self._bytes = most_bytes, 0
-        self._kept: OrderedDict[Key, QueryVector] = OrderedDict()
+        self._entries: OrderedDict[Key, EmbeddedText] = OrderedDict()
 
-    def get(self, key: Key) -> QueryVector | None:
-        """What is kept of this text, embedded by exactly this."""
-        found = self._kept.get(key)
-        if found is not None:
-            self._kept.move_to_end(key)
-        return found
+    def get(self, key: Key) -> EmbeddedText | None:
+        """The cached query, or None."""
+        embedded = self._entries.get(key)
+        if embedded is not None:
+            self._entries.move_to_end(key)
+        return embedded
 
     @property
     def nbytes(self) -> int:
-        """Memory that what is kept takes."""
+        """Memory that the entries take, in bytes."""
         return self._bytes
 
-    def put(self, key: Key, embedded: QueryVector) -> None:
-        """Keep it, and drop what was asked longest ago."""
-        if key not in self._kept:
+    def put(self, key: Key, embedded: EmbeddedText) -> None:
+        """Add the query. Those that were not used for the longest time are dropped if the cache is full."""
+        if key not in self._entries:
             self._bytes += _size(key, embedded)
-        self._kept[key] = embedded
-        self._kept.move_to_end(key)
+        self._entries[key] = embedded
+        self._entries.move_to_end(key)
         while self._bytes > self._most_bytes:
-            self._bytes -= _size(*self._kept.popitem(last=False))
+            self._bytes -= _size(*self._entries.popitem(last=False))
 
 
-def _size(key: Key, embedded: QueryVector) -> int:
-    return embedded.vector.nbytes + sys.getsizeof(key[2]) + ENTRY_BYTES
+def _size(key: Key, embedded: EmbeddedText) -> int:
+    vector_bytes = 0 if embedded.vector is None else embedded.vector.nbytes
+    return vector_bytes + sys.getsizeof(key[2]) + ENTRY_BYTES

@@ -14,6 +14,7 @@ from pinyon.auth.permissions import check
 from pinyon.errors import InvalidArgument
 from pinyon.services.control_plane.readiness import Readiness
 from pinyon.services.inference import model_parameters
+from pinyon.services.inference.embedded_text import EmbeddedText
 from pinyon.services.inference.inference import DOCUMENTS_PER_UNIT, MAX_INPUTS, Inference, KnownModel
 
 
@@ -26,22 +27,24 @@ async def embed(
     check("read")
     data = decode_body(body, record_schemas.EmbedRequest)
     parameters = data.parameters or {}
-    found = await inference.embed_by_name(data.model, [text.text for text in data.inputs], parameters)
-    rows: list[record_schemas.DenseEmbedding | record_schemas.SparseEmbedding] = []
-    if found.dense is not None:
-        rows += [record_schemas.DenseEmbedding(numbers(vector)) for vector in found.dense.vectors]
-    if found.sparse is not None:
-        with_tokens = bool(parameters.get("return_tokens"))
-        rows += [
-            record_schemas.SparseEmbedding(
-                numbers(v.values), v.indices.tolist(), sparse_tokens=terms if with_tokens else None
-            )
-            for v, terms in zip(found.sparse.vectors, found.sparse.terms, strict=True)
-        ]
+    done = await inference.embed_by_name(data.model, [text.text for text in data.inputs], parameters)
+    with_tokens = bool(parameters.get("return_tokens"))
     answer = record_schemas.EmbeddingsList(
-        data.model, "sparse" if found.sparse else "dense", rows, record_schemas.EmbedUsage(found.tokens)
+        data.model,
+        done.vector_type,
+        [_embedding(text, with_tokens) for text in done.texts],
+        record_schemas.EmbedUsage(sum(text.tokens for text in done.texts)),
     )
-    return Response(answer, headers=computed_by([found.label], found.truncated))
+    return Response(answer, headers=computed_by([done.label], sum(text.truncated for text in done.texts)))
+
+
+def _embedding(text: EmbeddedText, with_tokens: bool) -> record_schemas.DenseEmbedding | record_schemas.SparseEmbedding:
+    if text.sparse is None:
+        return record_schemas.DenseEmbedding(numbers(text.vector))
+    tokens = text.terms if with_tokens else None
+    return record_schemas.SparseEmbedding(
+        numbers(text.sparse.values), text.sparse.indices.tolist(), sparse_tokens=tokens
+    )
 
 
 @post("/rerank", status_code=200, operation_id="rerank")

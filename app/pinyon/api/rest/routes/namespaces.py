@@ -12,14 +12,14 @@ from pinyon.api.headers import wrote
 from pinyon.api.rest.bodies import decode_body, whole_number
 from pinyon.api.rest.paths import name_in_path
 from pinyon.api.rest.schemas import vector_schemas as schemas
-from pinyon.domain import NamespaceInfo
+from pinyon.domain import Index, NamespaceInfo
 from pinyon.errors import InvalidArgument
 from pinyon.services.data_plane.namespaces import Namespaces
 
 
 @get("/", operation_id="listNamespacesOperation")
 async def list_namespaces(
-    index: NamedDependency[str],
+    index: NamedDependency[Index],
     namespaces: NamedDependency[Namespaces],
     prefix: Annotated[str | None, QueryParameter()] = None,
     limit: Annotated[str | None, QueryParameter()] = None,
@@ -36,7 +36,7 @@ async def list_namespaces(
 
 @post("/", status_code=200, operation_id="createNamespace")
 async def create_namespace(
-    body: RawBody, index: NamedDependency[str], namespaces: NamedDependency[Namespaces]
+    body: RawBody, index: NamedDependency[Index], namespaces: NamedDependency[Namespaces]
 ) -> Response[schemas.NamespaceDescription]:
     """Make an empty namespace."""
     data = decode_body(body, schemas.CreateNamespaceRequest)
@@ -47,7 +47,7 @@ async def create_namespace(
 
 @get("/{namespace:str}", operation_id="describeNamespace")
 async def describe_namespace(
-    namespace: FromPath[str], index: NamedDependency[str], namespaces: NamedDependency[Namespaces]
+    namespace: FromPath[str], index: NamedDependency[Index], namespaces: NamedDependency[Namespaces]
 ) -> schemas.NamespaceDescription:
     """One namespace."""
     return _description(await namespaces.describe(index, name_in_path(namespace)))
@@ -63,7 +63,7 @@ async def documents(namespace: FromPath[str]) -> None:
 
 @delete("/{namespace:str}", status_code=200, operation_id="deleteNamespace")
 async def delete_namespace(
-    namespace: FromPath[str], index: NamedDependency[str], namespaces: NamedDependency[Namespaces]
+    namespace: FromPath[str], index: NamedDependency[Index], namespaces: NamedDependency[Namespaces]
 ) -> Response[dict[str, Any]]:
     """Delete a namespace with its records."""
     lsn = await namespaces.delete(index, name_in_path(namespace))

@@ -10,6 +10,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from pinyon.auth.permissions import check
+from pinyon.domain import Index
 from pinyon.errors import NotFound
 from pinyon.services.control_plane.indexes import Indexes
 
@@ -50,16 +51,16 @@ async def describe_restore_job(job_id: FromPath[str]) -> None:
 
 
 @get("/bulk/imports", operation_id="listBulkImports")
-async def list_imports(index: NamedDependency[str]) -> dict[str, Any]:
+async def list_imports(index: NamedDependency[Index]) -> dict[str, Any]:
     """None."""
-    check("read", index)
+    check("read", index.handle)
     return {"data": []}
 
 
 @get("/bulk/imports/{import_id:str}", operation_id="describeBulkImport")
-async def describe_import(import_id: FromPath[str], index: NamedDependency[str]) -> None:
+async def describe_import(import_id: FromPath[str], index: NamedDependency[Index]) -> None:
     """There is none."""
-    check("read", index)
+    check("read", index.handle)
     raise NotFound(f"Import {import_id} not found.")
 
 

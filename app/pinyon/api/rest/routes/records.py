@@ -11,6 +11,7 @@ from pinyon.api.rest.bodies import decode_body, decode_records
 from pinyon.api.rest.json_response import JsonAnswer
 from pinyon.api.rest.paths import name_in_path
 from pinyon.api.rest.schemas import record_schemas
+from pinyon.domain import Index
 from pinyon.errors import InvalidArgument
 from pinyon.services.data_plane.records import Records, Search
 from pinyon.services.data_plane.reranking import Rerank
@@ -21,7 +22,7 @@ from pinyon.settings import LimitSettings
 async def upsert_records(
     namespace: FromPath[str],
     body: RawBody,
-    index: NamedDependency[str],
+    index: NamedDependency[Index],
     records: NamedDependency[Records],
     limits: NamedDependency[LimitSettings],
 ) -> Response[bytes]:
@@ -36,17 +37,16 @@ async def upsert_records(
 async def search_records(
     namespace: FromPath[str],
     body: RawBody,
-    index: NamedDependency[str],
+    index: NamedDependency[Index],
     records: NamedDependency[Records],
 ) -> ASGIApp:
     """Search a namespace by text, vector or id, and rerank the hits."""
-    found = await records.search(
-        index, name_in_path(namespace), _search(decode_body(body, record_schemas.SearchRecordsRequest))
-    )
-    usage = record_schemas.SearchUsage(found.usage.read_units, found.usage.embed_tokens, found.usage.rerank_units)
-    hits = [record_schemas.Hit(id=hit.id, score=hit.score, fields=hit.metadata) for hit in found.hits]
+    search = _search(decode_body(body, record_schemas.SearchRecordsRequest))
+    result = await records.search(index, name_in_path(namespace), search)
+    usage = record_schemas.SearchUsage(result.usage.read_units, result.usage.embed_tokens, result.usage.rerank_units)
+    hits = [record_schemas.Hit(id=hit.id, score=hit.score, fields=hit.metadata) for hit in result.hits]
     answer = record_schemas.SearchRecordsResponse(record_schemas.SearchResult(hits), usage)
-    headers = saw(found.lsn) | computed_by(found.models, found.truncated, found.foreign)
+    headers = saw(result.lsn) | computed_by(result.models, result.truncated, result.foreign)
     return JsonAnswer(msgspec.json.encode(answer), headers)
 
 

@@ -12,7 +12,7 @@ from pinyon.api.headers import saw, wrote
 from pinyon.api.rest.bodies import decode_vector_body, whole_number
 from pinyon.api.rest.json_response import JsonAnswer
 from pinyon.api.rest.schemas import vector_schemas as schemas
-from pinyon.domain import DEFAULT_NAMESPACE, Record
+from pinyon.domain import DEFAULT_NAMESPACE, Index, Record
 from pinyon.services.data_plane.vectors import Fetched, RawQuery, RawVector, Vectors
 
 FIRST_VERSION_WITH_DEFAULT = "2025-04"
@@ -24,7 +24,7 @@ OptionalText = Annotated[str | None, QueryParameter()]
 @post("/vectors/upsert", status_code=200, operation_id="upsertVectors")
 async def upsert_vectors(
     body: RawBody,
-    index: NamedDependency[str],
+    index: NamedDependency[Index],
     vectors: NamedDependency[Vectors],
 ) -> ASGIApp:
     """Store vectors, all or none."""
@@ -39,7 +39,7 @@ async def upsert_vectors(
 @post("/query", status_code=200, operation_id="queryVectors")
 async def query_vectors(
     body: RawBody,
-    index: NamedDependency[str],
+    index: NamedDependency[Index],
     vectors: NamedDependency[Vectors],
 ) -> ASGIApp:
     """The nearest vectors."""
@@ -65,7 +65,7 @@ async def query_vectors(
 
 @get("/vectors/fetch", operation_id="fetchVectors")
 async def fetch_vectors(
-    index: NamedDependency[str],
+    index: NamedDependency[Index],
     vectors: NamedDependency[Vectors],
     ids: Annotated[list[str] | None, QueryParameter()] = None,
     namespace: OptionalText = None,
@@ -79,7 +79,7 @@ async def fetch_vectors(
 @post("/vectors/fetch_by_metadata", status_code=200, operation_id="fetch_vectors_by_metadata")
 async def fetch_by_metadata(
     body: RawBody,
-    index: NamedDependency[str],
+    index: NamedDependency[Index],
     vectors: NamedDependency[Vectors],
 ) -> ASGIApp:
     """A page of the vectors a filter keeps."""
@@ -109,7 +109,7 @@ def _stored(record: Record) -> schemas.FetchedVector:
 
 @get("/vectors/list", operation_id="listVectors")
 async def list_vectors(
-    index: NamedDependency[str],
+    index: NamedDependency[Index],
     vectors: NamedDependency[Vectors],
     prefix: OptionalText = None,
     limit: OptionalText = None,
@@ -129,7 +129,7 @@ async def list_vectors(
 
 @post("/vectors/update", status_code=200, operation_id="updateVector")
 async def update_vector(
-    body: RawBody, index: NamedDependency[str], vectors: NamedDependency[Vectors]
+    body: RawBody, index: NamedDependency[Index], vectors: NamedDependency[Vectors]
 ) -> Response[schemas.UpdateResponse]:
     """Change one record, or the fields of those a filter keeps."""
     data = decode_vector_body(body, schemas.UpdateRequest)
@@ -140,7 +140,7 @@ async def update_vector(
     return Response(answer, headers={} if data.dry_run else wrote(lsn))
 
 
-async def _delete(body: bytes, index: str, vectors: Vectors) -> Response[dict[str, Any]]:
+async def _delete(body: bytes, index: Index, vectors: Vectors) -> Response[dict[str, Any]]:
     data = decode_vector_body(body, schemas.DeleteRequest)
     lsn = await vectors.delete(index, data.namespace, data.ids, data.filter, data.delete_all)
     return Response({}, status_code=200, headers=wrote(lsn))
@@ -148,7 +148,7 @@ async def _delete(body: bytes, index: str, vectors: Vectors) -> Response[dict[st
 
 @post("/vectors/delete", status_code=200, operation_id="deleteVectors")
 async def delete_vectors(
-    body: RawBody, index: NamedDependency[str], vectors: NamedDependency[Vectors]
+    body: RawBody, index: NamedDependency[Index], vectors: NamedDependency[Vectors]
 ) -> Response[dict[str, Any]]:
     """Delete by ids, by filter, or everything."""
     return await _delete(body, index, vectors)
@@ -156,14 +156,14 @@ async def delete_vectors(
 
 @delete("/vectors/delete", status_code=200, operation_id="deleteVectorsByDelete")
 async def delete_vectors_by_delete(
-    body: RawBody, index: NamedDependency[str], vectors: NamedDependency[Vectors]
+    body: RawBody, index: NamedDependency[Index], vectors: NamedDependency[Vectors]
 ) -> Response[dict[str, Any]]:
     """The same by the method DELETE."""
     return await _delete(body, index, vectors)
 
 
 async def _stats(
-    request: Request[Any, Any, Any], body: bytes, index: str, vectors: Vectors
+    request: Request[Any, Any, Any], body: bytes, index: Index, vectors: Vectors
 ) -> schemas.IndexDescription:
     data = decode_vector_body(body, schemas.DescribeIndexStatsRequest)
     spec, every = await vectors.stats(index, data.filter)
@@ -188,7 +188,7 @@ async def _stats(
 
 @post("/describe_index_stats", status_code=200, operation_id="describeIndexStats")
 async def describe_index_stats(
-    request: Request[Any, Any, Any], body: RawBody, index: NamedDependency[str], vectors: NamedDependency[Vectors]
+    request: Request[Any, Any, Any], body: RawBody, index: NamedDependency[Index], vectors: NamedDependency[Vectors]
 ) -> schemas.IndexDescription:
     """What the index is, and how many records each namespace has."""
     return await _stats(request, body, index, vectors)
@@ -196,7 +196,7 @@ async def describe_index_stats(
 
 @get("/describe_index_stats", operation_id="describeIndexStatsByGet")
 async def describe_index_stats_by_get(
-    request: Request[Any, Any, Any], index: NamedDependency[str], vectors: NamedDependency[Vectors]
+    request: Request[Any, Any, Any], index: NamedDependency[Index], vectors: NamedDependency[Vectors]
 ) -> schemas.IndexDescription:
     """The same by the method GET."""
     return await _stats(request, b"", index, vectors)
