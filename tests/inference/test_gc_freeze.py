@@ -5,7 +5,7 @@ import weakref
 from collections.abc import Iterator
 
 import pytest
-from pinyon.inference.gc_freeze import lasting
+from pinyon.inference.gc_freeze import gc_frozen
 
 
 class Thing:
@@ -22,7 +22,7 @@ def thawed() -> Iterator[None]:
 
 
 def test_what_was_made_meanwhile_is_not_looked_through() -> None:
-    with lasting():
+    with gc_frozen():
         assert not gc.isenabled()
         made = Thing()
     assert gc.isenabled()
@@ -30,7 +30,7 @@ def test_what_was_made_meanwhile_is_not_looked_through() -> None:
 
 
 def test_what_is_made_afterwards_is_collected() -> None:
-    with lasting():
+    with gc_frozen():
         pass
     gone = weakref.ref(Thing())
     gc.collect()
@@ -38,6 +38,6 @@ def test_what_is_made_afterwards_is_collected() -> None:
 
 
 def test_the_collector_goes_on_when_loading_fails() -> None:
-    with pytest.raises(OSError, match="no such weights"), lasting():
+    with pytest.raises(OSError, match="no such weights"), gc_frozen():
         raise OSError("no such weights")
     assert gc.isenabled()

@@ -141,7 +141,7 @@ def test_of_a_longer_document_the_best_window_counts(with_cross_encoder: Catalog
     words = [f"apple{n} " for n in range(2000)]
     ask = "what prevents disease"
     single = {text: reranker.score(ask, [text], "END")[0] for text in ("".join(words), SENTENCES[2])}
-    model = with_cross_encoder._cross_encoder(BGE)
+    model = with_cross_encoder.bare(BGE, "fp32")
     parts = model.windows(ask, "".join(words), 1024, 4)
     assert len(parts) == 4
     assert all(count <= 1024 for count in model.pair_tokens(ask, parts))

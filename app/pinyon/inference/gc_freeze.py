@@ -1,4 +1,4 @@
-"""What is imported and loaded once, and then lasts: Python's collector of garbage need not look through it."""
+"""Keeps Python's garbage collector away from objects that live as long as the process."""
 
 import gc
 from collections.abc import Iterator
@@ -6,11 +6,11 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def lasting() -> Iterator[None]:
-    """Nothing is collected meanwhile, and what there is at the end is never looked through.
+def gc_frozen() -> Iterator[None]:
+    """No collection runs inside, and what exists at the end is never examined again.
 
-    Importing torch and transformers makes half a million objects. The collector went through all of them seven times on
-    the way, 0.7 of 5 seconds, and would stop everything for 0.2 s each time it did so later.
+    Importing torch and transformers makes half a million objects. The collector went through all of them seven times
+    during the import, 0.7 of 5 seconds, and would stop everything for 0.2 s each time it did so later.
     """
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""A reranker's own scores beside what retrieval knows of the hits already."""
+"""Combines the scores of a reranker with those that retrieval has of the same hits."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,11 +10,15 @@ from pinyon.inference.backend import Reranker
 from pinyon.inference.backends.bm25_reranker import shares
 
 Mix = Callable[[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]], NDArray[np.float32]]
-"""Own scores, cosines and shares to scores, all [n]; from pinyon.search.ranking."""
+"""A formula from own scores, cosines and BM25 shares to scores, all [n]; see pinyon.search.ranking."""
 
 
-class FusingReranker:
-    """A Reranker of hits. cosines: float32 [n], of the documents that it will score, in their order."""
+class FusedReranker:
+    """A Reranker of hits.
+
+    own: the reranker. mix: the formula. cosines: float32 [n], of the query with the documents that it will score, in
+    their order. statistics: of the query's terms in the namespace.
+    """
 
     def __init__(
         self, own: Reranker, mix: Mix, cosines: NDArray[np.float32], statistics: TermStatistics | None

@@ -1,0 +1,100 @@
+"""Loads weights into memory: encoders, cross-encoders and the terms of BM25, each once. Torch is imported only here."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pinyon.errors import FailedPrecondition
+from pinyon.inference import precision
+from pinyon.inference.backend import TextEncoder
+from pinyon.inference.backends.bm25_backend import Terms
+from pinyon.inference.backends.hash_backend import HashEncoder
+from pinyon.inference.gc_freeze import gc_frozen
+from pinyon.inference.model_files.manifest import ModelEntry
+from pinyon.inference.model_files.weights_store import WeightsStore
+from pinyon.inference.precision import Precision
+from pinyon.inference.token_cache import CachingEncoder
+
+if TYPE_CHECKING:
+    from pinyon.inference.backends.torch_backend import CrossEncoderModel
+
+log = logging.getLogger("pinyon.models")
+
+T = TypeVar("T")
+Key = tuple[str, Precision | None]
+"""A model's name and how it is computed; None for the tokenizer of a model."""
+
+
+class ModelLoader:
+    """The models in memory. Loading one blocks for seconds. Threads may share it.
+
+    threads: that one computation uses; 0 leaves the choice to torch. token_cache_bytes: of each encoder.
+    """
+
+    def __init__(self, store: WeightsStore, threads: int, token_cache_bytes: int) -> None:
+        self._store, self._threads, self._token_cache_bytes = store, threads, token_cache_bytes
+        self._loaded: dict[Key, Any] = {}
+
+    def encoder(self, name: str, entry: ModelEntry, computed: Precision = "fp32") -> TextEncoder:
+        """The encoder of an embedding model. Raises FailedPrecondition if it does not load or has another dimension."""
+        if entry.source == "builtin":
+            return HashEncoder(int(entry.dimension or 0), entry.max_tokens)
+
+        def read(torch_backend: ModuleType, folder: Path) -> TextEncoder:
+            return CachingEncoder(torch_backend.TorchEncoder(folder, computed), self._token_cache_bytes)
+
+        encoder: TextEncoder = self._load(name, computed, read)
+        if encoder.dimension != entry.dimension:
+            raise FailedPrecondition(
+                f"The weights of {name} have {encoder.dimension} dimensions, the catalogue says {entry.dimension}"
+            )
+        return encoder
+
+    def cross_encoder(self, name: str, entry: ModelEntry, computed: Precision) -> "CrossEncoderModel":
+        """The cross-encoder of a reranking model. Raises FailedPrecondition if it does not load."""
+        base = None if entry.base is None else self._store.get(entry.base).folder
+
+        def read(torch_backend: ModuleType, folder: Path) -> "CrossEncoderModel":
+            model: CrossEncoderModel
+            if base is None:
+                model = torch_backend.CrossEncoderModel(folder, computed)
+            else:
+                model = torch_backend.CompletedCrossEncoder(folder, base, computed)
+            return model
+
+        return self._load(name, computed, read)
+
+    def terms(self, name: str) -> Terms:
+        """What breaks texts into terms, by the tokenizer of this model."""
+        key = (name, None)
+        with self._store.lock:
+            if key not in self._loaded:
+                self._loaded[key] = Terms(self._store.get(name).folder / "tokenizer.json")
+            terms: Terms = self._loaded[key]
+            return terms
+
+    def _load(self, name: str, computed: Precision, read: Callable[[ModuleType, Path], T]) -> T:
+        """The model in memory. read gets the torch backend, which is imported here, and the folder of the weights."""
+        key = (name, computed)
+        with self._store.lock:
+            if key not in self._loaded:
+                folder = self._store.get(name).folder
+                precision.check_computable(computed)
+                with gc_frozen():
+                    from pinyon.inference.backends import torch_backend
+
+                torch_backend.use_threads(self._threads)
+                try:
+                    with gc_frozen():
+                        self._loaded[key] = read(torch_backend, folder)
+                except FailedPrecondition:
+                    raise
+                except Exception as error:  # whatever the readers of other people's files raise
+                    log.exception("the weights of %s in %s do not load", name, folder)
+                    reason = f"its weights in {folder} do not load ({type(error).__name__})"
+                    self._store.mark_broken(name, reason)
+                    raise FailedPrecondition(f"Model '{name}' cannot answer here: {reason}") from error
+            model: T = self._loaded[key]
+            return model
