@@ -22,6 +22,8 @@ LAYERS = [
     ["pinyon.services.inference"],
     ["pinyon.services"],
     ["pinyon.auth.guarded_engine"],
+    ["pinyon.storage.engines"],
+    ["pinyon.storage.sqlite.installation"],
     ["pinyon.storage.sqlite.engine"],
     ["pinyon.storage.sqlite.upkeep"],
     ["pinyon.storage.sqlite.records"],
@@ -42,6 +44,7 @@ LAYERS = [
     ["pinyon.search.words", "pinyon.patches"],
     ["pinyon.errors", "pinyon.failpoints", "pinyon.files", "pinyon.logs", "pinyon.metrics", "pinyon.shipped"],
 ]
+SEAMS_OF_STORAGE = {"pinyon.storage.engine", "pinyon.storage.engines", "pinyon.storage.installation"}
 ONLY_SEAMS_FROM_SERVICES = {"pinyon.storage.engine", "pinyon.inference.backend", "pinyon.inference.model_executor"}
 CATALOG = {"pinyon.inference.catalog", "pinyon.inference.model_files.manifest"}
 
@@ -98,8 +101,15 @@ def test_storage_and_models_do_not_know_each_other() -> None:
                 assert not any(found.startswith(other) for found in imports(path)), name
 
 
+@pytest.mark.parametrize("module", [name for name in sorted(modules()) if not name.startswith("pinyon.storage")])
+def test_nobody_outside_storage_reaches_past_its_seams(module: str) -> None:
+    below = {name for name in imports(modules()[module]) & set(modules()) if name.startswith("pinyon.storage.")}
+    assert below <= SEAMS_OF_STORAGE
+
+
 CONCRETE = {
     "pinyon.storage.sqlite.engine",
+    "pinyon.storage.sqlite.installation",
     "pinyon.inference.token_cache",
     "pinyon.inference.backends.bm25_backend",
     "pinyon.inference.backends.bm25_reranker",
@@ -112,7 +122,7 @@ CONCRETE = {
 }
 
 
-PICK_CONCRETE = {"pinyon.server", "pinyon.inference.catalog", "pinyon.inference.model_loader"}
+PICK_CONCRETE = {"pinyon.storage.engines", "pinyon.inference.catalog", "pinyon.inference.model_loader"}
 
 
 def test_only_three_places_pick_concrete_classes() -> None:

@@ -51,7 +51,7 @@ from pinyon.services.data_plane.vectors import Vectors
 from pinyon.services.inference.inference import Inference
 from pinyon.settings import Settings
 from pinyon.storage.engine import Engine
-from pinyon.storage.sqlite.engine import SqliteEngine
+from pinyon.storage.engines import installation_of
 
 log = logging.getLogger("pinyon")
 
@@ -126,7 +126,7 @@ class Service:
         self.readiness.waiting_for = "the server is stopping"
 
     async def _open(self) -> None:
-        self.engine = await open_engine(self.settings, wait=False)
+        self.engine = await installation_of(self.settings.storage).open(wait=False)
         self.indexes = Indexes(self.engine, self.catalog, self.executor, self.addresses, self.readiness)
         limits, models = self.settings.limits, self.settings.models
         guarded = GuardedEngine(self.engine)
@@ -179,29 +179,6 @@ class Service:
         """The gRPC service. Raises Unavailable before it is ready."""
         self.readiness.check()
         return self.grpc
-
-
-async def open_engine(settings: Settings, wait: bool = True) -> Engine:
-    """The storage engine of an installation; wait: until every index is open.
-
-    Raises FailedPrecondition or DataLoss, naming the file.
-    """
-    storage = settings.storage
-    return await SqliteEngine.open_folder(
-        Path(storage.data_dir),
-        storage.readers,
-        storage.mmap_bytes,
-        cache_bytes=storage.vector_cache_bytes,
-        writes_per_commit=storage.writes_per_commit,
-        filter_cache_bytes=storage.filter_cache_bytes,
-        column_bytes=storage.column_bytes,
-        approximate_from=storage.approximate_from or None,
-        approximate_recall=storage.approximate_recall,
-        at_once_s=storage.at_once_ms / 1000,
-        recall_sample=storage.recall_sample,
-        read_only=storage.read_only,
-        wait=wait,
-    )
 
 
 def create_app(service: Service) -> Any:

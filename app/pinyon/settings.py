@@ -106,6 +106,7 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where records live."""
 
+    engine: Annotated[Literal["sqlite"], Meta(description="What stores the data; sqlite is the only one.")] = "sqlite"
     data_dir: Annotated[str, Meta(description="Folder of the data, relative to the working directory.")] = "data"
     read_only: Annotated[
         bool,

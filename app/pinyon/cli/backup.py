@@ -35,22 +35,23 @@ def add(commands: Any) -> None:
 
 
 def _backup(options: argparse.Namespace) -> int:
-    from pinyon.storage.sqlite.folder.backup import backup
+    from pinyon.storage.engines import installation_of
 
-    names = backup(Path(settings_of(options).storage.data_dir), options.folder)
+    names = installation_of(settings_of(options).storage).backup(options.folder)
     print(f"{options.folder} has a copy of {', '.join(names) or 'no index'}")
     return 0
 
 
 def _restore(options: argparse.Namespace) -> int:
-    from pinyon.storage.sqlite.folder.backup import restore, restore_index
+    from pinyon.storage.engines import installation_of
 
-    data_dir = Path(settings_of(options).storage.data_dir)
+    settings = settings_of(options)
+    installation, data_dir = installation_of(settings.storage), settings.storage.data_dir
     if options.index is not None:
-        aside = restore_index(options.folder, data_dir, options.index)
+        aside = installation.restore_index(options.folder, options.index)
         kept = f"; what was there is in {aside}" if aside is not None else ""
         print(f"{data_dir} has {options.index} of {options.folder} now{kept}")
         return 0
-    names = restore(options.folder, data_dir)
+    names = installation.restore(options.folder)
     print(f"{data_dir} has {', '.join(names) or 'no index'} now")
     return 0

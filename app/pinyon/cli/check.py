@@ -1,7 +1,6 @@
 """`pinyon check`: whether the data folder is as it was written; with --repair, what can be made again is."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from pinyon.cli.common import add_settings, settings_of
@@ -33,12 +32,12 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from pinyon.storage.sqlite.upkeep.folder_check import check_folder, repair
+    from pinyon.storage.engines import installation_of
 
-    path = Path(settings_of(options).storage.data_dir).resolve()
-    print(f"data folder: {path}", flush=True)
+    installation = installation_of(settings_of(options).storage)
+    print(f"data folder: {installation.location}", flush=True)
     wrong = 0
-    for report in check_folder(path, options.index):
+    for report in installation.check(options.index):
         print(f"{report.name}: {'ok' if not report.problems else f'{len(report.problems)} problems'}", flush=True)
         for problem in report.problems:
             print(f"  {'DAMAGED' if problem.kind == 'stored' else 'rebuild'}  {problem.words}", flush=True)
@@ -51,7 +50,7 @@ def _run(options: argparse.Namespace) -> int:
             print(f"  advice   {_advice(report)}", flush=True)
             continue
         try:
-            print(f"  repaired {repair(path, report, options.accept)}", flush=True)
+            print(f"  repaired {installation.repair(report, options.accept)}", flush=True)
         except PinyonError as error:  # the next index may be better off
             wrong += 1
             print(f"  left     {error.message}", flush=True)

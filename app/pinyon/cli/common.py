@@ -56,24 +56,22 @@ def with_server(parser: argparse.ArgumentParser) -> None:
 
 
 def data_folder(settings: Any) -> Path:
-    """The data folder that a command acts on. Raises FailedPrecondition if there is none there: none is made."""
-    path = Path(settings.storage.data_dir).resolve()
-    if not path.is_dir():
-        raise FailedPrecondition(
-            f"There is no data folder at {path}; name the server's with --data-dir or --config. `pinyon serve` makes it"
-        )
-    return path
+    """The data folder of a command. Raises FailedPrecondition if it does not exist: none is made."""
+    from pinyon.storage.engines import installation_of
+
+    installation_of(settings.storage).require()
+    return Path(settings.storage.data_dir).resolve()
 
 
 def say_where(settings: Any) -> None:
-    """Say on stderr what a command acted on: the running server, or the folder."""
+    """Say on stderr what a command acted on: the running server, or the data."""
     import sys
 
-    from pinyon.storage.sqlite.folder.data_dir import in_use_by
+    from pinyon.storage.engines import installation_of
 
-    path = Path(settings.storage.data_dir).resolve()
-    by = f" by the server on {server_url(settings)}" if in_use_by(path) is not None else ""
-    print(f"Done{by} in the data folder {path}", file=sys.stderr)
+    installation = installation_of(settings.storage)
+    by = f" by the server on {server_url(settings)}" if installation.holder() is not None else ""
+    print(f"Done{by} in the data folder {installation.location}", file=sys.stderr)
 
 
 TOLD_EVERY_S = 10.0
@@ -114,10 +112,9 @@ class Progress:
 
 def server_url(settings: Any) -> str:
     """Where the server that has the data folder open answers, or else the one of these settings."""
-    from pinyon.storage.sqlite.folder.data_dir import holder_of, in_use_by
+    from pinyon.storage.engines import installation_of
 
-    path = Path(settings.storage.data_dir)
-    holder = holder_of(path) if in_use_by(path) is not None else None
+    holder = installation_of(settings.storage).holder()
     if holder is not None and holder.url is not None:
         return holder.url
     server = settings.server

@@ -2,11 +2,9 @@
 
 import argparse
 import asyncio
-import sys
-from pathlib import Path
 from typing import Any
 
-from pinyon.cli.common import ask_server, data_folder, say_where, settings_of, with_server
+from pinyon.cli.common import ask_server, say_where, settings_of, with_server
 from pinyon.errors import NotFound
 
 
@@ -25,10 +23,12 @@ def add(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     settings = settings_of(options)
-    from pinyon.storage.sqlite.folder.data_dir import in_use_by
+    from pinyon.storage.engines import installation_of
 
-    if in_use_by(data_folder(settings)) is None:
-        return asyncio.run(_here(settings, options.index))
+    installation = installation_of(settings.storage)
+    installation.require()
+    if installation.holder() is None:
+        return asyncio.run(_here(settings, installation, options.index))
     names = options.index or [one["name"] for one in ask_server(settings, options.key, "GET", "/indexes")["indexes"]]
     for name in names:
         told = ask_server(settings, options.key, "POST", f"/indexes/{name}/compact", timeout_s=3600)
@@ -37,19 +37,17 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-async def _here(settings: Any, wanted: list[str]) -> int:
-    from pinyon.server import open_engine
-
-    engine = await open_engine(settings)
+async def _here(settings: Any, installation: Any, wanted: list[str]) -> int:
+    engine = await installation.open()
     try:
         names = [index.name for index in engine.indexes()]
         if missing := [name for name in wanted if name not in names]:
             raise NotFound(f"There is no index {missing[0]}; there are: {', '.join(names) or 'none'}")
         for name in wanted or names:
             _say(name, *await engine.compact(name))
-        print(f"Done in the data folder {Path(settings.storage.data_dir).resolve()}", file=sys.stderr)
     finally:
         await engine.close()
+    say_where(settings)
     return 0
 
 

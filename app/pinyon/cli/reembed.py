@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any
 
-from pinyon.cli.common import Progress, ask_server, data_folder, settings_of, with_server
+from pinyon.cli.common import Progress, ask_server, settings_of, with_server
 from pinyon.errors import FailedPrecondition
 
 
@@ -33,9 +33,11 @@ def _run(options: argparse.Namespace) -> int:
     if options.cancel == bool(options.model):
         raise FailedPrecondition("Say either --model NAME, or --cancel")
     settings = settings_of(options)
-    from pinyon.storage.sqlite.folder.data_dir import in_use_by
+    from pinyon.storage.engines import installation_of
 
-    if in_use_by(data_folder(settings)) is not None:
+    installation = installation_of(settings.storage)
+    installation.require()
+    if installation.holder() is not None:
         return _there(settings, options)
     return asyncio.run(_here(settings, options))
 

@@ -20,7 +20,7 @@ from pinyon.server import Service, create_app
 from pinyon.serving.connection_errors import ConnectionErrors
 from pinyon.serving.sockets import addresses_of, check_certificate, check_open_to_others, config_for, listen
 from pinyon.settings import Settings
-from pinyon.storage.sqlite.folder.data_dir import announce
+from pinyon.storage.engines import installation_of
 
 log = logging.getLogger("pinyon.serving")
 
@@ -47,7 +47,7 @@ async def serve(settings: Settings) -> int:
     def ready() -> None:
         if not settings.storage.read_only:
             with contextlib.suppress(OSError):  # commands are told by --host and --port, then
-                announce(Path(settings.storage.data_dir), service.addresses.local_url())
+                installation_of(settings.storage).announce(service.addresses.local_url())
         print(banner(service), flush=True)
 
     async with service.running(ready, fail):

@@ -1,0 +1,138 @@
+"""A data folder of the SQLite engine, for the commands and for whoever opens it."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import apsw
+
+from pinyon.errors import FailedPrecondition
+from pinyon.settings import StorageSettings
+from pinyon.storage.engine import Engine
+from pinyon.storage.installation import Finding, Holder, Report
+from pinyon.storage.sqlite.connection.database import connect, connect_frozen, translated
+from pinyon.storage.sqlite.folder import backup, data_dir
+from pinyon.storage.sqlite.schema import migrations, tables
+
+ENOUGH_DISK = 1_000_000_000
+"""Bytes of free disk below which a report says so."""
+
+
+class SqliteInstallation:
+    """An Installation: a folder with a file for each index."""
+
+    def __init__(self, settings: StorageSettings) -> None:
+        self._settings = settings
+        self._folder = Path(settings.data_dir).resolve()
+
+    @property
+    def location(self) -> str:
+        return str(self._folder)
+
+    async def open(self, wait: bool = True) -> Engine:
+        from pinyon.storage.sqlite.engine import SqliteEngine
+
+        settings = self._settings
+        return await SqliteEngine.open_folder(
+            self._folder,
+            settings.readers,
+            settings.mmap_bytes,
+            cache_bytes=settings.vector_cache_bytes,
+            writes_per_commit=settings.writes_per_commit,
+            filter_cache_bytes=settings.filter_cache_bytes,
+            column_bytes=settings.column_bytes,
+            approximate_from=settings.approximate_from or None,
+            approximate_recall=settings.approximate_recall,
+            at_once_s=settings.at_once_ms / 1000,
+            recall_sample=settings.recall_sample,
+            read_only=settings.read_only,
+            wait=wait,
+        )
+
+    def require(self) -> None:
+        if not self._folder.is_dir():
+            raise FailedPrecondition(
+                f"There is no data folder at {self._folder}; name the server's with --data-dir or --config. `pinyon "
+                "serve` makes it"
+            )
+
+    def holder(self) -> Holder | None:
+        name = data_dir.in_use_by(self._folder)
+        if name is None:
+            return None
+        told = data_dir.holder_of(self._folder)
+        return Holder(name, None if told is None else told.url)
+
+    def announce(self, url: str) -> None:
+        data_dir.announce(self._folder, url)
+
+    def backup(self, to: Path) -> list[str]:
+        return backup.backup(self._folder, to)
+
+    def restore(self, backup_folder: Path) -> list[str]:
+        return backup.restore(backup_folder, self._folder)
+
+    def restore_index(self, backup_folder: Path, name: str) -> Path | None:
+        return backup.restore_index(backup_folder, self._folder, name)
+
+    def check(self, names: list[str]) -> Iterator[Report]:
+        from pinyon.storage.sqlite.upkeep.folder_check import check_folder
+
+        return check_folder(self._folder, names)
+
+    def repair(self, report: Report, accept: bool) -> str:
+        from pinyon.storage.sqlite.upkeep.folder_check import repair
+
+        return repair(self._folder, cast(Any, report), accept)
+
+    def software(self) -> Iterator[Finding]:
+        try:
+            connection = connect(Path(":memory:"), 0, "write")
+            version = connection.execute("SELECT vec_version()").get
+            connection.close()
+        except (apsw.Error, OSError) as error:
+            yield Finding("FAIL", "SQLite", f"sqlite-vec does not load: {error}; `make setup` reinstalls it")
+            return
+        library = f"{apsw.sqlite_lib_version()} (apsw {apsw.apsw_version()})"
+        yield Finding("ok", "SQLite", f"{library}, sqlite-vec {version}")
+
+    def findings(self) -> Iterator[Finding]:
+        folder = self._folder
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        free = shutil.disk_usage(existing).free
+        yield Finding("ok" if free > ENOUGH_DISK else "note", "disk", f"{free / 1e9:.1f} GB free")
+        if not existing.is_dir():
+            yield Finding("FAIL", "data", f"{existing} is not a folder")
+        elif not os.access(existing, os.W_OK):
+            yield Finding("FAIL", "data", f"{existing} cannot be written")
+        elif existing != folder:
+            yield Finding("note", "data", f"{folder} does not exist yet; the first start makes it")
+        elif (holder := self.holder()) is not None:
+            yield Finding("note", "data", f"{folder} is in use by {holder.name}; its indexes were not examined")
+        else:
+            yield Finding("ok", "data", f"{folder} can be opened")
+            for name in data_dir.set_aside_in(folder):
+                yield Finding("note", "set aside", f"{folder / 'set-aside' / name}: see docs/reliability.md")
+            for file in sorted((folder / "indexes").glob("*.sqlite")):
+                yield _index(file)
+
+
+def _index(file: Path) -> Finding:
+    if file.with_name(file.name + "-wal").exists():
+        return Finding("note", "index", f"{file.stem} was not closed; the next start replays its log")
+    try:
+        connection = connect_frozen(file)
+        try:
+            migrations.check(connection, file.name)
+            spec = tables.index_spec(connection)
+        finally:
+            connection.close()
+    except apsw.Error as error:
+        return Finding("FAIL", "index", translated(error, file).message)
+    except FailedPrecondition as error:
+        return Finding("FAIL", "index", error.message)
+    if spec is None:
+        return Finding("note", "index", f"{file.stem} was never finished; the next start removes it or sets it aside")
+    return Finding("ok", "index", f"{spec.name}: {spec.dimension} dimensions, {spec.metric}", spec)
