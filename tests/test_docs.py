@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from pinyon.settings import table
+from pinyon.settings_loader import table
 
 from tests.running import PROJECT
 

@@ -12,6 +12,7 @@ APP = Path(__file__).parent.parent / "app"
 LAYERS = [
     ["pinyon.__main__"],
     ["pinyon.cli"],
+    ["pinyon.settings_loader"],
     ["pinyon.evaluation"],
     ["pinyon.serving"],
     ["pinyon.server"],

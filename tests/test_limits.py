@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 import pytest
 from pinyon.errors import FailedPrecondition
-from pinyon.settings import LimitSettings, Settings, load
+from pinyon.settings import LimitSettings, Settings
+from pinyon.settings_loader import load
 
 from tests.running import RunningServer, config, plain_config
 

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 from pinyon.errors import FailedPrecondition
-from pinyon.settings import Settings, load, table
+from pinyon.settings import Settings
+from pinyon.settings_loader import load, table
 from pinyon.shipped import SHIPPED, shipped_model
 
 DOCUMENT = (SHIPPED / "config" / "pinyon.toml").read_text()

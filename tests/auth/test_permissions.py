@@ -17,7 +17,7 @@ from pinyon.auth import keys
 from pinyon.auth.permissions import SCOPES
 from pinyon.server import Service, rest_app
 from pinyon.services.control_plane.addresses import Addresses
-from pinyon.settings import load
+from pinyon.settings_loader import load
 
 from tests.api.grpc_transport import method
 from tests.running import RunningServer, config, free_ports

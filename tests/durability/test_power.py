@@ -11,7 +11,7 @@ import httpx
 import pytest
 from pinyon.server import Service, create_app
 from pinyon.services.control_plane.addresses import Addresses
-from pinyon.settings import load
+from pinyon.settings_loader import load
 
 from tests.durability.disk import Disk
 from tests.durability.workload import Client, State, run, stored

@@ -15,7 +15,8 @@ from pinyon.inference.catalog import Catalog
 from pinyon.inference.model_files import weights
 from pinyon.server import Service, create_app
 from pinyon.services.control_plane.addresses import Addresses
-from pinyon.settings import Settings, load
+from pinyon.settings import Settings
+from pinyon.settings_loader import load
 from pinyon.storage.sqlite.connection.database import Database
 
 from tests.running import MODELS, plain_config

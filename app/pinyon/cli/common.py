@@ -10,7 +10,7 @@ from pinyon.errors import FailedPrecondition, Unavailable
 
 def add_settings(parser: argparse.ArgumentParser, *sections: str) -> None:
     """An option for every setting of these sections that fits in a word, and --config."""
-    from pinyon.settings import table
+    from pinyon.settings_loader import table
 
     group = parser.add_argument_group("settings", "as in the settings file, which they overrule")
     group.add_argument("--config", type=Path, metavar="FILE", help="settings file (TOML)")
@@ -30,7 +30,7 @@ def settings_of(options: argparse.Namespace) -> Any:
     """The settings; the environment is set for the libraries that read it when they are imported."""
     import os
 
-    from pinyon.settings import load, table
+    from pinyon.settings_loader import load, table
 
     flags = {row.key: value for row in table() if row.simple and (value := getattr(options, row.key, None)) is not None}
     # Searches run side by side on threads of their own; a product that takes every core for itself only disturbs them.
