@@ -44,7 +44,7 @@ from pinyon.storage.sqlite.records import namespaces, reading, reembedding, writ
 from pinyon.storage.sqlite.records.reading import Vector
 from pinyon.storage.sqlite.schema import tables
 from pinyon.storage.sqlite.upkeep import compaction
-from pinyon.storage.sqlite.upkeep.approximate import Approximate
+from pinyon.storage.sqlite.upkeep.ivf_upkeep import Approximate
 from pinyon.storage.sqlite.vectors.vector_cache import VectorCache
 
 T = TypeVar("T")

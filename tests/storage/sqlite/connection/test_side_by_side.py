@@ -16,7 +16,7 @@ from pinyon.errors import NotFound
 from pinyon.storage.sqlite.engine import SqliteEngine
 from pinyon.storage.sqlite.ivf.ivf_index import Builder
 from pinyon.storage.sqlite.records import writing
-from pinyon.storage.sqlite.upkeep import approximate, compaction
+from pinyon.storage.sqlite.upkeep import compaction, ivf_upkeep
 
 pytestmark = pytest.mark.anyio
 GIVEN_UP_S = 60.0
@@ -209,7 +209,7 @@ async def test_what_is_interrupted_for_an_index_that_goes_is_not_taken_up_again(
     engine: SqliteEngine, monkeypatch: pytest.MonkeyPatch, said: Callable[[], list[str]]
 ) -> None:
     begun, seen = asyncio.Event(), list[str]()
-    see_to = approximate.Approximate._see_to
+    see_to = ivf_upkeep.Approximate._see_to
 
     async def long(self: Any, database: Any, handle: str, *more: Any) -> None:
         seen.append(handle.partition("@")[0])
@@ -218,7 +218,7 @@ async def test_what_is_interrupted_for_an_index_that_goes_is_not_taken_up_again(
             await asyncio.Event().wait()
         await see_to(self, database, handle, *more)
 
-    monkeypatch.setattr(approximate.Approximate, "_see_to", long)
+    monkeypatch.setattr(ivf_upkeep.Approximate, "_see_to", long)
     await engine.settled()
     seen.clear()
     await engine.upsert("one", "a", records())

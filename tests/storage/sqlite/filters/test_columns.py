@@ -281,7 +281,7 @@ async def test_nothing_is_left_of_a_namespace_or_an_index_that_is_deleted(opened
 async def test_changes_are_noted_down_no_longer_than_columns_need_them(
     opened: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pinyon.storage.sqlite.upkeep.approximate.SETTLED_AFTER", 0)
+    monkeypatch.setattr("pinyon.storage.sqlite.upkeep.ivf_upkeep.SETTLED_AFTER", 0)
     engine = await filled(opened)
     await kept(engine, {"n": 3})
     await engine.settled()

@@ -19,7 +19,7 @@ from pinyon.storage.sqlite.connection.high_water import HighWaterMark, Mark
 from pinyon.storage.sqlite.engine import SqliteEngine
 from pinyon.storage.sqlite.folder import backup, index_files
 from pinyon.storage.sqlite.folder.data_dir import DataDir
-from pinyon.storage.sqlite.upkeep.approximate import Approximate
+from pinyon.storage.sqlite.upkeep.ivf_upkeep import Approximate
 from pinyon.storage.sqlite.upkeep.folder_check import check_folder, check_index, repair
 
 from tests.durability.corruption import make, records, specs

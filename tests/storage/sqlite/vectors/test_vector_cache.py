@@ -132,7 +132,7 @@ async def test_after_many_writes_of_few_records_everything_is_read_again(
 async def test_changes_are_noted_down_only_while_vectors_are_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pinyon.storage.sqlite.upkeep.approximate.SETTLED_AFTER", 3)
+    monkeypatch.setattr("pinyon.storage.sqlite.upkeep.ivf_upkeep.SETTLED_AFTER", 3)
     engine = await opened(tmp_path)
     await engine.settled()
     assert await followed(engine) == -1

@@ -107,7 +107,7 @@ async def test_nothing_is_built_while_a_namespace_is_being_filled_but_not_for_ev
             built.append(version)
             return super().finish(version)
 
-    monkeypatch.setattr("pinyon.storage.sqlite.upkeep.approximate.Builder", Counted)
+    monkeypatch.setattr("pinyon.storage.sqlite.upkeep.ivf_upkeep.Builder", Counted)
     monkeypatch.setattr("pinyon.storage.sqlite.upkeep.write_debounce.QUIET_S", 1.0)
     monkeypatch.setattr("pinyon.storage.sqlite.upkeep.write_debounce.PATIENCE_S", patience_s)
     engine = await opened(tmp_path)
@@ -203,7 +203,7 @@ async def test_the_next_start_catches_up_instead_of_building_anew(
     target = clustered(1, 9)[0]
     await engine.upsert("docs", "a", [Record("late", target, {"n": 1})])  # after it was saved
     await engine.close()
-    monkeypatch.setattr("pinyon.storage.sqlite.upkeep.approximate.Builder", None)
+    monkeypatch.setattr("pinyon.storage.sqlite.upkeep.ivf_upkeep.Builder", None)
     engine = await opened(tmp_path)
     await engine.settled()
     assert await recall(engine) >= 0.98
@@ -280,7 +280,7 @@ async def test_what_cannot_be_built_is_searched_exactly_and_not_tried_at_every_w
         tried.append(1)
         raise MemoryError
 
-    monkeypatch.setattr("pinyon.storage.sqlite.upkeep.approximate.Builder", broken)
+    monkeypatch.setattr("pinyon.storage.sqlite.upkeep.ivf_upkeep.Builder", broken)
     engine = await filled(tmp_path)
     for _ in range(3):
         await engine.upsert("docs", "a", records(clustered(10, 4)))
