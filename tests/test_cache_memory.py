@@ -15,7 +15,7 @@ from pinyon.services.inference.query_cache import QueryCache
 from pinyon.storage.sqlite.filters.column_store import ColumnStore
 from pinyon.storage.sqlite.filters.columns import Columns, column
 from pinyon.storage.sqlite.filters.filter_cache import FilterCache
-from pinyon.storage.sqlite.vectors.vector_cache import Held, VectorCache
+from pinyon.storage.sqlite.vectors.vector_cache import CachedVectors, VectorCache
 
 PLENTY = 2**40
 PRINT = Fingerprint("m", "m", "v", "mean", "", "", 8)
@@ -59,7 +59,7 @@ def vector_cache(size: int) -> tuple[Any, Callable[[int], None]]:
     cache = VectorCache(PLENTY)
 
     def put(n: int) -> None:
-        cache.put(("docs@1", n), Held.of(1, np.arange(size, dtype=np.int64), np.ones((size, 8), np.float32)))
+        cache.put(("docs@1", n), CachedVectors.of(1, np.arange(size, dtype=np.int64), np.ones((size, 8), np.float32)))
 
     class Counted:
         nbytes = property(lambda _: cache._bytes)
@@ -74,8 +74,8 @@ def columns(size: int) -> tuple[Any, Callable[[int], None]]:
     def put(n: int) -> None:
         rows = [(2, b"=" + f"{n} {m}".encode(), m) for m in range(size)]
         key = ("docs@1", n // 10)
-        held = store._held.get(key) or Columns(1, alive, {})
-        store._held[key] = held.with_column(f"field {n}", column(rows, {}))
+        columns = store.get(key) or Columns(1, alive, {})
+        store.put(key, columns.with_column(f"field {n}", column(rows, {})))
 
     return store, put
 

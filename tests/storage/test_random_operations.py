@@ -184,7 +184,7 @@ class WithVectorsThatServeOn(WithColumns):
     tuning: ClassVar[dict[str, Any]] = {"approximate_from": 1_000, "cache_bytes": 2**20}
 
     constants: ClassVar[dict[str, int]] = {
-        "upkeep.ivf_upkeep.FOLLOWED_FROM": 1, "upkeep.ivf_upkeep.SETTLED_AFTER": 3, "vectors.vector_cache.CODED_FROM": 1,
+        "upkeep.change_log_upkeep.VECTORS_FROM": 1, "upkeep.change_log_upkeep.TRIM_AFTER": 3, "vectors.vector_cache.CODED_FROM": 1,
         "vectors.vector_cache.CODED_DIMENSION": 1,
     }  # fmt: skip
 

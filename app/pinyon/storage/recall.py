@@ -95,10 +95,11 @@ class RecallSampler:
         """What has been measured since the start."""
         return [self._sums[key] for key in sorted(self._sums)]
 
-    def forget(self, index: str) -> None:
-        """Drop what was measured of an index that is gone."""
-        self._sums = {key: sample for key, sample in self._sums.items() if key[0] != index}
-        self._last_ones = {key: ones for key, ones in self._last_ones.items() if key[0] != index}
+    def forget(self, index: str, namespace: str | None = None) -> None:
+        """Free what was measured of an index that is gone, or of one of its namespaces."""
+        for key in [key for key in self._sums if key[0] == index and namespace in (None, key[1])]:
+            del self._sums[key]
+            self._last_ones.pop(key, None)
 
     async def close(self) -> None:
         """Compare nothing any more."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from functools import partial
@@ -44,7 +43,7 @@ from pinyon.storage.sqlite.records import namespaces, reading, reembedding, writ
 from pinyon.storage.sqlite.records.reading import Vector
 from pinyon.storage.sqlite.schema import tables
 from pinyon.storage.sqlite.upkeep import compaction
-from pinyon.storage.sqlite.upkeep.ivf_upkeep import Approximate
+from pinyon.storage.sqlite.upkeep.scheduler import UpkeepScheduler
 from pinyon.storage.sqlite.vectors.vector_cache import VectorCache
 
 T = TypeVar("T")
@@ -62,14 +61,15 @@ class SqliteEngine:
         self._folder = folder
         self._files = IndexFiles(folder, tuning)
         self._read_only = tuning.read_only
-        large = math.inf if tuning.approximate_from is None else tuning.approximate_from
         columns = ColumnStore(0 if tuning.read_only else tuning.column_bytes)
         vectors = VectorCache(tuning.cache_bytes)
-        self._approximate = Approximate(folder.indexes, None if tuning.read_only else large, columns, vectors)
+        filters = FilterCache(tuning.filter_cache_bytes)
+        self._upkeep = UpkeepScheduler(
+            folder.indexes, tuning.approximate_from, tuning.read_only, columns, vectors, filters
+        )
         self._at_once = AtOnce(tuning.at_once_s)
         self._recall = RecallSampler(tuning.recall_sample, tuning.approximate_recall, self._distrust)
-        filters = FilterCache(tuning.filter_cache_bytes)
-        self._memory = reading.Memory(vectors, filters, columns, self._approximate.get, tuning.approximate_recall)
+        self._memory = reading.Memory(vectors, filters, columns, self._upkeep.inverted_file, tuning.approximate_recall)
         self._opened: dict[str, Opened] = {}
         self._unusable: dict[str, PinyonError] = {}
         self._opening: dict[str, asyncio.Task[None]] = {}
@@ -127,7 +127,7 @@ class SqliteEngine:
         if self._read_only:
             return
         try:
-            await self._approximate.open(opened.database, opened.index.handle)
+            await self._upkeep.open(opened.database, opened.index.handle)
         except Exception:
             log.exception("the large namespaces of index %s are searched exactly", opened.index.name)
 
@@ -203,9 +203,7 @@ class SqliteEngine:
 
     async def _forget(self, index: Index) -> None:
         """Drop what is held in memory of an index that is gone, or was changed as a whole."""
-        await self._approximate.forget(index.handle)
-        self._memory.vectors.forget(index.handle)
-        self._memory.filters.forget(index.handle)
+        await self._upkeep.release(index.handle)
         self._recall.forget(index.name)
 
     async def _change(self, index: str, change: Coroutine[Any, Any, T]) -> T:
@@ -261,7 +259,7 @@ class SqliteEngine:
         """Write, and have what is held of the namespace's vectors follow."""
         with metrics.stage("write"):
             done = await opened.database.write(run)
-        self._approximate.look_at(opened.database, opened.index.handle, namespace)
+        self._upkeep.schedule(opened.database, opened.index.handle, namespace)
         return done
 
     async def query(self, index: str, namespace: str, plan: QueryPlan) -> QueryAnswer:
@@ -289,7 +287,7 @@ class SqliteEngine:
             if answer is None:
                 answer = await ask(plan)
         if plan.filter is not None and self._memory.columns.wants(opened.index.handle):
-            self._approximate.look_at(opened.database, opened.index.handle, namespace)
+            self._upkeep.schedule(opened.database, opened.index.handle, namespace)
         self._recall.offer(opened.index.name, namespace, answer, lambda: ask(msgspec.structs.replace(plan, exact=True)))
         return answer
 
@@ -297,14 +295,14 @@ class SqliteEngine:
         """Sampled answers of a namespace were worse than they may be."""
         opened = self._opened.get(index)
         if opened is not None:
-            self._approximate.distrust(opened.database, opened.index.handle, namespace)
+            self._upkeep.distrust(opened.database, opened.index.handle, namespace)
 
     def recall(self) -> list[RecallSample]:
         return self._recall.samples()
 
     async def settled(self) -> None:
         """Wait until what is held in memory has followed the writes there were."""
-        await self._approximate.settled()
+        await self._upkeep.idle()
 
     async def page(self, index: str, namespace: str, plan: PagePlan) -> Page:
         return await self._open(index).database.read(
@@ -348,9 +346,12 @@ class SqliteEngine:
 
     async def delete_namespace(self, index: str, name: str) -> int:
         opened = self._open(index)
-        return await self._written(
+        lsn = await self._written(
             opened, name, lambda connection: writing.delete_namespace(connection, tables.known_spec(connection), name)
         )
+        self._upkeep.namespace_deleted(opened.database, opened.index.handle, name)
+        self._recall.forget(opened.index.name, name)
+        return lsn
 
     async def reembedding(self, index: str) -> Reembedding | None:
         return await self._open(index).database.read(reembedding.state)
@@ -386,7 +387,7 @@ class SqliteEngine:
             assert switched is not None
             opened.index = msgspec.structs.replace(switched, port=opened.index.port)
             await self._forget(opened.index)
-            await self._approximate.open(opened.database, opened.index.handle)
+            await self._upkeep.open(opened.database, opened.index.handle)
         return done
 
     async def compact(self, index: str) -> tuple[int, int]:
@@ -413,7 +414,7 @@ class SqliteEngine:
         if self._opening:
             await asyncio.wait(list(self._opening.values()))
         await self._recall.close()
-        await self._approximate.close()
+        await self._upkeep.close()
         for opened in self._opened.values():
             await opened.database.close()
         self._opened.clear()

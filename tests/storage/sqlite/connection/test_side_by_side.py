@@ -16,7 +16,8 @@ from pinyon.errors import NotFound
 from pinyon.storage.sqlite.engine import SqliteEngine
 from pinyon.storage.sqlite.ivf.ivf_index import Builder
 from pinyon.storage.sqlite.records import writing
-from pinyon.storage.sqlite.upkeep import compaction, ivf_upkeep
+from pinyon.storage.sqlite.upkeep import compaction
+from pinyon.storage.sqlite.upkeep.scheduler import UpkeepScheduler
 
 pytestmark = pytest.mark.anyio
 GIVEN_UP_S = 60.0
@@ -209,16 +210,16 @@ async def test_what_is_interrupted_for_an_index_that_goes_is_not_taken_up_again(
     engine: SqliteEngine, monkeypatch: pytest.MonkeyPatch, said: Callable[[], list[str]]
 ) -> None:
     begun, seen = asyncio.Event(), list[str]()
-    see_to = ivf_upkeep.Approximate._see_to
+    maintain = UpkeepScheduler._maintain
 
     async def long(self: Any, database: Any, handle: str, *more: Any) -> None:
         seen.append(handle.partition("@")[0])
         if seen == ["one"]:
             begun.set()
             await asyncio.Event().wait()
-        await see_to(self, database, handle, *more)
+        await maintain(self, database, handle, *more)
 
-    monkeypatch.setattr(ivf_upkeep.Approximate, "_see_to", long)
+    monkeypatch.setattr(UpkeepScheduler, "_maintain", long)
     await engine.settled()
     seen.clear()
     await engine.upsert("one", "a", records())

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from pinyon import filters
 from pinyon.domain import IndexSpec, Metadata, QueryPlan, Record, Selection, SparseVector, UpdatePlan
 from pinyon.storage.sqlite.engine import SqliteEngine
-from pinyon.storage.sqlite.filters.column_store import ColumnStore
 from pinyon.storage.sqlite.filters.columns import Columns, column
 from pinyon.storage.sqlite.records import reading
 from pinyon.storage.sqlite.text.postings import postings
+from pinyon.storage.sqlite.upkeep.column_upkeep import ColumnUpkeep
 
 from tests.storage.sqlite.filters.test_filter_sql import FILTERS, METADATA
 
@@ -44,7 +44,7 @@ def test_columns_keep_what_matches_keeps_before_and_after_changes(
 ) -> None:
     empty = {field: column([], {}) for field in ("a", "b", "ü", "a.b", "", "x' OR 1")}
     before = columns_of(first)
-    before = Columns(1, before.alive, {**empty, **before.held})
+    before = Columns(1, before.alive, {**empty, **before.by_field})
     changed = np.array(sorted(gone | then.keys()), np.int64)
     after = before.replaced(changed, sorted(then.items()), 2)
     left = {row: metadata for row, metadata in first.items() if row not in gone} | then
@@ -54,7 +54,7 @@ def test_columns_keep_what_matches_keeps_before_and_after_changes(
         assert condition is not None
         for columns, rows in ((before, first), (after, left)):
             wanted = sorted(row for row, metadata in rows.items() if filters.matches(condition, metadata))
-            assert columns.kept(condition).tolist() == wanted, raw
+            assert columns.matching_rows(condition).tolist() == wanted, raw
 
 
 BOUNDS = st.dictionaries(st.sampled_from(["$gt", "$gte", "$lt", "$lte"]), st.integers(-2, 6), min_size=1)
@@ -71,17 +71,17 @@ def test_a_range_keeps_what_is_within_all_of_its_bounds(
         condition = filters.parse(raw)
         assert condition is not None
         wanted = [row for row, metadata in rows.items() if filters.matches(condition, metadata)]
-        assert [row for row in columns.kept(condition).tolist() if row < 61] == wanted, raw
+        assert [row for row in columns.matching_rows(condition).tolist() if row < 61] == wanted, raw
 
 
 def test_few_rows_of_many_come_in_order_and_once() -> None:
     columns = columns_of({row: {"tags": ["a", "b"], "n": -row} for row in range(1, 1_000)})
     condition = filters.parse({"tags": {"$in": ["a", "b"]}})
     assert condition is not None
-    assert columns.kept(condition).tolist() == list(range(1, 1_000))
+    assert columns.matching_rows(condition).tolist() == list(range(1, 1_000))
     condition = filters.parse({"n": {"$lt": -990}})
     assert condition is not None
-    assert columns.kept(condition).tolist() == list(range(991, 1_000))
+    assert columns.matching_rows(condition).tolist() == list(range(991, 1_000))
 
 
 Opener = Callable[..., Any]
@@ -110,6 +110,12 @@ async def filled(opened: Opener, **tuning: Any) -> SqliteEngine:
     await engine.create_index(IndexSpec("docs", 2, "cosine"))
     await engine.upsert("docs", "a", [Record(f"r{n}", VECTOR, {"n": n, "s": f"s{n % 3}"}) for n in range(30)])
     return engine
+
+
+def of_only_namespace(engine: SqliteEngine) -> Columns | None:
+    namespaces = list(engine._memory.columns._namespaces.values())
+    assert len(namespaces) <= 1
+    return namespaces[0].columns if namespaces else None
 
 
 async def kept(engine: SqliteEngine, raw: dict[str, Any], namespace: str = "a") -> set[str]:
@@ -151,7 +157,7 @@ async def test_every_write_is_seen_by_the_next_filter_before_columns_have_follow
     await kept(engine, {"n": 0, "s": "s0"})
     await engine.settled()
     reads = reads_of_postings(monkeypatch)
-    monkeypatch.setattr(engine._approximate, "look_at", lambda *_: None)
+    monkeypatch.setattr(engine._upkeep, "schedule", lambda *_: None)
     await engine.update("docs", "a", UpdatePlan(Selection(ids=["r0"]), metadata={"n": 77}))
     assert await kept(engine, {"n": 0}) == set()
     assert await kept(engine, {"n": 77}) == {"r0"}
@@ -165,7 +171,7 @@ async def test_every_write_is_seen_by_the_next_filter_before_columns_have_follow
 
 
 async def test_many_changes_are_taken_in(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pinyon.storage.sqlite.filters.column_store.TAKEN_IN_FROM", 3)
+    monkeypatch.setattr("pinyon.storage.sqlite.upkeep.column_upkeep.UPDATE_AFTER_ROWS", 3)
     monkeypatch.setattr("pinyon.storage.sqlite.filters.column_store.MOST_CHANGED", 3)
     engine = await filled(opened)
     await kept(engine, {"n": 0})
@@ -182,13 +188,14 @@ async def test_many_changes_are_taken_in(opened: Opener, monkeypatch: pytest.Mon
 
 
 async def test_many_writes_of_few_records_are_taken_in(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pinyon.storage.sqlite.filters.column_store.WRITES_TAKEN_IN_FROM", 3)
+    monkeypatch.setattr("pinyon.storage.sqlite.upkeep.column_upkeep.UPDATE_AFTER_WRITES", 3)
     engine = await filled(opened)
     await kept(engine, {"n": 0})
     for turn in range(10):
         await engine.settled()
         await engine.update("docs", "a", UpdatePlan(Selection(ids=["r3"]), metadata={"n": turn}))
-        (columns,) = engine._memory.columns._held.values()
+        columns = of_only_namespace(engine)
+        assert columns is not None
         version = await engine._opened["docs"].database.read(reading.tables.lsn)
         assert version - columns.version <= 3
         assert await kept(engine, {"n": {"$in": [turn, 77]}}) == {"r3", f"r{turn}"}
@@ -216,7 +223,7 @@ async def test_a_field_too_large_to_be_held_is_not_tried_again_and_again(
     await kept(engine, {"s": "s1"})
     await engine.settled()
     assert not engine._memory.columns.wants(engine.index("docs").handle)
-    monkeypatch.setattr(engine._approximate, "look_at", None)  # would be called if it was wanted again
+    monkeypatch.setattr(engine._upkeep, "schedule", None)  # would be called if it was wanted again
     assert len(await kept(engine, {"s": "s1"})) == 10
 
 
@@ -246,7 +253,7 @@ async def test_small_namespaces_and_those_of_a_reader_or_without_memory_have_non
         engine = await opened(**tuning)
         assert await kept(engine, {"n": 3}) == {"r3"}
         await engine.settled()
-        assert (engine._memory.columns._held != {}) == wanted
+        assert (of_only_namespace(engine) is not None) == wanted
 
 
 async def test_columns_are_given_up_where_little_is_left(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,7 +263,7 @@ async def test_columns_are_given_up_where_little_is_left(opened: Opener, monkeyp
     for left in (15, 9):
         await engine.delete("docs", "a", Selection(ids=[f"r{n}" for n in range(left, 30)]))
         await engine.settled()
-        assert (engine._memory.columns._held != {}) == (left == 15)
+        assert (of_only_namespace(engine) is not None) == (left == 15)
         assert await kept(engine, {"n": {"$gte": 7}}) == {f"r{n}" for n in range(7, left)}
 
 
@@ -265,23 +272,23 @@ async def test_nothing_is_left_of_a_namespace_or_an_index_that_is_deleted(opened
     columns = engine._memory.columns
     await kept(engine, {"n": 3})
     await engine.settled()
-    assert columns._held
+    assert of_only_namespace(engine)
     await engine.delete_namespace("docs", "a")
     await engine.settled()
-    assert not columns._held
+    assert not columns._namespaces
     await engine.upsert("docs", "a", [Record("other", VECTOR, {"n": 3})])
     assert await kept(engine, {"n": 3}) == {"other"}
     await engine.settled()
     assert await kept(engine, {"n": 3}) == {"other"}
-    assert columns._held
+    assert of_only_namespace(engine)
     await engine.delete_index("docs")
-    assert not columns._held and not columns._used and not columns._wanted
+    assert not columns._namespaces
 
 
 async def test_changes_are_noted_down_no_longer_than_columns_need_them(
     opened: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pinyon.storage.sqlite.upkeep.ivf_upkeep.SETTLED_AFTER", 0)
+    monkeypatch.setattr("pinyon.storage.sqlite.upkeep.change_log_upkeep.TRIM_AFTER", 0)
     engine = await filled(opened)
     await kept(engine, {"n": 3})
     await engine.settled()
@@ -299,7 +306,7 @@ async def test_changes_are_noted_down_no_longer_than_columns_need_them(
 
 
 async def test_a_field_is_read_in_parts(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pinyon.storage.sqlite.filters.column_store.POSTINGS_AT_ONCE", 7)
+    monkeypatch.setattr("pinyon.storage.sqlite.upkeep.column_upkeep.POSTINGS_AT_ONCE", 7)
     engine = await filled(opened)
     mixed: list[Any] = [True, 1, 1.0, "1", False, 0, "true", ["1", "2"], 2, []]
     await engine.upsert("docs", "a", [Record(f"m{n}", VECTOR, {"n": value}) for n, value in enumerate(mixed)])
@@ -317,13 +324,13 @@ async def test_columns_that_have_seen_more_than_a_snapshot_do_not_answer_for_it(
     engine = await filled(opened)
     await kept(engine, {"n": 3})
     await engine.settled()
-    (key,) = engine._memory.columns._held
+    (key,) = engine._memory.columns._namespaces
     condition = filters.parse({"n": 3})
     assert condition is not None
 
     def rows(connection: Any, before: int) -> Any:
         version = reading.changes.version(connection, key[1])
-        return engine._memory.columns.kept(connection, condition, key, version - before, 30)
+        return engine._memory.columns.matching_rows(connection, condition, key, version - before, 30)
 
     database = engine._opened["docs"].database
     assert (await database.read(lambda connection: rows(connection, 0))).tolist() == [4]
@@ -338,7 +345,7 @@ async def test_columns_that_cannot_be_made_cost_nothing_else(
     def broken(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("pinyon.storage.sqlite.filters.column_store.column", broken)
+    monkeypatch.setattr("pinyon.storage.sqlite.upkeep.column_upkeep.column", broken)
     for _ in range(2):
         assert await kept(engine, {"n": 3}) == {"r3"}
         await engine.settled()
@@ -349,13 +356,13 @@ async def test_records_that_come_while_a_field_is_read_are_seen(
     opened: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = await filled(opened)
-    read = ColumnStore._read
+    read = ColumnUpkeep._read
 
     async def meanwhile(*arguments: Any) -> Any:
         await engine.upsert("docs", "a", [Record("new", VECTOR, {"n": 5}), Record("r4", VECTOR, {"n": 5})])
         return await read(*arguments)
 
-    monkeypatch.setattr(ColumnStore, "_read", meanwhile)
+    monkeypatch.setattr(ColumnUpkeep, "_read", meanwhile)
     await kept(engine, {"n": 5})
     await engine.settled()
     reads = reads_of_postings(monkeypatch)

@@ -19,8 +19,8 @@ from pinyon.storage.sqlite.connection.high_water import HighWaterMark, Mark
 from pinyon.storage.sqlite.engine import SqliteEngine
 from pinyon.storage.sqlite.folder import backup, index_files
 from pinyon.storage.sqlite.folder.data_dir import DataDir
-from pinyon.storage.sqlite.upkeep.ivf_upkeep import Approximate
 from pinyon.storage.sqlite.upkeep.folder_check import check_folder, check_index, repair
+from pinyon.storage.sqlite.upkeep.scheduler import UpkeepScheduler
 
 from tests.durability.corruption import make, records, specs
 from tests.storage.consistency import problems
@@ -556,7 +556,7 @@ async def test_an_index_that_cannot_see_to_its_large_namespaces_is_used_all_the_
         raise Unavailable("The disk is full; nothing was written")
 
     data = await killed_folder(tmp_path)
-    monkeypatch.setattr(Approximate, "open", fails)
+    monkeypatch.setattr(UpkeepScheduler, "open", fails)
     engine = await opened(data)
     assert [index.name for index in engine.indexes()] == ["docs", "other"] and not engine.unusable()
     await engine.close()

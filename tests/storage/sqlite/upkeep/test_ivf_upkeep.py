@@ -139,7 +139,7 @@ async def test_small_namespaces_and_few_kept_records_are_compared_exactly(tmp_pa
 
 async def test_every_write_is_seen_by_the_next_query_before_anything_has_followed(tmp_path: Path) -> None:
     engine = await filled(tmp_path)
-    engine._approximate.look_at = lambda *_: None  # type: ignore[method-assign]
+    engine._upkeep.schedule = lambda *_: None  # type: ignore[method-assign]
     target = clustered(1, 9)[0]
     await engine.upsert("docs", "a", [Record("new", target, {"n": 1}), Record("r5", target, {"n": 1})])
     await engine.update("docs", "a", UpdatePlan(Selection(ids=["r6"]), vector=target))
@@ -199,7 +199,7 @@ async def test_the_next_start_catches_up_instead_of_building_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = await filled(tmp_path)
-    engine._approximate.look_at = lambda *_: None  # type: ignore[method-assign]
+    engine._upkeep.schedule = lambda *_: None  # type: ignore[method-assign]
     target = clustered(1, 9)[0]
     await engine.upsert("docs", "a", [Record("late", target, {"n": 1})])  # after it was saved
     await engine.close()
@@ -332,9 +332,9 @@ async def test_vectors_in_memory_serve_on_after_a_write_but_for_what_it_changed(
     plan = QueryPlan(k, vector=query, filter=parse({"n": {"$lt": 4}}))
     for _ in range(2):
         await engine.query("docs", "a", plan)
-    assert len(engine._memory.vectors._held) == 1
-    monkeypatch.setattr("pinyon.storage.sqlite.vectors.vector_rows._held", None)  # all of it would be read again
-    engine._approximate.look_at = lambda *_: None  # type: ignore[method-assign]
+    assert len(engine._memory.vectors._entries) == 1
+    monkeypatch.setattr("pinyon.storage.sqlite.vectors.vector_source._read_all", None)  # all of it would be read again
+    engine._upkeep.schedule = lambda *_: None  # type: ignore[method-assign]
     await engine.upsert("docs", "a", [Record("new", query, {"n": 1}), Record("r2", -query, {"n": 1})])
     await engine.delete("docs", "a", Selection(ids=["r101"]))
     await engine.update("docs", "a", UpdatePlan(Selection(ids=["r3"]), vector=query))
@@ -353,8 +353,8 @@ async def test_rows_that_are_being_taken_in_are_found_by_filters_that_know_them_
 ) -> None:
     """Rows come in by parts; between two of them a query may ask about rows that are not noted yet."""
     engine = await filled(tmp_path)
-    (held,) = engine._approximate._held.values()
-    file = held.file
+    (entry,) = engine._upkeep._ivf._entries.values()
+    file = entry.file
     vectors = clustered(600, 5)
     vectors[:40] = (
         np.random.default_rng(1).standard_normal((40, DIMENSION)) * 9
@@ -397,18 +397,18 @@ async def test_an_inverted_file_that_is_distrusted_while_it_is_caught_up_with_do
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = await filled(tmp_path)
-    (before,) = engine._approximate._held.values()
-    catch_up = engine._approximate._catch_up
+    (before,) = engine._upkeep._ivf._entries.values()
+    caught_up = engine._upkeep._ivf._caught_up
 
     async def distrusted_meanwhile(*arguments: Any) -> Any:
         engine._distrust("docs", "a")
-        return await catch_up(*arguments)
+        return await caught_up(*arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(engine._approximate, "_catch_up", distrusted_meanwhile)
+        patched.setattr(engine._upkeep._ivf, "_caught_up", distrusted_meanwhile)
         await engine.upsert("docs", "a", records(clustered(50, 3), COUNT))
         await engine.settled()
-    assert before not in engine._approximate._held.values()
+    assert before not in engine._upkeep._ivf._entries.values()
     await engine.close()
 
 

@@ -9,8 +9,8 @@ import pytest
 from pinyon.domain import IndexSpec, Metric, QueryPlan, Record, Selection
 from pinyon.filters import parse
 from pinyon.storage.sqlite.engine import SqliteEngine
-from pinyon.storage.sqlite.vectors import vector_rows
-from pinyon.storage.sqlite.vectors.vector_cache import Held, most_bytes
+from pinyon.storage.sqlite.vectors import vector_rows, vector_source
+from pinyon.storage.sqlite.vectors.vector_cache import CachedVectors, most_bytes
 
 COUNT, DIMENSION = 2_500, 8
 pytestmark = pytest.mark.anyio
@@ -39,13 +39,13 @@ async def searched(engine: SqliteEngine, raw: dict[str, Any] | None = None, k: i
 def reads_of_everything(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """From now on, an entry for each time that all vectors of a namespace are read."""
     reads: list[int] = []
-    real: Callable[..., Any] = vector_rows._chunks
+    real: Callable[..., Any] = vector_rows.iter_chunks
 
     def chunks(*arguments: Any, **more: Any) -> Any:
         reads.append(1)
         return real(*arguments, **more)
 
-    monkeypatch.setattr(vector_rows, "_chunks", chunks)
+    monkeypatch.setattr(vector_rows, "iter_chunks", chunks)
     return reads
 
 
@@ -117,7 +117,7 @@ async def test_when_much_has_changed_everything_is_read_again(tmp_path: Path, mo
 async def test_after_many_writes_of_few_records_everything_is_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vector_rows, "MOST_WRITES", 5)
+    monkeypatch.setattr(vector_source, "MOST_WRITES", 5)
     engine = await opened(tmp_path)
     await warm(engine)
     reads = reads_of_everything(monkeypatch)
@@ -132,7 +132,7 @@ async def test_after_many_writes_of_few_records_everything_is_read_again(
 async def test_changes_are_noted_down_only_while_vectors_are_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pinyon.storage.sqlite.upkeep.ivf_upkeep.SETTLED_AFTER", 3)
+    monkeypatch.setattr("pinyon.storage.sqlite.upkeep.change_log_upkeep.TRIM_AFTER", 3)
     engine = await opened(tmp_path)
     await engine.settled()
     assert await followed(engine) == -1
@@ -143,7 +143,7 @@ async def test_changes_are_noted_down_only_while_vectors_are_in_memory(
         await searched(engine)
         await engine.settled()
     assert await followed(engine) >= 1
-    engine._memory.vectors.forget(engine.index("docs").handle)
+    engine._memory.vectors.keep_only(engine.index("docs").handle)
     await engine.upsert("docs", "a", [Record("other", some(1, 5)[0], {})])
     await engine.settled()
     assert await followed(engine) == -1
@@ -154,8 +154,8 @@ async def test_changes_are_noted_down_only_while_vectors_are_in_memory(
 @pytest.mark.parametrize("dimension", [1, 7, 64, 100, 384])
 async def test_what_is_kept_takes_no_more_than_was_made_room_for(count: int, dimension: int) -> None:
     vectors = np.random.default_rng(0).standard_normal((count, dimension)).astype(np.float32)
-    held = Held.of(1, np.arange(count), vectors)
-    assert vectors.nbytes < held.nbytes <= most_bytes(count, dimension)
+    cached = CachedVectors.of(1, np.arange(count), vectors)
+    assert vectors.nbytes < cached.nbytes <= most_bytes(count, dimension)
 
 
 @pytest.mark.parametrize("room", [0, 1])
@@ -167,6 +167,6 @@ async def test_a_namespace_is_kept_where_it_fits_and_not_read_for_nothing_elsewh
         await searched(engine)
     reads = reads_of_everything(monkeypatch)
     await searched(engine)
-    assert len(engine._memory.vectors._held) == room
+    assert len(engine._memory.vectors._entries) == room
     assert len(reads) == 1 - room  # once, chunk by chunk, and not twice
     await engine.close()

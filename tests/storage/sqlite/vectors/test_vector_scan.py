@@ -22,7 +22,7 @@ IDS = [f"id{n:05}" for n in np.random.default_rng(5).permutation(ROWS)]
 @pytest.fixture(autouse=True)
 def blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several blocks of byte codes, the last one not full."""
-    for module in ("vector_cache", "vector_rows"):
+    for module in ("vector_cache", "vector_source"):
         monkeypatch.setattr(f"pinyon.storage.sqlite.vectors.{module}.BLOCK", 5_000)
     monkeypatch.setattr("pinyon.storage.sqlite.vectors.vector_cache.CODED_DIMENSION", DIMENSION)
 

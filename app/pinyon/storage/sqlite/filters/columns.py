@@ -131,10 +131,10 @@ class Columns(msgspec.Struct, frozen=True):
 
     version: int
     alive: Mask
-    held: dict[str, Column]
+    by_field: dict[str, Column]
 
-    def kept(self, condition: Condition) -> Records:
-        """Sorted numbers of the rows that a condition on these fields keeps."""
+    def matching_rows(self, condition: Condition) -> Records:
+        """Sorted numbers of the rows that match a condition on these fields."""
         rows = self._rows(condition)
         if rows is not None and FEW * len(rows) < len(self.alive):
             return distinct(rows.astype(np.int64))
@@ -144,11 +144,11 @@ class Columns(msgspec.Struct, frozen=True):
         """Rows that a condition on one value keeps, in any order, some of them perhaps twice; None for other ones."""
         match condition:
             case In() | Compare() | Exists():
-                return self.held[condition.field].rows(condition)
+                return self.by_field[condition.field].rows(condition)
             case And((Compare(field), *_) as conditions):
                 bounds = [each for each in conditions if isinstance(each, Compare) and each.field == field]
                 if len(bounds) == len(conditions):
-                    return self.held[field].between(bounds)
+                    return self.by_field[field].between(bounds)
         return None
 
     def _mask(self, condition: Condition) -> Mask:
@@ -172,11 +172,16 @@ class Columns(msgspec.Struct, frozen=True):
         """With one more. It may know rows that have come since this version."""
         rows = max(int(some.max(initial=-1)) + 1 for some in (new.number_rows, new.code_rows))
         alive = np.pad(self.alive, (0, max(0, rows - len(self.alive))))
-        return Columns(self.version, alive, {**self.held, field: new})
+        return Columns(self.version, alive, {**self.by_field, field: new})
+
+    def without_column(self, field: str) -> "Columns | None":
+        """Without the column of a field; None if it was the last one."""
+        others = {name: column for name, column in self.by_field.items() if name != field}
+        return Columns(self.version, self.alive, others) if others else None
 
     def replaced(self, gone: Records, there: Sequence[tuple[int, Metadata]], version: int) -> "Columns":
         """With what changed rows (sorted) are now; those that are not in `there` are gone."""
-        new: dict[str, list[Posting]] = {field: [] for field in self.held}
+        new: dict[str, list[Posting]] = {field: [] for field in self.by_field}
         for row, metadata in there:
             for field, kind, value in postings(metadata):
                 if field in new:
@@ -185,5 +190,5 @@ class Columns(msgspec.Struct, frozen=True):
         alive[: len(self.alive)] = self.alive
         alive[gone] = False
         alive[[row for row, _ in there]] = True
-        held = {field: column.replaced(gone, new[field]) for field, column in self.held.items()}
-        return Columns(version, alive, held)
+        by_field = {field: column.replaced(gone, new[field]) for field, column in self.by_field.items()}
+        return Columns(version, alive, by_field)

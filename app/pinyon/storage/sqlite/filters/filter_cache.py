@@ -6,7 +6,7 @@ What is kept is true of one version of a namespace, and every write makes anothe
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from pinyon import metrics
 from pinyon.filters import Condition
@@ -60,10 +60,10 @@ class FilterCache:
         """Memory that what is kept takes."""
         return self._bytes
 
-    def forget(self, handle: str) -> None:
-        """Drop everything of an index that is gone."""
+    def keep_only(self, handle: str, namespaces: Collection[int] = ()) -> None:
+        """Free everything of an index, except for the namespaces with these numbers."""
         with self._lock:
-            for place in [place for place in self._held if place[0][0] == handle]:
+            for place in [place for place in self._held if place[0][0] == handle and place[0][1] not in namespaces]:
                 self._bytes -= _size(place, self._held.pop(place)[1])
 
 

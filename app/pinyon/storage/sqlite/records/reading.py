@@ -23,7 +23,8 @@ from pinyon.storage.sqlite.schema import changes, tables
 from pinyon.storage.sqlite.text import lexical, sparse_index
 from pinyon.storage.sqlite.vectors import vector_scan
 from pinyon.storage.sqlite.vectors.vector_cache import Key, VectorCache
-from pinyon.storage.sqlite.vectors.vector_rows import ComparesAll, Source, vector_of
+from pinyon.storage.sqlite.vectors.vector_rows import vector_of
+from pinyon.storage.sqlite.vectors.vector_source import NeedsFullScan, VectorSource
 
 CANDIDATES = 100
 """Records that each side of hybrid retrieval brings, at least."""
@@ -100,7 +101,7 @@ def query(
         if inverted is not None and at is not None:
             return None
         inverted = changed = None
-    source = Source(
+    source = VectorSource(
         connection,
         ns,
         spec.dimension,
@@ -111,7 +112,7 @@ def query(
         inverted,
         changed,
         memory.recall,
-        quick=at is not None,
+        on_event_loop=at is not None,
     )
     if plan.text is not None:
         by_words = lexical.search(connection, spec, ns, plan.text, keep)
@@ -122,7 +123,7 @@ def query(
         shared = sparse_index.dots(connection, ns, sparse, count if plan.by_rarity else None)
     try:
         scored = _scored(source, spec, vector, shared, plan, keep)
-    except ComparesAll:
+    except NeedsFullScan:
         return None
     matches = _matches(connection, spec, scored, plan)
     return QueryAnswer(matches, lsn, size, counted, embedded_by, inverted is not None, foreign)
@@ -138,7 +139,7 @@ def _in_memory(memory: Memory, plan: QueryPlan, key: Key, version: int) -> bool:
     """Whether what a plain search filters by and compares is held in memory, or found by an inverted file."""
     if plan.filter is not None:
         of = plan.filter, key, version
-        if not memory.filters.remembers(*of) and not memory.columns.knows(*of):
+        if not memory.filters.remembers(*of) and not memory.columns.can_answer(*of):
             return False
     if memory.inverted(*key) is not None and not plan.exact:
         return True
@@ -156,12 +157,12 @@ def _kept(
     count: int,
 ) -> Records:
     """Sorted numbers of the rows a filter keeps: by columns where they are held, else from the postings."""
-    rows = None if spec.sparse else memory.columns.kept(connection, condition, key, version, count)
+    rows = None if spec.sparse else memory.columns.matching_rows(connection, condition, key, version, count)
     return kept(connection, condition, key[1]) if rows is None else rows
 
 
 def _scored(
-    source: Source,
+    source: VectorSource,
     spec: IndexSpec,
     vector: Vector | None,
     shared: tuple[Records, NDArray[np.float64]] | None,
@@ -188,7 +189,7 @@ def _scored(
 
 
 def _by_text(
-    source: Source,
+    source: VectorSource,
     spec: IndexSpec,
     vector: Vector | None,
     by_words: lexical.Scored,

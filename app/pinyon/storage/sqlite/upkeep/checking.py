@@ -19,7 +19,6 @@ from pinyon.storage.sqlite.schema import tables
 from pinyon.storage.sqlite.text import lexical, sparse_index
 from pinyon.storage.sqlite.text.postings import postings
 from pinyon.storage.sqlite.vectors import vector_rows
-from pinyon.storage.sqlite.vectors.vector_cache import VectorCache
 
 ROWS = 1_000
 """Records read at a time."""
@@ -199,10 +198,10 @@ def _compared(connection: apsw.Connection, title: str, wanted: Sums, sql: str) -
 
 def _vectors(connection: apsw.Connection, spec: IndexSpec) -> Iterator[str]:
     """Vectors against records, and whether each is one."""
-    namespaces: Any = connection.execute("SELECT ns, name, record_count, version FROM namespaces").fetchall()
-    for ns, name, count, version in namespaces:
+    namespaces: Any = connection.execute("SELECT ns, name FROM namespaces").fetchall()
+    for ns, name in namespaces:
         wanted = _numbers(connection, "SELECT record FROM records WHERE ns = ? ORDER BY record", ns)
-        there = vector_rows.rows(connection, ns)
+        there = vector_rows.row_numbers(connection, ns)
         if not np.array_equal(wanted, there):
             yield f"namespace '{name}' has {len(there)} vectors for {len(wanted)} records, or those of others"
         places = _numbers(
@@ -213,10 +212,9 @@ def _vectors(connection: apsw.Connection, spec: IndexSpec) -> Iterator[str]:
         )
         if not np.array_equal(places, there):
             yield f"namespace '{name}': the places of vectors do not fit the vectors"
-        source = vector_rows.Source(connection, ns, spec.dimension, count, version, VectorCache(0), "")
-        chunks = vector_rows.chunks(connection, ns)
+        chunks = vector_rows.chunk_ids(connection, ns)
         for start in range(0, len(chunks), CHUNKS):
-            rows, vectors = vector_rows.read_chunks(source, chunks[start : start + CHUNKS])
+            rows, vectors = vector_rows.read_chunks(connection, ns, spec.dimension, chunks[start : start + CHUNKS])
             if not np.isfinite(vectors).all():
                 yield f"namespace '{name}' has a vector with a number that is none, after row {rows[0]}"
 

@@ -155,7 +155,7 @@ def _inverted_files(connection: apsw.Connection, file: Path) -> Iterator[Problem
             try:
                 held = Codes.load(files.compared(file.stem, ns, kept))[0].rows
                 changed = changes.since(connection, ns, kept.version)
-                alive = vector_rows.rows(connection, ns)
+                alive = vector_rows.row_numbers(connection, ns)
                 if changed is not None and len(np.setdiff1d(np.setdiff1d(alive, changed), held)):
                     why = "it lacks vectors"
             except Exception as error:  # whatever reads damaged files raises

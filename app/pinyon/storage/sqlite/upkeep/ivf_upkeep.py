@@ -1,417 +1,306 @@
-"""Which namespaces have an inverted file, and keeping each up to date, beside everything else; columns along with it.
+"""Builds the inverted files of large namespaces, and brings them up to date.
 
-The tables are the truth: until an inverted file is there, queries are answered exactly. It is built from the tables in
-short reads, follows the changes that writes note down (changes.py), and is kept in two files beside the index's, so
+The tables are the truth: without an inverted file, queries are answered exactly. An inverted file is built from the
+tables in short reads. It follows the writes by the change log, and is saved in two files beside the index's file, so
 that the next start only has to catch up.
 """
 
-import asyncio
-import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable, Collection
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
 
 import apsw
 import msgspec
 import numpy as np
 
 from pinyon import metrics
-from pinyon.domain import IndexSpec
-from pinyon.errors import NotFound
 from pinyon.storage.sqlite.connection.database import Database
-from pinyon.storage.sqlite.filters.column_store import ColumnStore
 from pinyon.storage.sqlite.ivf import ivf_index
 from pinyon.storage.sqlite.ivf.ivf_files import InvertedFiles
 from pinyon.storage.sqlite.ivf.ivf_index import Builder, InvertedFile
 from pinyon.storage.sqlite.row_sets import Records, Vectors
-from pinyon.storage.sqlite.schema import changes, tables
-from pinyon.storage.sqlite.upkeep.write_debounce import Filling, Rest
+from pinyon.storage.sqlite.schema import changes
+from pinyon.storage.sqlite.upkeep.background_thread import BackgroundThread
+from pinyon.storage.sqlite.upkeep.namespace_state import NamespaceState, log_changes
 from pinyon.storage.sqlite.vectors import vector_rows
-from pinyon.storage.sqlite.vectors.vector_cache import Key, VectorCache
-
-T = TypeVar("T")
-Part = tuple[Records, Vectors]
-"""Row numbers and their vectors."""
+from pinyon.storage.sqlite.vectors.vector_cache import Key
 
 CHUNKS_AT_ONCE, ROWS_AT_ONCE = 64, 4_096
-"""Read at a time: other readers wait no longer."""
-KEPT_FROM = 0.5
-"""Share of the least number of records under which an inverted file is given up."""
+"""Chunks and rows per read. Short reads keep other reads from waiting."""
+KEEP_SHARE = 0.5
+"""A namespace keeps its inverted file until it has less than this share of the records that it needs to get one."""
 MOST_STALE, MOST_GROWN, MOST_CHANGED, MOST_BADLY_CODED = 0.3, 2.0, 0.3, 0.03
-"""When to build anew: share of rows gone or changed, growth since it was built, share changed at once, share of later
-rows that the codes represent badly."""
-FOLLOWED_FROM, SETTLED_AFTER = 2_000, 100
-"""Records of a namespace whose changes are noted down for vectors in memory; writes after which they are forgotten."""
-SAVED_AFTER = 0.1
-"""Share of the rows that may have changed since it was saved."""
+"""When to build anew: the share of entries of deleted or changed rows, the growth since it was built, the share of
+rows that changed since the last look, and the share of later rows that the codes represent badly."""
+SAVE_AFTER = 0.1
+"""Share of the rows that may change before the inverted file is saved again."""
 
 log = logging.getLogger("pinyon.storage")
 
 
-class Held(msgspec.Struct):
-    """An inverted file in use. size: vectors when it was built. unsaved: rows changed since it was saved.
+class Entry(msgspec.Struct):
+    """An inverted file in use. size: its vectors when it was built. unsaved: rows that changed since it was saved.
 
-    distrusted: its answers were found to miss too many, perhaps while it was caught up with.
+    saved: the version in the files on disk; None: there are none. distrusted: its answers were found to miss too many,
+    perhaps while it was caught up. It answers no more queries.
     """
 
     file: InvertedFile
     namespace: str
     size: int
+    saved: int | None = None
     unsaved: int = 0
     distrusted: bool = False
 
 
-class Situation(msgspec.Struct, frozen=True):
-    """A namespace as one snapshot sees it."""
+class History(msgspec.Struct):
+    """What was learnt about a namespace: its number of records when no inverted file could be built or trusted.
 
-    spec: IndexSpec
-    namespace: str
-    ns: int
-    count: int
-    version: int
-    followed: int | None
-
-
-class Approximate:
-    """The inverted files of an installation.
-
-    from_records: how large a namespace must be; None: nothing may be written.
+    given_up_at: no new one is built before the namespace has grown well beyond this. distrusted_at: size of the last
+    one that was distrusted.
     """
 
-    def __init__(self, folder: Path, from_records: float | None, columns: ColumnStore, vectors: VectorCache) -> None:
-        self._files, self._from = InvertedFiles(folder), from_records
-        self._columns, self._vectors = columns, vectors
-        self._held: dict[Key, Held] = {}
-        self._hopeless: dict[Key, int] = {}
-        self._distrusted: dict[Key, int] = {}
-        self._waiting: dict[tuple[str, str], Database] = {}
-        self._filling = Filling()
-        self._called = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-        self._at: str | None = None
-        self._thread: ThreadPoolExecutor | None = None
+    given_up_at: int = 0
+    distrusted_at: int = 0
+
+
+class IvfUpkeep:
+    """The inverted files of all indexes of a folder.
+
+    from_records: records of a namespace from which on it gets one; infinity: never. Call from the event-loop thread
+    only, except for get().
+    """
+
+    def __init__(self, folder: Path, from_records: float, thread: BackgroundThread) -> None:
+        self._files, self._from, self._thread = InvertedFiles(folder), from_records, thread
+        self._entries: dict[Key, Entry] = {}
+        self._histories: dict[Key, History] = {}
+
+    @property
+    def least_records(self) -> float:
+        """Records under which no namespace has an inverted file."""
+        return self._from * KEEP_SHARE
 
     def get(self, handle: str, ns: int) -> InvertedFile | None:
-        """The inverted file of a namespace, if there is one."""
-        held = self._held.get((handle, ns))
-        return None if held is None else held.file
+        """The inverted file that answers for a namespace."""
+        entry = self._entries.get((handle, ns))
+        return None if entry is None or entry.distrusted else entry.file
 
-    def distrust(self, database: Database, handle: str, namespace: str) -> None:
-        """Answer exactly from now on, until the inverted file is built anew: its answers are worse than they may be.
+    def needed_from(self, state: NamespaceState) -> int | None:
+        """The version from which on the inverted file needs the logged changes; None if there is none.
 
-        If that was done before, and the namespace has hardly grown, it stays exact.
+        The next start reads what was saved, so this is the saved version.
         """
-        for key, held in list(self._held.items()):
-            if (key[0], held.namespace) == (handle, namespace):
-                log.warning("answers for namespace %s of %s miss too many; it is searched exactly now", key[1], handle)
-                metrics.became_exact()
-                held.distrusted = True
-                del self._held[key]
-                self._files.remove(*key)
-                if held.size < MOST_GROWN * self._distrusted.get(key, 0):
-                    self._hopeless[key] = held.size
-                self._distrusted[key] = held.size
-        self.look_at(database, handle, namespace)
+        entry = self._entries.get(state.key)
+        if entry is None:
+            return None
+        return entry.file.version if entry.saved is None else entry.saved
 
-    def look_at(self, database: Database, handle: str, namespace: str) -> None:
-        """See, soon, to a namespace that was written to, or has just been opened."""
-        if self._from is None or database.closed:
-            return
-        self._waiting[handle, namespace] = database
-        self._called.set()
-        self._go_on()
+    def distrust(self, handle: str, namespace: str) -> None:
+        """Let an inverted file answer no more queries, because its answers miss too many.
 
-    async def open(self, database: Database, handle: str) -> None:
-        """See to every large namespace of an index; files and notes of others are dropped."""
-        least = None if self._from is None else self._from * KEPT_FROM
-        large, followed = await database.read(partial(_large_and_followed, least=least))
-        for ns in followed - large.keys():
-            await database.write(partial(changes.stop, ns=ns))
-        self._files.remove_others(handle, set(large))
-        for name in large.values():
-            self.look_at(database, handle, name)
-
-    async def settled(self) -> None:
-        """Wait until everything that is known of is seen to."""
-        while self._task is not None and not self._task.done():
-            await asyncio.wait([self._task])
-
-    async def forget(self, handle: str) -> None:
-        """Let go of an index that is to be deleted, or was changed as a whole; nothing touches its files after this."""
-        self._filling.forget(handle)
-        if self._at == handle:
-            await self._interrupt()
-        self._waiting = {key: database for key, database in self._waiting.items() if key[0] != handle}
-        self._held = {key: held for key, held in self._held.items() if key[0] != handle}
-        self._hopeless = {key: count for key, count in self._hopeless.items() if key[0] != handle}
-        self._distrusted = {key: count for key, count in self._distrusted.items() if key[0] != handle}
-        self._columns.keep_only(handle)
-        self._go_on()
-
-    async def close(self) -> None:
-        """Stop working; what is not saved is caught up with at the next start."""
-        self._waiting.clear()
-        self._filling.forget()
-        await self._interrupt()
-        if self._thread is not None:
-            self._thread.shutdown()
-
-    def _go_on(self) -> None:
-        if (self._waiting or self._filling) and (self._task is None or self._task.done()):
-            self._task = asyncio.create_task(self._work())
-
-    async def _interrupt(self) -> None:
-        """Stop what is being done; what was interrupted waits again."""
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-        if self._thread is not None:
-            await self._compute(lambda: None)  # behind what runs there
-
-    async def _work(self) -> None:
-        while self._waiting or self._filling:
-            self._waiting |= self._filling.due()
-            if not self._waiting:
-                await self._rest(self._filling.wait_s())
+        maintain() builds another one. If that was done before, and the namespace has hardly grown, it stays exact.
+        """
+        for key, entry in self._entries.items():
+            if (key[0], entry.namespace) != (handle, namespace) or entry.distrusted:
                 continue
-            handle, namespace = next(iter(self._waiting))
-            database = self._waiting[handle, namespace]
-            del self._waiting[handle, namespace]
-            rest = self._filling.take((handle, namespace))
-            self._at = handle
-            try:
-                await self._see_to(database, handle, namespace, rest)
-            except asyncio.CancelledError:
-                self._waiting[handle, namespace] = database
-                raise
-            except NotFound:  # the index was deleted meanwhile
-                continue
-            except Exception:  # the tables are whole, and answer exactly
-                log.exception("no inverted file for namespace %r of %s", namespace, handle)
-                with contextlib.suppress(Exception):
-                    await self._give_up(database, handle, namespace)
-            finally:
-                self._at = None
+            log.warning("answers for namespace %s of %s miss too many; it is searched exactly now", key[1], handle)
+            metrics.became_exact()
+            entry.distrusted = True
+            history = self._history(key)
+            if entry.size < MOST_GROWN * history.distrusted_at:
+                history.given_up_at = entry.size
+            history.distrusted_at = entry.size
 
-    async def _rest(self, seconds: float) -> None:
-        """Wait so long, or until a namespace is to be looked at."""
-        self._called.clear()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._called.wait()
+    async def maintain(self, database: Database, state: NamespaceState, is_quiet: Callable[[], bool]) -> bool:
+        """Bring the inverted file of a namespace up to date, or build or remove it.
 
-    async def _see_to(self, database: Database, handle: str, namespace: str, rest: Rest | None) -> None:
-        assert self._from is not None
-        at = await database.read(partial(_situation, namespace=namespace))
-        for key in [key for key, held in self._held.items() if (key[0], held.namespace) == (handle, namespace)]:
-            if at is None or key[1] != at.ns:  # it was deleted, and perhaps made again
-                del self._held[key]
-                self._files.remove(*key)
-        if at is None:
-            self._columns.keep_only(handle, await database.read(_numbers))
-        if at is None or at.spec.sparse:
-            return
-        key = handle, at.ns
-        held = self._held.get(key)
-        if held is not None and (at.followed is None or held.file.version < at.followed):
-            held = self._held.pop(key, None) and None
-        await self._columns.see_to(database, key, at.count, self._compute)
-        if at.count < self._from * KEPT_FROM:
-            if self._held.pop(key, None) is not None:
-                self._files.remove(*key)
-            await self._note_for_others(database, handle, at, at.followed is not None)
-            return
-        if held is None and at.followed is not None:
-            held = await self._load(database, handle, at)
-        if held is not None and held.file.version < at.version:
-            held = await self._catch_up(database, held, at)
-        if held is not None and held.distrusted:
-            held = None
-        worn = held is None or held.file.stale > MOST_STALE or held.file.badly_coded > MOST_BADLY_CODED
-        if held is None or worn or at.count > MOST_GROWN * held.size:
-            enough = max(self._from, MOST_GROWN * self._hopeless.get(key, 0))
-            name = handle, namespace
-            if at.count < enough or not self._filling.is_over(name, rest, database, at.version):
-                if held is None:
-                    await self._stop(database, handle, at, at.followed is not None)
-                else:
-                    self._held[key] = held
-                return
-            built = await self._build(database, handle, at)
+        is_quiet: tells whether nobody is loading records; asked before building. Returns whether to do all this again
+        soon, because much was written meanwhile.
+        """
+        if state.count < self.least_records:
+            if state.key in self._entries:
+                await self.remove(state.key)
+            return False
+        entry = await self._current(database, state)
+        if entry is None or self._worn_out(entry, state):
+            if not self._may_build(state) or not is_quiet():
+                if entry is None:
+                    await self.remove(state.key)
+                return False
+            built = await self._build(database, state)
             if built is None:
-                self._hopeless[key] = at.count
-                return
-            held = await self._catch_up(database, built, at)
-            if held is None:  # much was written meanwhile
-                self._waiting[handle, namespace] = database
-                return
-        self._held[key] = held
-        if held.unsaved > SAVED_AFTER * held.size:
-            await self._save(database, handle, at, held)
+                self._history(state.key).given_up_at = state.count
+                await self.remove(state.key)
+                return False
+            entry = await self._caught_up(database, state, built)
+            if entry is None:
+                return True
+        self._entries[state.key] = entry
+        if entry.unsaved > SAVE_AFTER * entry.size:
+            await self._save(state, entry)
+        return False
 
-    async def _give_up(self, database: Database, handle: str, namespace: str) -> None:
-        """Search the namespace exactly, and do not try again before it has grown much."""
-        at = await database.read(partial(_situation, namespace=namespace))
-        if at is not None:
-            self._hopeless[handle, at.ns] = at.count
-            await self._stop(database, handle, at, followed=True)
+    async def give_up(self, state: NamespaceState) -> None:
+        """Search the namespace exactly, and build no inverted file before it has grown much."""
+        self._history(state.key).given_up_at = state.count
+        await self.remove(state.key)
 
-    async def _stop(self, database: Database, handle: str, at: Situation, followed: bool) -> None:
-        """Have no inverted file. followed: whether changes are noted down."""
-        self._held.pop((handle, at.ns), None)
-        self._files.remove(handle, at.ns)
-        await self._note_for_others(database, handle, at, followed)
+    async def remove(self, key: Key) -> None:
+        """Remove the inverted file of a namespace, and its files."""
+        self._entries.pop(key, None)
+        await self._thread.run(self._files.remove, *key)
 
-    async def _note_for_others(self, database: Database, handle: str, at: Situation, followed: bool) -> None:
-        """Without an inverted file, changes are noted down for columns and vectors in memory, or for nobody."""
-        key = handle, at.ns
-        vectors = self._vectors.latest(key) if at.count >= FOLLOWED_FROM else None
-        if vectors is None and not self._columns.follows(key):
-            if followed:
-                await database.write(partial(changes.stop, ns=at.ns))
-        elif at.followed is None:
-            await database.write(partial(changes.follow, ns=at.ns))
-        else:
-            needed = self._columns.oldest(key, at.version if vectors is None else vectors.version)
-            if needed > at.followed + SETTLED_AFTER:
-                await database.write(partial(changes.settle, ns=at.ns, version=needed))
+    async def keep_only(self, handle: str, namespaces: Collection[int]) -> None:
+        """Free everything of an index and remove its files, except for the namespaces with these numbers."""
+        for key in self._known(handle):
+            if key[1] not in namespaces:
+                self._histories.pop(key, None)
+                await self.remove(key)
 
-    async def _build(self, database: Database, handle: str, at: Situation) -> Held | None:
-        ns, spec = at.ns, at.spec
-        if await database.write(partial(changes.follow, ns=ns)) is None:
+    async def remove_other_files(self, handle: str, large: set[int]) -> None:
+        """Remove the files of an index whose namespaces are not among these numbers."""
+        await self._thread.run(self._files.remove_others, handle, large)
+
+    def release(self, handle: str) -> None:
+        """Free everything of an index. Its files stay."""
+        for key in self._known(handle):
+            self._entries.pop(key, None)
+            self._histories.pop(key, None)
+
+    def _known(self, handle: str) -> list[Key]:
+        return [key for key in {*self._entries, *self._histories} if key[0] == handle]
+
+    def _history(self, key: Key) -> History:
+        return self._histories.setdefault(key, History())
+
+    def _worn_out(self, entry: Entry, state: NamespaceState) -> bool:
+        file = entry.file
+        return file.stale > MOST_STALE or file.badly_coded > MOST_BADLY_CODED or state.count > MOST_GROWN * entry.size
+
+    def _may_build(self, state: NamespaceState) -> bool:
+        history = self._histories.get(state.key, History())
+        return state.count >= max(self._from, MOST_GROWN * history.given_up_at)
+
+    async def _current(self, database: Database, state: NamespaceState) -> Entry | None:
+        """The inverted file in use or else on disk, brought up to date; None if there is none that can be."""
+        entry = self._entries.get(state.key)
+        if entry is not None and entry.distrusted:
+            await self.remove(state.key)
+            return None
+        if entry is not None and (state.logged_from is None or entry.file.version < state.logged_from):
+            del self._entries[state.key]
+            entry = None
+        if entry is None:
+            entry = await self._load(database, state)
+        if entry is not None and entry.file.version < state.version:
+            entry = await self._caught_up(database, state, entry)
+        if entry is None or entry.distrusted:
+            return None
+        self._entries[state.key] = entry
+        return entry
+
+    async def _build(self, database: Database, state: NamespaceState) -> Entry | None:
+        """Build and save an inverted file; None if the codes are too coarse, or the namespace is gone."""
+        ns, spec, run = state.ns, state.spec, self._thread.run
+        if not await log_changes(database, state):
             return None
         version = await database.read(partial(changes.version, ns=ns))
-        chunks = await database.read(partial(vector_rows.chunks, ns=ns))
-        builder = await self._compute(Builder, spec.metric, spec.dimension, at.count)
-        wanted = -(-builder.sample // max(1, at.count // max(1, len(chunks))))
-        some = np.sort(np.array(random.sample(chunks.tolist(), min(len(chunks), wanted)), dtype=np.int64))
-        parts = [vectors async for _, vectors in self._parts(database, at, some)]
-        await self._compute(builder.train, np.concatenate(parts))
-        del parts
-        async for rows, vectors in self._parts(database, at, chunks):
-            await self._compute(builder.add, rows, vectors)
-        file = await self._compute(builder.finish, version)
+        chunks = await database.read(partial(vector_rows.chunk_ids, ns=ns))
+        builder = await run(Builder, spec.metric, spec.dimension, state.count)
+        enough = -(-builder.sample // max(1, state.count // max(1, len(chunks))))
+        some = np.sort(np.array(random.sample(chunks.tolist(), min(len(chunks), enough)), dtype=np.int64))
+        samples = [vectors async for _, vectors in self._chunks(database, state, some)]
+        await run(builder.train, np.concatenate(samples))
+        del samples
+        async for rows, vectors in self._chunks(database, state, chunks):
+            await run(builder.add, rows, vectors)
+        file = await run(builder.finish, version)
         if file is None:
-            log.info("codes are too coarse for the vectors of namespace %s of %s; it is searched exactly", ns, handle)
-            await self._stop(database, handle, at, followed=True)
+            log.info(
+                "codes are too coarse for the vectors of namespace %s of %s; it is searched exactly", ns, state.key[0]
+            )
             return None
         log.info(
             "namespace %s of %s is searched by an inverted file: %d vectors, %.0f MB, cells looked into %s",
             ns,
-            handle,
+            state.key[0],
             file.size,
             file.nbytes / 1e6,
             ", ".join(f"{each.cells} of {builder.cells} for {each.depth}" for each in file.calibration),
         )
         del builder
-        await self._compute(ivf_index.give_back)
-        held = Held(file, at.namespace, file.size)
-        await self._save(database, handle, at, held)
-        return held
+        await run(ivf_index.give_back)
+        entry = Entry(file, state.name, file.size)
+        await self._save(state, entry)
+        return entry
 
-    async def _parts(self, database: Database, at: Situation, chunks: Records) -> AsyncIterator[Part]:
+    async def _chunks(
+        self, database: Database, state: NamespaceState, chunks: Records
+    ) -> AsyncIterator[tuple[Records, Vectors]]:
+        """The rows of these chunks and their vectors, some chunks per read."""
         for start in range(0, len(chunks), CHUNKS_AT_ONCE):
-            rows, vectors = await database.read(partial(_part, at=at, some=chunks[start : start + CHUNKS_AT_ONCE]))
+            some = chunks[start : start + CHUNKS_AT_ONCE]
+            rows, vectors = await database.read(
+                partial(vector_rows.read_chunks, ns=state.ns, dimension=state.spec.dimension, chunks=some)
+            )
             if len(rows):
                 yield rows, vectors
 
-    async def _catch_up(self, database: Database, held: Held, at: Situation) -> Held | None:
-        """Take in what has changed; None if that is not known, or too much."""
+    async def _caught_up(self, database: Database, state: NamespaceState, entry: Entry) -> Entry | None:
+        """The same entry once it has taken in what changed; None if that is not known, or too much."""
 
-        def now(connection: apsw.Connection) -> tuple[int, Records | None]:
-            return changes.version(connection, at.ns), changes.since(connection, at.ns, held.file.version)
+        def read_changes(connection: apsw.Connection) -> tuple[int, Records | None]:
+            return changes.version(connection, state.ns), changes.since(connection, state.ns, entry.file.version)
 
-        version, changed = await database.read(now)
-        if changed is None or len(changed) > MOST_CHANGED * held.size:
+        version, changed = await database.read(read_changes)
+        if changed is None or len(changed) > MOST_CHANGED * entry.size:
             return None
         for start in range(0, max(1, len(changed)), ROWS_AT_ONCE):
             some = changed[start : start + ROWS_AT_ONCE]
-            last = start + ROWS_AT_ONCE >= len(changed)
-            rows, vectors = await database.read(partial(_some, at=at, rows=some))
-            await self._compute(held.file.replace, some, rows, vectors, version if last else held.file.version)
-        held.unsaved += len(changed)
-        return held
+            is_last = start + ROWS_AT_ONCE >= len(changed)
+            rows, vectors = await database.read(
+                partial(vector_rows.read_rows, ns=state.ns, dimension=state.spec.dimension, rows=some)
+            )
+            await self._thread.run(entry.file.replace, some, rows, vectors, version if is_last else entry.file.version)
+        entry.unsaved += len(changed)
+        return entry
 
-    async def _load(self, database: Database, handle: str, at: Situation) -> Held | None:
-        """From the files beside the index's, if they are there and fit what the tables hold."""
-        kept = self._files.note(handle, at.ns)
-        fits = kept is not None and (kept.metric, kept.dimension) == (at.spec.metric, at.spec.dimension)
-        if kept is None or not fits or at.followed is None or not at.followed <= kept.version <= at.version:
+    async def _load(self, database: Database, state: NamespaceState) -> Entry | None:
+        """Read the files on disk; None if they are missing or damaged, or cannot be brought up to date."""
+        note = None if state.logged_from is None else self._files.note(*state.key)
+        if note is None or (note.metric, note.dimension) != (state.spec.metric, state.spec.dimension):
+            return None
+        if state.logged_from is None or not state.logged_from <= note.version <= state.version:
             return None
 
-        def rows(connection: apsw.Connection) -> tuple[Records, Records | None]:
-            return vector_rows.rows(connection, at.ns), changes.since(connection, at.ns, kept.version)
+        def read(connection: apsw.Connection) -> tuple[Records, Records | None]:
+            return (
+                vector_rows.row_numbers(connection, state.ns),
+                changes.since(connection, state.ns, note.version),
+            )
 
-        alive, changed = await database.read(rows)
+        alive, changed = await database.read(read)
         try:
-            file = await self._compute(self._files.load, handle, at.ns, kept, alive)
-        except Exception as error:  # whatever the readers of damaged files raise
-            log.warning("an inverted file of %s cannot be read, and is built anew: %s", handle, error)
+            file = await self._thread.run(self._files.load, *state.key, note, alive)
+        except Exception as error:  # the readers of damaged files raise many kinds
+            log.warning("an inverted file of %s cannot be read, and is built anew: %s", state.key[0], error)
             return None
         if changed is None or len(np.setdiff1d(np.setdiff1d(alive, changed), file.held_rows)):
             return None
-        return Held(file, at.namespace, kept.size)
+        return Entry(file, state.name, note.size, saved=note.version)
 
-    async def _save(self, database: Database, handle: str, at: Situation, held: Held) -> None:
-        spec = at.spec
+    async def _save(self, state: NamespaceState, entry: Entry) -> None:
+        spec = state.spec
         try:
-            version = await self._compute(
-                self._files.save, handle, at.ns, held.file, spec.metric, spec.dimension, held.size
+            entry.saved = await self._thread.run(
+                self._files.save, *state.key, entry.file, spec.metric, spec.dimension, entry.size
             )
         except (OSError, RuntimeError) as error:
-            log.warning("an inverted file of %s cannot be kept, and is built anew at the next start: %s", handle, error)
-            return
-        held.unsaved = 0
-        needed = self._columns.oldest((handle, at.ns), version)
-        await database.write(partial(changes.settle, ns=at.ns, version=needed))
-
-    async def _compute(self, function: Callable[..., T], *arguments: Any) -> T:
-        """On one thread, with one core: searches go on meanwhile."""
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(
-                1, thread_name_prefix="inverted", initializer=ivf_index.use_threads, initargs=(1,)
+            log.warning(
+                "an inverted file of %s cannot be saved, and is built anew at the next start: %s", state.key[0], error
             )
-        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
-
-
-def _large_and_followed(connection: apsw.Connection, least: float | None) -> tuple[dict[int, str], set[int]]:
-    """Numbers and names of the namespaces with so many records, and numbers of those whose changes are noted down."""
-    rows: Any = connection.execute(
-        "SELECT ns, name, record_count, followed FROM namespaces WHERE record_count >= ? OR followed IS NOT NULL",
-        (1e18 if least is None else least,),
-    ).fetchall()
-    large = {ns: name for ns, name, count, _ in rows if least is not None and count >= least}
-    return large, {ns for ns, _, _, followed in rows if followed is not None}
-
-
-def _situation(connection: apsw.Connection, namespace: str) -> Situation | None:
-    found: Any = connection.execute(
-        "SELECT ns, record_count, version, followed FROM namespaces WHERE name = ?", (namespace,)
-    ).get
-    return None if found is None else Situation(tables.known_spec(connection), namespace, *found)
-
-
-def _numbers(connection: apsw.Connection) -> set[int]:
-    return {ns for (ns,) in connection.execute("SELECT ns FROM namespaces")}
-
-
-def _part(connection: apsw.Connection, at: Situation, some: Records) -> Part:
-    return vector_rows.read_chunks(_source(connection, at), some)
-
-
-def _some(connection: apsw.Connection, at: Situation, rows: Records) -> Part:
-    found = list(vector_rows.points(_source(connection, at), rows))
-    if not found:
-        return np.empty(0, np.int64), np.empty((0, at.spec.dimension), np.float32)
-    return np.concatenate([some for some, _ in found]), np.concatenate([vectors for _, vectors in found])
-
-
-def _source(connection: apsw.Connection, at: Situation) -> vector_rows.Source:
-    return vector_rows.Source(connection, at.ns, at.spec.dimension, at.count, at.version, NOTHING_KEPT, "")
-
-
-NOTHING_KEPT = VectorCache(0)
+            return
+        entry.unsaved = 0

@@ -15,7 +15,6 @@ from pinyon.storage.sqlite.records import writing
 from pinyon.storage.sqlite.schema import migrations, tables
 from pinyon.storage.sqlite.transaction import Transaction
 from pinyon.storage.sqlite.vectors import vector_chunks, vector_rows
-from pinyon.storage.sqlite.vectors.vector_cache import VectorCache
 
 ROWS, CHUNKS = 1_000, 64
 """Records, and chunks of vectors, copied at a time."""
@@ -87,10 +86,9 @@ def _copy_records(reading: apsw.Connection, to: apsw.Connection, ns: int) -> Non
 
 def _copy_vectors(reading: apsw.Connection, to: apsw.Connection, ns: int, dimension: int) -> None:
     wanted = {row for (row,) in to.execute("SELECT record FROM records WHERE ns = ?", (ns,))}
-    source = vector_rows.Source(reading, ns, dimension, 0, 0, VectorCache(0), "")
-    chunks = vector_rows.chunks(reading, ns)
+    chunks = vector_rows.chunk_ids(reading, ns)
     for start in range(0, len(chunks), CHUNKS):
-        rows, vectors = vector_rows.read_chunks(source, chunks[start : start + CHUNKS])
+        rows, vectors = vector_rows.read_chunks(reading, ns, dimension, chunks[start : start + CHUNKS])
         if not np.isfinite(vectors).all():
             raise ValueError("a vector has a number that is none")
         kept = [(row, vector) for row, vector in zip(rows.tolist(), vectors, strict=True) if row in wanted]

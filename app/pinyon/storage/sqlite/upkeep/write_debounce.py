@@ -1,4 +1,4 @@
-"""Namespaces that are being filled: nothing is built for them before that is over, or has lasted long."""
+"""Puts off the building of inverted files while records are being loaded, but not for ever."""
 
 import time
 
@@ -7,14 +7,14 @@ import msgspec
 from pinyon.storage.sqlite.connection.database import Database
 
 QUIET_S, PATIENCE_S = 0.5, 30.0
-"""Writes that follow each other so soon are filling a namespace; and for how long that is waited for."""
+"""Quiet time that ends a bulk load, and the longest wait for it, in seconds."""
 
-Name = tuple[str, str]
-"""An index's handle, and a namespace."""
+Place = tuple[str, str]
+"""An index's handle, and the name of a namespace."""
 
 
-class Rest(msgspec.Struct, frozen=True):
-    """A namespace that waits: the version it had when last looked at, since when, and when to look again."""
+class Pending(msgspec.Struct, frozen=True):
+    """A namespace that waits for quiet: its version at the last look, since when it waits, and when to look again."""
 
     database: Database
     version: int
@@ -22,36 +22,42 @@ class Rest(msgspec.Struct, frozen=True):
     due: float
 
 
-class Filling:
-    """The namespaces that wait for quiet. Not for use by several threads."""
+class WriteDebounce:
+    """The namespaces that wait for quiet. Call from one thread only."""
 
     def __init__(self) -> None:
-        self._resting: dict[Name, Rest] = {}
+        self._pending: dict[Place, Pending] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._resting)
+        return bool(self._pending)
 
-    def due(self) -> dict[Name, Database]:
-        """Those that are to be looked at again."""
+    def due(self) -> dict[Place, Database]:
+        """The namespaces to look at again now."""
         now = time.monotonic()
-        return {name: rest.database for name, rest in self._resting.items() if rest.due <= now}
+        return {place: pending.database for place, pending in self._pending.items() if pending.due <= now}
 
     def wait_s(self) -> float:
-        """How long until one is; there must be one."""
-        return min(rest.due for rest in self._resting.values()) - time.monotonic()
+        """Seconds until one is due. There must be one that waits."""
+        return min(pending.due for pending in self._pending.values()) - time.monotonic()
 
-    def take(self, name: Name) -> Rest | None:
-        """What is known of one that is looked at now; it does not wait any more."""
-        return self._resting.pop(name, None)
+    def take(self, place: Place) -> Pending | None:
+        """What is known of a namespace that is looked at now. It waits no longer."""
+        return self._pending.pop(place, None)
 
-    def is_over(self, name: Name, rest: Rest | None, database: Database, version: int) -> bool:
-        """Whether nobody is filling the namespace. If somebody may be, it waits. rest: what take() gave."""
+    def is_quiet(self, place: Place, pending: Pending | None, database: Database, version: int) -> bool:
+        """Whether nothing was written since the last look, or it has been put off long enough.
+
+        If not, the namespace waits. pending: what take() returned.
+        """
         now = time.monotonic()
-        if rest is not None and (now - rest.since > PATIENCE_S or (rest.version == version and rest.due <= now)):
+        since = now if pending is None else pending.since
+        if now - since > PATIENCE_S:
             return True
-        self._resting[name] = Rest(database, version, now if rest is None else rest.since, now + QUIET_S)
+        if pending is not None and pending.version == version and pending.due <= now:
+            return True
+        self._pending[place] = Pending(database, version, since, now + QUIET_S)
         return False
 
-    def forget(self, handle: str | None = None) -> None:
-        """Drop those of an index, or all."""
-        self._resting = {name: rest for name, rest in self._resting.items() if handle is not None and name[0] != handle}
+    def release(self, handle: str | None = None) -> None:
+        """Forget the namespaces of an index, or all."""
+        self._pending = {place: each for place, each in self._pending.items() if handle not in (None, place[0])}

@@ -1,11 +1,12 @@
-"""Vectors kept in memory: a namespace that is searched twice without a write between is read from disk only once.
+"""Vectors in memory: a namespace that is searched twice without a write in between is read from disk only once.
 
-The file stays the truth: what is kept is the content of one version of a namespace, and every write makes another.
-Where changes are noted down (changes.py), rows that have not changed since are still read from what is kept.
+The file stays the truth. A cached namespace is of one version, and every write makes another version. While changes
+are logged (schema/changes.py), rows that have not changed since are still read from the cache.
 """
 
 import threading
 from collections import OrderedDict
+from collections.abc import Collection
 
 import msgspec
 import numpy as np
@@ -15,21 +16,22 @@ from pinyon import metrics
 from pinyon.search.bounds import Coded, coded, squared_lengths
 
 BLOCK = 16_384
-"""Rows that are coded, and scored, together."""
+"""Rows that are coded and scored together."""
 CODED_FROM, CODED_DIMENSION = 2_000, 64
-"""Rows, and numbers of each; fewer vectors, and shorter ones, are read as quickly themselves."""
-
-
+"""Fewer rows, or shorter vectors, are read as fast without codes."""
 MOST_ASKED = 10_000
-"""Namespaces that are remembered to have been searched; with more, all are forgotten."""
+"""Namespaces whose last search is remembered. Beyond this, all are forgotten."""
 ENTRY_BYTES = 1_500
-"""What a namespace takes beside its arrays' numbers, about."""
+"""Memory of a cached namespace beside its arrays, about."""
+
+Key = tuple[str, int]
+"""An index's handle and the number of a namespace in it."""
 
 
-class Held(msgspec.Struct, frozen=True):
-    """All live rows of a namespace at one version. records: sorted int64 [n], vectors: float32 [n, dimension].
+class CachedVectors(msgspec.Struct, frozen=True):
+    """All rows of a namespace at one version. records: sorted int64 [n]. vectors: float32 [n, dimension].
 
-    squares: their squared lengths, float32 [n]. codes: of each BLOCK of rows, where there are; or empty.
+    squares: their squared lengths, float32 [n]. codes: of each BLOCK of rows, or empty.
     """
 
     version: int
@@ -39,8 +41,8 @@ class Held(msgspec.Struct, frozen=True):
     codes: tuple[Coded | None, ...]
 
     @classmethod
-    def of(cls, version: int, records: NDArray[np.int64], vectors: NDArray[np.float32]) -> "Held":
-        """Of rows in the order of their numbers."""
+    def of(cls, version: int, records: NDArray[np.int64], vectors: NDArray[np.float32]) -> "CachedVectors":
+        """From rows in ascending order."""
         squares = squared_lengths(vectors)
         blocks = range(0, len(records) if _worth_coding(*vectors.shape) else 0, BLOCK)
         codes = tuple(coded(vectors[start : start + BLOCK], squares[start : start + BLOCK]) for start in blocks)
@@ -58,66 +60,63 @@ def _worth_coding(count: int, dimension: int) -> bool:
 
 
 def most_bytes(count: int, dimension: int) -> int:
-    """What Held takes for so many rows, at most."""
-    code = -(-dimension // 64) * 64 + 72 if _worth_coding(count, dimension) else 0  # numkong pads them
+    """The most memory that CachedVectors of so many rows take."""
+    code = -(-dimension // 64) * 64 + 72 if _worth_coding(count, dimension) else 0  # numkong pads codes
     return ENTRY_BYTES + count * (4 * dimension + code + 40) + 1_000 * (count // BLOCK + 1)
 
 
-Key = tuple[str, int]
-"""An index's handle and the number of a namespace in it."""
-
-
 class VectorCache:
-    """The namespaces of all indexes that were searched last, up to a number of bytes. Safe for several threads."""
+    """The namespaces searched last, of all indexes, up to a number of bytes. Safe for several threads."""
 
     def __init__(self, most_bytes: int) -> None:
         self.most_bytes = most_bytes
         self._lock = threading.Lock()
-        self._held: OrderedDict[Key, Held] = OrderedDict()
-        self._asked: dict[Key, int] = {}
+        self._entries: OrderedDict[Key, CachedVectors] = OrderedDict()
+        self._last_asked: dict[Key, int] = {}
         self._bytes = 0
 
-    def get(self, key: Key, version: int) -> Held | None:
-        """What is kept of this version, or None."""
+    def get(self, key: Key, version: int) -> CachedVectors | None:
+        """The vectors of this version, or None."""
         with self._lock:
-            held = self._held.get(key)
-            there = held is not None and held.version == version
-            metrics.looked_up("vector", there)
-            if held is None or not there:
+            entry = self._entries.get(key)
+            is_hit = entry is not None and entry.version == version
+            metrics.looked_up("vector", is_hit)
+            if not is_hit:
                 return None
-            self._held.move_to_end(key)
-            return held
+            self._entries.move_to_end(key)
+            return entry
 
-    def latest(self, key: Key) -> Held | None:
-        """What is kept, of whatever version."""
+    def latest(self, key: Key) -> CachedVectors | None:
+        """The vectors of whatever version is cached."""
         with self._lock:
-            return self._held.get(key)
+            return self._entries.get(key)
 
     def worth_keeping(self, key: Key, version: int, size: int) -> bool:
-        """Whether this version was asked for before, and its vectors (size: bytes) fit.
+        """Whether this version was asked for before, and its vectors fit. size: their bytes.
 
-        Where a write comes between any two searches, keeping would only cost time.
+        Where a write comes between any two searches, caching would only cost time.
         """
         with self._lock:
-            again = self._asked.get(key) == version
-            if len(self._asked) >= MOST_ASKED:
-                self._asked.clear()
-            self._asked[key] = version
-            return again and size <= self.most_bytes
+            asked_again = self._last_asked.get(key) == version
+            if len(self._last_asked) >= MOST_ASKED:
+                self._last_asked.clear()
+            self._last_asked[key] = version
+            return asked_again and size <= self.most_bytes
 
-    def put(self, key: Key, held: Held) -> None:
-        """Keep it, and drop what was searched longest ago."""
+    def put(self, key: Key, vectors: CachedVectors) -> None:
+        """Cache the vectors of a namespace. Drops the namespaces searched longest ago if there is no room."""
         with self._lock:
-            old = self._held.pop(key, None)
-            self._bytes += held.nbytes - (old.nbytes if old else 0)
-            self._held[key] = held
+            old = self._entries.pop(key, None)
+            self._bytes += vectors.nbytes - (old.nbytes if old else 0)
+            self._entries[key] = vectors
             while self._bytes > self.most_bytes:
-                _, dropped = self._held.popitem(last=False)
+                _, dropped = self._entries.popitem(last=False)
                 self._bytes -= dropped.nbytes
 
-    def forget(self, handle: str) -> None:
-        """Drop everything of an index that is gone."""
+    def keep_only(self, handle: str, namespaces: Collection[int] = ()) -> None:
+        """Free everything of an index, except for the namespaces with these numbers."""
         with self._lock:
-            for key in [key for key in self._held if key[0] == handle]:
-                self._bytes -= self._held.pop(key).nbytes
-            self._asked = {key: version for key, version in self._asked.items() if key[0] != handle}
+            for key in [key for key in self._entries if key[0] == handle and key[1] not in namespaces]:
+                self._bytes -= self._entries.pop(key).nbytes
+            for key in [key for key in self._last_asked if key[0] == handle and key[1] not in namespaces]:
+                del self._last_asked[key]

@@ -13,7 +13,7 @@ from pinyon.domain import Metric
 from pinyon.search.bounds import bounded_scores
 from pinyon.search.ranking import exact_scores, goodness
 from pinyon.storage.sqlite.row_sets import Records, Vectors, bits_of, distinct, places_of
-from pinyon.storage.sqlite.vectors.vector_rows import ComparesAll, Source, live
+from pinyon.storage.sqlite.vectors.vector_source import NeedsFullScan, VectorSource, vectors_of
 
 FEW = 256
 """Rows that are sooner all scored than looked for."""
@@ -31,7 +31,7 @@ Additions = tuple[Records, NDArray[np.float64]]
 
 
 def nearest(
-    source: Source,
+    source: VectorSource,
     metric: Metric,
     query: Vectors,
     top_k: int,
@@ -57,15 +57,15 @@ def nearest(
         records, scores = _scored(source, metric, query, candidates)
         if len(records) >= wanted:
             return best(records, scores, top_k, metric)
-    if source.inverted is not None and source.quick:
-        raise ComparesAll
+    if source.inverted is not None and source.on_event_loop:
+        raise NeedsFullScan
     finalists, vectors = _finalists(source, metric, query, top_k, kept, more)
     if vectors is None:
         return best(*_scored(source, metric, query, finalists, more), top_k, metric)
     return best(finalists, exact_scores(metric, vectors, query, _added(finalists, more)), top_k, metric)
 
 
-def _candidates(source: Source, query: Vectors, wanted: int, kept: Records | None) -> Records:
+def _candidates(source: VectorSource, query: Vectors, wanted: int, kept: Records | None) -> Records:
     """Sorted numbers of rows that an inverted file finds near, and of all it may be wrong about.
 
     None at all where so many are wanted that all are sooner compared, or where it may have missed too many.
@@ -89,13 +89,14 @@ def _candidates(source: Source, query: Vectors, wanted: int, kept: Records | Non
 
 
 def _scored(
-    source: Source, metric: Metric, query: Vectors, rows: Records, more: Additions | None = None
+    source: VectorSource, metric: Metric, query: Vectors, rows: Records, more: Additions | None = None
 ) -> tuple[Records, NDArray[np.float32]]:
     """The rows that there are, and their exact scores."""
     if not len(rows):
         return rows, np.empty(0, np.float32)
     found = [
-        (part.rows, exact_scores(metric, part.vectors, query, _added(part.rows, more))) for part in live(source, rows)
+        (part.rows, exact_scores(metric, part.vectors, query, _added(part.rows, more)))
+        for part in vectors_of(source, rows)
     ]
     if not found:
         return np.empty(0, np.int64), np.empty(0, np.float32)
@@ -112,7 +113,7 @@ def best(
 
 
 def _finalists(
-    source: Source,
+    source: VectorSource,
     metric: Metric,
     query: Vectors,
     top_k: int,
@@ -122,7 +123,7 @@ def _finalists(
     """Numbers of the rows that may be among the top_k best, and their vectors where they are at hand; else sorted."""
     parts: list[tuple[Records, NDArray[np.floating[Any]], NDArray[np.float32]]] = []
     vectors = None
-    for part in live(source, kept, around=True):
+    for part in vectors_of(source, kept, may_add_others=True):
         quick, error = bounded_scores(metric, part.vectors, query, part.squares, part.codes)
         good = goodness(metric, quick)
         if more is not None:

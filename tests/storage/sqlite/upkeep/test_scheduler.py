@@ -1,0 +1,86 @@
+"""Upkeep: what is kept in memory of a namespace goes with the namespace, and with its index."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pinyon.domain import IndexSpec, QueryPlan, Record
+from pinyon.filters import parse
+from pinyon.storage.sqlite.engine import SqliteEngine
+
+pytestmark = pytest.mark.anyio
+
+VECTORS = np.random.default_rng(0).standard_normal((300, 8)).astype(np.float32)
+
+
+async def with_everything_in_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> SqliteEngine:
+    """An engine with two namespaces that have an inverted file, columns, cached vectors and filters, and samples."""
+    monkeypatch.setattr("pinyon.storage.sqlite.filters.column_store.COLUMNS_FROM", 1)
+    engine = await SqliteEngine.open_folder(
+        folder,
+        2,
+        0,
+        approximate_from=100,
+        cache_bytes=2**20,
+        filter_cache_bytes=2**20,
+        column_bytes=2**20,
+        recall_sample=1.0,
+    )
+    await engine.create_index(IndexSpec("docs", 8, "cosine"))
+    for namespace in ("a", "b"):
+        await engine.upsert("docs", namespace, [Record(f"r{n}", v, {"n": n}) for n, v in enumerate(VECTORS)])
+        await engine.settled()
+        for condition in (None, {"n": {"$lt": 200}}):
+            for exact in (True, True, False):
+                plan = QueryPlan(5, VECTORS[0], filter=None if condition is None else parse(condition), exact=exact)
+                await engine.query("docs", namespace, plan)
+        await engine.settled()
+        sampling = engine._recall._task
+        assert sampling is not None
+        await sampling
+    return engine
+
+
+def namespaces_in_memory(engine: SqliteEngine) -> list[set[int]]:
+    """The numbers of the namespaces that each map in memory knows."""
+    memory, ivf = engine._memory, engine._upkeep._ivf
+    keys = [
+        ivf._entries,
+        memory.columns._namespaces,
+        memory.vectors._entries,
+        memory.vectors._last_asked,
+        {key: None for key, _ in memory.filters._held},
+    ]
+    return [{ns for _, ns in each} for each in keys]
+
+
+async def test_memory_of_a_namespace_is_freed_when_it_is_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = await with_everything_in_memory(tmp_path, monkeypatch)
+    assert namespaces_in_memory(engine) == [{1, 2}] * 5
+    assert {sample.namespace for sample in engine.recall()} == {"a", "b"}
+    await engine.delete_namespace("docs", "a")
+    await engine.settled()
+    assert namespaces_in_memory(engine) == [{2}] * 5
+    assert {sample.namespace for sample in engine.recall()} == {"b"}
+    await engine.close()
+
+
+async def test_memory_of_a_namespace_is_freed_when_it_is_made_again_before_upkeep_comes_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = await with_everything_in_memory(tmp_path, monkeypatch)
+    await engine.delete_namespace("docs", "a")
+    await engine.upsert("docs", "a", [Record("new", VECTORS[0], {})])
+    await engine.settled()
+    assert all(1 not in numbers for numbers in namespaces_in_memory(engine))
+    await engine.close()
+
+
+async def test_memory_of_an_index_is_freed_when_it_is_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = await with_everything_in_memory(tmp_path, monkeypatch)
+    await engine.delete_index("docs")
+    assert namespaces_in_memory(engine) == [set()] * 5
+    assert engine.recall() == []
+    await engine.close()
