@@ -32,7 +32,7 @@ LAYERS = [
     ["pinyon.storage.sqlite.vectors"],
     ["pinyon.storage.sqlite.ivf"],
     ["pinyon.storage.sqlite.folder"],
-    ["pinyon.storage.sqlite.options"],
+    ["pinyon.storage.sqlite.options", "pinyon.storage.sqlite.leases"],
     ["pinyon.storage.sqlite.connection"],
     ["pinyon.storage.sqlite.schema"],
     ["pinyon.storage.sqlite.text"],
@@ -43,7 +43,15 @@ LAYERS = [
     ["pinyon.domain"],
     ["pinyon.filters"],
     ["pinyon.search.words", "pinyon.patches"],
-    ["pinyon.errors", "pinyon.failpoints", "pinyon.files", "pinyon.logs", "pinyon.metrics", "pinyon.shipped"],
+    [
+        "pinyon.errors",
+        "pinyon.failpoints",
+        "pinyon.locks",
+        "pinyon.files",
+        "pinyon.logs",
+        "pinyon.metrics",
+        "pinyon.shipped",
+    ],
 ]
 SEAMS_OF_STORAGE = {"pinyon.storage.engine", "pinyon.storage.engines", "pinyon.storage.installation"}
 ONLY_SEAMS_FROM_SERVICES = {"pinyon.storage.engine", "pinyon.inference.backend", "pinyon.inference.model_executor"}

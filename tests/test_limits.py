@@ -7,11 +7,14 @@ from typing import Any
 
 import httpx
 import pytest
-from pinyon.errors import FailedPrecondition
+from pinyon.errors import InvalidArgument
+from pinyon.inference.catalog import Catalog
+from pinyon.services.control_plane import index_rules
 from pinyon.settings import LimitSettings, Settings
 from pinyon.settings_loader import load
+from pinyon.storage.engines import installation_of
 
-from tests.running import RunningServer, config, plain_config
+from tests.running import MODELS, RunningServer, config, plain_config
 
 SMALL = """
 [limits]
@@ -178,8 +181,11 @@ def test_a_body_is_taken_at_the_limit_and_refused_past_it(
 
 def test_dimensions_end_where_sqlite_vec_ends(tmp_path: Path) -> None:
     assert load(plain_config(tmp_path, "dimension = 8192")).index is not None
-    with pytest.raises(FailedPrecondition, match="Expected `int` <= 8192"):
-        load(plain_config(tmp_path, "dimension = 8193"))
+    too_long = load(plain_config(tmp_path, "dimension = 8193"))
+    assert too_long.index is not None
+    dimension = installation_of(too_long.storage).limits.dimension
+    with pytest.raises(InvalidArgument, match="dimension must be between 1 and 8192, got 8193"):
+        index_rules.from_settings(too_long.index, Catalog(MODELS), dimension)
 
 
 def test_every_limit_is_tested_here() -> None:

@@ -13,8 +13,6 @@ from pinyon.shipped import HOME
 INDEX_NAME = r"\A[a-z0-9]([a-z0-9-]{0,43}[a-z0-9])?\Z"
 TEXT_FIELD = r"\A(?!\$|(_id|id|_score)\Z)."
 """Names that a metadata field can have: not empty, no $ in front, and not one of the names that records use."""
-MAX_DIMENSION = 8_192
-"""Largest number of dimensions that sqlite-vec takes. Pinecone allows 20,000."""
 
 
 class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -301,9 +299,7 @@ class IndexSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "others."
         ),
     ] = ""
-    dimension: Annotated[
-        int, Meta(ge=0, le=MAX_DIMENSION, description="Length of dense vectors; 0 uses the model's default.")
-    ] = 0
+    dimension: Annotated[int, Meta(ge=0, description="Length of dense vectors; 0 uses the model's default.")] = 0
     field_map: Annotated[
         dict[Literal["text"], Annotated[str, Meta(pattern=TEXT_FIELD)]],
         Meta(min_length=1, description="The field of a record whose text is embedded."),

@@ -21,7 +21,7 @@ ENOUGH_MEMORY = 2_000_000_000
 def examine(settings: Settings) -> list[Finding]:
     """Every finding, in the order of a start."""
     installation = installation_of(settings.storage)
-    return [*_software(installation), *_memory(), *_data(settings, installation), *_models(settings)]
+    return [*_software(installation), *_memory(), *_data(settings, installation), *_models(settings, installation)]
 
 
 def _software(installation: Installation) -> Iterator[Finding]:
@@ -49,28 +49,28 @@ def _memory() -> Iterator[Finding]:
 
 def _data(settings: Settings, installation: Installation) -> Iterator[Finding]:
     for finding in installation.findings():
-        yield finding if finding.spec is None else _compared(finding, finding.spec, settings)
+        yield finding if finding.spec is None else _compared(finding, finding.spec, settings, installation)
 
 
-def _compared(finding: Finding, spec: IndexSpec, settings: Settings) -> Finding:
+def _compared(finding: Finding, spec: IndexSpec, settings: Settings, installation: Installation) -> Finding:
     """The finding, or that the index is something else than the settings say."""
     if settings.index is not None and settings.index.name == spec.name:
         try:
             catalog = Catalog(settings.models_dir, settings.models.paths, settings.models.stand_ins)
-            check_same(spec, from_settings(settings.index, catalog))
+            check_same(spec, from_settings(settings.index, catalog, installation.limits.dimension))
         except PinyonError as error:
             return Finding("FAIL", "index", error.message)
     return finding
 
 
-def _models(settings: Settings) -> Iterator[Finding]:
+def _models(settings: Settings, installation: Installation) -> Iterator[Finding]:
     models = settings.models
     try:
         catalog = Catalog(settings.models_dir, models.paths, models.stand_ins)
         for name in models.preload:
             catalog.entry(name, "rerank")
         if settings.index is not None:
-            from_settings(settings.index, catalog)
+            from_settings(settings.index, catalog, installation.limits.dimension)
     except PinyonError as error:
         yield Finding("FAIL", "models", error.message)
         return

@@ -9,6 +9,7 @@ raise only errors of pinyon.errors; each raises NotFound for an unknown index.
 from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,6 +32,12 @@ from pinyon.domain import (
     UpdatePlan,
 )
 from pinyon.errors import PinyonError
+
+
+class EngineLimits(msgspec.Struct, frozen=True):
+    """What an engine cannot exceed. dimension: numbers of a dense vector."""
+
+    dimension: int
 
 
 class DataPlane(Protocol):
@@ -101,7 +108,12 @@ class DataPlane(Protocol):
 
 
 class Engine(DataPlane, Protocol):
-    """One folder of indexes."""
+    """Indexes, and everything that is done with an index as a whole."""
+
+    @property
+    def limits(self) -> EngineLimits:
+        """What no index can exceed."""
+        ...
 
     async def create_index(
         self, spec: IndexSpec, details: IndexDetails | None = None, ports: Sequence[int] | None = None
@@ -188,6 +200,18 @@ class Engine(DataPlane, Protocol):
 
         Raises FailedPrecondition if a record has no text to embed.
         """
+        ...
+
+    async def lease_reembedding(self, index: str, owner: str, seconds: float) -> bool:
+        """Take or renew the right to embed an index anew. False while another owner has it.
+
+        The lease ends after so many seconds on the engine's own clock, or when it is released. It saves work only: a
+        second owner would compute the same vectors again, and do no harm.
+        """
+        ...
+
+    async def release_reembedding(self, index: str, owner: str) -> None:
+        """Let another owner take the lease. An index that is gone, or another owner's lease, is left alone."""
         ...
 
     async def texts_to_reembed(self, index: str, most: int) -> list[StoredText]:

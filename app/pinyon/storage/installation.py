@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from pinyon.domain import IndexSpec
-from pinyon.storage.engine import Engine
+from pinyon.storage.engine import Engine, EngineLimits
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -70,6 +70,11 @@ class Installation(Protocol):
     @property
     def location(self) -> str:
         """Where the data are, for people."""
+        ...
+
+    @property
+    def limits(self) -> EngineLimits:
+        """What no index can exceed."""
         ...
 
     async def open(self, wait: bool = True) -> Engine:

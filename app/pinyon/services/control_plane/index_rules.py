@@ -17,7 +17,7 @@ from pinyon.inference.model_files.manifest import ModelEntry
 from pinyon.search.terms import LANGUAGES
 from pinyon.services.inference import model_parameters
 from pinyon.services.inference.model_parameters import whole
-from pinyon.settings import INDEX_NAME, MAX_DIMENSION, TEXT_FIELD, IndexSettings
+from pinyon.settings import INDEX_NAME, TEXT_FIELD, IndexSettings
 
 MAX_TAGS = 20
 MAX_SCHEMA_FIELDS = 50
@@ -102,8 +102,11 @@ def read_capacity(raw: Mapping[str, Any] | None) -> dict[str, Any] | None:
     }
 
 
-def plain(index: str, vector_type: str, dimension: int | None, metric: str | None) -> IndexSpec:
-    """An index of vectors that the user brings. metric: in any case; None for the vector type's default."""
+def plain(index: str, vector_type: str, dimension: int | None, metric: str | None, max_dimension: int) -> IndexSpec:
+    """An index of vectors that the user brings.
+
+    metric: in upper or lower case; None for the vector type's default. max_dimension: what the engine can store.
+    """
     if vector_type not in ("dense", "sparse"):
         raise InvalidArgument(f"vector_type must be dense or sparse, got '{vector_type}'")
     sparse = vector_type == "sparse"
@@ -116,8 +119,8 @@ def plain(index: str, vector_type: str, dimension: int | None, metric: str | Non
         return IndexSpec(name(index), 0, chosen)
     if dimension is None:
         raise InvalidArgument("A dense index needs a dimension")
-    if not 1 <= dimension <= MAX_DIMENSION:
-        raise InvalidArgument(f"dimension must be between 1 and {MAX_DIMENSION}, got {dimension}")
+    if not 1 <= dimension <= max_dimension:
+        raise InvalidArgument(f"dimension must be between 1 and {max_dimension}, got {dimension}")
     return IndexSpec(name(index), dimension, chosen)
 
 
@@ -242,10 +245,11 @@ def parameters(embed: EmbedSpec, side: str) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def from_settings(settings: IndexSettings, catalog: Catalog) -> IndexSpec:
-    """The index a settings file describes."""
+def from_settings(settings: IndexSettings, catalog: Catalog, max_dimension: int) -> IndexSpec:
+    """The index that a settings file describes. max_dimension: what the engine can store."""
     if not settings.model:
-        return plain(settings.name, settings.vector_type, settings.dimension or None, settings.metric or None)
+        dimension, metric = settings.dimension or None, settings.metric or None
+        return plain(settings.name, settings.vector_type, dimension, metric, max_dimension)
     return integrated(
         catalog,
         settings.name,

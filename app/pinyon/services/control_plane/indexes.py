@@ -77,7 +77,7 @@ class Indexes:
     async def open(self, settings: IndexSettings | None) -> None:
         """Know the index that the settings name. Raises InvalidArgument for settings that describe none."""
         if settings is not None:
-            self._of_settings = index_rules.from_settings(settings, self._catalog)
+            self._of_settings = index_rules.from_settings(settings, self._catalog, self.max_dimension)
             if self._of_settings.name not in self._engine.being_opened():
                 await self.see_to_default()
 
@@ -128,6 +128,11 @@ class Indexes:
                 continue
             except PinyonError as error:  # it is this index's trouble alone
                 self._without[left[0].name] = error.message
+
+    @property
+    def max_dimension(self) -> int:
+        """The largest dimension of a dense index here."""
+        return self._engine.limits.dimension
 
     @property
     def default(self) -> str | None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import logging
+from uuid import uuid4
 
 import msgspec
 
@@ -12,6 +13,7 @@ from pinyon.errors import FailedPrecondition, InvalidArgument, NotFound, PinyonE
 from pinyon.inference.backend import Embedder
 from pinyon.inference.catalog import Catalog
 from pinyon.inference.model_executor import ModelExecutor
+from pinyon.locks import NamedLocks
 from pinyon.services.control_plane.indexes import Indexes
 from pinyon.services.inference.embedded_text import dense_vectors
 from pinyon.services.inference.inference import Inference
@@ -21,6 +23,12 @@ log = logging.getLogger("pinyon.reembedding")
 
 AT_ONCE = 32
 """Texts between two looks at what is left: what is lost by a crash, and how long a query waits at most."""
+
+
+LEASE_S = 120.0
+"""How long this process alone may embed an index anew, counted from its last batch. Then another may take over."""
+RETRY_S = 5.0
+"""How long to wait while another process has the lease."""
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -43,7 +51,8 @@ class Reembeddings:
         self._inference, self._executor = inference, executor
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._failed: dict[str, str] = {}
-        self._changing = asyncio.Lock()
+        self._owner = uuid4().hex
+        self._changing = NamedLocks()
 
     async def resume(self) -> None:
         """Go on with whatever an earlier process had begun."""
@@ -66,7 +75,7 @@ class Reembeddings:
         same = await self._engine.fingerprint(index.handle) == printed
         if same and await self._engine.reembedding(name) is None and not await self._has_foreign(index.handle):
             raise FailedPrecondition(f"Index {name} is embedded by this very model already")
-        async with self._changing:
+        async with self._changing.of(name):
             await self._stop(index.handle)
             await self._engine.begin_reembedding(index.handle, target, printed)
             self._go_on(index.handle)
@@ -114,7 +123,7 @@ class Reembeddings:
         """
         permissions.check("control", name)
         handle = self._indexes.index(name).handle
-        async with self._changing:
+        async with self._changing.of(name):
             held = await self._engine.reembedding(handle)
             await self._stop(handle)
             await self._engine.cancel_reembedding(handle)
@@ -138,14 +147,14 @@ class Reembeddings:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+            await self._engine.release_reembedding(handle, self._owner)
 
     async def _run(self, handle: str) -> None:
         name = handle.partition("@")[0]
         try:
-            held = await self._engine.reembedding(handle)
-            if held is not None:
-                await self._embed_all(handle, held)
-                log.info("index %s is embedded by %s now", name, held.fingerprint.weights)
+            weights = await self._embed_all(handle)
+            if weights is not None:
+                log.info("index %s is embedded by %s now", name, weights)
         except NotFound:  # the index was deleted
             return
         except PinyonError as error:
@@ -155,14 +164,23 @@ class Reembeddings:
             self._failed[handle] = f"a defect of Pinyon's own ({type(error).__name__}); the log has the details"
             log.exception("embedding index %s anew stopped", name)
 
-    async def _embed_all(self, handle: str, held: Reembedding) -> None:
+    async def _embed_all(self, handle: str) -> str | None:
+        """Embed every text, and switch over. Returns the weights that did it; None if there was nothing to do."""
+        state: Reembedding | None = None
         embedder: Embedder | None = None
         while True:
             try:
+                if not await self._engine.lease_reembedding(handle, self._owner, LEASE_S):
+                    state = embedder = None
+                    await asyncio.sleep(RETRY_S)
+                    continue
+                state = state or await self._engine.reembedding(handle)
+                if state is None:  # another owner has finished it
+                    return None
                 if embedder is None:
-                    embedder = await self._executor.run(self._catalog.embedder, held.fingerprint)
-                if await self._embed_some(handle, embedder, held):
-                    return
+                    embedder = await self._executor.run(self._catalog.embedder, state.fingerprint)
+                if await self._embed_some(handle, embedder, state):
+                    return state.fingerprint.weights
             except Unavailable as error:  # models or disk are busy with requests, which go first
                 await asyncio.sleep(error.retry_after_s)
 
@@ -180,6 +198,8 @@ class Reembeddings:
             return False
         if await self._engine.finish_reembedding(handle):
             self._indexes.forget_embedder(handle)
+            return True
+        if await self._engine.reembedding(handle) is None:  # another owner has finished it
             return True
         if not await self._engine.texts_to_reembed(handle, 1):
             raise FailedPrecondition("a record without text was stored meanwhile; delete it, and run it again")

@@ -1,6 +1,7 @@
 """The Engine on SQLite: one file per index, opened when the engine is, through apsw with sqlite-vec."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Collection, Coroutine, Sequence
@@ -31,6 +32,8 @@ from pinyon.domain import (
     UpdatePlan,
 )
 from pinyon.errors import AlreadyExists, DataLoss, FailedPrecondition, NotFound, PinyonError, Unavailable
+from pinyon.locks import NamedLocks
+from pinyon.storage.engine import EngineLimits
 from pinyon.storage.recall import RecallSampler
 from pinyon.storage.sqlite.connection.database import unexpected
 from pinyon.storage.sqlite.connection.inline_reads import AtOnce
@@ -38,7 +41,8 @@ from pinyon.storage.sqlite.filters.column_store import ColumnStore
 from pinyon.storage.sqlite.filters.filter_cache import FilterCache
 from pinyon.storage.sqlite.folder.data_dir import DataDir
 from pinyon.storage.sqlite.folder.index_files import IndexFiles, Opened
-from pinyon.storage.sqlite.options import Tuning
+from pinyon.storage.sqlite.leases import Leases
+from pinyon.storage.sqlite.options import LIMITS, Tuning
 from pinyon.storage.sqlite.records import namespaces, reading, reembedding, writing
 from pinyon.storage.sqlite.records.reading import Vector
 from pinyon.storage.sqlite.schema import tables
@@ -73,8 +77,13 @@ class SqliteEngine:
         self._opened: dict[str, Opened] = {}
         self._unusable: dict[str, PinyonError] = {}
         self._opening: dict[str, asyncio.Task[None]] = {}
-        self._changing: dict[str, asyncio.Lock] = {}
+        self._changing = NamedLocks()
+        self._leases = Leases()
         self._closing = False
+
+    @property
+    def limits(self) -> EngineLimits:
+        return LIMITS
 
     @classmethod
     async def open_folder(
@@ -205,13 +214,14 @@ class SqliteEngine:
         """Drop what is held in memory of an index that is gone, or was changed as a whole."""
         await self._upkeep.release(index.handle)
         self._recall.forget(index.name)
+        self._leases.forget(index.handle)
 
     async def _change(self, index: str, change: Coroutine[Any, Any, T]) -> T:
         """One change of an index as a whole at a time, finished even if whoever asked for it goes away."""
         name = index.partition("@")[0]
 
         async def in_turn() -> T:
-            async with self._changing.setdefault(name, asyncio.Lock()):
+            async with self._changing.of(name):
                 if self._closing:
                     change.close()
                     raise Unavailable("The server is stopping")
@@ -368,6 +378,13 @@ class SqliteEngine:
 
         await self._open(index).database.write(run)
 
+    async def lease_reembedding(self, index: str, owner: str, seconds: float) -> bool:
+        return self._leases.take(self._open(index).index.handle, owner, seconds)
+
+    async def release_reembedding(self, index: str, owner: str) -> None:
+        with contextlib.suppress(PinyonError):  # of an index that is gone, nothing is left
+            self._leases.release(self._open(index).index.handle, owner)
+
     async def texts_to_reembed(self, index: str, most: int) -> list[StoredText]:
         return await self._open(index).database.read(lambda connection: reembedding.pending(connection, most))
 
@@ -402,11 +419,7 @@ class SqliteEngine:
 
     async def close(self) -> None:
         self._closing = True
-        for lock in list(
-            self._changing.values()
-        ):  # an index that is being made is finished, not left to the next start
-            async with lock:
-                pass
+        await self._changing.all_released()  # an index that is being made is finished, not left to the next start
         await self._close_databases()
         self._folder.close()
 

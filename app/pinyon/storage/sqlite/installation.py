@@ -10,10 +10,11 @@ import apsw
 
 from pinyon.errors import FailedPrecondition
 from pinyon.settings import StorageSettings
-from pinyon.storage.engine import Engine
+from pinyon.storage.engine import Engine, EngineLimits
 from pinyon.storage.installation import Finding, Holder, Report
 from pinyon.storage.sqlite.connection.database import connect, connect_frozen, translated
 from pinyon.storage.sqlite.folder import backup, data_dir
+from pinyon.storage.sqlite.options import LIMITS
 from pinyon.storage.sqlite.schema import migrations, tables
 
 ENOUGH_DISK = 1_000_000_000
@@ -30,6 +31,10 @@ class SqliteInstallation:
     @property
     def location(self) -> str:
         return str(self._folder)
+
+    @property
+    def limits(self) -> EngineLimits:
+        return LIMITS
 
     async def open(self, wait: bool = True) -> Engine:
         from pinyon.storage.sqlite.engine import SqliteEngine

@@ -2,7 +2,11 @@
 
 import msgspec
 
+from pinyon.storage.engine import EngineLimits
 from pinyon.storage.sqlite.connection.database import WRITES_PER_COMMIT
+
+LIMITS = EngineLimits(dimension=8_192)
+"""The longest vector that a table of sqlite-vec takes."""
 
 
 class Tuning(msgspec.Struct, frozen=True):

@@ -56,10 +56,10 @@ async def create_index(request: AnyRequest, body: RawBody, indexes: NamedDepende
     """Make an index of vectors that the caller brings."""
     if _version(request) >= schemas.FIRST_WITH_SCHEMAS:
         new = _decode(request, body, schemas.CreateIndexWithSchema)
-        spec = index_rules.plain(new.name or f"index-{secrets.token_hex(4)}", *new.vectors())
+        spec = index_rules.plain(new.name or f"index-{secrets.token_hex(4)}", *new.vectors(), indexes.max_dimension)
         return _described(request, indexes, await indexes.create(spec, new.wish()))
     data = _decode(request, body, schemas.CreateIndexRequest)
-    spec = index_rules.plain(data.name, data.vector_type or "dense", data.dimension, data.metric)
+    spec = index_rules.plain(data.name, data.vector_type or "dense", data.dimension, data.metric, indexes.max_dimension)
     return _described(request, indexes, await indexes.create(spec, data.wish()))
 
 
