@@ -8,15 +8,17 @@ import json
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 
 from pinyon.inference.catalog import Catalog
 from pinyon.inference.precision import PRECISIONS, computable
 
+from benchmarks import texts
 from benchmarks.peer_embedding import infinity
-from benchmarks.vectors import DATA
 
 MODELS = Path(__file__).parents[1] / "models"
 NAME, MINILM = "bge-reranker-v2-m3", "all-MiniLM-L6-v2"
@@ -50,30 +52,35 @@ def make(folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(told))
 
 
-def texts() -> list[str]:
-    """Passages cut to 48 words."""
-    lines = (DATA / "retrieval" / "nq-small" / "corpus.jsonl").open(encoding="utf-8")
-    found = [" ".join(json.loads(line)["text"].split()[:40]) for line, _ in zip(lines, range(PAIRS), strict=False)]
-    return found
+def passages() -> list[str]:
+    """Passages cut to 40 words."""
+    return [" ".join(text.split()[:40]) for text in islice(_rows(), PAIRS)]
+
+
+def _rows() -> Iterator[str]:
+    if texts.has_collections():
+        yield from texts.column(texts.DATA / "retrieval" / "nq-small" / "corpus.jsonl")
+    else:
+        yield from texts.passages()
 
 
 def rate(folder: Path, precision: str) -> float:
     """Pairs/s, in a process of its own. "stock": sentence-transformers' own CrossEncoder."""
-    passages = texts()
+    rows = passages()
     if precision == "stock":
         from sentence_transformers import CrossEncoder
 
         model = CrossEncoder(str(folder), local_files_only=True)
-        pairs = [(QUERY, passage) for passage in passages]
+        pairs = [(QUERY, passage) for passage in rows]
         model.predict(pairs[:4])
         begun = time.perf_counter()
         model.predict(pairs)
     else:
         own = Catalog(MODELS, {NAME: str(folder)}).bare(NAME, precision)  # type: ignore[arg-type]
-        own.predict(QUERY, passages, 512)  # OpenVINO prepares for shapes it has not met
+        own.predict(QUERY, rows, 512)  # OpenVINO prepares for shapes it has not met
         begun = time.perf_counter()
-        own.predict(QUERY, passages, 512)
-    return len(passages) / (time.perf_counter() - begun)
+        own.predict(QUERY, rows, 512)
+    return len(rows) / (time.perf_counter() - begun)
 
 
 def main() -> None:
@@ -81,6 +88,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make(folder)
+        print(f"{texts.describe()}\n")
         print("| 568M cross-encoder | pairs/s | ratio |")
         print("|---|---|---|")
         stock = 0.0
@@ -90,7 +98,7 @@ def main() -> None:
             stock = stock or found
             label = "sentence-transformers, fp32" if precision == "stock" else f"Pinyon, {precision}"
             print(f"| {label} | {found:.1f} | {found / stock:.2f} |", flush=True)
-        peer = infinity(folder, texts(), QUERY)
+        peer = infinity(folder, passages(), QUERY)
         cells = f"{peer} | " if isinstance(peer, str) else f"{peer:.1f} | {peer / stock:.2f}"
         print(f"| infinity-emb, torch | {cells} |", flush=True)
 

@@ -24,31 +24,27 @@ import numpy as np
 from pinyon.inference import precision as precisions
 from pinyon.inference.catalog import Catalog
 
-from benchmarks.vectors import DATA, MODEL
+from benchmarks import texts
+from benchmarks.vectors import MODEL
 from tests.running import PROJECT, RunningServer, config
 
 TEXTS, BATCH, SEARCHES, ROUNDS = 480, 96, 150, 5
 HITS = "/records/namespaces/a/search"
 
 
-def texts() -> list[str]:
-    """Abstracts of Cranfield, about 200 tokens each."""
-    lines = (DATA / "retrieval" / "cranfield" / "corpus.jsonl").open(encoding="utf-8")
-    return [text for line in lines if (text := json.loads(line)["text"])][:TEXTS]
+def passages() -> list[str]:
+    """Texts of about 200 tokens."""
+    return texts.abstracts()[:TEXTS]
 
 
 def questions() -> list[str]:
     """Cranfield's questions, then nq-small's."""
-    found: list[str] = []
-    for name in ("cranfield", "nq-small"):
-        lines = (DATA / "retrieval" / name / "queries.jsonl").open(encoding="utf-8")
-        found += [json.loads(line)["text"] for line in lines]
-    return found
+    return texts.questions(("cranfield", "nq-small"))
 
 
 def bare(kind: str) -> tuple[float, float]:
     """Texts/s of a model alone, and its p50 for a question in ms, in a process of its own."""
-    passages, asked = texts(), questions()[:60]
+    rows, asked = passages(), questions()[:60]
     if kind == "stock":
         from sentence_transformers import SentenceTransformer
 
@@ -63,10 +59,10 @@ def bare(kind: str) -> tuple[float, float]:
         def encode(some: list[str]) -> object:
             return own.encode(some, 256)
 
-    encode(passages[:32])
+    encode(rows[:32])
     begun = time.perf_counter()
-    encode(passages)
-    rate = len(passages) / (time.perf_counter() - begun)
+    encode(rows)
+    rate = len(rows) / (time.perf_counter() - begun)
     times = []
     for question in asked:
         time.sleep(0.003)  # questions come one by one, not back to back: between them the cores fall asleep
@@ -175,11 +171,11 @@ def percentiles(seconds: list[float]) -> str:
 
 async def measure(url: str, kind: str) -> None:
     """Print the tables. kind: how the service computes."""
-    passages, asked = texts(), iter(questions())
+    rows, asked = passages(), iter(questions())
     async with httpx.AsyncClient(base_url=url, timeout=120, limits=httpx.Limits(max_connections=100)) as client:
 
         async def upsert(first: int) -> None:
-            body = lines(passages[first : first + BATCH], first)
+            body = lines(rows[first : first + BATCH], first)
             answer = await client.post("/records/namespaces/a/upsert", content=body)
             assert answer.status_code == 201, answer.text
 
@@ -193,19 +189,19 @@ async def measure(url: str, kind: str) -> None:
         taken: dict[str, list[float]] = {"the model alone": [], "one after another": [], "all at once": []}
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
             for _ in range(ROUNDS):  # in turns: this may be a machine that is quick now and slow then
-                taken["the model alone"].append(process.submit(timed, kind, passages).result())
+                taken["the model alone"].append(process.submit(timed, kind, rows).result())
                 begun = time.perf_counter()
-                for first in range(0, len(passages), BATCH):
+                for first in range(0, len(rows), BATCH):
                     await upsert(first)
                 taken["one after another"].append(time.perf_counter() - begun)
                 begun = time.perf_counter()
-                await asyncio.gather(*(upsert(first) for first in range(0, len(passages), BATCH)))
+                await asyncio.gather(*(upsert(first) for first in range(0, len(rows), BATCH)))
                 taken["all at once"].append(time.perf_counter() - begun)
         print("\n| upserts of 96 texts over HTTP, medians of rounds in turn | texts/s | against the model alone |")
         print("|---|---|---|")
         for way, seconds in taken.items():
             ratios = [model / own for model, own in zip(taken["the model alone"], seconds, strict=True)]
-            print(f"| {way} | {len(passages) / statistics.median(seconds):.1f} | {statistics.median(ratios):.2f} |")
+            print(f"| {way} | {len(rows) / statistics.median(seconds):.1f} | {statistics.median(ratios):.2f} |")
 
         print("\n| searches by text, new ones | searches/s | p50 ms | p95 ms | p99 ms |")
         print("|---|---|---|---|---|")
@@ -254,7 +250,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--precision", default="openvino-bf16", choices=precisions.PRECISIONS)
     options = parser.parse_args()
-    print(f"Texts of about 200 tokens; {MODEL}; the service computes in {options.precision}\n")
+    print(f"{texts.describe()} About 200 tokens each; {MODEL}; the service computes in {options.precision}.\n")
     print("| model alone | texts/s | ratio | p50 of a question, ms |")
     print("|---|---|---|---|")
     stock, stock_ms = alone("stock")

@@ -168,10 +168,7 @@ class Bench:
 
 async def main(records: int, changes: bool, approximate_from: int | None) -> None:
     held, asked, real = vectors.load(records)
-    print(
-        f"{records:,} vectors of 384 dimensions, {real:,} of real text"
-        + ", the others real ones with noise" * (real < records)
-    )
+    print(vectors.describe(records, real))
     with tempfile.TemporaryDirectory() as folder:
         options = {"cache_bytes": 2**29, "filter_cache_bytes": 2**26, "column_bytes": 2**27, "at_once_s": 0.001}
         engine = await SqliteEngine.open_folder(

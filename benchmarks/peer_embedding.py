@@ -51,11 +51,11 @@ def main() -> None:
     """Measure stock sentence-transformers, Pinyon and infinity-emb, and print a table."""
     from pinyon.inference.catalog import Catalog
 
-    from benchmarks.embedding import MODEL, alone, texts
+    from benchmarks.embedding import MODEL, alone, passages
 
     folder = Catalog(PROJECT / "models").folder(MODEL)
     assert folder is not None
-    found = infinity(folder, texts())
+    found = infinity(folder, passages())
     stock, _ = alone("stock")
     print("| embedding on two cores | texts/s | against sentence-transformers |")
     print("|---|---|---|")

@@ -1,11 +1,11 @@
-"""What people use instead, in the same run: the same vectors, the same questions, the same recall.
+"""Pinyon and other engines in one run: the same vectors, the same questions, the same recall.
 
     python -m benchmarks.peers [--records 100000] [--engine NAME ...]
 
-Each engine runs in an environment of its own (.venv-bench/NAME, made when it is missing), with one thread. They are
-loaded one after another, and then asked in turns: this may be a machine that is quick now and slow then. Of each two
-settings count: the quickest that finds 99 of 100 of the exact ten nearest, and the quickest that finds as many as
-Pinyon does; or else its most thorough one.
+Each engine runs with one thread in an environment of its own (.venv-bench/NAME, made when it is missing). All are
+loaded one after another and then asked in turns, because the speed of the machine may change. Two settings of each
+engine count: the fastest with a recall of 0.99, and the fastest with Pinyon's recall. An engine that reaches neither is
+shown with its most thorough setting.
 """
 
 import argparse
@@ -26,31 +26,37 @@ import numpy as np
 from benchmarks import vectors
 
 PROJECT = Path(__file__).parents[1]
+NUMPY = "numpy==2.4.6"
 PACKAGES = {
     "pinyon": [],
-    "chromadb": ["chromadb"],
-    "lancedb": ["lancedb"],
-    "qdrant-edge-py": ["qdrant-edge-py"],
-    "milvus-lite": ["milvus-lite", "pymilvus", "setuptools<81"],
-    "txtai": ["txtai", "faiss-cpu"],
-    "infinity-emb": ["infinity-emb[torch]==0.0.77", "transformers<5", "torch==2.13.0"],
+    "chromadb": ["chromadb==1.5.9", NUMPY],
+    "lancedb": ["lancedb==0.40.0", NUMPY],
+    "qdrant-edge-py": ["qdrant-edge-py==0.9.0", NUMPY],
+    "milvus-lite": ["milvus-lite==3.2.2", "pymilvus==3.0.2", "setuptools==80.10.2", NUMPY],
+    "txtai": ["txtai==9.14.0", "faiss-cpu==1.15.1", NUMPY],
+    "infinity-emb": ["infinity-emb[torch]==0.0.77", "transformers==4.57.6", "torch==2.13.0", "numpy==1.26.4"],
 }
-QUESTIONS, RECALL, EQUAL = 300, 0.99, 0.0005
-"""EQUAL: recalls this near to each other are the same: a hit or two of 3,000."""
-ROUNDS, SLOW_S = 5, 20
-"""Turns of each engine, whose medians count; one that takes so long for a turn gets no other."""
+"""What each environment gets. Results name these versions; change them together with a new run."""
+QUESTIONS, RECALL = 300, 0.99
+EQUAL = 0.0005
+"""Recalls that differ by less than this count as equal: one or two hits of 3,000."""
+ROUNDS = 5
+"""Turns of each engine; the medians count."""
+SLOW_S = 20
+"""An engine that takes longer for a turn gets no further turn."""
 
 
 def python(name: str) -> str:
-    """The interpreter that has the engine."""
+    """The interpreter of an engine's environment, which is made if it is missing or has other versions."""
     if name == "pinyon":
         return sys.executable
     folder = PROJECT / ".venv-bench" / name
-    if not (folder / "ready").exists():
+    ready, packages = folder / "ready", "\n".join(PACKAGES[name])
+    if not ready.exists() or ready.read_text() != packages:
         print(f"Installing {name} ...", file=sys.stderr)
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        subprocess.run([folder / "bin/python", "-m", "pip", "install", "-q", "numpy", *PACKAGES[name]], check=True)
-        (folder / "ready").touch()
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+        subprocess.run([folder / "bin/python", "-m", "pip", "install", "-q", *PACKAGES[name]], check=True)
+        ready.write_text(packages)
     return str(folder / "bin" / "python")
 
 
@@ -129,7 +135,7 @@ def main() -> None:
     held, asked, real = vectors.load(options.records)
     asked = asked[:QUESTIONS]
     print(
-        f"{options.records:,} vectors, {real:,} of real text, {QUESTIONS} questions for the nearest 10; one thread;"
+        f"{vectors.describe(options.records, real)}; {QUESTIONS} questions for the nearest 10; one thread;"
         f" asked in {ROUNDS} turns, whose medians these are.\n"
     )
     print(

@@ -1,12 +1,10 @@
-"""Vectors of real text to measure with: sentences of public collections, embedded once and kept.
+"""Vectors to measure with: sentences of public collections, embedded once and kept; or made-up vectors.
 
-`python -m benchmarks.vectors` embeds what ../shared/data holds (or $PINYON_BENCH_DATA), with the quickest way this
-machine has, and keeps float32 arrays in ~/.cache/pinyon/bench. Beyond what is there, real vectors get noise, and
-load() says so.
+`python -m benchmarks.vectors` embeds the collections with the quickest precision of this machine and keeps float32
+arrays in ~/.cache/pinyon/bench. Larger counts are filled up with noisy copies of real vectors. Where neither the
+arrays nor the collections exist, the vectors are made up: seeded, in clusters. load() says how many are real.
 """
 
-import gzip
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -15,81 +13,93 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-DATA = Path(os.environ.get("PINYON_BENCH_DATA", Path(__file__).parents[2] / "shared" / "data"))
+from benchmarks import texts
+
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "pinyon" / "bench"
-MODEL = "all-MiniLM-L6-v2"
+MODEL, DIMENSION = "all-MiniLM-L6-v2", 384
 SENTENCES, QUESTIONS = 110_000, 1_000
+COLLECTIONS = ("nq-small", "cranfield", "nl2bash", "xquad/en")
+"""Where questions come from, the same number of each that has enough."""
 MAX_TOKENS = 64
 NOISE = 0.5
-"""Length of the noise beside a vector of length 1: its cosine with where it came from is about 0.89."""
+"""Length of the noise that is added to a vector of length 1. Its cosine with the original is about 0.89."""
+CLUSTER = 50
+"""Made-up vectors around each centre."""
 
 Vectors = NDArray[np.float32]
 
 
-def sentences() -> Iterator[str]:
+def load(count: int, data: Path = texts.DATA, cache: Path = CACHE) -> tuple[Vectors, Vectors, int]:
+    """Vectors float32 [count, 384], questions float32 [q, 384], all of unit length, and how many vectors are real."""
+    if not (cache / "sentences.npy").exists():
+        if not texts.has_collections(data):
+            return *_made_up(count), 0
+        _embed(data, cache)
+    real, asked = np.load(cache / "sentences.npy", mmap_mode="r"), np.load(cache / "questions.npy")
+    vectors = np.empty((count, real.shape[1]), np.float32)
+    vectors[: len(real)] = real[:count]
+    random = np.random.default_rng(0)
+    for start in range(len(real), count, 50_000):
+        part = vectors[start : start + 50_000]
+        part[:] = _near(real[random.integers(len(real), size=len(part))], random)
+    return vectors, asked, min(count, len(real))
+
+
+def describe(count: int, real: int) -> str:
+    """What load() returned: a phrase for the results page."""
+    if not real:
+        return f"{count:,} vectors of {DIMENSION} dimensions, all made up (seed 0), because there are no collections"
+    others = ", the others are real ones with noise" if real < count else ""
+    return f"{count:,} vectors of {DIMENSION} dimensions, {real:,} of real text{others}"
+
+
+def _near(vectors: Vectors, random: np.random.Generator) -> Vectors:
+    """Each vector with noise, at unit length."""
+    noise = random.standard_normal(vectors.shape, dtype=np.float32)
+    moved = vectors + noise * np.float32(NOISE / np.sqrt(vectors.shape[1]))
+    unit: Vectors = moved / np.linalg.norm(moved, axis=1, keepdims=True)
+    return unit
+
+
+def _made_up(count: int) -> tuple[Vectors, Vectors]:
+    """Vectors and questions around the same seeded centres: neighbours are near, as with real texts."""
+    random = np.random.default_rng(0)
+    centres = random.standard_normal((max(1, count // CLUSTER), DIMENSION), dtype=np.float32)
+    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    vectors = np.empty((count, DIMENSION), np.float32)
+    for start in range(0, count, 50_000):
+        part = vectors[start : start + 50_000]
+        part[:] = _near(centres[random.integers(len(centres), size=len(part))], random)
+    return vectors, _near(centres[random.integers(len(centres), size=QUESTIONS)], random)
+
+
+def _sentences(data: Path) -> Iterator[str]:
     """Distinct sentences of 40 to 400 characters."""
     seen: set[str] = set()
-    for text in _passages():
+    for text in texts.passages(data):
         for sentence in re.split(r"(?<=[.!?])\s+", text):
             if 40 <= len(sentence) <= 400 and sentence not in seen:
                 seen.add(sentence)
                 yield sentence
 
 
-def _passages() -> Iterator[str]:
-    for file in sorted(DATA.glob("retrieval/*/corpus.jsonl")):
-        for line in file.open(encoding="utf-8"):
-            yield json.loads(line)["text"]
-    for file in sorted(DATA.glob("train/*.jsonl.gz")):
-        for line in gzip.decompress(file.read_bytes()).splitlines():
-            row = json.loads(line)
-            yield from (row["positive"], *row["negatives"])
-
-
-def questions() -> list[str]:
-    """Real questions, the same number of each collection that has enough."""
-    found: list[str] = []
-    for name in ("nq-small", "cranfield", "nl2bash", "xquad/en"):
-        lines = (DATA / "retrieval" / name / "queries.jsonl").open(encoding="utf-8")
-        found += [json.loads(line)["text"] for line in lines][: QUESTIONS // 4 + 50]
-    return found[:QUESTIONS]
-
-
-def load(count: int) -> tuple[Vectors, Vectors, int]:
-    """Vectors float32 [count, 384] and questions float32 [q, 384], unit length, and how many are of real text."""
-    if not (CACHE / "sentences.npy").exists():
-        _embed()
-    real, asked = np.load(CACHE / "sentences.npy", mmap_mode="r"), np.load(CACHE / "questions.npy")
-    vectors = np.empty((count, real.shape[1]), np.float32)
-    vectors[: len(real)] = real[:count]
-    random = np.random.default_rng(0)
-    for start in range(len(real), count, 50_000):
-        part = vectors[start : start + 50_000]
-        part[:] = real[random.integers(len(real), size=len(part))]
-        noise = random.standard_normal(part.shape, dtype=np.float32)
-        part += noise * np.float32(NOISE / np.sqrt(part.shape[1]))
-        part /= np.linalg.norm(part, axis=1, keepdims=True)
-    return vectors, asked, min(count, len(real))
-
-
-def _embed() -> None:
+def _embed(data: Path, cache: Path) -> None:
     from pinyon.inference.catalog import Catalog
     from pinyon.inference.precision import computable
     from tqdm import tqdm
 
-    encoder = Catalog(Path(__file__).parents[1] / "models").bare(
-        MODEL, "openvino-bf16" if computable("openvino-bf16") else "bf16"
-    )
-    CACHE.mkdir(parents=True, exist_ok=True)
+    encoder = Catalog(texts.PROJECT / "models").bare(MODEL, "openvino-bf16" if computable("openvino-bf16") else "bf16")
+    cache.mkdir(parents=True, exist_ok=True)
     order = np.random.default_rng(0).permutation
-    for name, texts in (("questions", questions()), ("sentences", list(sentences()))):
-        texts = [texts[place] for place in order(len(texts))[:SENTENCES]]
+    questions = texts.questions(COLLECTIONS, QUESTIONS // 4 + 50, data)[:QUESTIONS]
+    for name, rows in (("questions", questions), ("sentences", list(_sentences(data)))):
+        rows = [rows[place] for place in order(len(rows))[:SENTENCES]]
         parts = [
-            encoder.encode(texts[start : start + 256], MAX_TOKENS).vectors
-            for start in tqdm(range(0, len(texts), 256), desc=name, disable=None)
+            encoder.encode(rows[start : start + 256], MAX_TOKENS).vectors
+            for start in tqdm(range(0, len(rows), 256), desc=name, disable=None)
         ]
-        np.save(CACHE / f"{name}.npy", np.concatenate(parts))
+        np.save(cache / f"{name}.npy", np.concatenate(parts))
 
 
 if __name__ == "__main__":
-    _embed()
+    _embed(texts.DATA, CACHE)
