@@ -135,7 +135,8 @@ class SparseVector(msgspec.Struct, frozen=True):
 class Record(msgspec.Struct, frozen=True):
     """One record. vector: float32 [dimension], kept exactly as given; None in a sparse index.
 
-    truncated: whether its text was cut before it was embedded.
+    truncated: whether its text was cut before it was embedded. metadata_json: the metadata as compact JSON, if it has
+    been encoded already; an engine then need not encode it again.
     """
 
     id: str
@@ -143,6 +144,7 @@ class Record(msgspec.Struct, frozen=True):
     metadata: Metadata
     sparse: SparseVector | None = None
     truncated: bool = False
+    metadata_json: bytes | None = None
 
 
 class StoredText(msgspec.Struct, frozen=True):

@@ -5,6 +5,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from pinyon import metrics
+from pinyon.auth.permissions import check_unlimited
 from pinyon.errors import PinyonError
 from pinyon.inference.model_executor import ModelExecutor
 from pinyon.services.control_plane.readiness import Readiness
@@ -12,7 +13,8 @@ from pinyon.storage.engine import Engine
 
 
 async def measure(engine: Engine | None, executor: ModelExecutor, readiness: Readiness, data_dir: Path) -> None:
-    """Bring the gauges up to date."""
+    """Set the gauges to the current values. Raises PermissionDenied unless the API key is for every index."""
+    check_unlimited()
     metrics.QUEUE.set(executor.waiting)
     metrics.READY.set(readiness.waiting_for is None)
     for gauge in (metrics.LSN, metrics.DISK, metrics.RECALL, metrics.RECALL_QUERIES):

@@ -138,7 +138,7 @@ class Records:
         foreign = 0
         if self._foreign.concern(embedder):
             foreign = self._foreign.check(spec.name, embedder, await self._indexes.foreign_vectors(index.handle, name))
-        texts = [fields[embed.text_field] for _, fields in checked]
+        texts = [fields[embed.text_field] for _, fields, _ in checked]
         try:
             embedded = await self._embed(
                 spec, embedder, texts, embed.write_input_type, embed.write_truncate, embed.write_max_tokens
@@ -149,8 +149,8 @@ class Records:
                 f"which exceeds the maximum of {error.limit} tokens for model '{error.model}'"
             ) from error
         records = [
-            Record(id, text.vector, fields, text.sparse, text.truncated)
-            for (id, fields), text in zip(checked, embedded, strict=True)
+            Record(id, text.vector, fields, text.sparse, text.truncated, encoded)
+            for (id, fields, encoded), text in zip(checked, embedded, strict=True)
         ]
         lsn = await self._engine.upsert(index.handle, name, records, embedder.fingerprint)
         truncated = sum(text.truncated for text in embedded)
@@ -177,8 +177,8 @@ class Records:
             for text in embedded
         ]
 
-    def _checked(self, place: int, row: Any, text_field: str) -> tuple[str, Metadata]:
-        """Id and fields of a row. place: its number in the request, from 1."""
+    def _checked(self, place: int, row: Any, text_field: str) -> tuple[str, Metadata, bytes]:
+        """Id and fields of a row, and the fields as JSON. place: its number in the request, from 1."""
         if not isinstance(row, dict):
             raise InvalidArgument(f"Record {place} must be a JSON object, got {type(row).__name__}")
         fields = dict(row)
@@ -196,7 +196,7 @@ class Records:
             raise InvalidArgument(
                 f"Missing or invalid field '{text_field}' in record '{id}': it must be non-empty text"
             )
-        return id, validation.metadata(fields, where, self._limits.metadata_bytes)
+        return id, *validation.metadata(fields, where, self._limits.metadata_bytes)
 
     async def search(self, index: Index, namespace: str, search: Search) -> SearchResult:
         """The records of a namespace that are nearest to a text, a vector or a record; reranked if the search says so.

@@ -1,7 +1,6 @@
 """Reranking hits: their texts to a reranker, beside what retrieval knows of them already."""
 
 from collections.abc import Sequence
-from math import ceil
 from typing import Any
 
 import msgspec
@@ -14,7 +13,7 @@ from pinyon.inference.backend import Embedder, Retrieved
 from pinyon.search.ranking import exact_scores, shortest
 from pinyon.services.control_plane.indexes import Indexes
 from pinyon.services.inference.embedded_text import dense_vectors
-from pinyon.services.inference.inference import DOCUMENTS_PER_UNIT, Inference, RerankCall, rank_text
+from pinyon.services.inference.inference import Inference, RerankCall, rank_text, rerank_units
 
 
 class Rerank(msgspec.Struct, frozen=True):
@@ -100,7 +99,7 @@ class HitReranker:
                 f"'{error.model}'; set rerank.parameters.truncate to END to cut it"
             ) from error
         ranking = sorted(enumerate(shortest(scores)), key=lambda ranked: (-ranked[1], hits[ranked[0]].id))
-        return ranking[: reranking.asked.top_n], ceil(len(hits) / DOCUMENTS_PER_UNIT)
+        return ranking[: reranking.asked.top_n], rerank_units(len(hits))
 
     async def _cosines(
         self, index: Index, reranking: Reranking, answer: QueryAnswer, texts: Sequence[str]

@@ -1,7 +1,7 @@
-"""How many bytes a record counts for in an upsert or an answer, whatever text it is sent as. Pure.
+"""How many bytes a record counts in an upsert or an answer, however it is written on the wire. Pure.
 
-Four for each number, eight for each sparse pair, the id, and the fields as compact JSON: Pinecone's own table of batch
-sizes only holds if it counts like this.
+A record counts four bytes for each number, eight for each sparse pair, its id, and its fields as compact JSON.
+Pinecone's table of batch sizes holds only if records are counted this way.
 """
 
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ from pinyon.domain import Match, Metadata, Record, SparseVector
 NUMBER_BYTES, PAIR_BYTES = 4, 8
 
 
-def of_record(record: Record, with_metadata: bool = True) -> int:
+def of_record(record: Record) -> int:
     """Bytes of a record."""
-    return _bytes(record.id, record.vector, record.sparse, record.metadata if with_metadata else None)
+    return _bytes(record.id, record.vector, record.sparse, record.metadata, record.metadata_json)
 
 
 def of_records(records: Sequence[Record]) -> int:
@@ -27,15 +27,21 @@ def of_records(records: Sequence[Record]) -> int:
 
 def of_matches(matches: Sequence[Match], with_metadata: bool) -> int:
     """Bytes of hits."""
-    return sum(_bytes(m.id, m.vector, m.sparse, m.metadata if with_metadata else None) for m in matches)
+    return sum(_bytes(m.id, m.vector, m.sparse, m.metadata if with_metadata else {}) for m in matches)
 
 
-def _bytes(id: str, vector: NDArray[np.float32] | None, sparse: SparseVector | None, metadata: Metadata | None) -> int:
+def _bytes(
+    id: str,
+    vector: NDArray[np.float32] | None,
+    sparse: SparseVector | None,
+    metadata: Metadata,
+    metadata_json: bytes | None = None,
+) -> int:
     size = len(id)
     if vector is not None:
         size += NUMBER_BYTES * len(vector)
     if sparse is not None:
         size += PAIR_BYTES * len(sparse.indices)
     if metadata:
-        size += len(msgspec.json.encode(metadata))
+        size += len(metadata_json or msgspec.json.encode(metadata))
     return size

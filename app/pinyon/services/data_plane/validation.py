@@ -48,8 +48,12 @@ def namespace_name(value: str, limits: LimitSettings) -> str:
     return value or DEFAULT_NAMESPACE
 
 
-def metadata(raw: dict[str, Any], where: str, max_bytes: int) -> Metadata:
-    """The fields of a record as they are stored: null fields dropped, numbers as float64 can hold them."""
+def metadata(raw: dict[str, Any], where: str, max_bytes: int) -> tuple[Metadata, bytes]:
+    """The fields of a record as they are stored, and the same fields as compact JSON.
+
+    Null fields are left out, and integers that float64 cannot hold exactly become floats. where: names the record in
+    messages.
+    """
     fields: Metadata = {}
     for name, value in raw.items():
         if name.startswith("$"):
@@ -58,12 +62,12 @@ def metadata(raw: dict[str, Any], where: str, max_bytes: int) -> Metadata:
             raise InvalidArgument(f"{where}: Metadata field '_score' is reserved")
         if value is not None:
             fields[name] = _metadata_value(name, value, where)
-    size = len(msgspec.json.encode(fields))
-    if size > max_bytes:
+    encoded = msgspec.json.encode(fields)
+    if len(encoded) > max_bytes:
         raise InvalidArgument(
-            f"{where}: Metadata size is {size} bytes, which exceeds the limit of {max_bytes} bytes per vector"
+            f"{where}: Metadata size is {len(encoded)} bytes, which exceeds the limit of {max_bytes} bytes per vector"
         )
-    return fields
+    return fields, encoded
 
 
 def _metadata_value(name: str, value: Any, where: str) -> Any:

@@ -104,8 +104,8 @@ class Vectors:
                 raise InvalidArgument("Sparse vectors must contain at least one value")
         except InvalidArgument as error:
             raise InvalidArgument(f"{error.message} (vector '{id}')") from None
-        fields = validation.metadata(raw.metadata or {}, f"Vector '{id}'", self._limits.metadata_bytes)
-        return Record(id, vector, fields, sparse)
+        fields, encoded = validation.metadata(raw.metadata or {}, f"Vector '{id}'", self._limits.metadata_bytes)
+        return Record(id, vector, fields, sparse, metadata_json=encoded)
 
     def _sparse(self, raw: tuple[list[int], list[float]] | None, spec: IndexSpec) -> SparseVector | None:
         return None if raw is None else validation.sparse_vector(*raw, spec, self._limits.sparse_terms)
@@ -200,7 +200,7 @@ class Vectors:
                 "Upsert the record with its new text, or give its new vector in "
                 f"'{'sparseValues' if spec.sparse else 'values'}' as well"
             )
-        fields = validation.metadata(given, "The update", self._limits.metadata_bytes)
+        fields, _ = validation.metadata(given, "The update", self._limits.metadata_bytes)
         plan = UpdatePlan(
             selection,
             validation.dense_vector(raw.values, spec) if raw.values is not None and raw.has_values else None,

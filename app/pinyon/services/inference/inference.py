@@ -1,6 +1,7 @@
 """Embedding and reranking as the services use them: names in, numbers and labels out, off the event loop."""
 
 from collections.abc import Mapping, Sequence
+from math import ceil
 from typing import Any, Literal
 
 import msgspec
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinyon import metrics
+from pinyon.auth import permissions
 from pinyon.domain import InputType, Truncate
 from pinyon.errors import FailedPrecondition, InvalidArgument
 from pinyon.inference.backend import Embedder, Retrieved, SparseEmbedder
@@ -41,6 +43,17 @@ class EmbeddedTexts(msgspec.Struct, frozen=True):
     label: str
     vector_type: Literal["dense", "sparse"]
     texts: list[EmbeddedText]
+
+
+class RerankedDocuments(msgspec.Struct, frozen=True):
+    """The documents of one request, reranked. label: the model that computed the scores.
+
+    ranking: position in the request and score of each document, best first. units: rerank units that it cost.
+    """
+
+    label: str
+    ranking: list[tuple[int, float]]
+    units: int
 
 
 class KnownModel(msgspec.Struct, frozen=True):
@@ -93,8 +106,10 @@ class Inference:
     async def embed_by_name(self, model: str, texts: Sequence[str], parameters: Mapping[str, Any]) -> EmbeddedTexts:
         """Embed the texts of a request. model, parameters: as the request gives them.
 
-        Raises NotFound, InvalidArgument, FailedPrecondition if nobody can answer, TextTooLong or Unavailable.
+        Raises PermissionDenied unless the API key may read, NotFound, InvalidArgument, FailedPrecondition if no model
+        can answer to the name, TextTooLong or Unavailable.
         """
+        permissions.check("read")
         entry = self._catalog.embedding_entry(model)
         values = model_parameters.checked(model, entry, parameters)
         if not texts:
@@ -136,15 +151,22 @@ class Inference:
                 f"Only {number} supported for model '{call.model}', got {len(fields)}: {', '.join(fields)}"
             )
 
-    async def rerank_documents(
+    async def rerank_by_name(
         self,
-        call: RerankCall,
+        model: str,
+        parameters: dict[str, Any] | None,
         query: str,
         documents: Sequence[Mapping[str, Any]],
         fields: Sequence[str],
         top_n: int | None,
-    ) -> list[tuple[int, float]]:
-        """Positions and scores of documents of a request, best first, ties by position, cut to top_n."""
+    ) -> RerankedDocuments:
+        """Rerank the documents of a request: best first, ties by position, cut to top_n.
+
+        model, parameters: as the request gives them. fields: of each document, what the model reads. Raises as
+        rerank_call() and rerank(), and PermissionDenied unless the API key may read.
+        """
+        permissions.check("read")
+        call = self.rerank_call(model, parameters)
         if not query.strip():
             raise InvalidArgument("The query must be non-empty")
         if not documents:
@@ -158,8 +180,8 @@ class Inference:
         self.check_rank_fields(call, fields)
         texts = [rank_text(document, fields, place) for place, document in enumerate(documents)]
         scores = await self.rerank(call, query, texts)
-        ranked = sorted(enumerate(shortest(scores)), key=lambda row: (-row[1], row[0]))
-        return ranked[:top_n]
+        ranking = sorted(enumerate(shortest(scores)), key=lambda row: (-row[1], row[0]))
+        return RerankedDocuments(call.answer.label, ranking[:top_n], rerank_units(len(documents)))
 
     async def rerank(
         self, call: RerankCall, query: str, documents: Sequence[str], retrieved: Retrieved | None = None
@@ -171,6 +193,11 @@ class Inference:
 
         with metrics.stage("rerank"):
             return await self._executor.run(compute, priority=QUERY)
+
+
+def rerank_units(documents: int) -> int:
+    """Rerank units that so many documents cost: one for every started 100."""
+    return ceil(documents / DOCUMENTS_PER_UNIT)
 
 
 def rank_text(fields: Mapping[str, Any], names: Sequence[str], place: int, whose: str = "") -> str:

@@ -10,12 +10,11 @@ from pinyon.api.headers import computed_by
 from pinyon.api.rest.bodies import decode_body
 from pinyon.api.rest.schemas import record_schemas
 from pinyon.api.rest.schemas.vector_schemas import numbers
-from pinyon.auth.permissions import check
 from pinyon.errors import InvalidArgument
 from pinyon.services.control_plane.readiness import Readiness
 from pinyon.services.inference import model_parameters
 from pinyon.services.inference.embedded_text import EmbeddedText
-from pinyon.services.inference.inference import DOCUMENTS_PER_UNIT, MAX_INPUTS, Inference, KnownModel
+from pinyon.services.inference.inference import MAX_INPUTS, Inference, KnownModel
 
 
 @post("/embed", status_code=200, operation_id="embed")
@@ -24,7 +23,6 @@ async def embed(
 ) -> Response[record_schemas.EmbeddingsList]:
     """Vectors of texts, dense or sparse."""
     readiness.check_models()
-    check("read")
     data = decode_body(body, record_schemas.EmbedRequest)
     parameters = data.parameters or {}
     done = await inference.embed_by_name(data.model, [text.text for text in data.inputs], parameters)
@@ -53,18 +51,15 @@ async def rerank(
 ) -> Response[record_schemas.RerankResult]:
     """Documents in the order of their relevance to a query."""
     readiness.check_models()
-    check("read")
     data = decode_body(body, record_schemas.RerankRequest)
-    call = inference.rerank_call(data.model, data.parameters)
     fields = data.rank_fields or ["text"]
-    ranked = await inference.rerank_documents(call, data.query, data.documents, fields, data.top_n)
+    done = await inference.rerank_by_name(data.model, data.parameters, data.query, data.documents, fields, data.top_n)
     rows = [
         record_schemas.RankedDocument(place, score, data.documents[place] if data.return_documents else None)
-        for place, score in ranked
+        for place, score in done.ranking
     ]
-    units = -(-len(data.documents) // DOCUMENTS_PER_UNIT)
-    answer = record_schemas.RerankResult(data.model, rows, record_schemas.RerankUsage(units))
-    return Response(answer, headers=computed_by([call.answer.label]))
+    answer = record_schemas.RerankResult(data.model, rows, record_schemas.RerankUsage(done.units))
+    return Response(answer, headers=computed_by([done.label]))
 
 
 @get("/models", operation_id="list_models")

@@ -340,4 +340,4 @@ def page(connection: apsw.Connection, spec: IndexSpec, namespace: str, plan: Pag
 def _record(connection: apsw.Connection, spec: IndexSpec, row: tuple[Any, ...]) -> Record:
     number, id, metadata, blob = row
     vector, sparse = _values(connection, spec, number, blob)
-    return Record(id, vector, msgspec.json.decode(metadata), sparse)
+    return Record(id, vector, decode(metadata), sparse, metadata_json=metadata.encode())

@@ -51,7 +51,7 @@ def upsert(
     rows = {id: old[id][0] if id in old else following + place for place, id in enumerate(wanted)}
     _forget(connection, spec, ns, old.values())
     stored: list[Stored] = [
-        (rows[r.id], r.id, r.metadata, sparse_index.to_blob(r.sparse), tables.to_json(r.metadata), r.truncated)
+        (rows[r.id], r.id, r.metadata, sparse_index.to_blob(r.sparse), _metadata_text(r), r.truncated)
         for r in wanted.values()
     ]
     _replace(connection, [row for row in stored if row[1] in old])
@@ -195,6 +195,11 @@ def _replace(connection: apsw.Connection, rows: Iterable[Stored]) -> None:
         "UPDATE records SET metadata = ?, sparse = ?, truncated = ? WHERE record = ?",
         [(text, sparse, cut, row) for row, _, _, sparse, text, cut in rows],
     )
+
+
+def _metadata_text(record: Record) -> str:
+    encoded = record.metadata_json
+    return tables.to_json(record.metadata) if encoded is None else encoded.decode()
 
 
 def _changed(row: Stored, plan: UpdatePlan) -> Stored:
