@@ -164,8 +164,8 @@ class Reembedding(msgspec.Struct, frozen=True):
     total: int
 
 
-class Parts(msgspec.Struct, frozen=True):
-    """What a score of lexical or hybrid retrieval is made of: score and rank on each side, None where it has none."""
+class ScoreParts(msgspec.Struct, frozen=True):
+    """The two sides of a hybrid score, each with a score and a rank from 1; None on a side that did not match."""
 
     dense: float | None
     dense_rank: int | None
@@ -176,8 +176,8 @@ class Parts(msgspec.Struct, frozen=True):
 class Match(msgspec.Struct, frozen=True, gc=False):
     """One hit. score: in the index's metric (cosine and dotproduct: higher is better, euclidean: lower).
 
-    Of lexical retrieval it is BM25, of hybrid retrieval ranking.fused(); parts says what it is made of. vector and
-    sparse are there if the plan asked for values.
+    Lexical retrieval scores by BM25, hybrid retrieval by ranking.fused(). parts: of a hybrid score. vector, sparse: the
+    record's, if the plan asks for values.
     """
 
     id: str
@@ -185,7 +185,7 @@ class Match(msgspec.Struct, frozen=True, gc=False):
     metadata: Metadata
     vector: NDArray[np.float32] | None = None
     sparse: SparseVector | None = None
-    parts: Parts | None = None
+    parts: ScoreParts | None = None
 
 
 class QueryPlan(msgspec.Struct, frozen=True):

@@ -1,6 +1,6 @@
 """Reading records: plain functions on a connection, inside the caller's snapshot."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -9,10 +9,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pinyon.domain import IndexSpec, Match, Page, PagePlan, Parts, QueryAnswer, QueryPlan, Record, SparseVector
+from pinyon.domain import IndexSpec, Match, Page, PagePlan, QueryAnswer, QueryPlan, Record, ScoreParts, SparseVector
 from pinyon.errors import InvalidArgument
 from pinyon.filters import Condition, HasWords, has_words
-from pinyon.search.ranking import fused, goodness, shortest
+from pinyon.search import retrieval
+from pinyon.search.ranking import goodness, shortest
 from pinyon.storage.sqlite.filters.column_store import ColumnStore
 from pinyon.storage.sqlite.filters.filter_cache import FilterCache
 from pinyon.storage.sqlite.ivf.ivf_index import InvertedFile
@@ -26,8 +27,6 @@ from pinyon.storage.sqlite.vectors.vector_cache import Key, VectorCache
 from pinyon.storage.sqlite.vectors.vector_rows import vector_of
 from pinyon.storage.sqlite.vectors.vector_source import NeedsFullScan, VectorSource
 
-CANDIDATES = 100
-"""Records that each side of hybrid retrieval brings, at least."""
 PAGE = 100
 """Records that are read in little time."""
 ROWS_AT_ONCE = 512
@@ -114,18 +113,21 @@ def query(
         memory.recall,
         on_event_loop=at is not None,
     )
-    if plan.text is not None:
-        by_words = lexical.search(connection, spec, ns, plan.text, keep)
-        matches = _by_text(source, spec, vector, by_words, plan, keep)
-        return QueryAnswer(matches, lsn, size, counted, embedded_by, inverted is not None, foreign)
-    shared = None
-    if sparse is not None:
-        shared = sparse_index.dots(connection, ns, sparse, count if plan.by_rarity else None)
-    try:
-        scored = _scored(source, spec, vector, shared, plan, keep)
-    except NeedsFullScan:
-        return None
-    matches = _matches(connection, spec, scored, plan)
+    kind = retrieval.kind(plan, vector is not None)
+    if kind == "lexical":
+        matches = _lexical(source, spec, plan, keep)
+    elif kind == "hybrid":
+        assert vector is not None
+        matches = _hybrid(source, spec, vector, plan, keep)
+    else:
+        shared = None
+        if sparse is not None:
+            shared = sparse_index.dots(connection, ns, sparse, count if plan.by_rarity else None)
+        try:
+            scored = _scored(source, spec, vector, shared, plan, keep)
+        except NeedsFullScan:
+            return None
+        matches = _matches(connection, spec, scored, plan)
     return QueryAnswer(matches, lsn, size, counted, embedded_by, inverted is not None, foreign)
 
 
@@ -188,56 +190,27 @@ def _scored(
     return vector_scan.best(records, scores, plan.top_k)
 
 
-def _by_text(
-    source: VectorSource,
-    spec: IndexSpec,
-    vector: Vector | None,
-    by_words: lexical.Scored,
-    plan: QueryPlan,
-    keep: Records | None,
+def _lexical(source: VectorSource, spec: IndexSpec, plan: QueryPlan, keep: Records | None) -> list[Match]:
+    """Hits by the words of the plan's text."""
+    by_words = lexical.search(source.connection, spec, source.ns, plan.text or "", keep)
+    best = vector_scan.best(by_words.records, by_words.scores.astype(np.float32), retrieval.depth(plan))
+    return _matches(source.connection, spec, best, plan, higher=True)
+
+
+def _hybrid(
+    source: VectorSource, spec: IndexSpec, vector: Vector, plan: QueryPlan, keep: Records | None
 ) -> list[Match]:
-    """Hits of lexical retrieval, or with a vector of hybrid retrieval: the best of each side, scored by both."""
-    many = max(plan.top_k, CANDIDATES)
-    found = by_words.records, by_words.scores.astype(np.float32)
-    words = vector_scan.best(*found, many)[0]
-    if vector is None:
-        scores = dict(zip(found[0].tolist(), found[1].tolist(), strict=True))
-        scored = words, np.array([scores[row] for row in words.tolist()], np.float32)
-        return _matches(source.connection, spec, scored, plan, higher=True)
-    near = vector_scan.nearest(source, "cosine", vector, many, keep)[0]
-    either = np.union1d(words, near)
-    if not len(either):
+    """Hits by vector and by words: the best candidates of each side, each scored by both sides."""
+    by_words = lexical.search(source.connection, spec, source.ns, plan.text or "", keep)
+    depth = retrieval.depth(plan)
+    best_words = vector_scan.best(by_words.records, by_words.scores.astype(np.float32), depth)[0]
+    nearest = vector_scan.nearest(source, "cosine", vector, depth, keep)[0]
+    candidates = np.union1d(best_words, nearest)
+    if not len(candidates):
         return []
-    records, cosines = vector_scan.nearest(source, "cosine", vector, len(either), either)
-    place = np.searchsorted(by_words.records, records)
-    there = place < len(by_words.records)
-    there[there] = by_words.records[place[there]] == records[there]
-    shares, lexical_scores = np.zeros(len(records)), np.zeros(len(records))
-    shares[there], lexical_scores[there] = by_words.shares[place[there]], by_words.scores[place[there]]
-    scored = records, fused(cosines, shares).astype(np.float32)
-    parts = _parts(records, cosines, lexical_scores)
-    return [
-        msgspec.structs.replace(match, parts=parts[row])
-        for row, match in _numbered(source.connection, spec, scored, plan, higher=True)
-    ]
-
-
-def _parts(records: Records, cosines: NDArray[np.float32], lexical_scores: NDArray[np.float64]) -> dict[int, Parts]:
-    """Score and rank of each candidate on each side."""
-    dense_ranks, lexical_ranks = (np.empty(len(records), np.int64) for _ in range(2))
-    dense_ranks[np.argsort(-cosines, kind="stable")] = np.arange(1, len(records) + 1)
-    lexical_ranks[np.argsort(-lexical_scores, kind="stable")] = np.arange(1, len(records) + 1)
-    columns: list[list[Any]] = [
-        records.tolist(),
-        shortest(cosines),
-        dense_ranks.tolist(),
-        shortest(lexical_scores.astype(np.float32)),
-        lexical_ranks.tolist(),
-    ]
-    return {
-        row: Parts(cosine, dense, words or None, lexical if words else None)
-        for row, cosine, dense, words, lexical in zip(*columns, strict=True)
-    }
+    rows, cosines = vector_scan.nearest(source, "cosine", vector, len(candidates), candidates)
+    scores, parts = retrieval.fuse(rows, cosines, by_words.records, by_words.scores, by_words.shares)
+    return _matches(source.connection, spec, (rows, scores), plan, higher=True, parts=parts)
 
 
 def _best_with_words(
@@ -267,19 +240,17 @@ def _has_words(metadata: str, wanted: HasWords) -> bool:
 
 
 def _matches(
-    connection: apsw.Connection, spec: IndexSpec, scored: Scored, plan: QueryPlan, higher: bool = False
+    connection: apsw.Connection,
+    spec: IndexSpec,
+    scored: Scored,
+    plan: QueryPlan,
+    higher: bool = False,
+    parts: Mapping[int, ScoreParts] | None = None,
 ) -> list[Match]:
     """Hits with ids and fields, best first and ties by id, cut to top_k.
 
-    higher: whether higher scores are better whatever the index's metric is.
+    higher: higher scores are better whatever the index's metric is. parts: of each score, by row number.
     """
-    return [match for _, match in _numbered(connection, spec, scored, plan, higher)]
-
-
-def _numbered(
-    connection: apsw.Connection, spec: IndexSpec, scored: Scored, plan: QueryPlan, higher: bool
-) -> list[tuple[int, Match]]:
-    """As _matches(), each with its row number."""
     records, scores = scored
     if not len(records):
         return []
@@ -308,7 +279,7 @@ def _numbered(
     for row, score in zip(records.tolist(), shortest(scores), strict=True):
         id, metadata, blob = stored[row]
         values = _values(connection, spec, row, blob) if plan.include_values else (None, None)
-        matches.append((row, Match(id, score, metadata, *values)))
+        matches.append(Match(id, score, metadata, *values, None if parts is None else parts[row]))
     return matches
 
 

@@ -1,0 +1,43 @@
+"""Which retrieval answers a plan, how many candidates each side brings, and how their scores are fused."""
+
+import numpy as np
+import pytest
+from pinyon.domain import QueryPlan, ScoreParts
+from pinyon.search import retrieval
+from pinyon.search.ranking import LEXICAL_WEIGHT
+
+
+@pytest.mark.parametrize(
+    ("plan", "has_vector", "kind"),
+    [
+        (QueryPlan(1, id="a"), True, "dense"),
+        (QueryPlan(1, id="a"), False, "sparse"),
+        (QueryPlan(1, text="words"), False, "lexical"),
+        (QueryPlan(1, text="words"), True, "hybrid"),
+    ],
+)
+def test_a_plan_is_answered_by_what_it_has(plan: QueryPlan, has_vector: bool, kind: str) -> None:
+    assert retrieval.kind(plan, has_vector) == kind
+
+
+def test_each_side_brings_a_hundred_candidates_or_as_many_as_are_wanted() -> None:
+    assert [retrieval.depth(QueryPlan(top_k)) for top_k in (1, 100, 101)] == [100, 100, 101]
+
+
+def test_a_hybrid_score_adds_the_two_sides_and_says_what_they_were() -> None:
+    rows, cosines = np.array([3, 5, 9]), np.float32([0.5, 0.25, 0.75])
+    lexical_rows = np.array([1, 5, 9])
+    scores, parts = retrieval.fuse(rows, cosines, lexical_rows, np.array([9.0, 2.0, 4.0]), np.array([0.9, 0.5, 1.0]))
+    shares = np.array([0, 0.5, 1.0])
+    np.testing.assert_allclose(scores, (cosines + LEXICAL_WEIGHT * shares) / (1 + LEXICAL_WEIGHT), rtol=1e-6)
+    assert parts == {
+        3: ScoreParts(0.5, 2, None, None),
+        5: ScoreParts(0.25, 3, 2.0, 2),
+        9: ScoreParts(0.75, 1, 4.0, 1),
+    }
+
+
+def test_candidates_behind_the_last_row_with_words_have_none() -> None:
+    scores, parts = retrieval.fuse(np.array([7]), np.float32([0.5]), np.array([2]), np.array([1.0]), np.array([1.0]))
+    assert parts[7].lexical is None
+    assert scores[0] < 0.5
