@@ -105,18 +105,36 @@ class IndexDetails(msgspec.Struct, frozen=True):
     read_capacity: dict[str, Any] | None = None
 
 
+class Handle(msgspec.Struct, frozen=True, gc=False):
+    """One index for good. id: no other index ever has it, not even a later one of the same name."""
+
+    name: str
+    id: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+IndexRef = Handle | str
+"""An index by its handle; or by its name: then it is whichever index has that name now."""
+
+
+def name_of(index: IndexRef) -> str:
+    """The name of the index."""
+    return index if isinstance(index, str) else index.name
+
+
 class Index(msgspec.Struct, frozen=True):
     """An index. port: where it answers by itself, or None if it has no port of its own.
 
-    handle: what storage and services know it by: its name, and an id that it keeps for good. A request that has begun
-    with one index never goes on with another that was made under the same name meanwhile. version: counts the changes
-    of spec and details.
+    handle: what storage and services know it by. A request that has begun with one index never goes on with another
+    that was made under the same name meanwhile. version: counts the changes of spec and details.
     """
 
     spec: IndexSpec
+    handle: Handle
     details: IndexDetails = IndexDetails()
     port: int | None = None
-    handle: str = ""
     version: int = 1
 
     @property

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from pinyon.domain import Index, IndexSpec, Record
+from pinyon.domain import Handle, Index, IndexSpec, Record
 from pinyon.services.data_plane import sizes
 from pinyon.services.data_plane.vectors import RawVector, Vectors
 from pinyon.settings import LimitSettings
@@ -26,7 +26,7 @@ class Engine:
 
 async def test_a_record_carries_its_metadata_as_json_to_storage() -> None:
     engine: Any = Engine()
-    index = Index(IndexSpec("docs", 2, "cosine"))
+    index = Index(IndexSpec("docs", 2, "cosine"), Handle("docs", "1"))
     fields = {"year": 2020, "none": None, "tags": ["a", "ü"], "large": 2**60}
     await Vectors(engine, LimitSettings()).upsert(index, "", [RawVector("a", [1.0, 2.0], metadata=fields)])
     (record,) = engine.records

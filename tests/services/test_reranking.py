@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pinyon.domain import EmbedSpec, Fingerprint, Index, IndexSpec, Match, QueryAnswer
+from pinyon.domain import EmbedSpec, Fingerprint, Handle, Index, IndexSpec, Match, QueryAnswer
 from pinyon.errors import EmbeddedOtherwise, FailedPrecondition
 from pinyon.inference.backend import Retrieved
 from pinyon.inference.catalog import Answer
@@ -14,7 +14,7 @@ from pinyon.services.inference.inference import RerankCall
 
 pytestmark = pytest.mark.anyio
 
-INDEX = Index(IndexSpec("docs", 2, "cosine", EmbedSpec("any", "text")))
+INDEX = Index(IndexSpec("docs", 2, "cosine", EmbedSpec("any", "text")), Handle("docs", "1"))
 HITS = [Match(id, 0.5, {"text": id}, np.float32([1, 0])) for id in ("b", "a")]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from pinyon.auth.permissions import GRANT, check
 from pinyon.domain import (
     Fingerprint,
+    IndexRef,
     NamespaceInfo,
     Page,
     PagePlan,
@@ -26,40 +27,40 @@ class GuardedEngine:
         self._engine = engine
 
     async def upsert(
-        self, index: str, namespace: str, records: Sequence[Record], fingerprint: Fingerprint | None = None
+        self, index: IndexRef, namespace: str, records: Sequence[Record], fingerprint: Fingerprint | None = None
     ) -> int:
         check("write", index, namespace)
         return await self._engine.upsert(index, namespace, records, fingerprint)
 
-    async def query(self, index: str, namespace: str, plan: QueryPlan) -> QueryAnswer:
+    async def query(self, index: IndexRef, namespace: str, plan: QueryPlan) -> QueryAnswer:
         check("read", index, namespace)
         return await self._engine.query(index, namespace, plan)
 
-    async def page(self, index: str, namespace: str, plan: PagePlan) -> Page:
+    async def page(self, index: IndexRef, namespace: str, plan: PagePlan) -> Page:
         check("read", index, namespace)
         return await self._engine.page(index, namespace, plan)
 
-    async def update(self, index: str, namespace: str, plan: UpdatePlan) -> tuple[int, int]:
+    async def update(self, index: IndexRef, namespace: str, plan: UpdatePlan) -> tuple[int, int]:
         check("write", index, namespace)
         # The number of records that match a filter tells what is stored. So does the size of merged metadata.
         if plan.selection.filter is not None or plan.metadata is not None:
             check("read", index, namespace)
         return await self._engine.update(index, namespace, plan)
 
-    async def count(self, index: str, namespace: str, selection: Selection) -> int:
+    async def count(self, index: IndexRef, namespace: str, selection: Selection) -> int:
         check("read", index, namespace)
         return await self._engine.count(index, namespace, selection)
 
-    async def delete(self, index: str, namespace: str, selection: Selection) -> int:
+    async def delete(self, index: IndexRef, namespace: str, selection: Selection) -> int:
         check("write", index, namespace)
         return await self._untold(index, namespace, self._engine.delete(index, namespace, selection))
 
-    async def every_namespace(self, index: str) -> list[NamespaceInfo]:
+    async def every_namespace(self, index: IndexRef) -> list[NamespaceInfo]:
         check("read", index)
         return [found for found in await self._engine.every_namespace(index) if GRANT.get().enters(found.name)]
 
     async def namespaces(
-        self, index: str, limit: int, after: str = "", prefix: str = ""
+        self, index: IndexRef, limit: int, after: str = "", prefix: str = ""
     ) -> tuple[list[NamespaceInfo], bool, int]:
         check("read", index)
         if GRANT.get().namespaces is None:
@@ -68,20 +69,20 @@ class GuardedEngine:
         following = [found for found in own if found.name > after]
         return following[:limit], len(following) > limit, len(own)
 
-    async def namespace(self, index: str, name: str) -> NamespaceInfo:
+    async def namespace(self, index: IndexRef, name: str) -> NamespaceInfo:
         check("read", index, name)
         return await self._engine.namespace(index, name)
 
-    async def create_namespace(self, index: str, name: str, schema: dict[str, Any] | None) -> int:
+    async def create_namespace(self, index: IndexRef, name: str, schema: dict[str, Any] | None) -> int:
         check("write", index, name)
         check("read", index, name)  # the answer tells whether there was one
         return await self._engine.create_namespace(index, name, schema)
 
-    async def delete_namespace(self, index: str, name: str) -> int:
+    async def delete_namespace(self, index: IndexRef, name: str) -> int:
         check("write", index, name)
         return await self._untold(index, name, self._engine.delete_namespace(index, name))
 
-    async def _untold(self, index: str, namespace: str, deletion: Awaitable[int]) -> int:
+    async def _untold(self, index: IndexRef, namespace: str, deletion: Awaitable[int]) -> int:
         """The LSN of a deletion; a caller that may not read is not told that there was no such namespace."""
         try:
             return await deletion

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 import msgspec
 
+from pinyon.domain import IndexRef, name_of
 from pinyon.errors import PermissionDenied
 
 Scope = Literal["read", "write", "control"]
@@ -23,9 +24,9 @@ class Grant(msgspec.Struct, frozen=True):
     indexes: frozenset[str] | None = None
     namespaces: frozenset[str] | None = None
 
-    def sees(self, index: str) -> bool:
+    def sees(self, index: IndexRef) -> bool:
         """Whether it is for this index, by name or handle, at all."""
-        return self.indexes is None or index.partition("@")[0] in self.indexes
+        return self.indexes is None or name_of(index) in self.indexes
 
     def enters(self, namespace: str) -> bool:
         """Whether it is for namespaces of this name."""
@@ -42,7 +43,7 @@ GRANT: ContextVar[Grant] = ContextVar("grant", default=EVERYTHING)
 """Of the request that is being answered."""
 
 
-def check(scope: Scope, index: str | None = None, namespace: str | None = None) -> None:
+def check(scope: Scope, index: IndexRef | None = None, namespace: str | None = None) -> None:
     """Raises PermissionDenied unless this may be done, whether or not there is such an index or namespace."""
     grant = GRANT.get()
     if scope not in grant.scopes:
@@ -54,13 +55,13 @@ def check(scope: Scope, index: str | None = None, namespace: str | None = None) 
         check_whole(index)
 
 
-def check_sees(index: str | None) -> None:
+def check_sees(index: IndexRef | None) -> None:
     """Raises PermissionDenied unless the grant is for this index."""
     if index is not None and not GRANT.get().sees(index):
-        raise PermissionDenied(f"This API key is not for the index {index.partition('@')[0][:80]}")
+        raise PermissionDenied(f"This API key is not for the index {name_of(index)[:80]}")
 
 
-def check_whole(index: str | None) -> None:
+def check_whole(index: IndexRef | None) -> None:
     """Raises PermissionDenied unless the grant is for this index with all its namespaces."""
     check_sees(index)
     if GRANT.get().namespaces is not None:

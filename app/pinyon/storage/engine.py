@@ -1,9 +1,18 @@
-"""The storage seam: what the services ask of a place that keeps records.
+"""The storage seam: what the services ask of a storage engine.
 
-Plain domain values in batches, each call addressed by index (its handle, or its name) and namespace. No SQL, no row
-ids, no engine limits.
-A write that returned is on disk; it returns a sequence number (the LSN), and every later read sees it. All methods
-raise only errors of pinyon.errors; each raises NotFound for an unknown index.
+Calls take plain domain values in batches. Each names an index, by its handle or by its name; calls about records name a
+namespace too. All methods raise only errors of pinyon.errors. Each raises NotFound for an unknown index.
+
+What every engine promises:
+- A write that returned is on disk, as a whole. One that raised left nothing.
+- Each write to an index has a number, the LSN. An index has one sequence of LSNs for all its namespaces. A later write
+  has a higher one.
+- Every later read sees a write that returned. An answer is one snapshot of its index: it shows every write up to its
+  LSN, and no part of a later one.
+- Ids of records and names of namespaces are ordered by their bytes in UTF-8.
+- index(), indexes(), being_opened() and unusable() answer at once from this process's copy of the catalogue of indexes.
+  The catalogue may be somewhere else, and ahead of the copy. A change that depends on the newest state of an index
+  compares its version, and raises VersionConflict if somebody else was faster.
 """
 
 from collections.abc import Collection, Sequence
@@ -18,6 +27,7 @@ from pinyon.domain import (
     Footprint,
     Index,
     IndexDetails,
+    IndexRef,
     IndexSpec,
     NamespaceInfo,
     Page,
@@ -44,7 +54,7 @@ class DataPlane(Protocol):
     """What there is to do with the records of an index."""
 
     async def upsert(
-        self, index: str, namespace: str, records: Sequence[Record], fingerprint: Fingerprint | None = None
+        self, index: IndexRef, namespace: str, records: Sequence[Record], fingerprint: Fingerprint | None = None
     ) -> int:
         """Store the records, all or none, replacing those with the same id; the last of equal ids wins.
 
@@ -53,14 +63,14 @@ class DataPlane(Protocol):
         """
         ...
 
-    async def query(self, index: str, namespace: str, plan: QueryPlan) -> QueryAnswer:
+    async def query(self, index: IndexRef, namespace: str, plan: QueryPlan) -> QueryAnswer:
         """The records nearest to a vector or to a stored record; an unknown namespace or id gives no matches.
 
         Raises EmbeddedOtherwise if the plan says what embedded the vector, and the records were by something else.
         """
         ...
 
-    async def page(self, index: str, namespace: str, plan: PagePlan) -> Page:
+    async def page(self, index: IndexRef, namespace: str, plan: PagePlan) -> Page:
         """One page of records, in byte order of their ids (UTF-8). An unknown namespace has no records.
 
         A page is one snapshot: it shows every write up to its LSN, and nothing of a later one. The next page is
@@ -68,7 +78,7 @@ class DataPlane(Protocol):
         """
         ...
 
-    async def update(self, index: str, namespace: str, plan: UpdatePlan) -> tuple[int, int]:
+    async def update(self, index: IndexRef, namespace: str, plan: UpdatePlan) -> tuple[int, int]:
         """Change the selected records, all or none. Returns how many there were, and the LSN.
 
         An unknown namespace has no records. Raises InvalidArgument if the selection or the merged metadata of a record
@@ -76,33 +86,33 @@ class DataPlane(Protocol):
         """
         ...
 
-    async def count(self, index: str, namespace: str, selection: Selection) -> int:
+    async def count(self, index: IndexRef, namespace: str, selection: Selection) -> int:
         """How many records are selected."""
         ...
 
-    async def delete(self, index: str, namespace: str, selection: Selection) -> int:
+    async def delete(self, index: IndexRef, namespace: str, selection: Selection) -> int:
         """Delete the selected records; the namespace stays. Returns the LSN. Raises NotFound without the namespace."""
         ...
 
-    async def every_namespace(self, index: str) -> list[NamespaceInfo]:
+    async def every_namespace(self, index: IndexRef) -> list[NamespaceInfo]:
         """Every namespace, in byte order of the names; the counts are exact."""
         ...
 
     async def namespaces(
-        self, index: str, limit: int, after: str = "", prefix: str = ""
+        self, index: IndexRef, limit: int, after: str = "", prefix: str = ""
     ) -> tuple[list[NamespaceInfo], bool, int]:
         """Namespaces in byte order of their names, whether more follow, and how many have the prefix in all."""
         ...
 
-    async def namespace(self, index: str, name: str) -> NamespaceInfo:
+    async def namespace(self, index: IndexRef, name: str) -> NamespaceInfo:
         """One namespace. Raises NotFound."""
         ...
 
-    async def create_namespace(self, index: str, name: str, schema: dict[str, Any] | None) -> int:
+    async def create_namespace(self, index: IndexRef, name: str, schema: dict[str, Any] | None) -> int:
         """Make an empty namespace. Returns the LSN. Raises AlreadyExists."""
         ...
 
-    async def delete_namespace(self, index: str, name: str) -> int:
+    async def delete_namespace(self, index: IndexRef, name: str) -> int:
         """Delete a namespace with its records. Returns the LSN. Raises NotFound."""
         ...
 
@@ -125,7 +135,7 @@ class Engine(DataPlane, Protocol):
         """
         ...
 
-    async def assign_port(self, index: str, free: Sequence[int], keep: Collection[int]) -> Index:
+    async def assign_port(self, index: IndexRef, free: Sequence[int], keep: Collection[int]) -> Index:
         """See to it that the index has a port: the one it has, if it is in `keep`, or one of `free`.
 
         Raises PermissionDenied if none is left.
@@ -139,7 +149,7 @@ class Engine(DataPlane, Protocol):
         """
         ...
 
-    async def delete_index(self, index: str, version: int | None = None) -> None:
+    async def delete_index(self, index: IndexRef, version: int | None = None) -> None:
         """Delete an index with everything in it. Nothing of it is left on disk.
 
         Raises VersionConflict, and deletes nothing, if the index is not at this version. None: whatever its version.
@@ -147,7 +157,7 @@ class Engine(DataPlane, Protocol):
         """
         ...
 
-    def index(self, index: str) -> Index:
+    def index(self, index: IndexRef) -> Index:
         """One index. Raises NotFound."""
         ...
 
@@ -155,7 +165,7 @@ class Engine(DataPlane, Protocol):
         """Every index that can be used, by name."""
         ...
 
-    async def opened(self, index: str) -> None:
+    async def opened(self, name: str) -> None:
         """Wait until an index of this name is open, or cannot be; at once if there is none."""
         ...
 
@@ -175,11 +185,11 @@ class Engine(DataPlane, Protocol):
         """What a start did not understand and moved out of the way, by names that say when and why."""
         ...
 
-    async def footprint(self, index: str) -> Footprint:
+    async def footprint(self, index: IndexRef) -> Footprint:
         """The last write, and the room an index takes."""
         ...
 
-    async def fingerprint(self, index: str) -> Fingerprint | None:
+    async def fingerprint(self, index: IndexRef) -> Fingerprint | None:
         """What embedded the records of the index; None while nothing has."""
         ...
 
@@ -187,22 +197,22 @@ class Engine(DataPlane, Protocol):
         """How good approximate answers were, as far as some were compared with exact ones."""
         ...
 
-    async def compact(self, index: str) -> tuple[int, int]:
+    async def compact(self, index: IndexRef) -> tuple[int, int]:
         """Give back the room of what was deleted; bytes on disk before and after. Searches go on meanwhile."""
         ...
 
-    async def reembedding(self, index: str) -> Reembedding | None:
+    async def reembedding(self, index: IndexRef) -> Reembedding | None:
         """How far the index is on its way to another embedding; None if it is on none."""
         ...
 
-    async def begin_reembedding(self, index: str, target: IndexSpec, embedded_by: Fingerprint) -> None:
+    async def begin_reembedding(self, index: IndexRef, target: IndexSpec, embedded_by: Fingerprint) -> None:
         """Begin to collect new vectors, or go on with what is there for the same target.
 
         Raises FailedPrecondition if a record has no text to embed.
         """
         ...
 
-    async def lease_reembedding(self, index: str, owner: str, seconds: float) -> bool:
+    async def lease_reembedding(self, index: IndexRef, owner: str, seconds: float) -> bool:
         """Take or renew the right to embed an index anew. False while another owner has it.
 
         The lease ends after so many seconds on the engine's own clock, or when it is released. It saves work only: a
@@ -210,17 +220,17 @@ class Engine(DataPlane, Protocol):
         """
         ...
 
-    async def release_reembedding(self, index: str, owner: str) -> None:
+    async def release_reembedding(self, index: IndexRef, owner: str) -> None:
         """Let another owner take the lease. An index that is gone, or another owner's lease, is left alone."""
         ...
 
-    async def texts_to_reembed(self, index: str, most: int) -> list[StoredText]:
+    async def texts_to_reembed(self, index: IndexRef, most: int) -> list[StoredText]:
         """Some of the texts that have no new vector yet; none when all have one."""
         ...
 
     async def keep_reembedded(
         self,
-        index: str,
+        index: IndexRef,
         embedded_by: Fingerprint,
         embedded: Sequence[tuple[StoredText, NDArray[np.float32], bool]],
     ) -> None:
@@ -230,11 +240,11 @@ class Engine(DataPlane, Protocol):
         """
         ...
 
-    async def finish_reembedding(self, index: str) -> bool:
+    async def finish_reembedding(self, index: IndexRef) -> bool:
         """Make the new vectors those of the index, all at once, if every record has one; whether it was done."""
         ...
 
-    async def cancel_reembedding(self, index: str) -> None:
+    async def cancel_reembedding(self, index: IndexRef) -> None:
         """Drop the new vectors; the index stays as it is."""
         ...
 

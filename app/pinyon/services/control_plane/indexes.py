@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from pinyon.auth import permissions
-from pinyon.domain import EmbedSpec, Fingerprint, Index, IndexDetails, IndexSpec, RecallSample
+from pinyon.domain import EmbedSpec, Fingerprint, Handle, Index, IndexDetails, IndexRef, IndexSpec, RecallSample
 from pinyon.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -69,8 +69,8 @@ class Indexes:
     ) -> None:
         self._engine, self._catalog, self._executor, self.addresses = engine, catalog, executor, addresses
         self._readiness = readiness
-        self._loading: dict[str, asyncio.Task[None]] = {}
-        self._embedders: dict[str, Embedder | SparseEmbedder] = {}
+        self._loading: dict[Handle, asyncio.Task[None]] = {}
+        self._embedders: dict[Handle, Embedder | SparseEmbedder] = {}
         self._without: dict[str, str] = {}
         self._of_settings: IndexSpec | None = None
 
@@ -184,12 +184,12 @@ class Indexes:
         """Whether requests for the index can arrive here."""
         return not self.addresses.by_port or index.name == self.default or index.port in self.addresses.index_ports
 
-    def index(self, index: str) -> Index:
+    def index(self, index: IndexRef) -> Index:
         """One index, by its name or its handle. Raises NotFound, or PermissionDenied."""
         permissions.check_sees(index)
         return self._engine.index(index)
 
-    def spec(self, index: str) -> IndexSpec:
+    def spec(self, index: IndexRef) -> IndexSpec:
         """What the index is. Raises NotFound."""
         return self.index(index).spec
 
@@ -321,10 +321,10 @@ class Indexes:
         """Delete an index with everything in it. Raises NotFound, or PermissionDenied if it is protected."""
         permissions.check("control", name)
 
-        async def delete() -> str:
+        async def delete() -> Handle | None:
             if name in self._engine.unusable():  # whether it is protected cannot be read
                 await self._engine.delete_index(name)
-                return name
+                return None
             index = self.index(name)
             if index.details.deletion_protection:
                 raise PermissionDenied(
@@ -334,7 +334,8 @@ class Indexes:
             return index.handle
 
         handle = await _until_no_conflict(delete)
-        self._embedders.pop(handle, None)
+        if handle is not None:
+            self._embedders.pop(handle, None)
         self._without.pop(name, None)
 
     async def embedder(self, index: Index) -> Embedder | SparseEmbedder:
@@ -350,7 +351,7 @@ class Indexes:
             raise Unavailable(LOADING, RETRY_AFTER_S)
         return await self._embedder(index.handle)
 
-    async def _embedder(self, index: str) -> Embedder | SparseEmbedder:
+    async def _embedder(self, index: Handle) -> Embedder | SparseEmbedder:
         spec = self.spec(index)
         if spec.embed is None:
             raise InvalidArgument("Integrated inference is not configured for this index")
@@ -361,7 +362,7 @@ class Indexes:
         self._without.pop(spec.name, None)
         return held
 
-    async def foreign_vectors(self, index: str, namespace: str) -> int:
+    async def foreign_vectors(self, index: IndexRef, namespace: str) -> int:
         """How many records of a namespace have vectors that a caller brought; 0 without it. Checks no rights."""
         try:
             return (await self._engine.namespace(index, namespace)).foreign
@@ -374,7 +375,7 @@ class Indexes:
         grant = permissions.GRANT.get()
         return [one for one in self._engine.recall() if grant.sees(one.index) and grant.enters(one.namespace)]
 
-    def forget_embedder(self, index: str) -> None:
+    def forget_embedder(self, index: Handle) -> None:
         """The index is embedded by something else from now on."""
         self._embedders.pop(index, None)
 

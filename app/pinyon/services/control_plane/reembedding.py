@@ -8,7 +8,7 @@ from uuid import uuid4
 import msgspec
 
 from pinyon.auth import permissions
-from pinyon.domain import Fingerprint, IndexSpec, Reembedding
+from pinyon.domain import Fingerprint, Handle, IndexSpec, Reembedding
 from pinyon.errors import FailedPrecondition, InvalidArgument, NotFound, PinyonError, Unavailable
 from pinyon.inference.backend import Embedder
 from pinyon.inference.catalog import Catalog
@@ -49,8 +49,8 @@ class Reembeddings:
     ) -> None:
         self._engine, self._indexes, self._catalog = engine, indexes, catalog
         self._inference, self._executor = inference, executor
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._failed: dict[str, str] = {}
+        self._tasks: dict[Handle, asyncio.Task[None]] = {}
+        self._failed: dict[Handle, str] = {}
         self._owner = uuid4().hex
         self._changing = NamedLocks()
 
@@ -81,7 +81,7 @@ class Reembeddings:
             self._go_on(index.handle)
         return await self.progress(name)
 
-    async def _has_foreign(self, handle: str) -> bool:
+    async def _has_foreign(self, handle: Handle) -> bool:
         """Whether callers brought vectors: then to embed the index anew by the same model makes all of one kind."""
         return any(namespace.foreign for namespace in await self._engine.every_namespace(handle))
 
@@ -137,20 +137,20 @@ class Reembeddings:
         for handle in list(self._tasks):
             await self._stop(handle)
 
-    def _go_on(self, handle: str) -> None:
+    def _go_on(self, handle: Handle) -> None:
         self._failed.pop(handle, None)
         # Not in the caller's context: it goes on with rights of its own.
         self._tasks[handle] = asyncio.create_task(self._run(handle), context=contextvars.Context())
 
-    async def _stop(self, handle: str) -> None:
+    async def _stop(self, handle: Handle) -> None:
         task = self._tasks.pop(handle, None)
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             await self._engine.release_reembedding(handle, self._owner)
 
-    async def _run(self, handle: str) -> None:
-        name = handle.partition("@")[0]
+    async def _run(self, handle: Handle) -> None:
+        name = handle.name
         try:
             weights = await self._embed_all(handle)
             if weights is not None:
@@ -164,7 +164,7 @@ class Reembeddings:
             self._failed[handle] = f"a defect of Pinyon's own ({type(error).__name__}); the log has the details"
             log.exception("embedding index %s anew stopped", name)
 
-    async def _embed_all(self, handle: str) -> str | None:
+    async def _embed_all(self, handle: Handle) -> str | None:
         """Embed every text, and switch over. Returns the weights that did it; None if there was nothing to do."""
         state: Reembedding | None = None
         embedder: Embedder | None = None
@@ -184,7 +184,7 @@ class Reembeddings:
             except Unavailable as error:  # models or disk are busy with requests, which go first
                 await asyncio.sleep(error.retry_after_s)
 
-    async def _embed_some(self, handle: str, embedder: Embedder, held: Reembedding) -> bool:
+    async def _embed_some(self, handle: Handle, embedder: Embedder, held: Reembedding) -> bool:
         """Embed some texts, or switch over if none is left; whether that was the end."""
         embed = held.target.embed
         assert embed is not None

@@ -18,6 +18,7 @@ from pinyon.domain import (
     Footprint,
     Index,
     IndexDetails,
+    IndexRef,
     IndexSpec,
     NamespaceInfo,
     Page,
@@ -30,6 +31,7 @@ from pinyon.domain import (
     Selection,
     StoredText,
     UpdatePlan,
+    name_of,
 )
 from pinyon.errors import AlreadyExists, DataLoss, FailedPrecondition, NotFound, PinyonError, Unavailable
 from pinyon.locks import NamedLocks
@@ -140,9 +142,9 @@ class SqliteEngine:
         except Exception:
             log.exception("the large namespaces of index %s are searched exactly", opened.index.name)
 
-    async def opened(self, index: str) -> None:
-        if index in self._opening:
-            await asyncio.wait([self._opening[index]])
+    async def opened(self, name: str) -> None:
+        if name in self._opening:
+            await asyncio.wait([self._opening[name]])
 
     async def all_opened(self) -> None:
         if self._opening:
@@ -166,7 +168,7 @@ class SqliteEngine:
         self._opened[spec.name] = await self._files.make(spec, details, ports)
         return self._opened[spec.name].index
 
-    async def assign_port(self, index: str, free: Sequence[int], keep: Collection[int]) -> Index:
+    async def assign_port(self, index: IndexRef, free: Sequence[int], keep: Collection[int]) -> Index:
         opened = self._open(index)
         if self._read_only:  # addresses of this process, which nobody else needs to know
             taken = {other.index.port for other in self._opened.values() if other is not opened}
@@ -191,11 +193,11 @@ class SqliteEngine:
         opened.index = msgspec.structs.replace(changed, port=opened.index.port, version=changed.version + 1)
         return opened.index
 
-    async def delete_index(self, index: str, version: int | None = None) -> None:
+    async def delete_index(self, index: IndexRef, version: int | None = None) -> None:
         await self._change(index, self._delete_index(index, version))
 
-    async def _delete_index(self, index: str, version: int | None) -> None:
-        name = index.partition("@")[0]
+    async def _delete_index(self, index: IndexRef, version: int | None) -> None:
+        name = name_of(index)
         await self.opened(name)
         if name in self._unusable:
             await self._files.mark_deleted(name, None)
@@ -214,11 +216,11 @@ class SqliteEngine:
         """Drop what is held in memory of an index that is gone, or was changed as a whole."""
         await self._upkeep.release(index.handle)
         self._recall.forget(index.name)
-        self._leases.forget(index.handle)
+        self._leases.forget(index.handle.id)
 
-    async def _change(self, index: str, change: Coroutine[Any, Any, T]) -> T:
+    async def _change(self, index: IndexRef, change: Coroutine[Any, Any, T]) -> T:
         """One change of an index as a whole at a time, finished even if whoever asked for it goes away."""
-        name = index.partition("@")[0]
+        name = name_of(index)
 
         async def in_turn() -> T:
             async with self._changing.of(name):
@@ -229,7 +231,7 @@ class SqliteEngine:
 
         return await asyncio.shield(asyncio.ensure_future(in_turn()))
 
-    def index(self, index: str) -> Index:
+    def index(self, index: IndexRef) -> Index:
         return self._open(index).index
 
     def indexes(self) -> list[Index]:
@@ -242,16 +244,16 @@ class SqliteEngine:
     def set_aside(self) -> list[str]:
         return self._folder.set_aside_before()
 
-    async def footprint(self, index: str) -> Footprint:
+    async def footprint(self, index: IndexRef) -> Footprint:
         opened = self._open(index)
         lsn = await opened.database.read(tables.lsn)
         return Footprint(lsn, self._folder.sizes(opened.index.name))
 
-    async def fingerprint(self, index: str) -> Fingerprint | None:
+    async def fingerprint(self, index: IndexRef) -> Fingerprint | None:
         return await self._open(index).database.read(tables.fingerprint)
 
     async def upsert(
-        self, index: str, namespace: str, records: Sequence[Record], fingerprint: Fingerprint | None = None
+        self, index: IndexRef, namespace: str, records: Sequence[Record], fingerprint: Fingerprint | None = None
     ) -> int:
         opened = self._open(index)
 
@@ -272,7 +274,7 @@ class SqliteEngine:
         self._upkeep.schedule(opened.database, opened.index.handle, namespace)
         return done
 
-    async def query(self, index: str, namespace: str, plan: QueryPlan) -> QueryAnswer:
+    async def query(self, index: IndexRef, namespace: str, plan: QueryPlan) -> QueryAnswer:
         opened = self._open(index)
 
         handle = opened.index.handle
@@ -314,12 +316,12 @@ class SqliteEngine:
         """Wait until what is held in memory has followed the writes there were."""
         await self._upkeep.idle()
 
-    async def page(self, index: str, namespace: str, plan: PagePlan) -> Page:
+    async def page(self, index: IndexRef, namespace: str, plan: PagePlan) -> Page:
         return await self._open(index).database.read(
             lambda connection: reading.page(connection, tables.known_spec(connection), namespace, plan)
         )
 
-    async def update(self, index: str, namespace: str, plan: UpdatePlan) -> tuple[int, int]:
+    async def update(self, index: IndexRef, namespace: str, plan: UpdatePlan) -> tuple[int, int]:
         opened = self._open(index)
         return await self._written(
             opened,
@@ -327,10 +329,10 @@ class SqliteEngine:
             lambda connection: writing.update(connection, tables.known_spec(connection), namespace, plan),
         )
 
-    async def count(self, index: str, namespace: str, selection: Selection) -> int:
+    async def count(self, index: IndexRef, namespace: str, selection: Selection) -> int:
         return await self._open(index).database.read(lambda connection: writing.count(connection, namespace, selection))
 
-    async def delete(self, index: str, namespace: str, selection: Selection) -> int:
+    async def delete(self, index: IndexRef, namespace: str, selection: Selection) -> int:
         opened = self._open(index)
         return await self._written(
             opened,
@@ -338,23 +340,23 @@ class SqliteEngine:
             lambda connection: writing.delete(connection, tables.known_spec(connection), namespace, selection),
         )
 
-    async def every_namespace(self, index: str) -> list[NamespaceInfo]:
+    async def every_namespace(self, index: IndexRef) -> list[NamespaceInfo]:
         return await self._open(index).database.read(namespaces.every)
 
     async def namespaces(
-        self, index: str, limit: int, after: str = "", prefix: str = ""
+        self, index: IndexRef, limit: int, after: str = "", prefix: str = ""
     ) -> tuple[list[NamespaceInfo], bool, int]:
         return await self._open(index).database.read(
             lambda connection: namespaces.page(connection, limit, after, prefix)
         )
 
-    async def namespace(self, index: str, name: str) -> NamespaceInfo:
+    async def namespace(self, index: IndexRef, name: str) -> NamespaceInfo:
         return await self._open(index).database.read(lambda connection: namespaces.describe(connection, name))
 
-    async def create_namespace(self, index: str, name: str, schema: dict[str, Any] | None) -> int:
+    async def create_namespace(self, index: IndexRef, name: str, schema: dict[str, Any] | None) -> int:
         return await self._open(index).database.write(lambda connection: namespaces.create(connection, name, schema))
 
-    async def delete_namespace(self, index: str, name: str) -> int:
+    async def delete_namespace(self, index: IndexRef, name: str) -> int:
         opened = self._open(index)
         lsn = await self._written(
             opened, name, lambda connection: writing.delete_namespace(connection, tables.known_spec(connection), name)
@@ -363,10 +365,10 @@ class SqliteEngine:
         self._recall.forget(opened.index.name, name)
         return lsn
 
-    async def reembedding(self, index: str) -> Reembedding | None:
+    async def reembedding(self, index: IndexRef) -> Reembedding | None:
         return await self._open(index).database.read(reembedding.state)
 
-    async def begin_reembedding(self, index: str, target: IndexSpec, embedded_by: Fingerprint) -> None:
+    async def begin_reembedding(self, index: IndexRef, target: IndexSpec, embedded_by: Fingerprint) -> None:
         def run(connection: apsw.Connection) -> None:
             number, example = reembedding.without_text(connection, target)
             if number:
@@ -378,25 +380,25 @@ class SqliteEngine:
 
         await self._open(index).database.write(run)
 
-    async def lease_reembedding(self, index: str, owner: str, seconds: float) -> bool:
-        return self._leases.take(self._open(index).index.handle, owner, seconds)
+    async def lease_reembedding(self, index: IndexRef, owner: str, seconds: float) -> bool:
+        return self._leases.take(self._open(index).index.handle.id, owner, seconds)
 
-    async def release_reembedding(self, index: str, owner: str) -> None:
+    async def release_reembedding(self, index: IndexRef, owner: str) -> None:
         with contextlib.suppress(PinyonError):  # of an index that is gone, nothing is left
-            self._leases.release(self._open(index).index.handle, owner)
+            self._leases.release(self._open(index).index.handle.id, owner)
 
-    async def texts_to_reembed(self, index: str, most: int) -> list[StoredText]:
+    async def texts_to_reembed(self, index: IndexRef, most: int) -> list[StoredText]:
         return await self._open(index).database.read(lambda connection: reembedding.pending(connection, most))
 
     async def keep_reembedded(
-        self, index: str, embedded_by: Fingerprint, embedded: Sequence[tuple[StoredText, Vector, bool]]
+        self, index: IndexRef, embedded_by: Fingerprint, embedded: Sequence[tuple[StoredText, Vector, bool]]
     ) -> None:
         await self._open(index).database.write(lambda connection: reembedding.stage(connection, embedded_by, embedded))
 
-    async def finish_reembedding(self, index: str) -> bool:
+    async def finish_reembedding(self, index: IndexRef) -> bool:
         return await self._change(index, self._finish_reembedding(index))
 
-    async def _finish_reembedding(self, index: str) -> bool:
+    async def _finish_reembedding(self, index: IndexRef) -> bool:
         opened = self._open(index)
         done = await opened.database.write(reembedding.switch)
         if done:
@@ -407,14 +409,14 @@ class SqliteEngine:
             await self._upkeep.open(opened.database, opened.index.handle)
         return done
 
-    async def compact(self, index: str) -> tuple[int, int]:
+    async def compact(self, index: IndexRef) -> tuple[int, int]:
         opened = self._open(index)
         before = self._folder.sizes(opened.index.name)
         await self._change(index, opened.database.maintain(compaction.compact))
         after = self._folder.sizes(opened.index.name)
         return before["data"] + before["log"], after["data"] + after["log"]
 
-    async def cancel_reembedding(self, index: str) -> None:
+    async def cancel_reembedding(self, index: IndexRef) -> None:
         await self._change(index, self._open(index).database.write(reembedding.cancel))
 
     async def close(self) -> None:
@@ -433,8 +435,8 @@ class SqliteEngine:
         self._opened.clear()
         await self._files.close()
 
-    def _open(self, index: str) -> Opened:
-        name = index.partition("@")[0]
+    def _open(self, index: IndexRef) -> Opened:
+        name = name_of(index)
         if name in self._opening and name not in self._opened:
             raise Unavailable(f"The index {name} is being opened", retry_after_s=2)
         if name in self._unusable:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from pinyon.domain import IndexDetails, IndexSpec, QueryPlan, Record, Selection, UpdatePlan
+from pinyon.domain import Handle, IndexDetails, IndexSpec, QueryPlan, Record, Selection, UpdatePlan
 from pinyon.errors import NotFound
 from pinyon.storage.sqlite.engine import SqliteEngine
 from pinyon.storage.sqlite.ivf.ivf_index import Builder
@@ -212,8 +212,8 @@ async def test_what_is_interrupted_for_an_index_that_goes_is_not_taken_up_again(
     begun, seen = asyncio.Event(), list[str]()
     maintain = UpkeepScheduler._maintain
 
-    async def long(self: Any, database: Any, handle: str, *more: Any) -> None:
-        seen.append(handle.partition("@")[0])
+    async def long(self: Any, database: Any, handle: Handle, *more: Any) -> None:
+        seen.append(handle.name)
         if seen == ["one"]:
             begun.set()
             await asyncio.Event().wait()

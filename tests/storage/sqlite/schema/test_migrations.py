@@ -76,7 +76,7 @@ async def test_a_file_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) 
     handle = engine.index("docs").handle
     await engine.close()
     engine = await SqliteEngine.open_folder(tmp_path, 1, 0)
-    assert engine.index("docs").handle == handle != "docs@", "it was given an id, and keeps it"
+    assert engine.index("docs").handle == handle and handle.id, "it was given an id, and keeps it"
     await engine.close()
     assert problems(file) == []
 

@@ -3,9 +3,11 @@
 The way to another thread and back takes up to 0.2 ms, of which more than half is the other thread's cold start.
 """
 
+from pinyon.domain import Handle
+
 MOST_KNOWN = 10_000
 """Namespaces; with more, all are forgotten."""
-Key = tuple[str, str, bool]
+Key = tuple[Handle, str, bool]
 """An index's handle, a namespace, and whether with a filter."""
 
 

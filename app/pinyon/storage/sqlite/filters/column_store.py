@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from pinyon import metrics
+from pinyon.domain import Handle
 from pinyon.filters import Condition, fields, matches
 from pinyon.storage.sqlite.filters.columns import Columns
 from pinyon.storage.sqlite.row_sets import Records, without
@@ -116,7 +117,7 @@ class ColumnStore:
         columns = self.get(key)
         return columns is not None and columns.version == version and fields(condition) <= columns.by_field.keys()
 
-    def wants(self, handle: str) -> bool:
+    def wants(self, handle: Handle) -> bool:
         """Whether fields of the index wait for columns."""
         with self._lock:
             return any(key[0] == handle and namespace.wanted for key, namespace in self._namespaces.items())
@@ -156,7 +157,7 @@ class ColumnStore:
         with self._lock:
             self._namespaces.pop(key, None)
 
-    def keep_only(self, handle: str, namespaces: Collection[int] = ()) -> None:
+    def keep_only(self, handle: Handle, namespaces: Collection[int] = ()) -> None:
         """Free everything of an index, except for the namespaces with these numbers."""
         with self._lock:
             for key in [key for key in self._namespaces if key[0] == handle and key[1] not in namespaces]:

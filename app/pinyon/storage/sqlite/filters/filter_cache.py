@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection
 
 from pinyon import metrics
+from pinyon.domain import Handle
 from pinyon.filters import Condition
 from pinyon.storage.sqlite.row_sets import Records
 from pinyon.storage.sqlite.vectors.vector_cache import Key
@@ -60,7 +61,7 @@ class FilterCache:
         """Memory that what is kept takes."""
         return self._bytes
 
-    def keep_only(self, handle: str, namespaces: Collection[int] = ()) -> None:
+    def keep_only(self, handle: Handle, namespaces: Collection[int] = ()) -> None:
         """Free everything of an index, except for the namespaces with these numbers."""
         with self._lock:
             for place in [place for place in self._held if place[0][0] == handle and place[0][1] not in namespaces]:

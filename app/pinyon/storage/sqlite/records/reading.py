@@ -9,7 +9,18 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pinyon.domain import IndexSpec, Match, Page, PagePlan, QueryAnswer, QueryPlan, Record, ScoreParts, SparseVector
+from pinyon.domain import (
+    Handle,
+    IndexSpec,
+    Match,
+    Page,
+    PagePlan,
+    QueryAnswer,
+    QueryPlan,
+    Record,
+    ScoreParts,
+    SparseVector,
+)
 from pinyon.errors import InvalidArgument
 from pinyon.filters import Condition, HasWords, has_words
 from pinyon.search import retrieval
@@ -49,7 +60,7 @@ class Memory(msgspec.Struct, frozen=True):
     vectors: VectorCache
     filters: FilterCache
     columns: ColumnStore
-    inverted: Callable[[str, int], InvertedFile | None]
+    inverted: Callable[[Handle, int], InvertedFile | None]
     recall: float = 0.98
 
 
@@ -58,7 +69,7 @@ def query(
     namespace: str,
     plan: QueryPlan,
     memory: Memory,
-    handle: str,
+    handle: Handle,
     at: int | None = None,
 ) -> QueryAnswer | None:
     """The records nearest to the plan's vector or record: filter first, then rank, ties by id.

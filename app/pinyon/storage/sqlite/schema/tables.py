@@ -7,7 +7,7 @@ from uuid import uuid4
 import apsw
 import msgspec
 
-from pinyon.domain import Fingerprint, Index, IndexDetails, IndexSpec
+from pinyon.domain import Fingerprint, Handle, Index, IndexDetails, IndexSpec
 from pinyon.errors import EmbeddedOtherwise, VersionConflict
 from pinyon.storage.sqlite.schema import migrations
 from pinyon.storage.sqlite.text import lexical
@@ -31,8 +31,7 @@ def index(connection: apsw.Connection) -> Index | None:
     if row is None:
         return None
     spec, details, id, version = row
-    name = _spec(spec).name
-    return Index(_spec(spec), _details(details), handle=f"{name}@{id}", version=version)
+    return Index(_spec(spec), Handle(_spec(spec).name, id), _details(details), version=version)
 
 
 def index_spec(connection: apsw.Connection) -> IndexSpec | None:

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 
 from pinyon import metrics
+from pinyon.domain import Handle
 from pinyon.storage.sqlite.connection.database import Database
 from pinyon.storage.sqlite.ivf import ivf_index
 from pinyon.storage.sqlite.ivf.ivf_files import InvertedFiles
@@ -83,7 +84,7 @@ class IvfUpkeep:
         """Records under which no namespace has an inverted file."""
         return self._from * KEEP_SHARE
 
-    def get(self, handle: str, ns: int) -> InvertedFile | None:
+    def get(self, handle: Handle, ns: int) -> InvertedFile | None:
         """The inverted file that answers for a namespace."""
         entry = self._entries.get((handle, ns))
         return None if entry is None or entry.distrusted else entry.file
@@ -98,7 +99,7 @@ class IvfUpkeep:
             return None
         return entry.file.version if entry.saved is None else entry.saved
 
-    def distrust(self, handle: str, namespace: str) -> None:
+    def distrust(self, handle: Handle, namespace: str) -> None:
         """Let an inverted file answer no more queries, because its answers miss too many.
 
         maintain() builds another one. If that was done before, and the namespace has hardly grown, it stays exact.
@@ -153,24 +154,24 @@ class IvfUpkeep:
         self._entries.pop(key, None)
         await self._thread.run(self._files.remove, *key)
 
-    async def keep_only(self, handle: str, namespaces: Collection[int]) -> None:
+    async def keep_only(self, handle: Handle, namespaces: Collection[int]) -> None:
         """Free everything of an index and remove its files, except for the namespaces with these numbers."""
         for key in self._known(handle):
             if key[1] not in namespaces:
                 self._histories.pop(key, None)
                 await self.remove(key)
 
-    async def remove_other_files(self, handle: str, large: set[int]) -> None:
+    async def remove_other_files(self, handle: Handle, large: set[int]) -> None:
         """Remove the files of an index whose namespaces are not among these numbers."""
         await self._thread.run(self._files.remove_others, handle, large)
 
-    def release(self, handle: str) -> None:
+    def release(self, handle: Handle) -> None:
         """Free everything of an index. Its files stay."""
         for key in self._known(handle):
             self._entries.pop(key, None)
             self._histories.pop(key, None)
 
-    def _known(self, handle: str) -> list[Key]:
+    def _known(self, handle: Handle) -> list[Key]:
         return [key for key in {*self._entries, *self._histories} if key[0] == handle]
 
     def _history(self, key: Key) -> History:

@@ -6,7 +6,7 @@ from typing import Any
 import apsw
 import msgspec
 
-from pinyon.domain import IndexSpec
+from pinyon.domain import Handle, IndexSpec
 from pinyon.storage.sqlite.connection.database import Database
 from pinyon.storage.sqlite.schema import changes, tables
 from pinyon.storage.sqlite.vectors.vector_cache import Key
@@ -32,7 +32,7 @@ class NamespaceState(msgspec.Struct):
         return self.key[1]
 
 
-async def read_state(database: Database, handle: str, namespace: str) -> NamespaceState | None:
+async def read_state(database: Database, handle: Handle, namespace: str) -> NamespaceState | None:
     """Return the state of a namespace, or None if it does not exist."""
 
     def read(connection: apsw.Connection) -> NamespaceState | None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import apsw
 
+from pinyon.domain import Handle
 from pinyon.errors import NotFound
 from pinyon.storage.sqlite.connection.database import Database
 from pinyon.storage.sqlite.filters.column_store import ColumnStore
@@ -54,22 +55,22 @@ class UpkeepScheduler:
         self._change_log = ChangeLogUpkeep(vectors)
         self._caches = columns, vectors, filters
         self._debounce = WriteDebounce()
-        self._waiting: dict[tuple[str, str], Database] = {}
-        self._with_deleted: set[str] = set()
+        self._waiting: dict[tuple[Handle, str], Database] = {}
+        self._with_deleted: set[Handle] = set()
         self._called = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._current_handle: str | None = None
+        self._current_handle: Handle | None = None
 
-    def inverted_file(self, handle: str, ns: int) -> InvertedFile | None:
+    def inverted_file(self, handle: Handle, ns: int) -> InvertedFile | None:
         """The inverted file that answers for a namespace. May be called from any thread."""
         return self._ivf.get(handle, ns)
 
-    def distrust(self, database: Database, handle: str, namespace: str) -> None:
+    def distrust(self, database: Database, handle: Handle, namespace: str) -> None:
         """Answer exactly from now on, because approximate answers miss too many; build another inverted file."""
         self._ivf.distrust(handle, namespace)
         self.schedule(database, handle, namespace)
 
-    def schedule(self, database: Database, handle: str, namespace: str) -> None:
+    def schedule(self, database: Database, handle: Handle, namespace: str) -> None:
         """Have the upkeep of a namespace run soon: it was written to, or its index was opened."""
         if self._read_only or database.closed:
             return
@@ -77,12 +78,12 @@ class UpkeepScheduler:
         self._called.set()
         self._start()
 
-    def namespace_deleted(self, database: Database, handle: str, namespace: str) -> None:
+    def namespace_deleted(self, database: Database, handle: Handle, namespace: str) -> None:
         """Free soon what a deleted namespace had in memory and in files."""
         self._with_deleted.add(handle)
         self.schedule(database, handle, namespace)
 
-    async def open(self, database: Database, handle: str) -> None:
+    async def open(self, database: Database, handle: Handle) -> None:
         """Schedule every large namespace of an index. Remove the files and change logs of the others."""
         large, logged = await database.read(partial(_large_and_logged, least=self._ivf.least_records))
         for ns in logged - large.keys():
@@ -96,7 +97,7 @@ class UpkeepScheduler:
         while self._task is not None and not self._task.done():
             await asyncio.wait([self._task])
 
-    async def release(self, handle: str) -> None:
+    async def release(self, handle: Handle) -> None:
         """Free everything of an index that is to be deleted or was changed as a whole.
 
         Nothing touches its files after this.
@@ -160,7 +161,7 @@ class UpkeepScheduler:
             async with asyncio.timeout(seconds):
                 await self._called.wait()
 
-    async def _maintain(self, database: Database, handle: str, namespace: str, pending: Pending | None) -> None:
+    async def _maintain(self, database: Database, handle: Handle, namespace: str, pending: Pending | None) -> None:
         """Run the upkeep of one namespace. pending: since when it waits for quiet."""
         if handle in self._with_deleted:
             self._with_deleted.discard(handle)
@@ -176,13 +177,13 @@ class UpkeepScheduler:
             return
         await self._change_log.maintain(database, state, self._ivf.needed_from(state), self._columns.needed_from(state))
 
-    async def _free_deleted(self, database: Database, handle: str) -> None:
+    async def _free_deleted(self, database: Database, handle: Handle) -> None:
         namespaces = await database.read(_namespace_numbers)
         await self._ivf.keep_only(handle, namespaces)
         for cache in self._caches:
             cache.keep_only(handle, namespaces)
 
-    async def _give_up(self, database: Database, handle: str, namespace: str) -> None:
+    async def _give_up(self, database: Database, handle: Handle, namespace: str) -> None:
         """Search the namespace exactly after a failure."""
         state = await read_state(database, handle, namespace)
         if state is not None:

@@ -4,12 +4,13 @@ import time
 
 import msgspec
 
+from pinyon.domain import Handle
 from pinyon.storage.sqlite.connection.database import Database
 
 QUIET_S, PATIENCE_S = 0.5, 30.0
 """Quiet time that ends a bulk load, and the longest wait for it, in seconds."""
 
-Place = tuple[str, str]
+Place = tuple[Handle, str]
 """An index's handle, and the name of a namespace."""
 
 
@@ -58,6 +59,6 @@ class WriteDebounce:
         self._pending[place] = Pending(database, version, since, now + QUIET_S)
         return False
 
-    def release(self, handle: str | None = None) -> None:
+    def release(self, handle: Handle | None = None) -> None:
         """Forget the namespaces of an index, or all."""
         self._pending = {place: each for place, each in self._pending.items() if handle not in (None, place[0])}

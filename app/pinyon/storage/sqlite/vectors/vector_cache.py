@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinyon import metrics
+from pinyon.domain import Handle
 from pinyon.search.bounds import Coded, coded, squared_lengths
 
 BLOCK = 16_384
@@ -24,7 +25,7 @@ MOST_ASKED = 10_000
 ENTRY_BYTES = 1_500
 """Memory of a cached namespace beside its arrays, about."""
 
-Key = tuple[str, int]
+Key = tuple[Handle, int]
 """An index's handle and the number of a namespace in it."""
 
 
@@ -113,7 +114,7 @@ class VectorCache:
                 _, dropped = self._entries.popitem(last=False)
                 self._bytes -= dropped.nbytes
 
-    def keep_only(self, handle: str, namespaces: Collection[int] = ()) -> None:
+    def keep_only(self, handle: Handle, namespaces: Collection[int] = ()) -> None:
         """Free everything of an index, except for the namespaces with these numbers."""
         with self._lock:
             for key in [key for key in self._entries if key[0] == handle and key[1] not in namespaces]:

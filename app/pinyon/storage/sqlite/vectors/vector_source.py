@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from pinyon.domain import Handle
 from pinyon.search.bounds import Coded
 from pinyon.storage.sqlite.ivf.ivf_index import InvertedFile
 from pinyon.storage.sqlite.row_sets import Records, Vectors, places_of, without
@@ -59,14 +60,14 @@ class VectorSource(msgspec.Struct, frozen=True):
     count: int
     version: int
     cache: VectorCache
-    handle: str
+    handle: Handle
     inverted: InvertedFile | None = None
     changed: Records | None = None
     recall: float = 0.98
     on_event_loop: bool = False
 
     @property
-    def key(self) -> tuple[str, int]:
+    def key(self) -> tuple[Handle, int]:
         """What the cache knows the namespace by."""
         return self.handle, self.ns
 
