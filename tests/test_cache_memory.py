@@ -15,6 +15,7 @@ from pinyon.services.inference.query_cache import QueryCache
 from pinyon.storage.sqlite.filters.column_store import ColumnStore
 from pinyon.storage.sqlite.filters.columns import Columns, column
 from pinyon.storage.sqlite.filters.filter_cache import FilterCache
+from pinyon.storage.sqlite.row_sets import RowSet
 from pinyon.storage.sqlite.vectors.vector_cache import CachedVectors, VectorCache
 
 PLENTY = 2**40
@@ -50,7 +51,7 @@ def filter_cache(size: int) -> tuple[Any, Callable[[int], None]]:
     def put(n: int) -> None:
         condition = parse({"f": {"$in": [f"{n}-{m}" for m in range(size)]}}, 10_000)
         assert condition is not None
-        cache.kept(condition, ("docs@1", 1), 1, lambda: np.arange(size, dtype=np.int64))
+        cache.put(condition, ("docs@1", 1), 1, RowSet.of_rows(np.arange(size, dtype=np.int64)))
 
     return cache, put
 

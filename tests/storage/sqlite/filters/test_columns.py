@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pinyon import filters
 from pinyon.domain import IndexSpec, Metadata, QueryPlan, Record, Selection, SparseVector, UpdatePlan
 from pinyon.storage.sqlite.engine import SqliteEngine
+from pinyon.storage.sqlite.filters import matching
 from pinyon.storage.sqlite.filters.columns import Columns, column
 from pinyon.storage.sqlite.records import reading
 from pinyon.storage.sqlite.text.postings import postings
@@ -54,7 +55,7 @@ def test_columns_keep_what_matches_keeps_before_and_after_changes(
         assert condition is not None
         for columns, rows in ((before, first), (after, left)):
             wanted = sorted(row for row, metadata in rows.items() if filters.matches(condition, metadata))
-            assert columns.matching_rows(condition).tolist() == wanted, raw
+            assert columns.matching_rows(condition).rows.tolist() == wanted, raw
 
 
 BOUNDS = st.dictionaries(st.sampled_from(["$gt", "$gte", "$lt", "$lte"]), st.integers(-2, 6), min_size=1)
@@ -71,17 +72,17 @@ def test_a_range_keeps_what_is_within_all_of_its_bounds(
         condition = filters.parse(raw)
         assert condition is not None
         wanted = [row for row, metadata in rows.items() if filters.matches(condition, metadata)]
-        assert [row for row in columns.matching_rows(condition).tolist() if row < 61] == wanted, raw
+        assert [row for row in columns.matching_rows(condition).rows.tolist() if row < 61] == wanted, raw
 
 
 def test_few_rows_of_many_come_in_order_and_once() -> None:
     columns = columns_of({row: {"tags": ["a", "b"], "n": -row} for row in range(1, 1_000)})
     condition = filters.parse({"tags": {"$in": ["a", "b"]}})
     assert condition is not None
-    assert columns.matching_rows(condition).tolist() == list(range(1, 1_000))
+    assert columns.matching_rows(condition).rows.tolist() == list(range(1, 1_000))
     condition = filters.parse({"n": {"$lt": -990}})
     assert condition is not None
-    assert columns.matching_rows(condition).tolist() == list(range(991, 1_000))
+    assert columns.matching_rows(condition).rows.tolist() == list(range(991, 1_000))
 
 
 Opener = Callable[..., Any]
@@ -126,13 +127,13 @@ async def kept(engine: SqliteEngine, raw: dict[str, Any], namespace: str = "a") 
 def reads_of_postings(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """From now on, a filter each that was answered from the postings."""
     reads: list[object] = []
-    real = reading.kept
+    real = matching.rows_from_postings
 
-    def kept(connection: Any, condition: filters.Condition, ns: int) -> Any:
+    def rows_from_postings(connection: Any, condition: filters.Condition, ns: int) -> Any:
         reads.append(condition)
         return real(connection, condition, ns)
 
-    monkeypatch.setattr(reading, "kept", kept)
+    monkeypatch.setattr(matching, "rows_from_postings", rows_from_postings)
     return reads
 
 
@@ -333,7 +334,7 @@ async def test_columns_that_have_seen_more_than_a_snapshot_do_not_answer_for_it(
         return engine._memory.columns.matching_rows(connection, condition, key, version - before, 30)
 
     database = engine._opened["docs"].database
-    assert (await database.read(lambda connection: rows(connection, 0))).tolist() == [4]
+    assert (await database.read(lambda connection: rows(connection, 0))).rows.tolist() == [4]
     assert await database.read(lambda connection: rows(connection, 1)) is None
 
 

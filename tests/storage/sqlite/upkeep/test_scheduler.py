@@ -49,7 +49,7 @@ def namespaces_in_memory(engine: SqliteEngine) -> list[set[int]]:
         memory.columns._namespaces,
         memory.vectors._entries,
         memory.vectors._last_asked,
-        {key: None for key, _ in memory.filters._held},
+        {key: None for key, _ in memory.filters._entries},
     ]
     return [{ns for _, ns in each} for each in keys]
 

@@ -17,7 +17,7 @@ from pinyon import metrics
 from pinyon.domain import Handle
 from pinyon.filters import Condition, fields, matches
 from pinyon.storage.sqlite.filters.columns import Columns
-from pinyon.storage.sqlite.row_sets import Records, without
+from pinyon.storage.sqlite.row_sets import Records, RowSet
 from pinyon.storage.sqlite.schema import changes
 from pinyon.storage.sqlite.vectors.vector_cache import Key
 
@@ -60,8 +60,8 @@ class ColumnStore:
 
     def matching_rows(
         self, connection: apsw.Connection, condition: Condition, key: Key, version: int, count: int
-    ) -> Records | None:
-        """Sorted numbers of the rows that match a filter; None if the columns cannot tell.
+    ) -> RowSet | None:
+        """The rows that match a filter; None if the columns cannot tell.
 
         version, count: of the namespace and its records, as the connection's snapshot sees it. Notes that fields
         without a column are wanted.
@@ -74,7 +74,7 @@ class ColumnStore:
 
     def _matching_rows(
         self, connection: apsw.Connection, condition: Condition, key: Key, version: int, count: int
-    ) -> Records | None:
+    ) -> RowSet | None:
         columns, asked = self.get(key), fields(condition)
         missing = asked - (set() if columns is None else columns.by_field.keys())
         if columns is None or missing:
@@ -89,9 +89,8 @@ class ColumnStore:
         rows = columns.matching_rows(condition)
         if not len(changed):
             return rows
-        new = [row for row, metadata in read_metadata(connection, key[1], changed) if matches(condition, metadata)]
-        rows, more = without(rows, changed), np.sort(np.array(new, np.int64))
-        return np.insert(rows, np.searchsorted(rows, more), more)
+        now_in = [row for row, metadata in read_metadata(connection, key[1], changed) if matches(condition, metadata)]
+        return rows.replaced(changed, np.sort(np.array(now_in, np.int64)))
 
     def _want(self, key: Key, missing: set[str], count: int) -> None:
         with self._lock:

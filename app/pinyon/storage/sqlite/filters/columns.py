@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from pinyon.domain import Metadata
 from pinyon.filters import And, Compare, Condition, Exists, In, Not, Or
-from pinyon.storage.sqlite.row_sets import Records, distinct
+from pinyon.storage.sqlite.row_sets import Mask, Records, RowSet, distinct
 from pinyon.storage.sqlite.text.postings import Kind, Posted, posted, postings
 
 Rows = NDArray[np.int32]
 """Row numbers; they stay below 2^31."""
-Mask = NDArray[np.bool_]
 Posting = tuple[int, Posted, int]
 """Kind, value, row number."""
 
@@ -133,12 +132,12 @@ class Columns(msgspec.Struct, frozen=True):
     alive: Mask
     by_field: dict[str, Column]
 
-    def matching_rows(self, condition: Condition) -> Records:
-        """Sorted numbers of the rows that match a condition on these fields."""
+    def matching_rows(self, condition: Condition) -> RowSet:
+        """The rows that match a condition on these fields."""
         rows = self._rows(condition)
         if rows is not None and FEW * len(rows) < len(self.alive):
-            return distinct(rows.astype(np.int64))
-        return np.flatnonzero(self._mask(condition))
+            return RowSet.of_rows(distinct(rows.astype(np.int64)))
+        return RowSet.of_mask(self._mask(condition, rows))
 
     def _rows(self, condition: Condition) -> Rows | None:
         """Rows that a condition on one value keeps, in any order, some of them perhaps twice; None for other ones."""
@@ -151,8 +150,9 @@ class Columns(msgspec.Struct, frozen=True):
                     return self.by_field[field].between(bounds)
         return None
 
-    def _mask(self, condition: Condition) -> Mask:
-        rows = self._rows(condition)
+    def _mask(self, condition: Condition, rows: Rows | None = None) -> Mask:
+        """A mask of the matching rows. rows: what _rows() returned, if it was asked."""
+        rows = self._rows(condition) if rows is None else rows
         if rows is not None:
             mask = np.zeros(len(self.alive), dtype=bool)
             mask[rows.astype(np.intp)] = True  # numpy takes three times as long to look places up by int32

@@ -1,21 +1,24 @@
-"""Which rows a filter keeps, remembered: most filters come again, and finding out is what takes the time.
+"""Remembers which rows matched the filters used last: most filters come again, and finding the rows takes the time.
 
-What is kept is true of one version of a namespace, and every write makes another.
+What is remembered is true of one version of a namespace, and every write makes another version.
 """
 
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 from pinyon import metrics
 from pinyon.domain import Handle
 from pinyon.filters import Condition
-from pinyon.storage.sqlite.row_sets import Records
+from pinyon.storage.sqlite.row_sets import RowSet
 from pinyon.storage.sqlite.vectors.vector_cache import Key
 
-ENTRY_BYTES = 700
-"""What an entry takes beside its rows and its text, about."""
+ENTRY_BYTES = 900
+"""Memory of an entry beside its rows and its text, about."""
+
+Place = tuple[Key, str]
+"""A namespace, and the text of a filter: to Python True equals 1.0, and to a filter it does not."""
 
 
 class FilterCache:
@@ -24,49 +27,51 @@ class FilterCache:
     def __init__(self, most_bytes: int) -> None:
         self.most_bytes = most_bytes
         self._lock = threading.Lock()
-        self._held: OrderedDict[tuple[Key, str], tuple[int, Records]] = OrderedDict()
+        self._entries: OrderedDict[Place, tuple[int, RowSet]] = OrderedDict()
         self._bytes = 0
 
-    def kept(self, condition: Condition, key: Key, version: int, find: Callable[[], Records]) -> Records:
-        """Sorted row numbers that a filter keeps, of the namespace with this key in this version; find() finds out."""
-        place = key, repr(condition)  # not the condition: True and 1.0 are equal to Python, and not to a filter
+    def get(self, condition: Condition, key: Key, version: int) -> RowSet | None:
+        """The rows of this version of a namespace that match a filter, if they are remembered."""
+        place = key, repr(condition)
         with self._lock:
-            found = self._held.get(place)
-            metrics.looked_up("filter", found is not None and found[0] == version)
-            if found is not None and found[0] == version:
-                self._held.move_to_end(place)
-                return found[1]
-        rows = find()
-        if _size(place, rows) <= self.most_bytes // 4:
-            self._put(place, version, rows)
-        return rows
+            entry = self._entries.get(place)
+            is_hit = entry is not None and entry[0] == version
+            metrics.looked_up("filter", is_hit)
+            if entry is None or not is_hit:
+                return None
+            self._entries.move_to_end(place)
+            return entry[1]
 
-    def remembers(self, condition: Condition, key: Key, version: int) -> bool:
-        """Whether kept() would not have to find out."""
+    def has(self, condition: Condition, key: Key, version: int) -> bool:
+        """Whether get() would return rows."""
         with self._lock:
-            found = self._held.get((key, repr(condition)))
-        return found is not None and found[0] == version
+            entry = self._entries.get((key, repr(condition)))
+            return entry is not None and entry[0] == version
 
-    def _put(self, place: tuple[Key, str], version: int, rows: Records) -> None:
+    def put(self, condition: Condition, key: Key, version: int, rows: RowSet) -> None:
+        """Remember the rows that match a filter. Drops the filters used longest ago if there is no room."""
+        place, rows = (key, repr(condition)), rows.compacted()
+        if _size(place, rows) > self.most_bytes // 4:
+            return
         with self._lock:
-            old = self._held.pop(place, None)
+            old = self._entries.pop(place, None)
             self._bytes += _size(place, rows) - (0 if old is None else _size(place, old[1]))
-            self._held[place] = version, rows
+            self._entries[place] = version, rows
             while self._bytes > self.most_bytes:
-                dropped_place, (_, dropped) = self._held.popitem(last=False)
+                dropped_place, (_, dropped) = self._entries.popitem(last=False)
                 self._bytes -= _size(dropped_place, dropped)
 
     @property
     def nbytes(self) -> int:
-        """Memory that what is kept takes."""
+        """Memory that the entries take."""
         return self._bytes
 
     def keep_only(self, handle: Handle, namespaces: Collection[int] = ()) -> None:
         """Free everything of an index, except for the namespaces with these numbers."""
         with self._lock:
-            for place in [place for place in self._held if place[0][0] == handle and place[0][1] not in namespaces]:
-                self._bytes -= _size(place, self._held.pop(place)[1])
+            for place in [place for place in self._entries if place[0][0] == handle and place[0][1] not in namespaces]:
+                self._bytes -= _size(place, self._entries.pop(place)[1])
 
 
-def _size(place: tuple[Key, str], rows: Records) -> int:
+def _size(place: Place, rows: RowSet) -> int:
     return rows.nbytes + sys.getsizeof(place[1]) + ENTRY_BYTES

@@ -22,10 +22,10 @@ from pinyon import metrics
 from pinyon.domain import Metric
 from pinyon.storage.sqlite.ivf import nprobe
 from pinyon.storage.sqlite.ivf.nprobe import DEPTHS, QUESTIONS, REACHED, Cells, Questions
-from pinyon.storage.sqlite.ivf.pq_check import LARGEST_SHARE, TRIES, CodeErrors, Seen, known_among, look_further
+from pinyon.storage.sqlite.ivf.pq_check import LARGEST_SHARE, TRIES, CodeErrors, Seen, look_further
 from pinyon.storage.sqlite.ivf.shared_lock import SharedLock
 from pinyon.storage.sqlite.ivf.sq8 import Codes, kth_best, may_be_nearest
-from pinyon.storage.sqlite.row_sets import Bits, Records, Vectors
+from pinyon.storage.sqlite.row_sets import Bits, Records, Vectors, in_bits
 
 ONE_CELL_TO = 1_000_000
 """Vectors up to which all codes are looked at: that takes about as long as choosing cells, and finds more."""
@@ -125,7 +125,7 @@ class InvertedFile:
             parameters = faiss().SearchParametersIVF(nprobe=cells, sel=faiss().IDSelectorBitmap(allowed))
         bad = self._bad_rows
         if len(bad) and allowed is not None:
-            bad = bad[known_among(bad, allowed)]
+            bad = bad[in_bits(allowed, bad)]
         bad_scores = self._codes.scores(target, bad, self._metric) if len(bad) else None
         length = self._codes.length_around(target) if self._metric == "euclidean" else 0.0
         looked, most = looked_at(count), max(LARGEST_SHARE * self._alive * share, 1)

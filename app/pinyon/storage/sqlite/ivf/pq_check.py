@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinyon.domain import Metric
-from pinyon.storage.sqlite.row_sets import Records, Vectors
+from pinyon.storage.sqlite.row_sets import Vectors
 
 DEEPER = 1.5
 """Steps in which more rows are tried."""
@@ -131,12 +131,3 @@ def _errors(seen: Seen, errors: CodeErrors, query: Vectors, metric: Metric) -> t
 def _upper_tail(x: float) -> float:
     """Share of a normal distribution above x."""
     return 0.5 * math.erfc(x / math.sqrt(2))
-
-
-def known_among(rows: Records, bits: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Which of the rows are among those that have a bit, bool [n]; rows beyond the last bit are not."""
-    byte = rows >> 3
-    there = byte < len(bits)
-    found = np.zeros(len(rows), dtype=bool)
-    found[there] = (bits[byte[there]] >> (rows[there] & 7).astype(np.uint8)) & 1
-    return found

@@ -1,7 +1,6 @@
 """Reading records: plain functions on a connection, inside the caller's snapshot."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import apsw
@@ -22,15 +21,16 @@ from pinyon.domain import (
     SparseVector,
 )
 from pinyon.errors import InvalidArgument
-from pinyon.filters import Condition, HasWords, has_words
+from pinyon.filters import HasWords, has_words
 from pinyon.search import retrieval
 from pinyon.search.ranking import goodness, shortest
 from pinyon.storage.sqlite.filters.column_store import ColumnStore
 from pinyon.storage.sqlite.filters.filter_cache import FilterCache
+from pinyon.storage.sqlite.filters.matching import matching_rows, needs_no_reads
 from pinyon.storage.sqlite.ivf.ivf_index import InvertedFile
-from pinyon.storage.sqlite.records.selection import kept, prefix_range, where
 from pinyon.storage.sqlite.records.selection import namespace as namespace_number
-from pinyon.storage.sqlite.row_sets import Records
+from pinyon.storage.sqlite.records.selection import prefix_range, where
+from pinyon.storage.sqlite.row_sets import Records, RowSet
 from pinyon.storage.sqlite.schema import changes, tables
 from pinyon.storage.sqlite.text import lexical, sparse_index
 from pinyon.storage.sqlite.vectors import vector_scan
@@ -102,8 +102,8 @@ def query(
         return None
     keep = None
     if plan.filter is not None:
-        find = partial(_kept, connection, spec, memory, plan.filter, (handle, ns), version, count)
-        keep = memory.filters.kept(plan.filter, (handle, ns), version, find)
+        columns = None if spec.sparse else memory.columns
+        keep = matching_rows(connection, plan.filter, (handle, ns), version, count, memory.filters, columns)
     counted = None if plan.counted is None else lexical.statistics(connection, spec, ns, plan.counted)
     inverted = None if plan.exact else memory.inverted(handle, ns)
     changed = None if inverted is None else changes.since(connection, ns, inverted.version)
@@ -150,28 +150,12 @@ def is_plain(plan: QueryPlan) -> bool:
 
 def _in_memory(memory: Memory, plan: QueryPlan, key: Key, version: int) -> bool:
     """Whether what a plain search filters by and compares is held in memory, or found by an inverted file."""
-    if plan.filter is not None:
-        of = plan.filter, key, version
-        if not memory.filters.remembers(*of) and not memory.columns.can_answer(*of):
-            return False
+    if plan.filter is not None and not needs_no_reads(plan.filter, key, version, memory.filters, memory.columns):
+        return False
     if memory.inverted(*key) is not None and not plan.exact:
         return True
     held = memory.vectors.latest(key)
     return held is not None and held.version == version
-
-
-def _kept(
-    connection: apsw.Connection,
-    spec: IndexSpec,
-    memory: Memory,
-    condition: Condition,
-    key: Key,
-    version: int,
-    count: int,
-) -> Records:
-    """Sorted numbers of the rows a filter keeps: by columns where they are held, else from the postings."""
-    rows = None if spec.sparse else memory.columns.matching_rows(connection, condition, key, version, count)
-    return kept(connection, condition, key[1]) if rows is None else rows
 
 
 def _scored(
@@ -180,7 +164,7 @@ def _scored(
     vector: Vector | None,
     shared: tuple[Records, NDArray[np.float64]] | None,
     plan: QueryPlan,
-    keep: Records | None,
+    keep: RowSet | None,
 ) -> Scored:
     """Row numbers and scores of the best, and of whatever ties with the last of them.
 
@@ -192,7 +176,7 @@ def _scored(
         return np.empty(0, np.int64), np.empty(0, np.float32)
     records, products = shared
     if keep is not None:
-        allowed = np.isin(records, keep, assume_unique=True)
+        allowed = keep.contains(records)
         records, products = records[allowed], products[allowed]
     limit = np.finfo(np.float32).max
     scores = np.clip(products, -limit, limit).astype(np.float32)
@@ -201,16 +185,14 @@ def _scored(
     return vector_scan.best(records, scores, plan.top_k)
 
 
-def _lexical(source: VectorSource, spec: IndexSpec, plan: QueryPlan, keep: Records | None) -> list[Match]:
+def _lexical(source: VectorSource, spec: IndexSpec, plan: QueryPlan, keep: RowSet | None) -> list[Match]:
     """Hits by the words of the plan's text."""
     by_words = lexical.search(source.connection, spec, source.ns, plan.text or "", keep)
     best = vector_scan.best(by_words.records, by_words.scores.astype(np.float32), retrieval.depth(plan))
     return _matches(source.connection, spec, best, plan, higher=True)
 
 
-def _hybrid(
-    source: VectorSource, spec: IndexSpec, vector: Vector, plan: QueryPlan, keep: Records | None
-) -> list[Match]:
+def _hybrid(source: VectorSource, spec: IndexSpec, vector: Vector, plan: QueryPlan, keep: RowSet | None) -> list[Match]:
     """Hits by vector and by words: the best candidates of each side, each scored by both sides."""
     by_words = lexical.search(source.connection, spec, source.ns, plan.text or "", keep)
     depth = retrieval.depth(plan)
@@ -219,7 +201,7 @@ def _hybrid(
     candidates = np.union1d(best_words, nearest)
     if not len(candidates):
         return []
-    rows, cosines = vector_scan.nearest(source, "cosine", vector, len(candidates), candidates)
+    rows, cosines = vector_scan.nearest(source, "cosine", vector, len(candidates), RowSet.of_rows(candidates))
     scores, parts = retrieval.fuse(rows, cosines, by_words.records, by_words.scores, by_words.shares)
     return _matches(source.connection, spec, (rows, scores), plan, higher=True, parts=parts)
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pinyon.domain import IndexSpec, Metadata, TermStatistics
 from pinyon.search.ranking import K1, bm25, discounted, idf
 from pinyon.search.terms import query_terms, terms
+from pinyon.storage.sqlite.row_sets import RowSet
 
 Records = NDArray[np.int64]
 Text = tuple[int, str]
@@ -109,8 +110,8 @@ def rebuild(connection: apsw.Connection, spec: IndexSpec, progress: Callable[[in
             progress(done)
 
 
-def search(connection: apsw.Connection, spec: IndexSpec, ns: int, text: str, keep: Records | None) -> Scored:
-    """The texts of a namespace that share terms with a query. keep: sorted row numbers that a filter left, or None."""
+def search(connection: apsw.Connection, spec: IndexSpec, ns: int, text: str, keep: RowSet | None) -> Scored:
+    """The texts of a namespace that share terms with a query. keep: the rows that a filter left, or None."""
     language = spec.embed.analysis if spec.embed else "none"
     counts_of_ns: Any = connection.execute("SELECT words, texts FROM namespaces WHERE ns = ?", (ns,)).get
     words, texts = counts_of_ns
@@ -126,7 +127,7 @@ def search(connection: apsw.Connection, spec: IndexSpec, ns: int, text: str, kee
         lists.append((records, counts, weight))
     every = np.unique(np.concatenate([records for records, _, _ in lists])) if lists else np.empty(0, np.int64)
     if keep is not None:
-        every = np.intersect1d(every, keep, assume_unique=True)
+        every = every[keep.contains(every)]
     scores, shares = np.zeros(len(every)), np.zeros(len(every))
     if not len(every):
         return Scored(every, scores, shares)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pinyon.domain import Metric
 from pinyon.search.bounds import bounded_scores
 from pinyon.search.ranking import exact_scores, goodness
-from pinyon.storage.sqlite.row_sets import Records, Vectors, bits_of, distinct, places_of
+from pinyon.storage.sqlite.row_sets import Records, RowSet, Vectors, distinct
 from pinyon.storage.sqlite.vectors.vector_source import NeedsFullScan, VectorSource, vectors_of
 
 FEW = 256
@@ -35,12 +35,12 @@ def nearest(
     metric: Metric,
     query: Vectors,
     top_k: int,
-    kept: Records | None = None,
+    rows: RowSet | None = None,
     more: Additions | None = None,
 ) -> tuple[Records, NDArray[np.float32]]:
     """Row numbers and exact scores of the top_k best, and of every further one that ties with the last of them.
 
-    query: float32 [dimension]. kept: sorted row numbers that a filter left; None: all of the namespace. more: what to
+    query: float32 [dimension]. rows: those that a filter left; None: all of the namespace. more: what to
     add to the dot products of some rows (their sparse part). Returns int64 [n] and float32 [n],
     n >= min(top_k, rows), in no particular order.
 
@@ -48,43 +48,43 @@ def nearest(
     rows that may be among the best by that bound, which are few unless many are alike. With an inverted file the first
     pass looks at some of the rows only, and may miss some of the best; scores are exact either way.
     """
-    if kept is not None and len(kept) == source.count:
-        kept = None
-    there = source.count if kept is None else len(kept)
-    wanted = min(top_k, there)
-    if source.inverted is not None and more is None and there > FEW:
-        candidates = _candidates(source, query, wanted, kept)
+    if rows is not None and rows.count == source.count:
+        rows = None
+    count = source.count if rows is None else rows.count
+    wanted = min(top_k, count)
+    if source.inverted is not None and more is None and count > FEW:
+        candidates = _candidates(source, query, wanted, rows)
         records, scores = _scored(source, metric, query, candidates)
         if len(records) >= wanted:
             return best(records, scores, top_k, metric)
     if source.inverted is not None and source.on_event_loop:
         raise NeedsFullScan
-    finalists, vectors = _finalists(source, metric, query, top_k, kept, more)
+    finalists, vectors = _finalists(source, metric, query, top_k, rows, more)
     if vectors is None:
         return best(*_scored(source, metric, query, finalists, more), top_k, metric)
     return best(finalists, exact_scores(metric, vectors, query, _added(finalists, more)), top_k, metric)
 
 
-def _candidates(source: VectorSource, query: Vectors, wanted: int, kept: Records | None) -> Records:
+def _candidates(source: VectorSource, query: Vectors, wanted: int, rows: RowSet | None) -> Records:
     """Sorted numbers of rows that an inverted file finds near, and of all it may be wrong about.
 
     None at all where so many are wanted that all are sooner compared, or where it may have missed too many.
     """
     assert source.inverted is not None
-    there = source.count if kept is None else len(kept)
-    if kept is not None and source.inverted.sooner_alone(wanted, there, there / source.count):
-        near = source.inverted.among(query, kept, wanted)
-    elif there < DEEP * wanted:
+    count = source.count if rows is None else rows.count
+    if rows is not None and source.inverted.sooner_alone(wanted, count, count / source.count):
+        near = source.inverted.among(query, rows.rows, wanted)
+    elif count < DEEP * wanted:
         return np.empty(0, np.int64)
     else:
-        bits = None if kept is None else bits_of(kept)
-        found = source.inverted.candidates(query, wanted, there / source.count, bits, source.recall)
-        if found is None:
+        bits = None if rows is None else rows.bits
+        candidates = source.inverted.candidates(query, wanted, count / source.count, bits, source.recall)
+        if candidates is None:
             return np.empty(0, np.int64)
-        near = found
+        near = candidates
     if source.changed is None or not len(source.changed):
         return near
-    changed = source.changed if kept is None else kept[places_of(kept, source.changed)]
+    changed = source.changed if rows is None else source.changed[rows.contains(source.changed)]
     return distinct(np.concatenate([near, changed]))
 
 
@@ -96,7 +96,7 @@ def _scored(
         return rows, np.empty(0, np.float32)
     found = [
         (part.rows, exact_scores(metric, part.vectors, query, _added(part.rows, more)))
-        for part in vectors_of(source, rows)
+        for part in vectors_of(source, RowSet.of_rows(rows))
     ]
     if not found:
         return np.empty(0, np.int64), np.empty(0, np.float32)
@@ -117,13 +117,13 @@ def _finalists(
     metric: Metric,
     query: Vectors,
     top_k: int,
-    kept: Records | None,
+    wanted_rows: RowSet | None,
     more: Additions | None,
 ) -> tuple[Records, Vectors | None]:
     """Numbers of the rows that may be among the top_k best, and their vectors where they are at hand; else sorted."""
     parts: list[tuple[Records, NDArray[np.floating[Any]], NDArray[np.float32]]] = []
     vectors = None
-    for part in vectors_of(source, kept, may_add_others=True):
+    for part in vectors_of(source, wanted_rows, may_add_others=True):
         quick, error = bounded_scores(metric, part.vectors, query, part.squares, part.codes)
         good = goodness(metric, quick)
         if more is not None:

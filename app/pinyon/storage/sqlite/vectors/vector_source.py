@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pinyon.domain import Handle
 from pinyon.search.bounds import Coded
 from pinyon.storage.sqlite.ivf.ivf_index import InvertedFile
-from pinyon.storage.sqlite.row_sets import Records, Vectors, places_of, without
+from pinyon.storage.sqlite.row_sets import Mask, Records, RowSet, Vectors, in_mask, places_of, without
 from pinyon.storage.sqlite.schema import changes
 from pinyon.storage.sqlite.vectors import vector_rows
 from pinyon.storage.sqlite.vectors.vector_cache import BLOCK, CachedVectors, VectorCache, most_bytes
@@ -39,7 +39,7 @@ class Part(msgspec.Struct, frozen=True):
     vectors: Vectors
     squares: NDArray[np.float32] | None = None
     codes: Coded | None = None
-    wanted: NDArray[np.bool_] | None = None
+    wanted: Mask | None = None
 
 
 class NeedsFullScan(Exception):
@@ -79,22 +79,22 @@ class _Usable(msgspec.Struct, frozen=True):
     changed: Records
 
 
-def vectors_of(source: VectorSource, rows: Records | None = None, may_add_others: bool = False) -> Iterator[Part]:
-    """The vectors of some rows (sorted numbers), or of all rows of the namespace, many at a time.
+def vectors_of(source: VectorSource, rows: RowSet | None = None, may_add_others: bool = False) -> Iterator[Part]:
+    """The vectors of some rows, or of all rows of the namespace, many at a time.
 
     The next step overwrites what was yielded before. may_add_others: a part may hold other rows too, where that costs
     less than copying the wanted ones.
     """
-    if rows is not None and not len(rows):
+    if rows is not None and not rows.count:
         return iter(())
-    scan = rows is None or len(rows) >= SCAN_FROM * source.count
+    scan = rows is None or rows.count >= SCAN_FROM * source.count
     usable = _usable_cache(source, rows, scan)
     if usable is None:
         return _from_file(source, rows, scan)
     return _from_memory(source, usable, rows, scan, may_add_others)
 
 
-def _usable_cache(source: VectorSource, rows: Records | None, scan: bool) -> _Usable | None:
+def _usable_cache(source: VectorSource, rows: RowSet | None, scan: bool) -> _Usable | None:
     """The cached vectors, if reading them is worthwhile; they are read into the cache if that is due."""
     cached = source.cache.get(source.key, source.version)
     if cached is not None:
@@ -104,7 +104,7 @@ def _usable_cache(source: VectorSource, rows: Records | None, scan: bool) -> _Us
         changed = changes.since(source.connection, source.ns, older.version)
         if changed is not None and len(changed) <= (CACHE_FROM if scan else MOST_CHANGED * source.count):
             return _Usable(older, changed)
-    if scan or (rows is not None and len(rows) > CACHE_FROM):
+    if scan or (rows is not None and rows.count > CACHE_FROM):
         size = most_bytes(source.count, source.dimension)
         if source.cache.worth_keeping(source.key, source.version, size):
             cached = _read_all(source)
@@ -113,41 +113,40 @@ def _usable_cache(source: VectorSource, rows: Records | None, scan: bool) -> _Us
     return None
 
 
-def _from_file(source: VectorSource, rows: Records | None, scan: bool) -> Iterator[Part]:
+def _from_file(source: VectorSource, rows: RowSet | None, scan: bool) -> Iterator[Part]:
     place = source.connection, source.ns, source.dimension
     if rows is not None and not scan:
-        for some, vectors in vector_rows.iter_rows(*place, rows):
+        for some, vectors in vector_rows.iter_rows(*place, rows.rows):
             yield Part(some, vectors)
         return
-    marked = _marked(rows)
+    mask = None if rows is None else rows.mask
     for some, vectors in vector_rows.iter_chunks(*place):
-        if marked is None:
+        if mask is None:
             yield Part(some, vectors)
-        elif (wanted := _among(marked, some)).any():
+        elif (wanted := in_mask(mask, some)).any():
             yield Part(some[wanted], vectors[wanted])
 
 
 def _from_memory(
-    source: VectorSource, usable: _Usable, rows: Records | None, scan: bool, may_add_others: bool
+    source: VectorSource, usable: _Usable, rows: RowSet | None, scan: bool, may_add_others: bool
 ) -> Iterator[Part]:
     cached, changed = usable.cached, usable.changed
     if len(changed):
-        new = changed if rows is None else rows[places_of(rows, changed)]
+        new = changed if rows is None else changed[rows.contains(changed)]
         for some, vectors in vector_rows.iter_rows(source.connection, source.ns, source.dimension, new):
             yield Part(some, vectors)
     if rows is not None and not scan:
-        yield from _copied(cached, places_of(cached.records, without(rows, changed)))
+        yield from _copied(cached, places_of(cached.records, without(rows.rows, changed)))
         return
-    marked = _marked(rows)
-    wanted = None if marked is None else _among(marked, cached.records)
+    wanted = None if rows is None else in_mask(rows.mask, cached.records)
     if len(changed):
         wanted = np.ones(len(cached.records), dtype=bool) if wanted is None else wanted
         wanted[places_of(cached.records, changed)] = False
-    most = rows is None or 4 * len(rows) >= source.count
+    most = rows is None or 4 * rows.count >= source.count
     yield from _blocks(cached, wanted, may_add_others and (cached.codes != () or most))
 
 
-def _blocks(cached: CachedVectors, wanted: NDArray[np.bool_] | None, may_add_others: bool) -> Iterator[Part]:
+def _blocks(cached: CachedVectors, wanted: Mask | None, may_add_others: bool) -> Iterator[Part]:
     """The wanted rows, block by block."""
     for number, start in enumerate(range(0, len(cached.records), BLOCK)):
         block = slice(start, start + BLOCK)
@@ -180,17 +179,3 @@ def _read_all(source: VectorSource) -> CachedVectors:
         order = np.argsort(records)
         records, vectors = records[order], vectors[order]
     return CachedVectors.of(source.version, records, vectors)
-
-
-def _marked(rows: Records | None) -> NDArray[np.bool_] | None:
-    """A mask with a place for every row number up to the last one; None for all rows."""
-    if rows is None:
-        return None
-    mask = np.zeros(rows[-1] + 1, dtype=bool)
-    mask[rows] = True
-    return mask
-
-
-def _among(marked: NDArray[np.bool_], rows: Records) -> NDArray[np.bool_]:
-    """Which of the rows are marked, bool [n]."""
-    return np.asarray(marked[np.minimum(rows, len(marked) - 1)] & (rows < len(marked)))
