@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -65,32 +66,39 @@ def test_the_table_says_the_same(evaluate: Any, collection: Path) -> None:
     assert "computed by pinyon-hash-embed" in out
 
 
-def test_what_was_measured_before_is_not_measured_again(
-    evaluate: Any, collection: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_measured_before_is_not_measured_again(evaluate: Any, collection: Path, tmp_path: Path) -> None:
+    def outcomes() -> dict[str, bytes]:
+        return {file.name: file.read_bytes() for file in (tmp_path / "cache").rglob("*.json")}
+
+    def pipelines(contents: Iterable[bytes]) -> list[str]:
+        return sorted(json.loads(content)["pipeline"] for content in contents)
+
     first = evaluate(collection, "--no-rerank", "--json")[1]
-    from pinyon.evaluation import pipelines
-
-    calls = []
-    real = pipelines.run
-
-    async def counted(settings: Any, held: Any, wanted: Any) -> Any:
-        calls.append([pipeline.name for pipeline in wanted])
-        return await real(settings, held, wanted)
-
-    monkeypatch.setattr(pipelines, "run", counted)
+    measured = outcomes()
+    assert pipelines(measured.values()) == ["dense", "hybrid", "lexical"]
     assert evaluate(collection, "--no-rerank", "--json")[1] == first, "times included"
-    assert calls == []
-    for kept in (tmp_path / "cache").rglob("*.json"):
-        kept.write_bytes(b"\xff damaged")
-    evaluate(collection, "--no-rerank")
-    assert calls == [["dense", "lexical", "hybrid"]], "what cannot be read is measured again"
-    calls.clear()
+
     evaluate(collection, "--rerank", "bm25")
+    added = {name: content for name, content in outcomes().items() if name not in measured}
+    assert pipelines(added.values()) == ["dense+bm25", "hybrid+bm25", "lexical+bm25"]
+    assert {name: content for name, content in outcomes().items() if name in measured} == measured, "not again"
+
+    before = outcomes()
     evaluate(collection, "--no-rerank", "--no-cache")
+    assert outcomes() == before
     (collection / "queries.jsonl").write_text(QUERIES + "\n")
     evaluate(collection, "--no-rerank", "--pipeline", "hybrid")
-    assert calls == [["dense+bm25", "lexical+bm25", "hybrid+bm25"], ["dense", "lexical", "hybrid"], ["hybrid"]]
+    assert pipelines(content for name, content in outcomes().items() if name not in before) == ["hybrid"]
+
+
+def test_what_cannot_be_read_is_measured_again(evaluate: Any, collection: Path, tmp_path: Path) -> None:
+    evaluate(collection, "--no-rerank")
+    files = list((tmp_path / "cache").rglob("*.json"))
+    for file in files:
+        file.write_bytes(b"\xff damaged")
+    assert evaluate(collection, "--no-rerank")[0] == 0
+    assert len(files) == 3
+    assert all(json.loads(file.read_bytes())["values"] for file in files)
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def test_openvino_answers_several_threads_at_once(models: Path) -> None:
 def test_without_openvino_its_precisions_say_how_to_get_it(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     precision.choose(models, MINILM, "openvino-bf16")
     made = Catalog(models).fingerprint(MINILM)
-    monkeypatch.setattr(precision, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "openvino", None)  # as if it were not installed
     assert [each for each in precision.PRECISIONS if precision.computable(each)] == ["fp32", "bf16", "int8"]
     with pytest.raises(FailedPrecondition, match="pip install"):
         Catalog(models).embedder(made)
@@ -114,14 +114,14 @@ def test_openvino_reports_nothing_to_anyone() -> None:
     assert done.stdout.startswith("2026")
 
 
-def test_a_choice_is_for_one_kind_of_machine(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_choice_is_for_one_kind_of_machine(models: Path) -> None:
+    other = "another, 64 cores"
     precision.choose(models, MINILM, "bf16")
     assert precision.chosen(models) == {MINILM: "bf16"}
-    monkeypatch.setattr(precision, "machine", lambda: "another, 64 cores")
-    assert precision.chosen(models) == {}
-    precision.choose(models, MINILM, "int8")
-    monkeypatch.undo()
+    assert precision.chosen(models, other) == {}
+    precision.choose(models, MINILM, "int8", other)
     assert precision.chosen(models) == {MINILM: "bf16"}
+    assert precision.chosen(models, other) == {MINILM: "int8"}
     precision.choose(models, MINILM, "fp32")
     assert precision.chosen(models) == {}
 

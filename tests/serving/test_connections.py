@@ -18,10 +18,8 @@ from pinyon.patches import hypercorn as hypercorn_patches
 
 pytestmark = pytest.mark.anyio
 
-RESTS_S = 0.2
-"""How long a connection may rest here."""
-ANSWERS_S = 0.3
-"""How long /slow takes to answer."""
+RESTS_S = 0.3
+"""Seconds after which an idle connection is closed in these tests."""
 
 
 class Server:
@@ -36,8 +34,6 @@ class Server:
         if scope["type"] != "http":
             return
         self.asked.set()
-        if scope["path"] == "/slow":
-            await asyncio.sleep(ANSWERS_S)
         if scope["path"] == "/waits":
             await self.go_on.wait()
         body = b"" if scope["path"] == "/empty" else b"all of it"
@@ -46,6 +42,12 @@ class Server:
             headers.append((b"x-told", scope["path"].removeprefix("/header/").encode()))
         await send({"type": "http.response.start", "status": 200 if body else 404, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+    async def outlast_an_idle_connection(self) -> None:
+        """Return once a connection that was opened now was closed for being idle."""
+        reader, writer = await self.connect()
+        assert await asyncio.wait_for(reader.read(), 60) == b""
+        writer.close()
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.port)
@@ -124,24 +126,24 @@ async def test_a_header_ends_where_its_line_does(value: str, status: int) -> Non
         writer.close()
 
 
-async def test_a_connection_is_closed_once_it_has_rested_and_not_while_it_waits_for_an_answer() -> None:
-    loop = asyncio.get_running_loop()
+async def test_a_connection_is_closed_once_it_is_idle_and_not_while_it_waits_for_an_answer() -> None:
     async with serving(RESTS_S) as server:
         reader, writer = await server.connect()
         for _ in range(2):
-            writer.write(request("/slow"))  # takes longer than a connection may rest
+            server.asked.clear()
+            server.go_on.clear()
+            writer.write(request("/waits"))
+            await server.asked.wait()
+            await server.outlast_an_idle_connection()
+            server.go_on.set()
             assert (await answer(reader)).endswith(b"all of it")
-        answered = loop.time()
         assert await asyncio.wait_for(reader.read(), 60) == b""
-        assert loop.time() - answered > RESTS_S / 2
         writer.close()
 
 
 async def test_a_connection_on_which_nothing_was_ever_asked_is_closed() -> None:
     async with serving(RESTS_S) as server:
-        reader, writer = await server.connect()
-        assert await asyncio.wait_for(reader.read(), 60) == b""
-        writer.close()
+        await server.outlast_an_idle_connection()
 
 
 async def test_a_resting_connection_ends_with_the_server_at_once_and_one_in_use_after_its_answer() -> None:
@@ -190,8 +192,13 @@ async def test_connections_of_http2_rest_and_end_likewise() -> None:
     async with serving(RESTS_S) as server:
         reader, writer = await server.connect()
         http = Http2(reader, writer)
-        for path in ("/slow", "/slow"):
-            http.ask(path)
+        for _ in range(2):
+            server.asked.clear()
+            server.go_on.clear()
+            http.ask("/waits")
+            await server.asked.wait()
+            await server.outlast_an_idle_connection()
+            server.go_on.set()
             assert await http.until(h2.events.StreamEnded)
         assert not await http.until(h2.events.StreamEnded), "the connection ends"
         writer.close()

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,12 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+from pinyon import failpoints
 from pinyon.auth import keys
-from pinyon.inference.catalog import Catalog
-from pinyon.inference.model_files import weights
 from pinyon.server import Service, create_app
 from pinyon.services.control_plane.addresses import Addresses
 from pinyon.settings import Settings
 from pinyon.settings_loader import load
-from pinyon.storage.sqlite.connection.database import Database
 
 from tests.running import MODELS, plain_config
 
@@ -25,24 +23,22 @@ pytestmark = pytest.mark.anyio
 GIVEN_UP_S = 60.0
 PLACE = {"cloud": "aws", "region": "us-east-1"}
 MAIN, OTHERS = 5080, (5081, 5082, 5083)
-EMBED = {"model": "pinyon-hash-embed", "field_map": {"text": "t"}}
+EMBED: dict[str, Any] = {"model": "pinyon-hash-embed", "field_map": {"text": "t"}}
 SEARCH = {"query": {"top_k": 1, "inputs": {"text": "x"}}}
 
 
 class Gate:
-    """Holds the threads that come to it until it is opened."""
+    """Holds the threads that come to a place until it is opened."""
 
     def __init__(self) -> None:
         self._reached, self._opened = threading.Event(), threading.Event()
 
-    def before(self, function: Callable[..., Any], when: Callable[..., bool] = lambda *_: True) -> Callable[..., Any]:
-        def held(*arguments: Any, **more: Any) -> Any:
-            if when(*arguments):
-                self._reached.set()
-                assert self._opened.wait(GIVEN_UP_S), "a test forgot its gate"
-            return function(*arguments, **more)
+    def close(self, place: failpoints.Place, subject: str | None = None) -> None:
+        failpoints.arm(place, self._wait, subject)
 
-        return held
+    def _wait(self) -> None:
+        self._reached.set()
+        assert self._opened.wait(GIVEN_UP_S), "a test forgot its gate"
 
     def open(self) -> None:
         self._opened.set()
@@ -56,13 +52,13 @@ def gate() -> Iterator[Gate]:
     gate = Gate()
     yield gate
     gate.open()
+    failpoints.disarm()
 
 
 @pytest.fixture
-def loading(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> Gate:
+def loading(gate: Gate) -> Gate:
     """Models load no further than here."""
-    for name in ("verify", "embedder", "sparse_embedder"):
-        monkeypatch.setattr(Catalog, name, gate.before(getattr(Catalog, name)))
+    gate.close("load")
     return gate
 
 
@@ -180,10 +176,8 @@ async def test_an_index_that_embeds_answers_by_vector_and_id_meanwhile_and_says_
         assert len(answer.json()["result"]["hits"]) == 1
 
 
-async def test_nobody_waits_while_weights_are_hashed_or_read(
-    filled: Settings, gate: Gate, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(weights, "verify", gate.before(weights.verify))
+async def test_nobody_waits_while_weights_are_hashed_or_read(filled: Settings, gate: Gate) -> None:
+    gate.close("hash")
     async with running(filled) as server:
         await gate.reached()
         while "storage is being opened" in (await server.ask("GET", "/ready")).text:
@@ -222,10 +216,10 @@ async def test_ready_tells_index_by_index(filled: Settings, loading: Gate) -> No
 
 
 async def test_an_index_begins_to_load_its_model_when_it_is_made_and_is_ready_once_it_can_answer(
-    settings: Settings, gate: Gate, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, gate: Gate
 ) -> None:
     async with ready(settings) as server:
-        monkeypatch.setattr(Catalog, "embedder", gate.before(Catalog.embedder))
+        gate.close("load", EMBED["model"])
         body = {"name": "texts", **PLACE, "embed": EMBED}
         made = await server.ask("POST", "/indexes/create-for-model", body)
         assert made.status_code == 201
@@ -243,10 +237,10 @@ async def test_an_index_begins_to_load_its_model_when_it_is_made_and_is_ready_on
 
 
 async def test_an_index_that_goes_while_its_model_loads_leaves_nothing(
-    settings: Settings, gate: Gate, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    settings: Settings, gate: Gate, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with ready(settings) as server:
-        monkeypatch.setattr(Catalog, "embedder", gate.before(Catalog.embedder))
+        gate.close("load", EMBED["model"])
         body = {"name": "texts", **PLACE, "embed": EMBED}
         assert (await server.ask("POST", "/indexes/create-for-model", body)).status_code == 201
         await gate.reached()
@@ -258,11 +252,8 @@ async def test_an_index_that_goes_while_its_model_loads_leaves_nothing(
     assert [one.getMessage() for one in caplog.records if one.levelname in ("WARNING", "ERROR")] == []
 
 
-async def test_the_index_of_the_settings_holds_up_no_other_either(
-    filled: Settings, gate: Gate, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    slow = gate.before(Database._prepared, lambda database, *_: database.path.stem == "vectors")
-    monkeypatch.setattr(Database, "_prepared", slow)
+async def test_the_index_of_the_settings_holds_up_no_other_either(filled: Settings, gate: Gate) -> None:
+    gate.close("open", "vectors")
     async with running(filled) as server:
         await gate.reached()
         while (await server.ask("GET", "/vectors/list?namespace=n", port=OTHERS[0])).status_code != 200:
@@ -273,11 +264,8 @@ async def test_the_index_of_the_settings_holds_up_no_other_either(
         assert (await server.ask("GET", "/vectors/list")).status_code == 200
 
 
-async def test_an_index_whose_file_takes_long_to_open_holds_up_no_other(
-    filled: Settings, gate: Gate, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    slow = gate.before(Database._prepared, lambda database, *_: database.path.stem == "texts")
-    monkeypatch.setattr(Database, "_prepared", slow)
+async def test_an_index_whose_file_takes_long_to_open_holds_up_no_other(filled: Settings, gate: Gate) -> None:
+    gate.close("open", "texts")
     async with running(filled) as server:
         await gate.reached()
         while "storage is being opened" in (await server.ask("GET", "/ready")).text:  # the other one opens beside it
@@ -285,9 +273,9 @@ async def test_an_index_whose_file_takes_long_to_open_holds_up_no_other(
         while (answer := await server.ask("POST", "/query", {"vector": [1, 0], "topK": 5})).status_code == 503:
             await asyncio.sleep(0)
         assert answer.status_code == 200, answer.text
-        told = await server.ask("GET", "/ready")
+        while (told := await server.ask("GET", "/ready")).json()["indexes"]["vectors"] != "ready":
+            await asyncio.sleep(0)  # it answers a moment before its opening ends
         assert told.status_code == 503
-        assert told.json()["indexes"]["vectors"] == "ready"
         assert told.json()["indexes"]["texts"] != "ready"
         waiting = await server.ask("GET", "/vectors/list", port=OTHERS[0])
         assert waiting.status_code == 503
@@ -307,16 +295,13 @@ async def test_an_index_that_is_made_while_models_load_gets_its_own_too(settings
         assert made.status_code == 201 or "loading" in made.text, made.text
         loading.open()
         await asyncio.wait_for(server.ready.wait(), GIVEN_UP_S)
-        handle = server.service.indexes.index("texts").handle
-        assert handle in server.service.indexes._embedders, "nobody has sent a text, and none will have to wait"
+        indexes = server.service.indexes
+        assert indexes.loaded_embedder(indexes.index("texts")), "nobody has sent a text, and none will have to wait"
 
 
-async def test_a_key_of_one_index_is_told_to_wait_while_that_index_is_opened(
-    filled: Settings, gate: Gate, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_key_of_one_index_is_told_to_wait_while_that_index_is_opened(filled: Settings, gate: Gate) -> None:
     key = keys.create(Path(filled.storage.data_dir), "texts", keys.Limits(indexes=("texts",)))
-    slow = gate.before(Database._prepared, lambda database, *_: database.path.stem == "texts")
-    monkeypatch.setattr(Database, "_prepared", slow)
+    gate.close("open", "texts")
     async with running(filled) as server:
         await gate.reached()
         while "storage is being opened" in (await server.ask("GET", "/ready")).text:

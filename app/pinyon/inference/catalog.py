@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from pinyon import failpoints
 from pinyon.domain import Fingerprint
 from pinyon.errors import FailedPrecondition, InvalidArgument, NotFound
 from pinyon.inference import precision
@@ -124,6 +125,7 @@ class Catalog:
 
     def verify(self) -> None:
         """Check the weights of every model that has some on this machine; damaged ones do not answer afterwards."""
+        failpoints.reach("load")
         for name in self.entries:
             self.present(name)
 
@@ -202,12 +204,14 @@ class Catalog:
 
         Raises FailedPrecondition if those weights are not on this machine, or are a stand-in and stand-ins are off.
         """
+        failpoints.reach("load", fingerprint.model)
         entry, label = self._resolve(fingerprint, "embed")
         encoder = self._encoder(fingerprint.weights, _precision_of(fingerprint))
         return NamedEmbedder(encoder, fingerprint, label, entry.max_tokens)
 
     def sparse_embedder(self, fingerprint: Fingerprint) -> SparseEmbedder:
         """The sparse embedder with exactly this fingerprint. Raises FailedPrecondition as embedder() does."""
+        failpoints.reach("load", fingerprint.model)
         entry, label = self._resolve(fingerprint, "sparse")
         return Bm25Embedder(self._loader.terms(DEFAULT_EMBEDDER), fingerprint, label, entry.max_tokens)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from pinyon import failpoints
 from pinyon.errors import FailedPrecondition
 from pinyon.inference.model_files import checksums
 from pinyon.inference.model_files.manifest import ModelEntry
@@ -84,6 +85,7 @@ def verify(name: str, entry: ModelEntry, folder: Path) -> Weights:
     written down, all are checked. Raises FailedPrecondition if a file cannot be read, has changed since, or is packaged
     and not the catalogued one.
     """
+    failpoints.reach("hash", name)
     try:
         found = checksums.sha256(folder / WEIGHTS_FILE)
         wrong = checksums.check(folder, {WEIGHTS_FILE: found})

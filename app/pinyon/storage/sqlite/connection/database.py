@@ -158,7 +158,7 @@ class Database:
         self._writing: Writer | None = None
         self._here: apsw.Connection | None = None
         try:
-            failpoints.reach("open")
+            failpoints.reach("open", path.stem)
             self._check_files()
             self._first = self._look(steps) if read_only else self._prepared(steps)
         except apsw.Error as error:
