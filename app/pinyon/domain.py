@@ -1,4 +1,4 @@
-"""The values that services, storage and models exchange: frozen, no I/O, no wire names."""
+"""The values that services, storage and models exchange. They are immutable, do no I/O and know no wire names."""
 
 from typing import Any, Literal
 
@@ -11,25 +11,26 @@ from pinyon.filters import Condition, HasWords
 Metric = Literal["cosine", "dotproduct", "euclidean"]
 InputType = Literal["query", "passage"]
 Retrieval = Literal["dense", "lexical", "hybrid"]
+"""How texts are searched: by meaning (dense), by words (lexical), or by both (hybrid)."""
 Diacritics = Literal["fold", "keep"]
-"""By meaning, by words, or by both."""
+"""fold: a word is also found without its diacritics. keep: only with them."""
 Truncate = Literal["END", "NONE", "START"]
-"""How a text over the limit is treated: END and START say which end is cut off, NONE refuses it."""
+"""What happens to a text that is longer than the limit: END and START cut that end off, NONE refuses the text."""
 Metadata = dict[str, Any]
-"""Flat: field name to str, int, float, bool or list of str."""
+"""The fields of a record, not nested: a name, and a str, int, float, bool or list of str."""
 
 DEFAULT_NAMESPACE = "__default__"
 
 
 class Fingerprint(msgspec.Struct, frozen=True):
-    """What embedded an index: two indexes with equal fingerprints have comparable vectors."""
+    """What embedded the records of an index. Vectors with equal fingerprints can be compared."""
 
     model: str
-    """The name the index was created with, perhaps a hosted one."""
+    """The model name that the index was created with. It may be the name of a hosted model."""
     weights: str
-    """The catalogue name of the weights that answered."""
+    """The catalogue name of the weights that computed the vectors."""
     version: str
-    """sha256 or revision of those weights."""
+    """sha256 or revision of these weights."""
     pooling: str
     query_prefix: str
     passage_prefix: str
@@ -38,16 +39,16 @@ class Fingerprint(msgspec.Struct, frozen=True):
 
     @property
     def stand_in(self) -> bool:
-        """Whether other weights than the named ones answered."""
+        """Whether the weights are not those of the named model."""
         return self.model != self.weights
 
 
 class EmbedSpec(msgspec.Struct, frozen=True):
-    """Integrated embedding of an index: which model, which field, and how queries (read) and texts (write) go to it.
+    """The integrated embedding of an index: its model, the field that it embeds, and how it embeds.
 
-    retrieval: how texts are searched unless a query says otherwise. language: whose words are stemmed.
-    diacritics: whether a word is also found without them.
-    *_max_tokens: of a text, for models that let the caller choose; None: the model's default.
+    read_*: for queries. write_*: for the texts of records. *_max_tokens: the longest text, for models that let the
+    caller choose; None for the model's default. retrieval: how texts are searched if a query does not say it.
+    language: the language whose words are stemmed.
     """
 
     model: str
@@ -64,14 +65,14 @@ class EmbedSpec(msgspec.Struct, frozen=True):
 
     @property
     def analysis(self) -> str:
-        """What terms.py takes for a language."""
+        """The language as search.terms takes it, with the treatment of diacritics."""
         return self.language if self.diacritics == "fold" else f"{self.language}+diacritics"
 
 
 class IndexSpec(msgspec.Struct, frozen=True):
-    """What an index is. Fixed when it is created; only how text is embedded may change, or be added, later.
+    """What an index is. Only `embed` can change or be added after the index was created.
 
-    dimension: length of the dense vectors, 0 in a sparse index. embed: None for an index of plain vectors.
+    dimension: length of the dense vectors, 0 in a sparse index. embed: None if callers bring all vectors.
     """
 
     name: str
@@ -86,14 +87,14 @@ class IndexSpec(msgspec.Struct, frozen=True):
 
     @property
     def takes_sparse(self) -> bool:
-        """Whether a record may have sparse values: in sparse indexes, and beside dense ones under dotproduct."""
+        """Whether sparse values count in searches: in sparse indexes, and in dense ones with the metric dotproduct."""
         return self.metric == "dotproduct"
 
 
 class IndexDetails(msgspec.Struct, frozen=True):
-    """What the owner of an index says of it, without effect on searches.
+    """What the owner of an index declared about it. It has no effect on searches.
 
-    schema and read_capacity are kept as they were given (JSON), or None. created_at: RFC 3339.
+    schema, read_capacity: JSON as it was given, or None. created_at: RFC 3339.
     """
 
     created_at: str = ""
@@ -144,7 +145,7 @@ class Index(msgspec.Struct, frozen=True):
 
 
 class SparseVector(msgspec.Struct, frozen=True):
-    """Non-zero terms, in the order they were given. indices: uint32 [n], distinct; values: float32 [n]."""
+    """A sparse vector. indices: uint32 [n], distinct terms, as ordered by the caller. values: float32 [n]."""
 
     indices: NDArray[np.uint32]
     values: NDArray[np.float32]
@@ -166,7 +167,7 @@ class Record(msgspec.Struct, frozen=True):
 
 
 class StoredText(msgspec.Struct, frozen=True):
-    """The text of a record that is to be embedded anew."""
+    """The text of a record that has to be re-embedded."""
 
     namespace: str
     id: str
@@ -174,7 +175,7 @@ class StoredText(msgspec.Struct, frozen=True):
 
 
 class Reembedding(msgspec.Struct, frozen=True):
-    """An index on its way to another embedding. target: what it will be. done, total: records, so far and in all."""
+    """An index that is being re-embedded. target: what it will be. done: re-embedded records. total: all records."""
 
     target: IndexSpec
     fingerprint: Fingerprint
@@ -207,15 +208,18 @@ class Match(msgspec.Struct, frozen=True, gc=False):
 
 
 class QueryPlan(msgspec.Struct, frozen=True):
-    """The one question storage answers: the top_k records nearest to a vector, or to a stored record.
+    """A search that storage answers: the top_k records that are nearest to a vector, or to a stored record.
 
-    Either id is given, or vector (float32 [dimension]) or sparse or both, whose scores add up. The filter is applied
-    before ranking. In a sparse index only records that share a term with the query match. by_rarity: multiply the
-    weight of each sparse term of the query by ranking.idf() of it in the namespace. words: for sparse indexes only,
-    words that a match must have. text: search by its words, beside the vector (hybrid) or without one (lexical); for
-    dense indexes that embed. counted: a text whose terms the namespace is to be asked for; for such indexes, too.
-    embedded_by: what embedded the query, which must be what the records are embedded by. exact: every record is
-    compared with the vector, however many there are.
+    id: search with the vectors of this stored record; vector and sparse are None then.
+    vector: float32 [dimension]. If sparse is given too, the two scores are added.
+    sparse: in a sparse index, only records that share a term with it match.
+    filter: applied before ranking. include_values: return the vectors of the hits.
+    by_rarity: multiply the weight of each sparse term by its ranking.idf() in the namespace.
+    words: words that a hit must have; for sparse indexes only.
+    text: search by its words, with the vector (hybrid) or without one (lexical); for dense indexes that embed text.
+    statistics_text: return the term statistics of this text; for dense indexes that embed text.
+    embedded_by: what embedded the query. It must be what embedded the records.
+    exact: compare the vector with every record, however many there are.
     """
 
     top_k: int
@@ -227,15 +231,16 @@ class QueryPlan(msgspec.Struct, frozen=True):
     by_rarity: bool = False
     words: HasWords | None = None
     text: str | None = None
-    counted: str | None = None
+    statistics_text: str | None = None
     embedded_by: Fingerprint | None = None
     exact: bool = False
 
 
 class TermStatistics(msgspec.Struct, frozen=True):
-    """What a namespace says of the terms of a text, for BM25.
+    """How common the terms of a text are in a namespace, for BM25.
 
-    texts: how many records have a text. average: terms of a text. having: how many texts have each of the terms.
+    texts: records that have a text. average: mean number of terms of a text. having: for each term, the number of
+    texts that contain it. language: as search.terms takes it.
     """
 
     texts: int
@@ -245,10 +250,10 @@ class TermStatistics(msgspec.Struct, frozen=True):
 
 
 class QueryAnswer(msgspec.Struct, frozen=True):
-    """matches: best first, ties by id. lsn: every write up to it was visible. namespace_bytes: data searched.
+    """matches: best first, ties by id. lsn: the last write that was visible. namespace_bytes: size of the namespace.
 
-    statistics: of the terms of the plan's `counted`, if there are any texts. embedded_by: what embedded the records.
-    approximate: whether some records near to the vector may have been missed. foreign: as in NamespaceInfo.
+    statistics: of the plan's statistics_text, if the namespace has texts. embedded_by: what embedded the records.
+    approximate: whether some of the nearest records may have been missed. foreign: as in NamespaceInfo.
     """
 
     matches: list[Match]
@@ -268,7 +273,7 @@ class Footprint(msgspec.Struct, frozen=True):
 
 
 class RecallSample(msgspec.Struct, frozen=True):
-    """How many approximate answers were compared with exact ones, and the mean share of the best that they had."""
+    """Measured recall of a namespace. queries: approximate answers that were compared with exact ones."""
 
     index: str
     namespace: str
@@ -277,7 +282,7 @@ class RecallSample(msgspec.Struct, frozen=True):
 
 
 class Selection(msgspec.Struct, frozen=True):
-    """Records of a namespace: those with these ids, or those a filter keeps, or (both None) all of them."""
+    """Which records of a namespace: those with these ids, those that match the filter, or all if both are None."""
 
     ids: list[str] | None = None
     filter: Condition | None = None
@@ -313,7 +318,7 @@ class UpdatePlan(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """Records in the order of their ids. more: whether others follow. lsn: every write up to it was visible."""
+    """Records in byte order of their ids. more: whether others follow. lsn: the last write that was visible."""
 
     records: list[Record]
     more: bool
@@ -323,7 +328,7 @@ class Page(msgspec.Struct, frozen=True):
 class NamespaceInfo(msgspec.Struct, frozen=True):
     """A namespace. schema: its filterable fields as the user declared them. truncated: records whose text was cut.
 
-    foreign: records of an index that embeds text whose vectors a caller brought.
+    foreign: records with vectors that a caller brought, in an index that embeds text; otherwise 0.
     """
 
     name: str

@@ -1,35 +1,36 @@
-"""The one family of errors that callers of Pinyon can see; knows no protocol.
+"""All errors that callers of Pinyon can see. They know no protocol.
 
 PinyonError
-├── InvalidArgument       the request itself is wrong; sending it again will not help
-│   ├── Unprocessable     its JSON has not the shape that is asked for
-│   └── TooLarge          it has more bytes than are taken
-├── Unauthenticated       no API key, or one that is not known
+├── InvalidArgument       the request is wrong; sending it again does not help
+│   ├── Unprocessable     the JSON does not have the required shape
+│   └── TooLarge          the request has too many bytes
+├── Unauthenticated       the API key is missing or unknown
 ├── NotFound              the named index, namespace, model or route does not exist
 ├── AlreadyExists         the name is taken
-├── FailedPrecondition    the request is fine, the installation is not ready for it (weights absent, folder in use)
-├── PermissionDenied      this may not be done here: protected, refused to this caller, or no room left for it
-├── ResourceExhausted     this caller asks more often than it may; later it may again
-├── MethodNotAllowed      the route exists, the HTTP method does not
+├── FailedPrecondition    the request is correct, but the installation is not ready (weights missing, folder in use)
+│   └── EmbeddingMismatch the vector comes from another model than the vectors of the index
+├── PermissionDenied      the action is not allowed: protected, outside the rights of the key, or no room left
+├── MethodNotAllowed      the route exists, but not with this HTTP method
 ├── Unimplemented         there is no such gRPC method or encoding
-├── DeadlineExceeded      the caller's time was over before the answer was there
-├── Unavailable           not now (starting, stopping, overloaded); trying again later will help
-│   └── VersionConflict   somebody else changed it first; read it again, then try again
+├── DeadlineExceeded      the deadline of the caller passed before the answer was ready
+├── Unavailable           the server is starting, stopping or overloaded; try again later
+│   ├── VersionConflict   the index was changed at the same time; read it again, then try again
+│   └── ResourceExhausted the caller sends too many requests; try again later
 ├── DataLoss              the file on disk is damaged
-└── Internal              a defect of Pinyon's own; details go to the log, never to the caller
+└── Internal              a defect of Pinyon; details go to the log, never to the caller
 
-Each protocol has one table from these classes to its own codes.
+Each protocol has one table that maps these classes to its own codes.
 """
 
 import json
 from typing import ClassVar
 
 LONGEST_MESSAGE = 2_000
-"""Characters: messages repeat names of requests, which may be megabytes."""
+"""Longest message, in characters. Messages repeat names from requests, which may have megabytes."""
 
 
 class PinyonError(Exception):
-    """Base class. `message` says what was wrong, where, and what is allowed; a long one is cut in the middle."""
+    """Base class. `message` says what was wrong, where, and what is allowed. Long messages are cut in the middle."""
 
     code: ClassVar[str] = "UNKNOWN"
 
@@ -41,15 +42,15 @@ class PinyonError(Exception):
 
 
 class InvalidArgument(PinyonError):
-    """The request itself is wrong; sending it again will not help."""
+    """The request is wrong. Sending it again does not help."""
 
     code = "INVALID_ARGUMENT"
 
 
 class TextTooLong(InvalidArgument):
-    """One text of a batch is over the model's limit and must not be cut.
+    """One text of a batch is longer than the model's limit and must not be cut.
 
-    position: which text of the batch, from 0, so that the caller can name the record it came from.
+    position: the place of the text in the batch, from 0. The caller uses it to name the record.
     """
 
     def __init__(self, position: int, tokens: int, limit: int, model: str) -> None:
@@ -61,17 +62,17 @@ class TextTooLong(InvalidArgument):
 
 
 class Unprocessable(InvalidArgument):
-    """The JSON of the request has not the shape that is asked for."""
+    """The JSON of the request does not have the required shape."""
 
     code = "UNPROCESSABLE_ENTITY"
 
 
 class TooLarge(InvalidArgument):
-    """The request, or its answer, has more bytes than are taken."""
+    """The request, or its answer, has more bytes than are allowed."""
 
 
 class Unauthenticated(PinyonError):
-    """No API key, or one that is not known."""
+    """The API key is missing or unknown."""
 
     code = "UNAUTHENTICATED"
 
@@ -89,23 +90,23 @@ class AlreadyExists(PinyonError):
 
 
 class FailedPrecondition(PinyonError):
-    """The request is fine, the installation is not ready for it."""
+    """The request is correct, but the installation is not ready for it."""
 
     code = "FAILED_PRECONDITION"
 
 
-class EmbeddedOtherwise(FailedPrecondition):
-    """The vector comes from another model than the records of the index."""
+class EmbeddingMismatch(FailedPrecondition):
+    """The vector comes from another model than the vectors of the index."""
 
 
 class PermissionDenied(PinyonError):
-    """This may not be done here: protected, refused to this caller, or no room left for it."""
+    """The action is not allowed: it is protected, outside the rights of the API key, or there is no room left."""
 
     code = "PERMISSION_DENIED"
 
 
 class MethodNotAllowed(PinyonError):
-    """The route exists, the HTTP method does not."""
+    """The route exists, but not with this HTTP method."""
 
     code = "UNIMPLEMENTED"
 
@@ -117,13 +118,13 @@ class Unimplemented(PinyonError):
 
 
 class DeadlineExceeded(PinyonError):
-    """The caller's time was over before the answer was there."""
+    """The deadline of the caller passed before the answer was ready."""
 
     code = "DEADLINE_EXCEEDED"
 
 
 class Unavailable(PinyonError):
-    """Not now; trying again after `retry_after_s` seconds will help."""
+    """The server cannot answer now. Try again after `retry_after_s` seconds."""
 
     code = "UNAVAILABLE"
 
@@ -137,7 +138,7 @@ class VersionConflict(Unavailable):
 
 
 class ResourceExhausted(Unavailable):
-    """This caller asks more often than it may; after `retry_after_s` seconds it may again."""
+    """The caller sends too many requests. It may send the next one after `retry_after_s` seconds."""
 
     code = "RESOURCE_EXHAUSTED"
 
@@ -149,13 +150,13 @@ class DataLoss(PinyonError):
 
 
 class Internal(PinyonError):
-    """A defect of Pinyon's own."""
+    """A defect of Pinyon."""
 
     code = "INTERNAL"
 
 
 def shown(value: object, longest: int) -> str:
-    """A JSON value for a message, cut to `longest` characters and "..."."""
+    """A JSON value as text for a message. Text over `longest` characters is cut and ends in "..."."""
     try:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=repr)
     except RecursionError:

@@ -1,9 +1,9 @@
-"""The metadata filter language: what can be asked, and, in matches(), what it means.
+"""The metadata filter language: its parser, and its meaning in matches().
 
-The parser turns Pinecone's JSON into conditions; storage compiles the same conditions to SQL. matches() is the
-readable reference the compiled form is tested against. A field holds a string, a number, a boolean or a list of
-strings; types never match each other ("2019" is not 2019, true is not 1), and a list matches a value that any of
-its elements equals. Negations are pure: a record without the field matches $ne and $nin.
+The parser turns Pinecone's JSON into conditions, which storage compiles to SQL. Tests compare the compiled form with
+matches(). A field holds a string, a number, a boolean or a list of strings. Values of different types never match
+("2019" is not 2019, true is not 1). A list matches a value if one of its elements equals the value. A record without
+the field matches $ne and $nin.
 """
 
 from collections.abc import Callable
@@ -22,18 +22,18 @@ MAX_CONDITIONS = 1_000
 LIST_VALUES = 10_000
 FIELD_OPERATORS = "$eq, $ne, $gt, $gte, $lt, $lte, $in, $nin, $exists, $not"
 SHOWN = 40
-"""Characters of a wrong value that a message repeats."""
+"""Characters of a wrong value that an error message repeats."""
 
 
 class In(msgspec.Struct, frozen=True):
-    """The field equals one of the values; numbers are floats here, so 2019 and 2019.0 are one value."""
+    """The field equals one of the values. All numbers are floats, so 2019 and 2019.0 are the same value."""
 
     field: str
     values: tuple[Scalar, ...]
 
 
 class Compare(msgspec.Struct, frozen=True):
-    """The field is a number on the stated side of the bound."""
+    """The field is a number that compares with the bound as the operator says."""
 
     field: str
     operator: Comparison
@@ -75,15 +75,15 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 
 
 def matches(condition: Condition, metadata: dict[str, Any]) -> bool:
-    """Whether a record with this metadata satisfies the condition: the meaning of the language."""
+    """Whether a record with this metadata satisfies the condition. This function defines the language."""
     match condition:
         case In(field, values):
-            held = metadata.get(field)
-            elements = held if isinstance(held, list) else [held]
+            stored = metadata.get(field)
+            elements = stored if isinstance(stored, list) else [stored]
             return any(_same(element, value) for element in elements for value in values)
         case Compare(field, operator, bound):
-            held = metadata.get(field)
-            return _is_number(held) and _COMPARE[operator](float(held), bound)  # type: ignore[arg-type]
+            stored = metadata.get(field)
+            return _is_number(stored) and _COMPARE[operator](float(stored), bound)  # type: ignore[arg-type]
         case Exists(field):
             return field in metadata
         case Not(inner):
@@ -95,7 +95,7 @@ def matches(condition: Condition, metadata: dict[str, Any]) -> bool:
 
 
 def fields(condition: Condition) -> set[str]:
-    """The names of the fields that a condition asks for."""
+    """The names of the fields that a condition uses."""
     match condition:
         case In() | Compare() | Exists():
             return {condition.field}
@@ -109,38 +109,38 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _same(held: object, value: Scalar) -> bool:
-    if isinstance(held, bool) or isinstance(value, bool):
-        return held is value
-    if _is_number(held):
-        return isinstance(value, float) and float(held) == value  # type: ignore[arg-type]
-    return isinstance(held, str) and held == value
+def _same(stored: object, value: Scalar) -> bool:
+    if isinstance(stored, bool) or isinstance(value, bool):
+        return stored is value
+    if _is_number(stored):
+        return isinstance(value, float) and float(stored) == value  # type: ignore[arg-type]
+    return isinstance(stored, str) and stored == value
 
 
 class HasWords(msgspec.Struct, frozen=True):
-    """What match_terms asks beside a filter: words (lower-case) that the text of a field must have, all of them."""
+    """The condition of match_terms: the text of the field has all of these words. words: in lower case."""
 
     field: str
     words: tuple[str, ...]
 
 
 def words(text: str) -> list[str]:
-    """The words of a text, lower-case."""
+    """The words of a text, in lower case."""
     lower = text.lower()
     return pattern(lower).findall(lower)
 
 
 def has_words(wanted: HasWords, metadata: dict[str, Any]) -> bool:
-    """Whether the field is a string in which each of the words occurs as a word, anywhere and in any case."""
+    """Whether the field is a string that contains each of the words, in any order and in any case."""
     text = metadata.get(wanted.field)
     return isinstance(text, str) and set(wanted.words) <= set(words(text))
 
 
 def parse(raw: object, most_values: int = LIST_VALUES) -> Condition | None:
-    """The condition a JSON filter stands for; None for the empty filter, which keeps everything.
+    """Parse a filter. Returns None for the empty filter, which every record matches.
 
-    most_values: how many $in and $nin may list. Raises InvalidArgument for anything that is not a filter; nothing is
-    ever ignored.
+    raw: decoded JSON. most_values: how many values $in and $nin may list. Raises InvalidArgument for anything that is
+    not a filter; nothing is ignored.
     """
     if not isinstance(raw, dict):
         raise InvalidArgument(f"A filter must be a JSON object, got {shown(raw, SHOWN)}")
@@ -151,7 +151,7 @@ def parse(raw: object, most_values: int = LIST_VALUES) -> Condition | None:
 
 
 class _Parser:
-    """Counts conditions while it descends, so that a filter is bounded in depth and in size."""
+    """Counts the conditions while it descends, because a filter may have only so many and may be only so deep."""
 
     def __init__(self, most_values: int) -> None:
         self.conditions, self._most_values = 0, most_values

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pinyon.domain import EmbedSpec, Fingerprint, Handle, Index, IndexSpec, Match, QueryAnswer
-from pinyon.errors import EmbeddedOtherwise, FailedPrecondition
+from pinyon.errors import EmbeddingMismatch, FailedPrecondition
 from pinyon.inference.backend import Retrieved
 from pinyon.inference.catalog import Answer
 from pinyon.services.data_plane.reranking import HitReranker, Rerank, Reranking
@@ -67,7 +67,7 @@ async def test_hits_found_before_a_switch_are_not_compared_with_the_new_model() 
         ranking, units = await reranker().rerank(INDEX, reranking("pinyon-late-interaction"), answer)
         assert ([HITS[place].id for place, _ in ranking], units) == (["a", "b"], 1)
         assert [score for _, score in ranking] == [1, 1]
-    with pytest.raises(EmbeddedOtherwise):
+    with pytest.raises(EmbeddingMismatch):
         stale = QueryAnswer(HITS, 1, 0, embedded_by=printed("old"))
         await reranker().rerank(INDEX, reranking("pinyon-late-interaction"), stale)
 

@@ -21,7 +21,7 @@ from pinyon.domain import (
     StoredText,
     UpdatePlan,
 )
-from pinyon.errors import EmbeddedOtherwise, FailedPrecondition, InvalidArgument
+from pinyon.errors import EmbeddingMismatch, FailedPrecondition, InvalidArgument
 from pinyon.storage.sqlite.engine import SqliteEngine
 
 from tests.storage.consistency import problems
@@ -142,13 +142,13 @@ async def test_until_the_switch_the_index_answers_as_before_and_then_not_with_th
     assert held is not None
     assert (held.done, held.total, held.target) == (2, 2, NEW)
     assert (await engine.query("docs", "n", old)).matches[0].id == "a"
-    with pytest.raises(EmbeddedOtherwise):
+    with pytest.raises(EmbeddingMismatch):
         await engine.query("docs", "n", new)
     assert await engine.finish_reembedding("docs")
     assert (await engine.query("docs", "n", new)).matches[0].score == pytest.approx(1)
-    with pytest.raises(EmbeddedOtherwise):
+    with pytest.raises(EmbeddingMismatch):
         await engine.query("docs", "n", old)
-    with pytest.raises(EmbeddedOtherwise):
+    with pytest.raises(EmbeddingMismatch):
         await engine.upsert("docs", "n", [record("c", "three", 2)], printed("old", 2))
     # A vector of the caller's own is refused by its length.
     for call in (

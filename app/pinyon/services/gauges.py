@@ -1,4 +1,4 @@
-"""The metrics that are looked up when they are asked for: queue, indexes, disk, recall."""
+"""Gauges that are measured when somebody reads the metrics: queue, indexes, disk, recall."""
 
 import shutil
 from collections import defaultdict
@@ -26,16 +26,16 @@ async def measure(engine: Engine | None, executor: ModelExecutor, readiness: Rea
     metrics.INDEXES.labels("unusable").set(len(engine.unusable()))
     for index in engine.indexes():
         try:
-            found = await engine.footprint(index.handle)
-        except PinyonError:  # deleted meanwhile, or its disk does not answer, which requests will say
+            footprint = await engine.footprint(index.handle)
+        except PinyonError:  # the index was deleted, or its disk fails, which requests report
             continue
-        metrics.LSN.labels(index.name).set(found.lsn)
-        for kind, size in found.bytes.items():
+        metrics.LSN.labels(index.name).set(footprint.lsn)
+        for kind, size in footprint.bytes.items():
             metrics.DISK.labels(index.name, kind).set(size)
     samples = defaultdict(list)
     for sample in engine.recall():
         samples[sample.index].append(sample)
-    for name, some in samples.items():
-        queries = sum(sample.queries for sample in some)
+    for name, of_index in samples.items():
+        queries = sum(sample.queries for sample in of_index)
         metrics.RECALL_QUERIES.labels(name).set(queries)
-        metrics.RECALL.labels(name).set(sum(sample.recall * sample.queries for sample in some) / max(queries, 1))
+        metrics.RECALL.labels(name).set(sum(sample.recall * sample.queries for sample in of_index) / max(queries, 1))

@@ -59,14 +59,14 @@ class DataPlane(Protocol):
         """Store the records, all or none, replacing those with the same id; the last of equal ids wins.
 
         The namespace is made if need be. fingerprint: what embedded the vectors; kept with the first batch, and a
-        batch embedded by anything else than the index's own raises EmbeddedOtherwise. Returns the LSN.
+        batch embedded by anything else than the index's own raises EmbeddingMismatch. Returns the LSN.
         """
         ...
 
     async def query(self, index: IndexRef, namespace: str, plan: QueryPlan) -> QueryAnswer:
         """The records nearest to a vector or to a stored record; an unknown namespace or id gives no matches.
 
-        Raises EmbeddedOtherwise if the plan says what embedded the vector, and the records were by something else.
+        Raises EmbeddingMismatch if the plan says what embedded the vector, and the records were by something else.
         """
         ...
 

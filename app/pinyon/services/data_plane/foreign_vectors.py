@@ -1,7 +1,7 @@
-"""Vectors that callers bring into an index that embeds text: what is done where text meets them.
+"""Vectors that callers bring into an index that embeds text.
 
-They are taken to be of the index's model, as when an index is moved here. Where a stand-in or other weights answer for
-that model, they are of another model than the texts, and comparing the two says nothing.
+They are assumed to come from the index's model, for example when an index is moved here. If a stand-in or other weights
+embed the text, the two kinds of vectors come from different models, and comparing them is meaningless.
 """
 
 import logging
@@ -13,29 +13,30 @@ log = logging.getLogger("pinyon.records")
 
 
 class ForeignVectors:
-    """mix: the setting of that name."""
+    """Refuses, or warns of, comparisons of text with vectors of another model. mix: allow them (setting models.mix)."""
 
     def __init__(self, mix: bool) -> None:
         self._mix = mix
         self._warned: set[str] = set()
 
     def concern(self, embedder: Any) -> bool:
-        """Whether an embedder is not the index's model itself: a stand-in, or other weights under its name."""
+        """Whether the embedder is not the index's own model: a stand-in, or other weights under its name."""
         return bool(embedder.fingerprint.stand_in) or "own-weights=" in embedder.label
 
     def check(self, index: str, embedder: Any, count: int) -> int:
-        """How many of them an answer must tell of, where a namespace has so many.
+        """How many foreign vectors an answer has to report. index: its name. count: how many the namespace has.
 
-        Raises FailedPrecondition where a stand-in's vectors would be compared with them and that is not wanted.
+        Raises FailedPrecondition if they would be compared with the vectors of a stand-in, unless `mix` allows it.
         """
         if not count or not self.concern(embedder):
             return 0
-        printed = embedder.fingerprint
-        if printed.stand_in and not self._mix:
+        fingerprint = embedder.fingerprint
+        if fingerprint.stand_in and not self._mix:
             raise FailedPrecondition(
-                f"{count} records of this namespace have vectors that were brought, for '{printed.model}'; here "
-                f"'{printed.weights}' stands in for it, whose vectors cannot be compared with them. Embed all of them "
-                f"anew with `pinyon reembed {index} --model {printed.model}`, or say mix = true in [models]"
+                f"{count} records of this namespace have vectors that were brought, for '{fingerprint.model}'. Here "
+                f"'{fingerprint.weights}' stands in for that model, and its vectors cannot be compared with them. "
+                f"Re-embed all records with `pinyon reembed {index} --model {fingerprint.model}`, or set mix = true in "
+                "[models]"
             )
         if index not in self._warned:
             self._warned.add(index)

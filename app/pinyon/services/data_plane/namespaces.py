@@ -12,7 +12,10 @@ from pinyon.storage.engine import DataPlane
 
 
 class NamespacePage(msgspec.Struct, frozen=True):
-    """namespaces: by name. next: the token of the next page, or None. total: how many have the prefix."""
+    """Namespaces in byte order of their names. next: the token of the next page, or None.
+
+    total: how many namespaces have the prefix.
+    """
 
     namespaces: list[NamespaceInfo]
     next: str | None
@@ -20,7 +23,7 @@ class NamespacePage(msgspec.Struct, frozen=True):
 
 
 class Namespaces:
-    """Namespaces of every index of an installation."""
+    """Every operation on namespaces, for every index of an installation."""
 
     def __init__(self, engine: DataPlane, limits: LimitSettings) -> None:
         self._engine, self._limits = engine, limits
@@ -31,17 +34,17 @@ class Namespaces:
             raise InvalidArgument("The prefix must be ASCII, as names are")
         size = pages.limit(limit, self._limits.list_page, self._limits.list_page)
         after = pages.read(token, prefix) if token else ""
-        found, more, total = await self._engine.namespaces(index.handle, size, after, prefix or "")
-        return NamespacePage(found, pages.token(found[-1].name, prefix) if more else None, total)
+        namespaces, more, total = await self._engine.namespaces(index.handle, size, after, prefix or "")
+        return NamespacePage(namespaces, pages.token(namespaces[-1].name, prefix) if more else None, total)
 
     async def describe(self, index: Index, name: str) -> NamespaceInfo:
         """One namespace. Raises NotFound."""
         return await self._engine.namespace(index.handle, validation.namespace_name(name, self._limits))
 
     async def create(self, index: Index, name: str, schema: dict[str, Any] | None) -> tuple[NamespaceInfo, int]:
-        """Make an empty namespace; what it is, and the LSN. Raises AlreadyExists.
+        """Create an empty namespace. Returns it and the LSN. Raises AlreadyExists.
 
-        Every field is filterable whether a schema names it or not; the schema is kept and given back.
+        The schema is stored and returned, but has no effect: every field is filterable.
         """
         if not name:
             raise InvalidArgument("The namespace needs a name")
@@ -55,5 +58,5 @@ class Namespaces:
         return NamespaceInfo(name, 0, schema), lsn
 
     async def delete(self, index: Index, name: str) -> int:
-        """Delete a namespace with its records; the LSN. Raises NotFound."""
+        """Delete a namespace with its records. Returns the LSN. Raises NotFound."""
         return await self._engine.delete_namespace(index.handle, validation.namespace_name(name, self._limits))

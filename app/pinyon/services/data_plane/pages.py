@@ -1,4 +1,4 @@
-"""Page tokens: opaque to clients, valid after a restart, and with another page size."""
+"""Page tokens. Clients cannot read them. They stay valid after a restart and with another page size."""
 
 import base64
 import binascii
@@ -9,7 +9,7 @@ from pinyon.errors import InvalidArgument
 
 
 class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the last page ended, and which prefix it had."""
+    """The name after which the next page begins, and the prefix of the list."""
 
     skip_past: str
     prefix: str | None = None
@@ -21,18 +21,21 @@ def token(skip_past: str, prefix: str | None = None) -> str:
 
 
 def read(text: str, prefix: str | None = None) -> str:
-    """After which name the page begins. Raises InvalidArgument for what token() did not make, or for another prefix."""
+    """The name after which the page begins.
+
+    Raises InvalidArgument if token() did not make the text, or if it belongs to a list with another prefix.
+    """
     try:
-        found = msgspec.json.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=Token)
+        decoded = msgspec.json.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=Token)
     except (binascii.Error, ValueError, UnicodeError, msgspec.MsgspecError):
         raise InvalidArgument("Invalid pagination token; take it from `pagination.next` of the page before") from None
-    if (prefix or None) != (found.prefix or None):
+    if (prefix or None) != (decoded.prefix or None):
         raise InvalidArgument("The pagination token belongs to a list with another prefix")
-    return found.skip_past
+    return decoded.skip_past
 
 
 def limit(wanted: int | None, default: int, most: int) -> int:
-    """How many a page has. Raises InvalidArgument outside 1..most."""
+    """The size of a page: the wanted size, or the default. Raises InvalidArgument outside 1..most."""
     if wanted is None:
         return min(default, most)
     if not 1 <= wanted <= most:

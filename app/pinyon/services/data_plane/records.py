@@ -22,7 +22,7 @@ from pinyon.domain import (
     Truncate,
     Usage,
 )
-from pinyon.errors import EmbeddedOtherwise, InvalidArgument, TextTooLong
+from pinyon.errors import EmbeddingMismatch, InvalidArgument, TextTooLong
 from pinyon.search.terms import MOST_QUERY_CHARACTERS
 from pinyon.services.control_plane.indexes import Indexes
 from pinyon.services.data_plane import read_units, validation
@@ -118,7 +118,7 @@ class Records:
         """Make the call, and make it again if the index was re-embedded by another model meanwhile."""
         try:
             return await call(index)
-        except EmbeddedOtherwise:
+        except EmbeddingMismatch:
             self._indexes.forget_embedder(index.handle)
             return await call(self._indexes.index(index.handle))
 
@@ -227,7 +227,7 @@ class Records:
             filter=condition,
             include_values=reranking is not None and reranking.fuses,
             words=words,
-            counted=reranking.query if reranking is not None and reranking.wants_statistics else None,
+            statistics_text=reranking.query if reranking is not None and reranking.wants_statistics else None,
         )
         if search.text is not None and search.vector is None and search.sparse is None:
             return await self._plan_text(index, search, search.text, plan, reranking)

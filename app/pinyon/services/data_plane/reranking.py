@@ -1,4 +1,4 @@
-"""Reranking hits: their texts to a reranker, beside what retrieval knows of them already."""
+"""Reranks hits: gives their texts to a reranker, with the cosines and term statistics that retrieval knows."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinyon.domain import Index, QueryAnswer
-from pinyon.errors import EmbeddedOtherwise, InvalidArgument, TextTooLong
+from pinyon.errors import EmbeddingMismatch, InvalidArgument, TextTooLong
 from pinyon.inference.backend import Embedder, Retrieved
 from pinyon.search.ranking import exact_scores, shortest
 from pinyon.services.control_plane.indexes import Indexes
@@ -17,7 +17,7 @@ from pinyon.services.inference.inference import Inference, RerankCall, rank_text
 
 
 class Rerank(msgspec.Struct, frozen=True):
-    """How hits are to be reranked. rank_fields None: the field the index embeds. top_n None: all of them."""
+    """The request to rerank hits. rank_fields: None for the field that the index embeds. top_n: None for all hits."""
 
     model: str
     rank_fields: list[str] | None = None
@@ -27,18 +27,18 @@ class Rerank(msgspec.Struct, frozen=True):
 
 
 class Reranking(msgspec.Struct, frozen=True):
-    """A rerank that was checked and can run. asked: the request it came from."""
+    """A rerank request that was checked."""
 
-    asked: Rerank
+    request: Rerank
     call: RerankCall
     query: str
     fields: list[str]
     fuses: bool
-    """Whether what retrieval knows of the hits counts beside the reranker's own score."""
+    """Whether the scores of retrieval are combined with the reranker's own score."""
 
     @property
     def wants_statistics(self) -> bool:
-        """Whether the namespace is to be asked how rare the query's words are."""
+        """Whether the reranker needs to know how common the query's terms are in the namespace."""
         return self.fuses or self.call.answer.by_words
 
 
@@ -79,7 +79,7 @@ class HitReranker:
         call, hits = reranking.call, answer.matches
         if len(hits) > call.max_documents:
             raise InvalidArgument(
-                f"There are {len(hits)} hits to rerank; model '{reranking.asked.model}' takes at most "
+                f"There are {len(hits)} hits to rerank; model '{reranking.request.model}' takes at most "
                 f"{call.max_documents}. Lower top_k"
             )
         if not hits:
@@ -99,21 +99,21 @@ class HitReranker:
                 f"'{error.model}'; set rerank.parameters.truncate to END to cut it"
             ) from error
         ranking = sorted(enumerate(shortest(scores)), key=lambda ranked: (-ranked[1], hits[ranked[0]].id))
-        return ranking[: reranking.asked.top_n], rerank_units(len(hits))
+        return ranking[: reranking.request.top_n], rerank_units(len(hits))
 
     async def _cosines(
         self, index: Index, reranking: Reranking, answer: QueryAnswer, texts: Sequence[str]
     ) -> NDArray[np.float32]:
         """Cosines between the query and each text, float32 [n]. Uses the stored vectors if they are of these texts.
 
-        Raises EmbeddedOtherwise if the index was re-embedded after the hits were found.
+        Raises EmbeddingMismatch if the index was re-embedded after the hits were found.
         """
         embed, hits = index.spec.embed, answer.matches
         assert embed is not None
         embedder: Any = await self._indexes.embedder(index)
         dense: Embedder = embedder
         if answer.embedded_by is not None and answer.embedded_by != dense.fingerprint:
-            raise EmbeddedOtherwise(f"Index {index.name} was embedded anew while the search ran; try again")
+            raise EmbeddingMismatch(f"Index {index.name} was re-embedded while the search ran; try again")
         (query,) = await self._inference.embed(dense, [reranking.query], embed.read_input_type, embed.read_truncate)
         stored = [hit.vector for hit in hits if hit.vector is not None]
         if reranking.fields != [embed.text_field] or len(stored) != len(hits):

@@ -1,6 +1,6 @@
-"""What Pinecone allows in ids, namespaces, metadata and vectors, checked before anything is stored.
+"""Checks ids, namespaces, metadata and vectors by Pinecone's rules, before anything is stored.
 
-Every function raises InvalidArgument with what was wrong, where, and what is allowed.
+Every function raises InvalidArgument, which says what was wrong, where, and what is allowed.
 """
 
 import math
@@ -15,13 +15,13 @@ from pinyon.errors import InvalidArgument, shown
 from pinyon.settings import LimitSettings
 
 SHOWN = 15
-"""Characters of a wrong metadata value that a message repeats."""
+"""Characters of a wrong metadata value that an error message repeats."""
 EXACT_INTEGER = 2**53
-"""Numbers are float64; integers up to here survive that unchanged."""
+"""The largest integer up to which float64 holds every integer exactly. Numbers in metadata are float64."""
 
 
 def record_id(value: object, where: str, limits: LimitSettings, field: str = "id") -> str:
-    """A record id: 1 to 512 ASCII characters (by default) without NUL. field: what the request calls it."""
+    """Check a record id: 1 to 512 ASCII characters (by default), without NUL. field: its name in the request."""
     most = limits.id_characters
     if value is None:
         raise InvalidArgument(f"{where}: '{field}' is missing; it must be a string of 1 to {most} ASCII characters")
@@ -39,7 +39,10 @@ def record_id(value: object, where: str, limits: LimitSettings, field: str = "id
 
 
 def namespace_name(value: str, limits: LimitSettings) -> str:
-    """The canonical name of a namespace: at most 512 ASCII characters (by default), no NUL; "" is the default one."""
+    """Check the name of a namespace: at most 512 ASCII characters (by default), without NUL.
+
+    Returns the name; for "" the name of the default namespace.
+    """
     most = limits.namespace_characters
     if not value.isascii() or "\0" in value:
         raise InvalidArgument(f"Namespace names must be ASCII without null characters, got '{value[:80]}'")
@@ -93,7 +96,7 @@ def _metadata_value(name: str, value: Any, where: str) -> Any:
 
 
 def sparse_vector(indices: list[int], values: list[float], spec: IndexSpec, most: int) -> SparseVector:
-    """The non-zero terms as given: distinct uint32 terms with finite float32 weights other than 0."""
+    """Check a sparse vector: distinct uint32 indices with finite float32 values other than 0. most: the longest one."""
     if not spec.takes_sparse:
         raise InvalidArgument(
             "Index configuration does not support sparse values - only indexes that are sparse or using dotproduct "
@@ -106,9 +109,10 @@ def sparse_vector(indices: list[int], values: list[float], spec: IndexSpec, most
 
 
 def stored_sparse(indices: list[int], values: list[float], spec: IndexSpec, most: int) -> SparseVector:
-    """As sparse_vector(), for an update: there a dense index of another metric keeps them too, zeros included.
+    """Check a sparse vector of an update, as sparse_vector() does.
 
-    The hosted service does so; they count for nothing in searches.
+    A dense index with another metric than dotproduct stores sparse values too, zeros included, as the hosted service
+    does. Searches ignore them.
     """
     return sparse_vector(indices, values, spec, most) if spec.takes_sparse else _terms(indices, values, most)
 
@@ -133,8 +137,11 @@ def _terms(indices: list[int], values: list[float], most: int) -> SparseVector:
     return SparseVector(np.asarray(indices, dtype=np.uint32), weights)
 
 
-def one_query(spec: IndexSpec, dense: bool, sparse: bool, by_id: bool) -> None:
-    """What a query may be made of: an id, or values that the index can be asked with. In Pinecone's words."""
+def query_input(spec: IndexSpec, dense: bool, sparse: bool, by_id: bool) -> None:
+    """Check that a query has either an id or values that fit the index. The messages are Pinecone's.
+
+    dense, sparse, by_id: whether the query has dense values, sparse values, an id.
+    """
     if by_id:
         if sparse:
             raise InvalidArgument("Cannot provide both 'ID' and 'sparse_vector' at the same time")
@@ -152,7 +159,7 @@ def one_query(spec: IndexSpec, dense: bool, sparse: bool, by_id: bool) -> None:
 
 
 def needs_dense(spec: IndexSpec) -> None:
-    """Raises InvalidArgument where sparse values alone are not a vector."""
+    """Raises InvalidArgument if the index is dense, where sparse values alone are no query."""
     if not spec.sparse:
         raise InvalidArgument(
             "Cannot query index with dense 'vector_type' with only sparse vector; send dense values, which sparse ones "
@@ -163,10 +170,10 @@ def needs_dense(spec: IndexSpec) -> None:
 def dense_vector(
     values: list[float] | NDArray[np.float32], spec: IndexSpec, stored: bool = True
 ) -> NDArray[np.float32]:
-    """The values as float32 [dimension] of this index, finite.
+    """Check a dense vector. Returns it as float32 [dimension].
 
-    stored: whether it is for a record, which needs a direction under cosine. A query may be all zero: every record then
-    has the score 0, which programs use to list what a filter keeps.
+    stored: whether it belongs to a record, which must not be all zero in a cosine index. A query may be all zero: every
+    record then has the score 0, which programs use to list the records that match a filter.
     """
     if spec.sparse:
         raise InvalidArgument("This is a sparse index; it takes sparse values only")

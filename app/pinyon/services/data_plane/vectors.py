@@ -1,4 +1,4 @@
-"""The vectors service: records with vectors of the caller's own."""
+"""The vectors service: records whose vectors the caller brings."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -27,10 +27,11 @@ from pinyon.settings import LimitSettings
 from pinyon.storage.engine import DataPlane
 
 FETCH_PAGE = 100
+"""Records of a fetched page if the request does not say how many."""
 
 
 class RawVector(msgspec.Struct, frozen=True):
-    """A vector as a client sent it, decoded and not yet checked. sparse: indices and values."""
+    """A vector as a client sent it: decoded, but not checked. sparse: indices and values."""
 
     id: Any
     values: list[float] | NDArray[np.float32] | None = None
@@ -39,12 +40,12 @@ class RawVector(msgspec.Struct, frozen=True):
 
     @property
     def has_values(self) -> bool:
-        """Whether there are dense values; an empty list is none."""
+        """Whether there are dense values. An empty list has none."""
         return self.values is not None and len(self.values) > 0
 
 
 class RawQuery(msgspec.Struct, frozen=True):
-    """A query as a client sent it."""
+    """A query as a client sent it: decoded, but not checked. sparse: indices and values."""
 
     top_k: int
     vector: list[float] | None = None
@@ -55,16 +56,16 @@ class RawQuery(msgspec.Struct, frozen=True):
     include_metadata: bool = False
 
 
-class Queried(msgspec.Struct, frozen=True):
-    """matches: best first."""
+class QueryResult(msgspec.Struct, frozen=True):
+    """Hits, best first, and the last write that was visible."""
 
     matches: list[Match]
     read_units: int
     lsn: int
 
 
-class Fetched(msgspec.Struct, frozen=True):
-    """records: by id. next: the token of the next page, or None on the last one."""
+class FetchResult(msgspec.Struct, frozen=True):
+    """Records, and the last write that was visible. next: the token of the next page; None on the last page."""
 
     records: list[Record]
     read_units: int
@@ -73,13 +74,16 @@ class Fetched(msgspec.Struct, frozen=True):
 
 
 class Vectors:
-    """Every operation on vectors, on every index of an installation."""
+    """Every operation on vectors, for every index of an installation."""
 
     def __init__(self, engine: DataPlane, limits: LimitSettings) -> None:
         self._engine, self._limits = engine, limits
 
     async def upsert(self, index: Index, namespace: str, vectors: Sequence[RawVector]) -> tuple[int, int]:
-        """Store the vectors, all or none; how many, and the LSN. Raises InvalidArgument before anything is stored."""
+        """Store the vectors, all or none. Returns how many there were, and the LSN.
+
+        Raises InvalidArgument before anything is stored.
+        """
         spec, name = index.spec, validation.namespace_name(namespace, self._limits)
         if not vectors:
             raise InvalidArgument("Invalid request: it has no vectors")
@@ -110,12 +114,12 @@ class Vectors:
     def _sparse(self, raw: tuple[list[int], list[float]] | None, spec: IndexSpec) -> SparseVector | None:
         return None if raw is None else validation.sparse_vector(*raw, spec, self._limits.sparse_terms)
 
-    async def query(self, index: Index, namespace: str, raw: RawQuery) -> Queried:
+    async def query(self, index: Index, namespace: str, raw: RawQuery) -> QueryResult:
         """The nearest vectors. Raises InvalidArgument."""
         spec, name = index.spec, validation.namespace_name(namespace, self._limits)
         if not 1 <= raw.top_k <= self._limits.top_k:
             raise InvalidArgument(f"top_k must be between 1 and {self._limits.top_k}, got {raw.top_k}")
-        validation.one_query(spec, bool(raw.vector), raw.sparse is not None, raw.id is not None)
+        validation.query_input(spec, bool(raw.vector), raw.sparse is not None, raw.id is not None)
         if raw.id is not None:
             validation.record_id(raw.id, "The query", self._limits)
         sparse = self._sparse(raw.sparse, spec)
@@ -126,58 +130,58 @@ class Vectors:
         if len(answer.matches) * self._largest_record(spec) > self._limits.result_bytes:
             advice = "ask for fewer with top_k, or leave the values or the metadata out"
             self._limits.check_answer(sizes.of_matches(answer.matches, raw.include_metadata), advice)
-        return Queried(answer.matches, read_units.of_search(answer.namespace_bytes), answer.lsn)
+        return QueryResult(answer.matches, read_units.of_search(answer.namespace_bytes), answer.lsn)
 
     def _largest_record(self, spec: IndexSpec) -> int:
-        """Bytes that no record is larger than: answers of a few need no counting."""
+        """An upper bound for the bytes of a record. If the hits cannot exceed the limit, they are not measured."""
         limits = self._limits
         pairs = sizes.PAIR_BYTES * limits.sparse_terms
         return limits.id_characters + sizes.NUMBER_BYTES * spec.dimension + pairs + limits.metadata_bytes
 
-    async def fetch(self, index: Index, namespace: str, ids: Sequence[str]) -> Fetched:
-        """The records with these ids, in that order; unknown ones are left out."""
+    async def fetch(self, index: Index, namespace: str, ids: Sequence[str]) -> FetchResult:
+        """The records with these ids, in the given order. Unknown ids are left out."""
         name = validation.namespace_name(namespace, self._limits)
         if not ids:
             raise InvalidArgument("The request names no ids")
         self._check_ids(ids, self._limits.fetch_ids)
-        wanted = list(dict.fromkeys(ids))
-        page = await self._engine.page(index.handle, name, PagePlan(len(wanted), Selection(ids=wanted)))
+        distinct = list(dict.fromkeys(ids))
+        page = await self._engine.page(index.handle, name, PagePlan(len(distinct), Selection(ids=distinct)))
         by_id = {record.id: record for record in page.records}
-        records = [by_id[id] for id in wanted if id in by_id]  # programs pair them with scores in the order they asked
-        return Fetched(records, read_units.of_fetch(len(records)), page.lsn)
+        records = [by_id[id] for id in distinct if id in by_id]  # programs rely on the order of their ids
+        return FetchResult(records, read_units.of_fetch(len(records)), page.lsn)
 
     async def fetch_by_metadata(
         self, index: Index, namespace: str, raw_filter: Any, limit: int | None, token: str | None
-    ) -> Fetched:
-        """A page of the records a filter keeps, by id."""
+    ) -> FetchResult:
+        """A page of the records that match a filter, in byte order of their ids."""
         name = validation.namespace_name(namespace, self._limits)
         selection = Selection(filter=self._filter(raw_filter, "Fetch"))
         size = pages.limit(limit, FETCH_PAGE, self._limits.fetch_page)
         after = pages.read(token) if token else ""
-        found = await self._engine.page(index.handle, name, PagePlan(size, selection, after))
-        self._limits.check_answer(sizes.of_records(found.records), "ask for fewer with a smaller limit")
-        return Fetched(found.records, read_units.of_fetch(len(found.records)), found.lsn, _next(found))
+        page = await self._engine.page(index.handle, name, PagePlan(size, selection, after))
+        self._limits.check_answer(sizes.of_records(page.records), "ask for fewer with a smaller limit")
+        return FetchResult(page.records, read_units.of_fetch(len(page.records)), page.lsn, _next(page))
 
     async def list(
         self, index: Index, namespace: str, prefix: str | None, limit: int | None, token: str | None
-    ) -> Fetched:
+    ) -> FetchResult:
         """A page of ids, in byte order."""
         name = validation.namespace_name(namespace, self._limits)
         if prefix and not prefix.isascii():
             raise InvalidArgument("The prefix must be ASCII, as ids are")
         size = pages.limit(limit, self._limits.list_page, self._limits.list_page)
         after = pages.read(token, prefix) if token else ""
-        found = await self._engine.page(
+        page = await self._engine.page(
             index.handle, name, PagePlan(size, Selection(), after, prefix or "", ids_only=True)
         )
-        return Fetched(found.records, 1, found.lsn, _next(found, prefix))
+        return FetchResult(page.records, 1, page.lsn, _next(page, prefix))
 
     async def update(
         self, index: Index, namespace: str, id: str | None, raw: RawVector, raw_filter: Any, dry_run: bool
     ) -> tuple[int, int]:
-        """Change one record by id, or the fields of those a filter keeps; how many, and the LSN.
+        """Change one record by id, or the fields of the records that match a filter. Returns how many, and the LSN.
 
-        An unknown id changes nothing. dry_run only counts.
+        An unknown id changes nothing. dry_run: only count the records.
         """
         spec, name = index.spec, validation.namespace_name(namespace, self._limits)
         if (id is None) == (raw_filter is None):
@@ -216,7 +220,7 @@ class Vectors:
     async def delete(
         self, index: Index, namespace: str, ids: Sequence[str] | None, raw_filter: Any, everything: bool
     ) -> int:
-        """Delete by ids, by filter or everything; the LSN. Raises NotFound without the namespace."""
+        """Delete records by ids, by filter, or all. Returns the LSN. Raises NotFound if there is no such namespace."""
         name = validation.namespace_name(namespace, self._limits)
         if (bool(ids), raw_filter is not None, everything).count(True) != 1:
             raise InvalidArgument("A delete needs exactly one of 'ids', 'filter' and 'delete_all'")
@@ -228,7 +232,7 @@ class Vectors:
         return await self._engine.delete(index.handle, name, selection)
 
     async def stats(self, index: Index, raw_filter: Any) -> tuple[IndexSpec, Sequence[NamespaceInfo]]:
-        """What the index is, and its namespaces with their counts."""
+        """The spec of the index, and its namespaces with their record counts."""
         spec = index.spec
         if raw_filter:
             raise InvalidArgument(

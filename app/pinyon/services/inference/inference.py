@@ -1,4 +1,4 @@
-"""Embedding and reranking as the services use them: names in, numbers and labels out, off the event loop."""
+"""The inference service: embeds and reranks on the model thread, by the names of models."""
 
 from collections.abc import Mapping, Sequence
 from math import ceil
@@ -22,13 +22,13 @@ from pinyon.services.inference.embedded_text import EmbeddedText
 from pinyon.services.inference.embedding_scheduler import EmbeddingScheduler
 
 MAX_INPUTS = 96
-"""Texts one /embed request may hold."""
+"""Texts that one /embed request may have."""
 DOCUMENTS_PER_UNIT = 100
-"""Documents that make a rerank unit."""
+"""Documents that one rerank unit covers."""
 
 
 class RerankCall(msgspec.Struct, frozen=True):
-    """A rerank that was checked and can run. answer: who will compute it."""
+    """A rerank call that was checked. answer: the model that computes it."""
 
     model: str
     answer: Answer
@@ -57,7 +57,7 @@ class RerankedDocuments(msgspec.Struct, frozen=True):
 
 
 class KnownModel(msgspec.Struct, frozen=True):
-    """A model of the catalogue. answer: who answers here; unavailable: why nobody does."""
+    """A model of the catalogue. answer: the model that computes for it here. unavailable: why none does."""
 
     name: str
     entry: ModelEntry
@@ -66,14 +66,14 @@ class KnownModel(msgspec.Struct, frozen=True):
 
 
 class Inference:
-    """Model calls for every service of one installation."""
+    """Model calls for all services of one installation."""
 
     def __init__(self, catalog: Catalog, executor: ModelExecutor, query_cache_bytes: int = 0) -> None:
         self._catalog, self._executor = catalog, executor
         self._scheduler = EmbeddingScheduler(executor, query_cache_bytes)
 
     def known_models(self) -> list[KnownModel]:
-        """Every model of the catalogue."""
+        """All models of the catalogue."""
         return [self.known_model(name) for name in self._catalog.entries]
 
     def known_model(self, name: str) -> KnownModel:
@@ -132,17 +132,17 @@ class Inference:
         return EmbeddedTexts(dense.label, "dense", await self.embed(dense, texts, input_type, truncate))
 
     def rerank_call(self, model: str, parameters: dict[str, Any] | None) -> RerankCall:
-        """Who answers to the model and how.
+        """Resolve the name of a reranking model, and check the parameters of a request.
 
-        Raises NotFound for an unknown model, FailedPrecondition for one that cannot answer here, InvalidArgument for
-        parameters the model does not have.
+        Raises NotFound for an unknown model, FailedPrecondition if it cannot answer here, InvalidArgument for
+        parameters that the model does not have.
         """
         entry = self._catalog.entry(model, "rerank")
         truncate = model_parameters.checked(model, entry, parameters or {}).get("truncate", entry.truncate)
         return RerankCall(model, self._catalog.answer(model), truncate, entry.max_documents, entry.max_rank_fields)
 
     def check_rank_fields(self, call: RerankCall, fields: Sequence[str]) -> None:
-        """Raises InvalidArgument for no field at all, or more than the model reads."""
+        """Raises InvalidArgument if there is no field, or if there are more fields than the model reads."""
         if not fields:
             raise InvalidArgument("rank_fields must name a field")
         if len(fields) > call.max_rank_fields:
@@ -201,7 +201,10 @@ def rerank_units(documents: int) -> int:
 
 
 def rank_text(fields: Mapping[str, Any], names: Sequence[str], place: int, whose: str = "") -> str:
-    """The text a reranker reads of a document: its rank fields, a line each. Raises InvalidArgument."""
+    """The text of a document that a reranker reads: its rank fields, one per line.
+
+    place: of the document in the request, from 0. whose: added to error messages. Raises InvalidArgument.
+    """
     texts = []
     for name in names:
         if name not in fields:

@@ -1,4 +1,7 @@
-"""The parameters a model takes, told by its entry in the catalogue: what GET /models lists and requests are held to."""
+"""The parameters that a model takes, derived from its entry in the catalogue.
+
+GET /models lists them, and requests are checked against them.
+"""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -12,7 +15,7 @@ SHOWN = 40
 
 
 class Parameter(msgspec.Struct, frozen=True):
-    """One parameter. allowed: every value it may have; or least and most, for numbers; or neither."""
+    """One parameter. allowed: all values that it may have. least, most: the range of a number. Both None: any value."""
 
     name: str
     value_type: Literal["string", "integer", "boolean"]
@@ -24,29 +27,30 @@ class Parameter(msgspec.Struct, frozen=True):
 
 
 def parameters_of(entry: ModelEntry) -> list[Parameter]:
-    """Every parameter of the model."""
+    """All parameters of the model."""
     truncate = Parameter("truncate", "string", allowed=entry.truncations, default=entry.truncate)
     chunks = entry.max_chunks_per_doc
     if entry.kind == "rerank":
         return (
             [Parameter("max_chunks_per_doc", "integer", least=1, most=chunks, default=chunks)] if chunks else [truncate]
         )
-    found = [Parameter("input_type", "string", required=True, allowed=("query", "passage")), truncate]
+    parameters = [Parameter("input_type", "string", required=True, allowed=("query", "passage")), truncate]
     if entry.dimension and entry.dimensions:
         lengths = tuple(sorted((entry.dimension, *entry.dimensions)))
-        found.append(Parameter("dimension", "integer", allowed=lengths, default=entry.dimension))
+        parameters.append(Parameter("dimension", "integer", allowed=lengths, default=entry.dimension))
     if entry.max_tokens_choices:
         choices = entry.max_tokens_choices
-        found.append(Parameter("max_tokens_per_sequence", "integer", allowed=choices, default=entry.max_tokens))
+        parameters.append(Parameter("max_tokens_per_sequence", "integer", allowed=choices, default=entry.max_tokens))
     if entry.kind == "sparse":
-        found.append(Parameter("return_tokens", "boolean", default=False))
-    return found
+        parameters.append(Parameter("return_tokens", "boolean", default=False))
+    return parameters
 
 
 def checked(model: str, entry: ModelEntry, given: Mapping[str, Any], required: bool = True) -> dict[str, Any]:
-    """Every parameter with its value or its default (None where it has none); null counts as not given.
+    """Check the parameters of a request. Returns all parameters of the model, with given or default values.
 
-    required: whether those that a request must name are asked for. Raises InvalidArgument.
+    given: as in the request; null is the same as absent. required: whether required parameters must be given. Raises
+    InvalidArgument.
     """
     known = {parameter.name: parameter for parameter in parameters_of(entry)}
     given = {name: whole(value) for name, value in given.items() if value is not None}
@@ -68,7 +72,7 @@ def checked(model: str, entry: ModelEntry, given: Mapping[str, Any], required: b
 
 
 def whole(value: Any) -> Any:
-    """A whole number as an integer, however it was written; anything else as it is."""
+    """The value; a float that is a whole number becomes an integer."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

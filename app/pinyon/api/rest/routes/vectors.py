@@ -13,7 +13,7 @@ from pinyon.api.rest.bodies import decode_vector_body, whole_number
 from pinyon.api.rest.json_response import JsonAnswer
 from pinyon.api.rest.schemas import vector_schemas as schemas
 from pinyon.domain import DEFAULT_NAMESPACE, Index, Record
-from pinyon.services.data_plane.vectors import Fetched, RawQuery, RawVector, Vectors
+from pinyon.services.data_plane.vectors import FetchResult, RawQuery, RawVector, Vectors
 
 FIRST_VERSION_WITH_DEFAULT = "2025-04"
 """From this API version on the statistics name the default namespace; before, it is the empty string."""
@@ -48,7 +48,7 @@ async def query_vectors(
     raw = RawQuery(
         data.top_k, data.vector, sparse, data.id or None, data.filter, data.include_values, data.include_metadata
     )
-    found = await vectors.query(index, data.namespace, raw)
+    result = await vectors.query(index, data.namespace, raw)
     matches = [
         schemas.ScoredVector(
             match.id,
@@ -57,10 +57,10 @@ async def query_vectors(
             schemas.stored_sparse(match.sparse),
             (match.metadata if data.include_metadata else None) or msgspec.UNSET,
         )
-        for match in found.matches
+        for match in result.matches
     ]
-    answer = schemas.QueryResponse(matches, data.namespace, schemas.ReadUsage(found.read_units))
-    return JsonAnswer(msgspec.json.encode(answer), saw(found.lsn))
+    answer = schemas.QueryResponse(matches, data.namespace, schemas.ReadUsage(result.read_units))
+    return JsonAnswer(msgspec.json.encode(answer), saw(result.lsn))
 
 
 @get("/vectors/fetch", operation_id="fetchVectors")
@@ -71,9 +71,9 @@ async def fetch_vectors(
     namespace: OptionalText = None,
 ) -> ASGIApp:
     """Vectors by id."""
-    found = await vectors.fetch(index, namespace or "", ids or [])
-    answer = schemas.FetchResponse(_by_id(found), namespace or "", schemas.ReadUsage(found.read_units))
-    return JsonAnswer(msgspec.json.encode(answer), saw(found.lsn))
+    result = await vectors.fetch(index, namespace or "", ids or [])
+    answer = schemas.FetchResponse(_by_id(result), namespace or "", schemas.ReadUsage(result.read_units))
+    return JsonAnswer(msgspec.json.encode(answer), saw(result.lsn))
 
 
 @post("/vectors/fetch_by_metadata", status_code=200, operation_id="fetch_vectors_by_metadata")
@@ -84,18 +84,18 @@ async def fetch_by_metadata(
 ) -> ASGIApp:
     """A page of the vectors a filter keeps."""
     data = decode_vector_body(body, schemas.FetchByMetadataRequest)
-    found = await vectors.fetch_by_metadata(index, data.namespace, data.filter, data.limit, data.pagination_token)
+    result = await vectors.fetch_by_metadata(index, data.namespace, data.filter, data.limit, data.pagination_token)
     answer = schemas.FetchByMetadataResponse(
-        _by_id(found),
+        _by_id(result),
         data.namespace,
-        schemas.ReadUsage(found.read_units),
-        schemas.Pagination(found.next) if found.next else None,
+        schemas.ReadUsage(result.read_units),
+        schemas.Pagination(result.next) if result.next else None,
     )
-    return JsonAnswer(msgspec.json.encode(answer), saw(found.lsn))
+    return JsonAnswer(msgspec.json.encode(answer), saw(result.lsn))
 
 
-def _by_id(found: Fetched) -> dict[str, schemas.FetchedVector]:
-    return {record.id: _stored(record) for record in found.records}
+def _by_id(result: FetchResult) -> dict[str, schemas.FetchedVector]:
+    return {record.id: _stored(record) for record in result.records}
 
 
 def _stored(record: Record) -> schemas.FetchedVector:
@@ -117,14 +117,14 @@ async def list_vectors(
     namespace: OptionalText = None,
 ) -> Response[schemas.ListResponse]:
     """A page of ids."""
-    found = await vectors.list(index, namespace or "", prefix, whole_number(limit, "limit"), pagination_token)
+    result = await vectors.list(index, namespace or "", prefix, whole_number(limit, "limit"), pagination_token)
     answer = schemas.ListResponse(
-        [schemas.ListItem(record.id) for record in found.records],
+        [schemas.ListItem(record.id) for record in result.records],
         namespace or "",
-        schemas.ReadUsage(found.read_units),
-        schemas.Pagination(found.next) if found.next else None,
+        schemas.ReadUsage(result.read_units),
+        schemas.Pagination(result.next) if result.next else None,
     )
-    return Response(answer, headers=saw(found.lsn))
+    return Response(answer, headers=saw(result.lsn))
 
 
 @post("/vectors/update", status_code=200, operation_id="updateVector")

@@ -104,7 +104,8 @@ def query(
     if plan.filter is not None:
         columns = None if spec.sparse else memory.columns
         keep = matching_rows(connection, plan.filter, (handle, ns), version, count, memory.filters, columns)
-    counted = None if plan.counted is None else lexical.statistics(connection, spec, ns, plan.counted)
+    text = plan.statistics_text
+    statistics = None if text is None else lexical.statistics(connection, spec, ns, text)
     inverted = None if plan.exact else memory.inverted(handle, ns)
     changed = None if inverted is None else changes.since(connection, ns, inverted.version)
     if changed is None or len(changed) > max(MOST_CHANGED, MOST_CHANGED_SHARE * count):
@@ -139,12 +140,12 @@ def query(
         except NeedsFullScan:
             return None
         matches = _matches(connection, spec, scored, plan)
-    return QueryAnswer(matches, lsn, size, counted, embedded_by, inverted is not None, foreign)
+    return QueryAnswer(matches, lsn, size, statistics, embedded_by, inverted is not None, foreign)
 
 
 def is_plain(plan: QueryPlan) -> bool:
     """Whether a search is for a page of the records nearest to a vector or a record, and nothing else but a filter."""
-    others = plan.sparse, plan.words, plan.text, plan.counted
+    others = plan.sparse, plan.words, plan.text, plan.statistics_text
     return others.count(None) == len(others) and plan.top_k <= PAGE and not plan.include_values
 
 

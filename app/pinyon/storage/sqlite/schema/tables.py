@@ -8,7 +8,7 @@ import apsw
 import msgspec
 
 from pinyon.domain import Fingerprint, Handle, Index, IndexDetails, IndexSpec
-from pinyon.errors import EmbeddedOtherwise, VersionConflict
+from pinyon.errors import EmbeddingMismatch, VersionConflict
 from pinyon.storage.sqlite.schema import migrations
 from pinyon.storage.sqlite.text import lexical
 
@@ -98,7 +98,7 @@ def _fingerprint(text: str | None) -> Fingerprint | None:
 
 
 def claim(connection: apsw.Connection, embedded_by: Fingerprint) -> None:
-    """Say what embeds, the first time. Raises EmbeddedOtherwise later for anything else: models are never mixed."""
+    """Say what embeds, the first time. Raises EmbeddingMismatch later for anything else: models are never mixed."""
     held = fingerprint(connection)
     if held is None:
         connection.execute("UPDATE state SET fingerprint = ?", (to_json(embedded_by),))
@@ -107,9 +107,9 @@ def claim(connection: apsw.Connection, embedded_by: Fingerprint) -> None:
 
 
 def check_embedded_by(held: Fingerprint | None, embedded_by: Fingerprint) -> None:
-    """Raises EmbeddedOtherwise if the index was embedded by something else."""
+    """Raises EmbeddingMismatch if the index was embedded by something else."""
     if held is not None and held != embedded_by:
-        raise EmbeddedOtherwise(
+        raise EmbeddingMismatch(
             f"This index was embedded by '{held.weights}' ({held.version[:12]}) for '{held.model}' and cannot take "
             f"vectors of '{embedded_by.weights}' ({embedded_by.version[:12]}) for '{embedded_by.model}' until it is "
             "re-embedded"
