@@ -38,7 +38,7 @@ setup: .venv/ready-to-develop
 	@echo "Setting up .venv: about 2 GB of disk, the first time; a minute or two, more on a slow network"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(call step,1 of 2: torch,$(PIP) install --no-deps --retries 1 --extra-index-url $(TORCH_INDEX) torch==2.13.0)
-	$(call step,2 of 2: what Pinyon needs,$(PIP) install -c constraints.txt -e '.[openvino]')
+	$(call step,2 of 2: what Pinyon needs,$(PIP) install -c constraints.txt -e '.[openvino,numkong]')
 	@touch $@
 	@echo "Set up."
 

@@ -49,6 +49,7 @@ LAYERS = [
         "pinyon.locks",
         "pinyon.files",
         "pinyon.logs",
+        "pinyon.native_packages",
         "pinyon.metrics",
         "pinyon.shipped",
     ],

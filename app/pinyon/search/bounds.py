@@ -3,13 +3,15 @@
 What cannot be among the best by its bound need not be scored exactly: answers are the same as if everything was.
 """
 
+from functools import cache
+from importlib import import_module
 from typing import Any
 
 import msgspec
-import numkong
 import numpy as np
 from numpy.typing import NDArray
 
+from pinyon import native_packages
 from pinyon.domain import Metric
 from pinyon.search.ranking import exact_scores
 
@@ -23,6 +25,12 @@ STEPS = 127
 """Of a byte code, on each side of zero."""
 
 Floats = NDArray[np.float32]
+
+
+@cache
+def _numkong() -> Any:
+    """The package, imported only once it is known to run on this processor."""
+    return import_module("numkong")
 
 
 class Coded(msgspec.Struct, frozen=True):
@@ -53,10 +61,13 @@ def squared_lengths(matrix: Floats) -> Floats:
 
 
 def coded(matrix: Floats, squares: Floats) -> Coded | None:
-    """Byte codes of rows, each on a scale of its own; None where lengths are out of the range of float32's precision.
+    """Byte codes of rows, each on a scale of its own.
 
-    matrix: float32 [n, dimension], n > 0. squares: squared_lengths(matrix).
+    Returns None where lengths are out of the range of float32's precision, and without numkong. Then rows are compared
+    in float32. matrix: float32 [n, dimension], n > 0. squares: squared_lengths(matrix).
     """
+    if not native_packages.usable("numkong"):
+        return None
     if not (squares.min() >= SMALLEST_SQUARE and squares.max() <= LARGEST_SQUARE):
         return None
     lengths: Floats = np.sqrt(squares)
@@ -65,7 +76,7 @@ def coded(matrix: Floats, squares: Floats) -> Coded | None:
         part = slice(start, start + AT_ONCE)
         codes[part], scales[part] = _codes(matrix[part])
         errors[part] += _errors(matrix[part], codes[part], scales[part])
-    packed = numkong.dots_pack(codes)
+    packed = _numkong().dots_pack(codes)
     units: Floats = scales / lengths
     return Coded(packed, scales, units, errors, lengths, squares, (errors / lengths).max())
 
@@ -106,7 +117,7 @@ def _from_codes(metric: Metric, rows: Coded, query: Floats, own: np.float32) -> 
     codes = np.rint(query / scale)
     left = query - codes * scale
     missing = np.sqrt(np.dot(left, left)) + ROUNDING * length
-    dots = np.asarray(numkong.dots_packed(codes.astype(np.int8)[None, :], rows.packed))[0].astype(np.float32)
+    dots = np.asarray(_numkong().dots_packed(codes.astype(np.int8)[None, :], rows.packed))[0].astype(np.float32)
     if metric == "cosine":
         share = missing / length
         dots *= rows.units

@@ -3,11 +3,13 @@
 import os
 import shutil
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
 
 import apsw
 
+from pinyon import native_packages
 from pinyon.errors import FailedPrecondition
 from pinyon.settings import StorageSettings
 from pinyon.storage.engine import Engine, EngineLimits
@@ -102,6 +104,8 @@ class SqliteInstallation:
             return
         library = f"{apsw.sqlite_lib_version()} (apsw {apsw.apsw_version()})"
         yield Finding("ok", "SQLite", f"{library}, sqlite-vec {version}")
+        for name, package in native_packages.PACKAGES.items():
+            yield _native(name, package)
 
     def findings(self) -> Iterator[Finding]:
         folder = self._folder
@@ -122,6 +126,16 @@ class SqliteInstallation:
                 yield Finding("note", "set aside", f"{folder / 'set-aside' / name}: see docs/reliability.md")
             for file in sorted((folder / "indexes").glob("*.sqlite")):
                 yield _index(file)
+
+
+def _native(name: str, package: native_packages.Package) -> Finding:
+    match native_packages.state(name):
+        case "usable":
+            return Finding("ok", name, f"{metadata.version(package.distribution)} runs on this processor")
+        case "not installed":
+            return Finding("note", name, f"is not installed: {package.without}; pip install {package.distribution}")
+        case "fails":
+            return Finding("note", name, f"does not run on this processor: {package.without}")
 
 
 def _index(file: Path) -> Finding:

@@ -5,16 +5,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from pinyon.storage.sqlite.ivf import ivf_index
-
 T = TypeVar("T")
 
 
 class BackgroundThread:
-    """Runs functions one after another on one thread, which is started when it is first needed.
-
-    Faiss uses one core there, so that searches go on meanwhile.
-    """
+    """Runs functions one after another on one thread, which is started when it is first needed."""
 
     def __init__(self) -> None:
         self._executor: ThreadPoolExecutor | None = None
@@ -22,9 +17,7 @@ class BackgroundThread:
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
         """Return what the function returns, or raise what it raises."""
         if self._executor is None:
-            self._executor = ThreadPoolExecutor(
-                1, thread_name_prefix="upkeep", initializer=ivf_index.use_threads, initargs=(1,)
-            )
+            self._executor = ThreadPoolExecutor(1, thread_name_prefix="upkeep")
         return await asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
 
     async def wait(self) -> None:

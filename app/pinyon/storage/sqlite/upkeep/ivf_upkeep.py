@@ -15,7 +15,7 @@ import apsw
 import msgspec
 import numpy as np
 
-from pinyon import metrics
+from pinyon import metrics, native_packages
 from pinyon.domain import Handle
 from pinyon.storage.sqlite.connection.database import Database
 from pinyon.storage.sqlite.ivf import ivf_index
@@ -78,6 +78,7 @@ class IvfUpkeep:
         self._files, self._from, self._thread = InvertedFiles(folder), from_records, thread
         self._entries: dict[Key, Entry] = {}
         self._histories: dict[Key, History] = {}
+        self._faiss_runs: bool | None = None
 
     @property
     def least_records(self) -> float:
@@ -124,6 +125,10 @@ class IvfUpkeep:
         if state.count < self.least_records:
             if state.key in self._entries:
                 await self.remove(state.key)
+            return False
+        if self._faiss_runs is None:
+            self._faiss_runs = await self._thread.run(_prepare_faiss)
+        if not self._faiss_runs:
             return False
         entry = await self._current(database, state)
         if entry is None or self._worn_out(entry, state):
@@ -305,3 +310,11 @@ class IvfUpkeep:
             )
             return
         entry.unsaved = 0
+
+
+def _prepare_faiss() -> bool:
+    """Whether Faiss runs here. If so, it uses one core in this thread, so that searches go on meanwhile."""
+    if not native_packages.usable("faiss"):
+        return False
+    ivf_index.use_threads(1)
+    return True

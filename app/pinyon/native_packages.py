@@ -1,0 +1,124 @@
+"""Whether packages of compiled code run on this processor.
+
+Such a package may use instructions that a processor lacks. It then ends the whole process. So each one is tried in a
+child process first, when it is first needed. The answer is remembered for this version of the package and this
+processor.
+"""
+
+import hashlib
+import logging
+import platform
+import subprocess
+import sys
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import platformdirs
+
+State = Literal["usable", "not installed", "fails"]
+TIMEOUT_S = 120
+REMEMBERED = "native-packages.json"
+"""File in the user's cache folder: the state of each package by version and processor."""
+
+
+class Package(msgspec.Struct, frozen=True):
+    """A package that may fail. code: Python that uses it, and ends with an error if it does not work.
+
+    without: what happens without it, for people.
+    """
+
+    distribution: str
+    code: str
+    without: str
+
+
+PACKAGES = {
+    "faiss": Package(
+        "faiss-cpu",
+        "import faiss, numpy as np\n"
+        "vectors = np.random.default_rng(0).standard_normal((256, 8)).astype(np.float32)\n"
+        "index = faiss.index_factory(8, 'IVF1,PQ8x4fs_64', faiss.METRIC_INNER_PRODUCT)\n"
+        "index.train(vectors)\n"
+        "index.add(vectors)\n"
+        "assert (index.search(vectors[:1], 5)[1] >= 0).all()\n",
+        "large namespaces are searched exactly, which takes longer",
+    ),
+    "numkong": Package(
+        "numkong",
+        "import numkong, numpy as np\n"
+        "codes = np.ones((3, 384), np.int8)\n"
+        "assert (np.asarray(numkong.dots_packed(codes, numkong.dots_pack(codes))) == 384).all()\n",
+        "vectors in memory are compared by numpy, which takes longer",
+    ),
+}
+
+log = logging.getLogger("pinyon")
+
+
+@cache
+def usable(name: str) -> bool:
+    """Whether a package of PACKAGES can be used. Tells the log once if it cannot."""
+    found = state(name)
+    if found == "not installed":
+        log.info("%s is not installed: %s", name, PACKAGES[name].without)
+    elif found == "fails":
+        log.warning("%s does not run on this processor: %s", name, PACKAGES[name].without)
+    return found == "usable"
+
+
+def state(name: str, folder: Path | None = None) -> State:
+    """Whether a package is installed and works: remembered, or tried in a child process.
+
+    folder: where to remember it; None: the user's cache folder.
+    """
+    package = PACKAGES[name]
+    try:
+        key = f"{package.distribution} {version(package.distribution)}, {_processor()}"
+    except PackageNotFoundError:
+        return "not installed"
+    file = (platformdirs.user_cache_path("pinyon") if folder is None else folder) / REMEMBERED
+    remembered = _read(file)
+    if key not in remembered:
+        remembered[key] = "usable" if _runs(package.code) else "fails"
+        _write(file, remembered)
+    return remembered[key]
+
+
+def _runs(code: str) -> bool:
+    command = [sys.executable, "-c", code]
+    try:
+        return subprocess.run(command, capture_output=True, timeout=TIMEOUT_S, check=False).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def _processor() -> str:
+    """The processor's instructions and the version of Python, as far as the system tells them."""
+    flags = platform.processor()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        flags = next(line for line in lines if line.startswith(("flags", "Features")))
+    except (OSError, StopIteration):
+        pass
+    digest = hashlib.sha256(flags.encode()).hexdigest()[:16]
+    return f"{platform.machine()} {digest}, Python {platform.python_version()}"
+
+
+def _read(file: Path) -> dict[str, State]:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=dict[str, State])
+    except (OSError, msgspec.MsgspecError):
+        return {}
+
+
+def _write(file: Path, remembered: dict[str, State]) -> None:
+    part = file.with_suffix(".partial")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(msgspec.json.encode(remembered))
+        part.replace(file)
+    except OSError as error:
+        log.info("whether compiled packages run here cannot be remembered in %s: %s", file, error.strerror)
