@@ -1,6 +1,6 @@
-"""The model seam: synchronous, blocking, batch in and numpy out.
+"""The interface of models. Calls block; a batch goes in and numpy arrays come out.
 
-No asyncio, no queues, no tensors, no prompts (they belong to the catalogue), no downloads.
+Asyncio, queues, tensors, prefixes of texts and downloads stay outside of it.
 """
 
 from collections.abc import Sequence
@@ -16,15 +16,18 @@ Windows = list[NDArray[np.float32]]
 """Token vectors of one text, float32 [tokens, dimension] per window."""
 
 MOST_WINDOWS = 4
-"""Windows of a reranker's limit that are read of a longer document: enough for a chapter, and an end to the waiting."""
+"""How many windows of a long document a reranker reads at most. A chapter fits, and the time is bounded."""
 
 
 Span = tuple[int, int]
-"""Where a token stands in its text: first character, and the one after the last."""
+"""The position of a token in its text: its first character, and the one after its last."""
 
 
 class Embeddings(msgspec.Struct, frozen=True):
-    """vectors: float32 [n, dimension]. tokens: tokens computed per text. truncated: which texts were cut."""
+    """Vectors of texts.
+
+    vectors: float32 [n, dimension]. tokens: number of tokens computed per text. truncated: whether a text was cut.
+    """
 
     vectors: NDArray[np.float32]
     tokens: list[int]
@@ -32,7 +35,11 @@ class Embeddings(msgspec.Struct, frozen=True):
 
 
 class SparseEmbeddings(msgspec.Struct, frozen=True):
-    """vectors: one per text, never empty. tokens, truncated: as in Embeddings. terms: the word behind each index."""
+    """Sparse vectors of texts.
+
+    vectors: one per text, never empty. tokens, truncated: as in Embeddings. terms: for each text, the word of each
+    index.
+    """
 
     vectors: list[SparseVector]
     tokens: list[int]
@@ -41,45 +48,43 @@ class SparseEmbeddings(msgspec.Struct, frozen=True):
 
 
 class TextEncoder(Protocol):
-    """Bare weights: text to vectors, without prefixes and without knowing whose name they answer to.
+    """Weights that turn texts into vectors, without the prefixes and limits of a model's name.
 
-    Every method takes one text or more.
-
-    max_tokens is what the weights can read at once, special tokens included. A text's numbers depend on its batch by
-    the rounding of float32, about 1e-7 of a vector's length, because the arithmetic is ordered by the batch's shape.
+    Every method takes one text or more. max_tokens: what the weights can read at once, special tokens included. The
+    vector of a text depends on the other texts of its batch by the rounding of float32, about 1e-7 of its length.
     """
 
     dimension: int
     max_tokens: int
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each whole text, special tokens included, before any cut."""
+        """Number of tokens of each text before any cut, special tokens included."""
         ...
 
     def encode(self, texts: Sequence[str], max_tokens: int) -> Embeddings:
-        """One vector per text; texts are cut to max_tokens, special tokens included, or to the weights' own limit."""
+        """One vector per text. Texts are cut to max_tokens, special tokens included, or to the limit of the weights."""
         ...
 
     def ends(self, texts: Sequence[str], max_tokens: int) -> list[str]:
-        """The last part of each text, of at most max_tokens tokens, special tokens left out."""
+        """The last max_tokens tokens of each text, as text. Special tokens do not count."""
         ...
 
     def token_spans(self, text: str) -> list[Span]:
-        """Where each token of a text stands, special tokens left out; as many as token_windows() has vectors."""
+        """The position of each token of a text, without special tokens; as many as token_windows() has vectors."""
         ...
 
     def token_windows(self, texts: Sequence[str], max_tokens: int) -> list[Windows]:
-        """For each text the unit vectors of its first max_tokens tokens, special tokens left out.
+        """Unit vectors of the first max_tokens tokens of each text, without special tokens.
 
-        A text beyond what the weights can read at once is read in windows, one after another.
+        A text that is longer than the weights can read at once is read in windows, one after another.
         """
         ...
 
 
 class Embedder(Protocol):
-    """A named embedding model as the catalogue describes it: prefixes, dimension and limits applied.
+    """An embedding model with the prefixes, the dimension and the limits of its name in the catalogue.
 
-    label: who computes, for banners and headers; a stand-in says so.
+    label: the model that computes, for banners and headers; a stand-in says so.
     """
 
     fingerprint: Fingerprint
@@ -87,15 +92,15 @@ class Embedder(Protocol):
     encoder: TextEncoder
 
     def embed(self, texts: Sequence[str], input_type: InputType, truncate: Truncate) -> Embeddings:
-        """One vector per text. Raises TextTooLong for a text over the named model's limit when truncate is NONE.
+        """One vector per text. Raises TextTooLong if truncate is NONE and a text is over the limit of the named model.
 
-        A stand-in that reads less than the named model cuts a text all the same, and reports it.
+        A stand-in that reads less than the named model cuts the text even then, and reports it in `truncated`.
         """
         ...
 
 
 class SparseEmbedder(Protocol):
-    """A named model of sparse vectors; label as in Embedder."""
+    """A named model of sparse vectors. label: as in Embedder."""
 
     fingerprint: Fingerprint
     label: str
@@ -108,10 +113,11 @@ class SparseEmbedder(Protocol):
 
 
 class Retrieved(msgspec.Struct, frozen=True):
-    """What is known of hits before they are reranked; nothing, of documents that come with a request.
+    """What retrieval knows about hits before they are reranked. Documents that come with a request have none of it.
 
-    encoder: of their index, which late interaction reads with. statistics: of the query's terms in the namespace.
-    cosines: float32 [n] with the query; if given, they and the words count beside the reranker's own score.
+    encoder: the embedding model of their index, for late interaction. statistics: of the query's terms in the
+    namespace. cosines: float32 [n], of hits and query; if given, they and the keywords count beside the reranker's
+    score.
     """
 
     encoder: TextEncoder | None = None
@@ -120,13 +126,15 @@ class Retrieved(msgspec.Struct, frozen=True):
 
 
 class Reranker(Protocol):
-    """Scores documents against a query. A score depends on the query and that one document only, except where the
-    words of documents that come with a request are their own statistics.
+    """Scores documents for a query.
+
+    A score depends on the query and its document only. An exception: documents that come with a request may provide
+    the statistics of their words together.
     """
 
     def score(self, query: str, documents: Sequence[str], truncate: Truncate) -> NDArray[np.float32]:
-        """float32 [n] in 0..1, higher is better.
+        """Scores float32 [n] from 0 to 1; higher is better.
 
-        Raises TextTooLong, with the document's position, for a pair over the limit when truncate is NONE.
+        Raises TextTooLong, with the document's position, if truncate is NONE and a pair is over the limit.
         """
         ...

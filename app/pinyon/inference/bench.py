@@ -1,7 +1,7 @@
-"""`pinyon models bench`: how quick each precision is on this machine, and how far it is from fp32.
+"""`pinyon models bench`: how fast each precision is on this machine, and how close its rankings are to those of fp32.
 
-Each is measured in a process of its own, so that its memory is its own. The texts are the paragraphs of this project's
-documents, the queries their first lines.
+Each precision is measured in a process of its own, so that its memory can be measured too. The texts are paragraphs of
+the documentation, and their first lines are the queries.
 """
 
 import resource
@@ -19,16 +19,20 @@ from pinyon.inference.catalog import Catalog
 from pinyon.inference.precision import PRECISIONS, Precision, computable
 
 Models = tuple[Path, Mapping[str, str]]
-"""The models folder, and [models.paths] of the settings."""
-TEXTS = 128
-QUERIES = 16
+"""The models folder, and the [models] paths of the settings."""
+TEXTS, QUERIES = 128, 16
 TOKENS = 256
+"""Limit of each text."""
 LEAST_AGREEMENT = 0.99
-"""Rank correlation with fp32 that a precision must have to be chosen."""
+"""Rank correlation with fp32 that a precision needs to be chosen."""
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """per_s: documents or pairs. memory: bytes the process grew by. agreement: mean rank correlation with fp32."""
+    """One precision.
+
+    per_s: documents or pairs per second. memory: growth of the process in bytes. agreement: mean rank correlation with
+    fp32.
+    """
 
     precision: Precision
     per_s: float
@@ -37,7 +41,7 @@ class Measured(msgspec.Struct, frozen=True):
 
 
 def paragraphs(folder: Path) -> list[str]:
-    """Texts to measure with: paragraphs of the Markdown files in a folder."""
+    """Texts to measure with: paragraphs of the Markdown files in a folder and its docs/."""
     files = sorted([*folder.glob("*.md"), *folder.glob("docs/*.md")])
     parts = (part.strip() for file in files for part in file.read_text(encoding="utf-8").split("\n\n"))
     return [part for part in parts if len(part) > 200][:TEXTS]
@@ -50,14 +54,14 @@ def measure(
     texts: list[str],
     tell: Callable[[Precision, int, int], None] = lambda precision, which, of: None,
 ) -> Iterator[Measured]:
-    """Every precision of a model that can be computed here, fp32 first, each as soon as it is measured.
+    """Measure every precision that this machine can compute, fp32 first, and yield each result at once.
 
-    tell: called before each, with its number from 1 and how many there are.
+    tell: called before each measurement, with the precision, its number from 1, and how many there are.
     """
-    here = list(filter(computable, PRECISIONS))
+    available = list(filter(computable, PRECISIONS))
     reference: NDArray[np.float32] | None = None
-    for which, precision in enumerate(here, 1):
-        tell(precision, which, len(here))
+    for which, precision in enumerate(available, 1):
+        tell(precision, which, len(available))
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
             scores, seconds, memory = process.submit(scored, models, name, precision, threads, texts).result()
         reference = scores if reference is None else reference
@@ -66,31 +70,31 @@ def measure(
 
 
 def best(measured: list[Measured]) -> Precision:
-    """The quickest that ranks as fp32 does."""
+    """The fastest precision whose rankings agree with those of fp32."""
     good = [one for one in measured if one.agreement >= LEAST_AGREEMENT]
     return max(good, key=lambda one: one.per_s).precision
 
 
 def agreement(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """Mean over the rows of Spearman's rank correlation; scores [queries, documents]."""
+    """Mean of Spearman's rank correlation over the queries. one, other: scores [queries, documents]."""
     ranks = [np.argsort(np.argsort(scores, axis=1), axis=1).astype(np.float64) for scores in (one, other)]
     return float(np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(*ranks, strict=True)]))
 
 
 def is_embedder(models: Models, name: str) -> bool:
-    """Whether the model embeds texts; else it reranks pairs."""
+    """Whether the model embeds texts. If not, it reranks pairs."""
     return Catalog(*models).entry(name).kind == "embed"
 
 
 def scored(
     models: Models, name: str, precision: Precision, threads: int, texts: list[str]
 ) -> tuple[NDArray[np.float32], float, int]:
-    """Scores of every query against every text, the seconds that took, and the memory; in a process of its own."""
+    """Scores [queries, texts], the seconds that they took, and the memory in bytes. Run it in a process of its own."""
     before = _resident()
     model = Catalog(*models, threads=threads).bare(name, precision)
     queries = [text.splitlines()[0] for text in texts[:: max(1, len(texts) // QUERIES)]][:QUERIES]
     if is_embedder(models, name):
-        asked = model.encode([*queries, *texts[:QUERIES]], TOKENS).vectors[: len(queries)]  # and warm up
+        asked = model.encode([*queries, *texts[:QUERIES]], TOKENS).vectors[: len(queries)]  # this also warms up
         begun = time.perf_counter()
         scores = asked @ model.encode(texts, TOKENS).vectors.T
     else:
@@ -102,8 +106,8 @@ def scored(
 
 
 def _resident() -> int:
-    """Bytes of memory this process holds."""
+    """Resident memory of this process in bytes."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-    except OSError:  # not Linux: the most it ever held
+    except OSError:  # not Linux: the maximum so far
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,6 +1,6 @@
-"""Token vectors kept in memory, because late interaction reads the same documents again and again.
+"""A cache of token vectors. Late interaction reads the same documents again and again.
 
-Computing the token vectors of a document takes tens of milliseconds, comparing them with a query takes microseconds.
+Computing the token vectors of a document takes tens of milliseconds. Comparing them with a query takes microseconds.
 """
 
 import hashlib
@@ -12,22 +12,24 @@ from numpy.typing import NDArray
 
 from pinyon.inference.backend import Embeddings, Span, TextEncoder, Windows
 
-ENTRY_BYTES, WINDOW_BYTES = 500, 200
-"""What an entry takes beside its windows, and a window beside its numbers, about."""
+ENTRY_BYTES = 500
+"""Approximate memory of an entry without its windows."""
+WINDOW_BYTES = 200
+"""Approximate memory of a window without its numbers."""
 
 Key = tuple[bytes, int]
-"""The digest of a text, which may be megabytes of spaces, and a number of tokens."""
+"""The digest of a text, because a text may have megabytes, and the number of tokens."""
 
 
 class CachingEncoder:
-    """A TextEncoder that remembers the token vectors it computed last, up to a number of bytes.
+    """A TextEncoder that caches the token vectors of recent texts, up to max_bytes.
 
-    They are kept, and always answered, in half precision. Not for use by several threads at once.
+    They are cached, and always returned, in half precision. Call it from one thread at a time.
     """
 
-    def __init__(self, encoder: TextEncoder, most_bytes: int) -> None:
-        self._encoder, self._most_bytes, self._bytes = encoder, most_bytes, 0
-        self._kept: OrderedDict[Key, list[NDArray[np.float16]]] = OrderedDict()
+    def __init__(self, encoder: TextEncoder, max_bytes: int) -> None:
+        self._encoder, self._max_bytes, self._bytes = encoder, max_bytes, 0
+        self._entries: OrderedDict[Key, list[NDArray[np.float16]]] = OrderedDict()
         self.dimension, self.max_tokens = encoder.dimension, encoder.max_tokens
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
@@ -44,29 +46,29 @@ class CachingEncoder:
 
     def token_windows(self, texts: Sequence[str], max_tokens: int) -> list[Windows]:
         keys = {text: (hashlib.blake2b(text.encode(), digest_size=16).digest(), max_tokens) for text in texts}
-        missing = [text for text, key in keys.items() if key not in self._kept]
+        missing = [text for text, key in keys.items() if key not in self._entries]
         computed = self._encoder.token_windows(missing, max_tokens) if missing else []
         half = {
             text: [window.astype(np.float16) for window in windows]
             for text, windows in zip(missing, computed, strict=True)
         }
-        found = [half[text] if text in half else self._kept[keys[text]] for text in texts]
-        for text, windows in zip(texts, found, strict=True):
-            self._keep(keys[text], windows)
-        return [[window.astype(np.float32) for window in windows] for windows in found]
+        results = [half[text] if text in half else self._entries[keys[text]] for text in texts]
+        for text, windows in zip(texts, results, strict=True):
+            self._put(keys[text], windows)
+        return [[window.astype(np.float32) for window in windows] for windows in results]
 
     @property
     def nbytes(self) -> int:
-        """Memory that what is kept takes."""
+        """Memory of the cache in bytes."""
         return self._bytes
 
-    def _keep(self, key: Key, windows: list[NDArray[np.float16]]) -> None:
-        if key not in self._kept:
+    def _put(self, key: Key, windows: list[NDArray[np.float16]]) -> None:
+        if key not in self._entries:
             self._bytes += _size(windows)
-        self._kept[key] = windows
-        self._kept.move_to_end(key)
-        while self._bytes > self._most_bytes:
-            _, oldest = self._kept.popitem(last=False)
+        self._entries[key] = windows
+        self._entries.move_to_end(key)
+        while self._bytes > self._max_bytes:
+            _, oldest = self._entries.popitem(last=False)
             self._bytes -= _size(oldest)
 
 

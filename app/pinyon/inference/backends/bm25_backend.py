@@ -1,10 +1,10 @@
-"""`pinyon-bm25`: sparse vectors by counting words, without weights of its own.
+"""`pinyon-bm25`: sparse vectors from counted words. It has no weights of its own.
 
-Words are lower-cased and stemmed (English); a rare word also stands for the pieces a word-piece vocabulary breaks it
-into, so that "space" meets "spacewalk". A passage's weight of a term is BM25's part that depends on the passage alone
-(Robertson and Zaragoza, The Probabilistic Relevance Framework, 2009): tf (k1 + 1) / (tf + k1 (1 - b + b n / average)),
-where the average length is a constant, because a model sees no collection. How rare a term is belongs to the query,
-and storage adds it (ranking.idf) where it knows the collection.
+Words are lower-cased and stemmed (English). A rare word also counts as the pieces that a word-piece vocabulary breaks
+it into, so that "space" matches "spacewalk". The weight of a term in a passage is the part of BM25 that depends on the
+passage alone (Robertson and Zaragoza, The Probabilistic Relevance Framework, 2009):
+tf (k1 + 1) / (tf + k1 (1 - b + b n / average)). The average length is a constant, because a model sees no collection.
+The rarity of a term belongs to the query. Storage adds it (ranking.idf), because it knows the collection.
 """
 
 import hashlib
@@ -23,16 +23,18 @@ from pinyon.search.ranking import bm25
 from pinyon.search.terms import STOP_WORDS
 
 AVERAGE_WORDS = 100
+"""The average length of a passage in BM25."""
 PIECE = 0.5
-"""What a piece of a word counts, compared with the word."""
+"""Weight of a piece of a word; the word itself has 1."""
 SHORTEST_PIECE = 3
+"""Characters of the shortest piece that counts."""
 UNKNOWN = "[UNK]"
 Weights = dict[str, float]
-"""How often each term occurs; pieces count in part."""
+"""How often each term occurs. Pieces count as PIECE."""
 
 
 class Terms:
-    """Breaks texts into terms. version: a hash of the tokenizer's file, which decides on them."""
+    """Breaks texts into terms. version: a hash of the tokenizer's file, which the terms depend on."""
 
     def __init__(self, tokenizer: Path) -> None:
         self.version = hashlib.sha256(tokenizer.read_bytes()).hexdigest()[:16]
@@ -59,7 +61,7 @@ class Terms:
                 for piece in pieces:
                     if len(piece) >= SHORTEST_PIECE:
                         self._add(counted, piece, PIECE)
-        # Text without a single word of meaning is still found by what it has.
+        # A text of stop words or punctuation only can still be found by these.
         return counted or {word: 1.0 for word in map("".join, words)} or {text.strip().lower(): 1.0}
 
     def _add(self, counted: Weights, word: str, weight: float) -> None:
@@ -68,7 +70,7 @@ class Terms:
 
 
 class Bm25Embedder:
-    """A SparseEmbedder over terms."""
+    """A SparseEmbedder that counts terms. max_tokens: the limit of the name."""
 
     def __init__(self, terms: Terms, fingerprint: Fingerprint, label: str, max_tokens: int) -> None:
         self._terms, self.fingerprint, self.label, self._max_tokens = terms, fingerprint, label, max_tokens
@@ -86,14 +88,14 @@ class Bm25Embedder:
         vectors, names = [], []
         for text, encoding in zip(texts, encodings, strict=True):
             counted = self._terms.count(text, encoding, limit)
-            vector, kept = _vector(counted if input_type == "query" else _saturated(counted))
+            vector, terms = _vector(counted if input_type == "query" else _saturated(counted))
             vectors.append(vector)
-            names.append(kept)
+            names.append(terms)
         return SparseEmbeddings(vectors, [min(n, limit) for n in counts], [n > limit for n in counts], names)
 
 
 def _words(text: str, encoding: Encoding, limit: int) -> Iterator[list[str]]:
-    """The words of the first tokens, each in its pieces; a word that the vocabulary lacks as it stands in the text."""
+    """The words of the first tokens, each as its pieces. A word that is not in the vocabulary stays as it is."""
     word, pieces = None, list[str]()
     columns = encoding.tokens[:limit], encoding.word_ids[:limit], encoding.offsets[:limit]
     for token, of_word, (start, end) in zip(*columns, strict=True):
@@ -115,12 +117,12 @@ def _saturated(counted: Weights) -> Weights:
 
 
 def _vector(weights: Weights) -> tuple[SparseVector, list[str]]:
-    """The sparse vector, terms ascending by index, and the term behind each; terms that share an index are added."""
+    """The sparse vector, with ascending indices, and the term of each index. Terms that share an index are added."""
     merged: dict[int, tuple[float, str]] = {}
     for term, weight in weights.items():
         index = term_index(term)
-        held, name = merged.get(index, (0.0, term))
-        merged[index] = held + weight, name
+        total, name = merged.get(index, (0.0, term))
+        merged[index] = total + weight, name
     order = sorted(merged)
     values = np.array([merged[index][0] for index in order], dtype=np.float32)
     return SparseVector(np.array(order, dtype=np.uint32), values), [merged[index][1] for index in order]

@@ -1,8 +1,8 @@
-"""`bm25`: reranking by the words of query and document, without weights; by rank-bm25's formula.
+"""`bm25`: reranks by the words of query and document, without weights, by the formula of rank-bm25.
 
-rank-bm25 takes its statistics from the documents it is given. Of a few hits they are wrong: a word that all hits have,
-as the query made them have it, tells nothing. So they are replaced: by those of the namespace in a search, otherwise by
-a count with a positive idf (rank-bm25's own is negative for words that most documents have).
+rank-bm25 takes its statistics from the documents that it scores. For a few hits these are wrong: the query selected
+them, so most of them contain its words, and the words look common. A search therefore uses the statistics of the
+namespace. Documents that come with a request use their own, with an idf that is never negative.
 """
 
 from collections import Counter
@@ -19,16 +19,16 @@ from pinyon.search.ranking import K1, B, discounted, idf
 from pinyon.search.terms import query_terms, terms
 
 LONGEST_TERM = 64
-"""Characters for each term that is read of a document: of a very long one, the rest is not even split."""
+"""Characters that are read of a document for each allowed term. The rest of a very long one is not even split."""
 
 
 def shares(
     query: str, documents: Sequence[str], statistics: TermStatistics | None, max_terms: int | None = None
 ) -> NDArray[np.float64]:
-    """For each document the share of the query's information that its words carry, float64 [n] in 0..1.
+    """How much of the query's information the words of each document carry, float64 [n] from 0 to 1.
 
-    BM25, divided by what a document would score that has every term of the query often, as in ranking.fused().
-    statistics: of the namespace that the documents are from; None: of the documents themselves, as English.
+    This is BM25, divided by the score of a document that has every term of the query often, as in ranking.fused().
+    statistics: of the namespace of the documents; None takes them from the documents themselves, read as English.
     """
     language = statistics.language if statistics else "english"
     asked = query_terms(query, language)
@@ -47,7 +47,11 @@ def shares(
 
 
 class Bm25Reranker:
-    """A Reranker by words. statistics: of the namespace the documents are from, if they are from one."""
+    """A Reranker by words.
+
+    statistics: of the namespace of the documents, or None if they are not from one. name: of the model, for errors.
+    max_terms: how many terms of a document are read.
+    """
 
     def __init__(self, statistics: TermStatistics | None, name: str, max_terms: int) -> None:
         self._statistics, self._name, self._max_terms = statistics, name, max_terms
@@ -55,6 +59,6 @@ class Bm25Reranker:
     def score(self, query: str, documents: Sequence[str], truncate: Truncate) -> NDArray[np.float32]:
         if truncate == "NONE":
             for position, text in enumerate(documents):
-                if (found := len(terms(text))) > self._max_terms:
-                    raise TextTooLong(position, found, self._max_terms, self._name)
+                if (count := len(terms(text))) > self._max_terms:
+                    raise TextTooLong(position, count, self._max_terms, self._name)
         return shares(query, documents, self._statistics, self._max_terms).astype(np.float32)

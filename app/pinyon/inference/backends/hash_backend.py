@@ -1,6 +1,6 @@
-"""`pinyon-hash-embed`: hashed words instead of a model, for tests and dry runs.
+"""`pinyon-hash-embed`: vectors from hashed words instead of a model, for tests and dry runs.
 
-It knows words, not meaning, and is only ever used by its own name: it stands in for nothing.
+It compares words and not meaning. It answers to its own name only and is never a stand-in.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ def _word_vector(word: str, dimension: int) -> NDArray[np.float32]:
 
 
 class HashEncoder:
-    """A TextEncoder: the vector of a text is the normalised mean of pseudo-random vectors of its words."""
+    """A TextEncoder. The vector of a text is the normalised mean of pseudo-random vectors of its words."""
 
     def __init__(self, dimension: int, max_tokens: int) -> None:
         self.dimension, self.max_tokens = dimension, max_tokens
@@ -36,29 +36,29 @@ class HashEncoder:
         limit = min(max_tokens, self.max_tokens)
         words = [_words(text) for text in texts]
         vectors = np.zeros((len(texts), self.dimension), np.float32)
-        for row, held in enumerate(words):
-            total = np.sum([_word_vector(word, self.dimension) for word in held[:limit]], axis=0)
+        for row, words_of_text in enumerate(words):
+            total = np.sum([_word_vector(word, self.dimension) for word in words_of_text[:limit]], axis=0)
             vectors[row] = total / max(float(np.linalg.norm(total)), 1e-9)
-        counts = [len(held) for held in words]
+        counts = [len(words_of_text) for words_of_text in words]
         return Embeddings(vectors, [min(n, limit) for n in counts], [n > limit for n in counts])
 
     def ends(self, texts: Sequence[str], max_tokens: int) -> list[str]:
         return [
-            text if len(found := list(_WORD.finditer(text))) <= max_tokens else text[found[-max_tokens].start() :]
+            text if len(words := list(_WORD.finditer(text))) <= max_tokens else text[words[-max_tokens].start() :]
             for text in texts
         ]
 
     def token_spans(self, text: str) -> list[Span]:
-        return [found.span() for found in _WORD.finditer(text)] or [(0, len(text))]
+        return [word.span() for word in _WORD.finditer(text)] or [(0, len(text))]
 
     def token_windows(self, texts: Sequence[str], max_tokens: int) -> list[Windows]:
-        found = []
+        windows = []
         for text in texts:
             vectors = np.stack([_word_vector(word, self.dimension) for word in _words(text)[:max_tokens]])
-            found.append(
+            windows.append(
                 [vectors[start : start + self.max_tokens] for start in range(0, len(vectors), self.max_tokens)]
             )
-        return found
+        return windows
 
 
 def _words(text: str) -> list[str]:

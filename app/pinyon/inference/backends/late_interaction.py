@@ -1,7 +1,7 @@
-"""`pinyon-late-interaction`: reranking by the token vectors of an embedding model, without weights of its own.
+"""`pinyon-late-interaction`: reranks by the token vectors of an embedding model. It has no weights of its own.
 
-The stand-in for cross-encoders whose weights are not here. Slower than the search, much quicker than a large
-cross-encoder, and better than the search alone.
+It stands in for cross-encoders whose weights are missing. It is slower than a search and much faster than a large
+cross-encoder, and ranks better than the search alone.
 """
 
 from collections.abc import Sequence
@@ -18,15 +18,15 @@ from pinyon.search.terms import query_terms
 from pinyon.search.words import pattern
 
 OTHER_WEIGHT = 0.3
-"""What a token counts that belongs to no term; about the idf of a word that three texts of four have."""
+"""Weight of a token that belongs to no term: about the idf of a word that three of four texts contain."""
 
 
 class LateInteractionReranker:
-    """A Reranker: mean over the query's tokens of the best cosine in the document, moved to 0..1.
+    """A Reranker. The score is the mean, over the query's tokens, of the best cosine in the document, scaled to 0..1.
 
-    In a search the namespace says how rare the query's words are, and a rare word's tokens count more, as in BM25.
-    A document beyond what the encoder reads at once is read in windows, and the best window counts: taking the best
-    of all windows together for each token favours long documents (nDCG@10 on Cranfield .527, best window .542).
+    statistics: of the query's terms in the namespace; if given, the tokens of rare words count more, as in BM25. A
+    document that is longer than the encoder reads at once is read in windows, and its best window counts. The best
+    of all windows for each token would favour long documents (nDCG@10 on Cranfield .527; with the best window .542).
     """
 
     def __init__(
@@ -40,10 +40,10 @@ class LateInteractionReranker:
             for position, tokens in enumerate(counts):
                 if asked + tokens > self._max_tokens:
                     raise TextTooLong(position, asked + tokens, self._max_tokens, self._name)
-        # As in a cross-encoder's pair, the query takes its share of the limit first; half is always the document's.
+        # As in the pair of a cross-encoder, the query takes its part of the limit first. Half is always the document's.
         of_query = min(asked, self._max_tokens // 2)
         query_windows = self._encoder.token_windows([query], of_query)[0]
-        if not query_windows:  # of characters that the tokenizer drops
+        if not query_windows:  # the tokenizer drops every character of the query
             return np.zeros(len(documents), np.float32)
         query_vectors = np.concatenate(query_windows)
         weights = None
@@ -52,7 +52,7 @@ class LateInteractionReranker:
             weights = token_weights(query, spans[: len(query_vectors)], self._statistics)
         whole = self._max_tokens * (1 if truncate == "NONE" else MOST_WINDOWS)
         room = whole - of_query
-        # Asked for without regard to the query, so that the encoder can remember them for the next one.
+        # The same for every query, so that the encoder can cache them.
         documents_windows = self._encoder.token_windows(documents, whole)
         return np.array(
             [
@@ -64,22 +64,22 @@ class LateInteractionReranker:
 
 
 def token_weights(query: str, spans: Sequence[Span], statistics: TermStatistics) -> NDArray[np.float64]:
-    """What each token of a query counts, float64 [n]: the idf of the word it is a part of.
+    """The weight of each token of a query, float64 [n]: the idf of the word that it belongs to.
 
-    spans: where each token stands in the query. Stop words and punctuation have no idf, and count little.
+    spans: the position of each token in the query. Stop words and punctuation have no idf and a low weight.
     """
     weights = np.full(len(spans), OTHER_WEIGHT)
     for word in pattern(query).finditer(query):
         asked = query_terms(word.group(), statistics.language)
-        found = [idf(statistics.texts, statistics.having.get(term, 0)) for term in asked]
-        if found:
-            inside = [place for place, (start, _) in enumerate(spans) if word.start() <= start < word.end()]
-            weights[inside] = fmean(found)
+        rarities = [idf(statistics.texts, statistics.having.get(term, 0)) for term in asked]
+        if rarities:
+            inside = [token for token, (start, _) in enumerate(spans) if word.start() <= start < word.end()]
+            weights[inside] = fmean(rarities)
     return weights
 
 
 def _first(windows: Windows, tokens: int) -> Windows:
-    """The first tokens of a text, still in its windows."""
+    """The windows of a text, cut to its first tokens."""
     taken = []
     for window in windows:
         if tokens <= 0:

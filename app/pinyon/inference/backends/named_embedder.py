@@ -1,4 +1,4 @@
-"""Bare weights under a name: the prefixes, the limits and the dimension that the name promises."""
+"""An encoder under a model's name, with the prefixes, the limits and the dimension of that name."""
 
 from collections.abc import Sequence
 
@@ -10,15 +10,15 @@ from pinyon.inference.backend import Embeddings, TextEncoder
 
 
 class NamedEmbedder:
-    """An Embedder: an encoder with the prefixes, the limit and the dimension of the name it answers to."""
+    """An Embedder over an encoder. label: as in Embedder. max_tokens: the limit of the name."""
 
     def __init__(self, encoder: TextEncoder, fingerprint: Fingerprint, label: str, max_tokens: int) -> None:
         self.encoder, self.fingerprint, self.label, self._max_tokens = encoder, fingerprint, label, max_tokens
 
     def embed(self, texts: Sequence[str], input_type: InputType, truncate: Truncate) -> Embeddings:
-        printed = self.fingerprint
-        prefix = printed.query_prefix if input_type == "query" else printed.passage_prefix
-        whole = texts
+        fingerprint = self.fingerprint
+        prefix = fingerprint.query_prefix if input_type == "query" else fingerprint.passage_prefix
+        uncut = texts
         if truncate == "START":
             room = self._limit() - self.encoder.count_tokens([prefix])[0]
             texts = self.encoder.ends(texts, room)
@@ -26,17 +26,17 @@ class NamedEmbedder:
         if truncate == "NONE":
             for position, tokens in enumerate(self.encoder.count_tokens(prefixed)):
                 if tokens > self._max_tokens:
-                    raise TextTooLong(position, tokens, self._max_tokens, printed.model)
-        # Each distinct text once, so that equal texts have equal vectors.
-        place = {text: place for place, text in enumerate(dict.fromkeys(prefixed))}
-        found = self.encoder.encode(list(place), self._max_tokens)
-        order = [place[text] for text in prefixed]
+                    raise TextTooLong(position, tokens, self._max_tokens, fingerprint.model)
+        # Compute each distinct text once, so that equal texts have equal vectors.
+        positions = {text: position for position, text in enumerate(dict.fromkeys(prefixed))}
+        distinct = self.encoder.encode(list(positions), self._max_tokens)
+        order = [positions[text] for text in prefixed]
         # Zeros at the end change neither a cosine nor a dot product.
-        padding = printed.dimension - self.encoder.dimension
+        padding = fingerprint.dimension - self.encoder.dimension
         return Embeddings(
-            np.pad(found.vectors[order], ((0, 0), (0, padding))),
-            [found.tokens[i] for i in order],
-            [found.truncated[i] or text != given for i, text, given in zip(order, texts, whole, strict=True)],
+            np.pad(distinct.vectors[order], ((0, 0), (0, padding))),
+            [distinct.tokens[i] for i in order],
+            [distinct.truncated[i] or text != given for i, text, given in zip(order, texts, uncut, strict=True)],
         )
 
     def _limit(self) -> int:

@@ -1,6 +1,6 @@
-"""A transformers model computed by OpenVINO instead of torch: the extra `pip install -e '.[openvino]'`.
+"""Computes a transformers model with OpenVINO instead of torch. Needs the extra `openvino`.
 
-Importing this module takes seconds. Everything around the model (tokenizer, batches, pooling) stays as it is.
+Importing this module takes seconds. Tokenizer, batches and pooling stay as they are.
 """
 
 import logging
@@ -18,12 +18,12 @@ from pinyon.patches.openvino import openvino
 from pinyon.patches.transformers import replace_forward
 
 HINTS = {"openvino": "f32", "openvino-bf16": "bf16"}
-"""What OpenVINO calls the precisions; sums and norms are float32 in both."""
+"""The names of our precisions in OpenVINO. Sums and norms are float32 in both."""
 
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Without the warnings of attributes that only tracing looks at."""
+    """Silence warnings about attributes that only tracing uses."""
     before = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity(logging.ERROR)
     try:
@@ -33,11 +33,11 @@ def quiet_transformers() -> Iterator[None]:
 
 
 def use_openvino(model: Any, tokenizer: Any, precision: Precision) -> None:
-    """Have a transformers model on the CPU computed by OpenVINO, with torch's number of threads, from now on."""
-    # Traced with two texts of different lengths, so that the padding is in what is traced; both dimensions stay free.
+    """From now on, compute a transformers model on the CPU with OpenVINO, with as many threads as torch uses."""
+    # Two texts of different lengths, so that the trace includes padding. Both dimensions stay free.
     example = dict(tokenizer(["What a text looks like", "to it"], padding=True, return_tensors="pt"))
     with torch.no_grad(), warnings.catch_warnings(), quiet_transformers():
-        warnings.simplefilter("ignore")  # of tracing: deprecated in torch, and what OpenVINO reads best
+        warnings.simplefilter("ignore")  # tracing is deprecated in torch, but it is what OpenVINO reads best
         outputs = model(**example)
         converted = openvino.convert_model(model, example_input=example)
     compiled = openvino.compile_model(
@@ -48,9 +48,9 @@ def use_openvino(model: Any, tokenizer: Any, precision: Precision) -> None:
     kind, keys, requests = type(outputs), list(outputs.keys()), threading.local()
 
     def forward(**features: Any) -> Any:
-        if not hasattr(requests, "own"):  # a request is for one thread at a time
+        if not hasattr(requests, "own"):  # a request serves one thread at a time
             requests.own = compiled.create_infer_request()
-        found = requests.own.infer({name: features[name].numpy() for name in example})
-        return kind(**{key: torch.from_numpy(found[place]) for place, key in enumerate(keys)})
+        result = requests.own.infer({name: features[name].numpy() for name in example})
+        return kind(**{key: torch.from_numpy(result[output]) for output, key in enumerate(keys)})
 
     replace_forward(model, forward)

@@ -1,7 +1,7 @@
-"""`pinyon-rerank-mini`: the small cross-encoder that comes with Pinyon, beside late interaction.
+"""`pinyon-rerank-mini`: the small cross-encoder that comes with Pinyon, combined with late interaction.
 
-The cross-encoder alone was trained on few and short questions; see models/pinyon-rerank-mini/README.md for what it is
-good for. It is never asked alone.
+The cross-encoder was trained on few and short questions, so it is never used alone. See
+models/pinyon-rerank-mini/README.md for what it is good for.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from pinyon.search.ranking import with_cross_encoder
 
 
 class MiniReranker:
-    """A Reranker of two: late interaction, and a cross-encoder whose word counts less."""
+    """A Reranker that combines late interaction with a cross-encoder, which counts less."""
 
     def __init__(self, late_interaction: Reranker, cross_encoder: Reranker) -> None:
         self._late_interaction, self._cross_encoder = late_interaction, cross_encoder

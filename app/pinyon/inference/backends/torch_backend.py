@@ -1,7 +1,7 @@
-"""Weights read by sentence-transformers and computed by torch, on the CPU or the GPU torch finds.
+"""Weights that sentence-transformers reads and torch computes, on the CPU or on the GPU that torch finds.
 
-Importing this module takes seconds; the catalogue does it on a thread, when the first weights are loaded. Weights
-come from folders on disk only, and code that lies beside them is never run.
+Importing this module takes seconds, so model_loader.py imports it when it loads the first weights. Weights come from
+folders on disk only. Code that lies beside them is never run.
 """
 
 import os
@@ -11,8 +11,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-# Torch's threads wait spinning between the parts of a computation. OpenMP's own limit has them keep a core for
-# milliseconds after the last part, when the rest of a request needs it; this one is long enough between parts.
+# Torch's threads spin while they wait for the next part of a computation. With OpenMP's default they occupy a core for
+# milliseconds after the last part, while the rest of the request needs it. This limit is long enough between parts.
 os.environ.setdefault("GOMP_SPINCOUNT", "30000")
 
 import numpy as np
@@ -29,25 +29,26 @@ from pinyon.inference.model_files.weights import WEIGHTS_FILE
 from pinyon.inference.precision import Precision
 
 BATCH_TOKENS = 2_048
-"""Padded tokens computed at once: enough to fill two cores, little enough to stay in cache (8,192 took 1.2 times as
-long)."""
+"""Padded tokens of a batch: enough to fill two cores, few enough for their caches (8,192 took 1.2 times as long)."""
 PAIR_BATCH = 8
+"""Pairs of a batch of a cross-encoder."""
 SLACK = 8
-"""Tokens left free in a window: a word cut in two may take a few more than it did whole."""
+"""Tokens left free in a window, because a word that is cut in two may have more tokens than the whole one."""
 
 Rows = list[dict[str, list[int]]]
+"""Tokenized texts: input_ids and the other inputs of the model, by name."""
 
 transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def use_threads(threads: int) -> None:
-    """How many threads one call computes with; 0 leaves torch's own choice, every core."""
+    """Set how many threads one call uses. 0 leaves the choice to torch, which takes every core."""
     if threads:
         torch.set_num_threads(threads)
 
 
 def computed(model: Any, tokenizer: Any, precision: Precision) -> tuple[Any, Callable[[], AbstractContextManager[Any]]]:
-    """The model made ready for a precision, and what to compute it in."""
+    """The model prepared for a precision, and a function that makes the context in which to compute it."""
     if precision in ("openvino", "openvino-bf16"):
         from pinyon.inference.backends.openvino_backend import use_openvino
 
@@ -58,14 +59,14 @@ def computed(model: Any, tokenizer: Any, precision: Precision) -> tuple[Any, Cal
         return model, lambda: torch.autocast(model.device.type, dtype=torch.bfloat16)
     if precision == "int8":
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # its successor, torchao, is no part of the torch that is pinned here
+            warnings.simplefilter("ignore")  # its successor, torchao, is not part of this version of torch
             by_row = {torch.nn.Linear: torch.ao.quantization.per_channel_dynamic_qconfig}
             model = torch.ao.quantization.quantize_dynamic(model, by_row, inplace=True)
     return model, nullcontext
 
 
 class TorchEncoder:
-    """A TextEncoder over a sentence-transformers folder."""
+    """A TextEncoder over a folder that sentence-transformers can read."""
 
     def __init__(self, folder: Path, precision: Precision = "fp32") -> None:
         model = SentenceTransformer(str(folder), local_files_only=True, trust_remote_code=False)
@@ -87,17 +88,16 @@ class TorchEncoder:
         return Embeddings(vectors, [len(row["input_ids"]) for row in rows], truncated)
 
     def ends(self, texts: Sequence[str], max_tokens: int) -> list[str]:
-        spans = [self.token_spans(text) for text in texts]
         return [
-            text if len(found) <= max_tokens else text[found[-max_tokens][0] :]
-            for text, found in zip(texts, spans, strict=True)
+            text if len(spans := self.token_spans(text)) <= max_tokens else text[spans[-max_tokens][0] :]
+            for text in texts
         ]
 
     def token_spans(self, text: str) -> list[Span]:
-        found: list[Span] = self._tokenizer(
+        spans: list[Span] = self._tokenizer(
             text, truncation=False, verbose=False, add_special_tokens=False, return_offsets_mapping=True
         )["offset_mapping"]
-        return found
+        return spans
 
     def token_windows(self, texts: Sequence[str], max_tokens: int) -> list[Windows]:
         batch = self._tokenizer(
@@ -109,7 +109,7 @@ class TorchEncoder:
         )
         owners, specials = batch.pop("overflow_to_sample_mapping"), batch.pop("special_tokens_mask")
         left = [max_tokens] * len(texts)
-        taken: list[tuple[int, int, int]] = []  # row, whose text, ordinary tokens of it that are wanted
+        taken: list[tuple[int, int, int]] = []  # row, the text it belongs to, how many of its ordinary tokens to take
         for row, (owner, special) in enumerate(zip(owners, specials, strict=True)):
             wanted = min(left[owner], special.count(0))
             if wanted:
@@ -123,13 +123,13 @@ class TorchEncoder:
                 row, _, wanted = taken[place]
                 ordinary = np.flatnonzero(np.array(specials[row]) == 0)
                 windows[place] = vector[ordinary[:wanted]]
-        found: list[Windows] = [[] for _ in texts]
+        by_text: list[Windows] = [[] for _ in texts]
         for (_, owner, _), window in zip(taken, windows, strict=True):
-            found[owner].append(window)
-        return found
+            by_text[owner].append(window)
+        return by_text
 
     def _forward(self, rows: Rows) -> Iterator[tuple[list[int], dict[str, torch.Tensor]]]:
-        """Outputs by batch, with the places of the batch's rows; longest first, so that padding is little."""
+        """The output of each batch with the positions of its rows. Longest first, which needs the least padding."""
         order = sorted(range(len(rows)), key=lambda place: -len(rows[place]["input_ids"]))
         start = 0
         while start < len(order):
@@ -143,7 +143,7 @@ class TorchEncoder:
 
 
 class CrossEncoderModel:
-    """A cross-encoder folder, as bge-reranker-v2-m3 is published: one logit per pair, sigmoid to 0..1."""
+    """A cross-encoder in the form in which bge-reranker-v2-m3 is published: one logit per pair, scaled by a sigmoid."""
 
     def __init__(self, folder: Path, precision: Precision = "fp32") -> None:
         model = CrossEncoder(
@@ -154,11 +154,11 @@ class CrossEncoderModel:
         self.own_limit = int(self._model.max_seq_length or self._tokenizer.model_max_length)
 
     def pair_tokens(self, query: str, documents: Sequence[str]) -> list[int]:
-        """Tokens of each whole pair, special tokens included."""
+        """Number of tokens of each pair before any cut, special tokens included."""
         return _token_counts(self._tokenizer, [query] * len(documents), list(documents))
 
     def predict(self, query: str, documents: Sequence[str], max_tokens: int) -> NDArray[np.float32]:
-        """Scores float32 [n] in 0..1; pairs are cut to max_tokens, or to what the model reads at once."""
+        """Scores float32 [n] from 0 to 1. Pairs are cut to max_tokens, or to what the model reads at once."""
         pairs: Any = [(query, document) for document in documents]
         limit = min(max_tokens, self.own_limit)
         with self._computed():
@@ -176,10 +176,10 @@ class CrossEncoderModel:
         return scores
 
     def windows(self, query: str, document: str, max_tokens: int, most: int) -> list[str]:
-        """The document in parts, each of which fits into a pair with the query; at most `most`, from its beginning."""
+        """The document in windows that fit into a pair with the query: the first ones, at most `most`."""
         limit = min(max_tokens, self.own_limit)
         room = limit - self.pair_tokens(query, [""])[0]
-        if room < limit // 4:  # a query this long is cut in the pair, too
+        if room < limit // 4:  # a query this long is cut in the pair as well
             return [document]
         spans = self._tokenizer(
             document, truncation=False, verbose=False, add_special_tokens=False, return_offsets_mapping=True
@@ -192,15 +192,15 @@ class CrossEncoderModel:
 
 
 class CompletedCrossEncoder(CrossEncoderModel):
-    """A cross-encoder shipped without the parameters, and the tokenizer, that it has in common with a base model."""
+    """A cross-encoder that is shipped without the parameters and the tokenizer that it shares with a base model."""
 
     own_limit = 256
-    """Tokens: it was trained on shorter pairs, and has positions for 512."""
+    """Tokens. It has positions for 512, but was trained on shorter pairs."""
 
     def __init__(self, folder: Path, base: Path, precision: Precision = "fp32") -> None:
         config = transformers.AutoConfig.from_pretrained(str(folder), local_files_only=True)
-        held = load_file(base / WEIGHTS_FILE)
-        shared = {f"{config.model_type}.{name}": value for name, value in held.items()}
+        base_parameters = load_file(base / WEIGHTS_FILE)
+        shared = {f"{config.model_type}.{name}": value for name, value in base_parameters.items()}
         own = {name: value.float() for name, value in load_file(folder / WEIGHTS_FILE).items()}
         model = transformers.AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]
         wanted = model.state_dict().keys()
@@ -210,7 +210,7 @@ class CompletedCrossEncoder(CrossEncoderModel):
 
     def _predict(self, pairs: Any, limit: int) -> torch.Tensor:
         scores = torch.empty(len(pairs))
-        # Pairs of about a length together, so that padding is little.
+        # Pairs of similar length share a batch, which needs the least padding.
         order = sorted(range(len(pairs)), key=lambda place: len(pairs[place][1]))
         for start in range(0, len(order), PAIR_BATCH):
             places = order[start : start + PAIR_BATCH]
@@ -227,9 +227,9 @@ class CompletedCrossEncoder(CrossEncoderModel):
 
 
 class CrossEncoderReranker:
-    """A Reranker over a cross-encoder, with the token limit of the name it answers to.
+    """A Reranker over a cross-encoder, with the token limit of a model's name.
 
-    With truncate END a longer document is read in windows, and the best one counts.
+    With truncate END, a longer document is read in windows, and its best window counts.
     """
 
     def __init__(self, model: CrossEncoderModel, name: str, max_tokens: int) -> None:

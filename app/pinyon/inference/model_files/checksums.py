@@ -1,4 +1,4 @@
-"""The sha256 of every file of a model's folder, in a file that `sha256sum -c` reads, too."""
+"""SHA256SUMS: the sha256 of every file in a model's folder, in the format of `sha256sum -c`."""
 
 import hashlib
 from pathlib import Path
@@ -9,13 +9,13 @@ SUMS_FILE = "SHA256SUMS"
 
 
 def sha256(path: Path) -> str:
-    """The hash of a file's contents, hexadecimal."""
+    """The sha256 of a file's content, in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def files_of(folder: Path) -> list[str]:
-    """Every file in the folder by its relative name, sorted; what begins with a dot, and the sums, left out."""
+    """The relative names of all files in the folder, sorted, without hidden files and SHA256SUMS."""
     names = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     return sorted(
         name.as_posix() for name in names if name.name != SUMS_FILE and not any(p.startswith(".") for p in name.parts)
@@ -23,15 +23,15 @@ def files_of(folder: Path) -> list[str]:
 
 
 def write(folder: Path) -> dict[str, str]:
-    """Write down the hash of every file; hashes by name."""
+    """Write the hash of every file to SHA256SUMS. Returns the hashes by name."""
     sums = {name: sha256(folder / name) for name in files_of(folder)}
-    text = "".join(f"{found}  {name}\n" for name, found in sums.items())
+    text = "".join(f"{digest}  {name}\n" for name, digest in sums.items())
     (folder / SUMS_FILE).write_text(text, encoding="utf-8")
     return sums
 
 
 def read(folder: Path) -> dict[str, str]:
-    """What was written down; empty if nothing was. Raises FailedPrecondition if it cannot be read."""
+    """The hashes in SHA256SUMS by name; empty without the file. Raises FailedPrecondition if it cannot be read."""
     try:
         text = (folder / SUMS_FILE).read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -40,15 +40,15 @@ def read(folder: Path) -> dict[str, str]:
         raise FailedPrecondition(f"{folder / SUMS_FILE} cannot be read: {error}") from error
     sums = {}
     for line in text.splitlines():
-        found, _, name = line.partition("  ")
-        if len(found) != 64 or not name:
+        digest, _, name = line.partition("  ")
+        if len(digest) != 64 or not name:
             raise FailedPrecondition(f"{folder / SUMS_FILE} is not a list of sha256 sums: {line[:80]!r}")
-        sums[name] = found
+        sums[name] = digest
     return sums
 
 
 def check(folder: Path, known: dict[str, str] | None = None) -> list[str]:
-    """What differs from what was written down, a phrase for each file. known: hashes computed already, by name."""
+    """A phrase for each file that differs from SHA256SUMS. known: hashes that were computed already, by name."""
     wrong = []
     for name, wanted in read(folder).items():
         path = folder / name

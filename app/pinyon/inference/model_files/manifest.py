@@ -1,4 +1,4 @@
-"""Reading models/manifest.toml: what is known of each model. The file itself explains every key."""
+"""Reads models/manifest.toml, the catalogue of models. The file itself explains every key."""
 
 import tomllib
 from pathlib import Path
@@ -53,7 +53,7 @@ class ModelEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def load_manifest(path: Path) -> dict[str, ModelEntry]:
-    """Every model by name. Raises FailedPrecondition with what is wrong in the file."""
+    """All models by name. Raises FailedPrecondition, which says what is wrong in the file."""
     try:
         with path.open("rb") as file:
             entries = msgspec.convert(tomllib.load(file), dict[str, ModelEntry])
@@ -71,9 +71,9 @@ def load_manifest(path: Path) -> dict[str, ModelEntry]:
 
 
 def own_reranker(name: str, folder: Path) -> ModelEntry:
-    """The entry of a cross-encoder that the manifest does not have, by the config.json in its folder.
+    """An entry for a cross-encoder that is not in the manifest, made from the config.json in its folder.
 
-    Raises FailedPrecondition if that is not a cross-encoder with one score per pair.
+    Raises FailedPrecondition if it is not a cross-encoder with one score per pair.
     """
     wrong = f'The setting [models.paths] names "{name}", which is not in the model catalogue; its folder {folder}'
     try:

@@ -1,4 +1,4 @@
-"""`pinyon models pack | unpack`: a model in one file, for machines without a network."""
+"""`pinyon models pack` and `unpack`: a model in one file, for machines without a network."""
 
 import shutil
 import tarfile
@@ -12,11 +12,11 @@ from pinyon.inference.model_files import checksums, weights
 from pinyon.inference.model_files.pull import install, known
 
 LABEL = "pinyon-model.json"
-"""The first file of an archive: which model it is."""
+"""Name of the first file of an archive, which says which model it is."""
 
 
 class Label(msgspec.Struct, frozen=True):
-    """sums: sha256 of every file, by name."""
+    """The content of that file. name: of the model. sums: sha256 of every file, by name."""
 
     name: str
     sums: dict[str, str]
@@ -25,7 +25,7 @@ class Label(msgspec.Struct, frozen=True):
 def pack(name: str, folder: Path, archive: Path) -> str:
     """Write a model's folder into a tar archive, with a progress bar. Returns a sentence.
 
-    Raises FailedPrecondition if the archive is there already, or cannot be written.
+    Raises FailedPrecondition if the archive exists already or cannot be written.
     """
     if archive.exists():
         raise FailedPrecondition(f"{archive} is there already; name another file, or remove it")
@@ -55,7 +55,7 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def _plain(info: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Without whose the file was, and when: the same model makes the same archive."""
+    """Remove owner and time, so that the same model always makes the same archive."""
     info.uid = info.gid = info.mtime = 0
     info.uname = info.gname = ""
     info.mode = 0o644
@@ -63,10 +63,10 @@ def _plain(info: tarfile.TarInfo) -> tarfile.TarInfo:
 
 
 def unpack(archive: Path, models_dir: Path) -> str:
-    """Put a packed model into models/weights/, every file checked. Returns a sentence.
+    """Install a packed model in models/weights/ after checking every file. Returns a sentence.
 
-    Raises FailedPrecondition if this is not such an archive, is damaged, or is not the catalogue's model; NotFound if
-    the catalogue does not have the model.
+    Raises FailedPrecondition if the file is not such an archive, is damaged, or has other weights than the catalogue
+    says; NotFound if the catalogue does not have the model.
     """
     arriving: Path | None = None
     try:
@@ -86,7 +86,7 @@ def unpack(archive: Path, models_dir: Path) -> str:
             for name, wanted in label.sums.items()
             if not (arriving / name).is_file() or checksums.sha256(arriving / name) != wanted
         ]
-        if wrong or not weights.whole(arriving):
+        if wrong or not weights.is_complete(arriving):
             raise FailedPrecondition(f"{archive} is damaged: {', '.join(wrong) or 'no weights'}; nothing was unpacked")
         return install(label.name, entry, arriving, models_dir)
     except (OSError, tarfile.TarError) as error:

@@ -1,4 +1,4 @@
-"""`pinyon models pull`: a model's files from the Hugging Face hub into models/weights/, at the pinned revision."""
+"""`pinyon models pull`: downloads a model from the Hugging Face hub to models/weights/, at the pinned revision."""
 
 import fnmatch
 import hashlib
@@ -12,15 +12,15 @@ from pinyon.inference.model_files.manifest import ModelEntry, load_manifest
 from pinyon.shipped import shipped_model
 
 WANTED = ["*.json", "*.txt", "*.model", "model.safetensors", "*/config.json"]
-"""What a model needs at run time; the same weights in other formats stay where they are."""
+"""Files that a model needs at run time. The same weights in other formats are not downloaded."""
 
 
 def pull(name: str, models_dir: Path, offline: bool) -> str:
-    """Fetch the files, with progress bars; a broken download continues where it ended. Returns a sentence.
+    """Download the files, with progress bars. A broken download continues where it stopped. Returns a sentence.
 
-    Every file must be the one the hub lists for the pinned revision, and the weights those of the catalogue. Raises
-    NotFound for an unknown model, FailedPrecondition for one without public weights, when offline, or when something
-    else arrived; Unavailable if the hub does not answer.
+    Every file must be the one that the hub lists for the pinned revision, and the weights must be those of the
+    catalogue. Raises NotFound for an unknown model; FailedPrecondition for a model without public weights, when
+    offline, or if other files arrive; Unavailable if the hub does not answer.
     """
     entry = known(name, models_dir)
     if not entry.source.startswith("hub:"):
@@ -36,7 +36,7 @@ def pull(name: str, models_dir: Path, offline: bool) -> str:
         files = {file.path: file for file in listed if hasattr(file, "blob_id") and _wanted(file.path)}
         for path, file in files.items():
             _fetch(repository, str(entry.revision), path, file.size, arriving)
-    except Exception as error:  # whatever the hub's library and its HTTP client raise for trouble of net, hub or disk
+    except Exception as error:  # whatever the hub's library and its HTTP client raise
         raise Unavailable(
             f"Model '{name}' could not be fetched from {entry.source}: {' '.join(str(error).split())} What has arrived "
             "is kept; the same command continues"
@@ -54,7 +54,7 @@ def pull(name: str, models_dir: Path, offline: bool) -> str:
 
 
 def _fetch(repository: str, revision: str, path: str, size: int, folder: Path) -> None:
-    """One file, from where it was left. The hub's own snapshot_download() begins a file anew in every process."""
+    """Download one file, or the rest of it. The hub's snapshot_download() would start over in every process."""
     from huggingface_hub import hf_hub_url
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import build_hf_headers
@@ -77,7 +77,7 @@ def _fetch(repository: str, revision: str, path: str, size: int, folder: Path) -
 
 
 def known(name: str, models_dir: Path) -> ModelEntry:
-    """The entry of a model. Raises NotFound, naming what there is."""
+    """The manifest's entry for a model. Raises NotFound, which lists the known names."""
     entries = load_manifest(shipped_model(models_dir, "manifest.toml"))
     if name not in entries:
         raise NotFound(f"Model '{name}' not found; known are {', '.join(entries)}")
@@ -85,26 +85,26 @@ def known(name: str, models_dir: Path) -> ModelEntry:
 
 
 def install(name: str, entry: ModelEntry, arriving: Path, models_dir: Path) -> str:
-    """Put a complete folder into its place, with the hash of every file beside it. Returns a sentence.
+    """Move a complete folder to its place and write its SHA256SUMS. Returns a sentence.
 
     Raises FailedPrecondition, and removes the folder, if its weights are not those of the catalogue.
     """
-    if not weights.whole(arriving):
+    if not weights.is_complete(arriving):
         shutil.rmtree(arriving)
         raise FailedPrecondition(f"What arrived for '{name}' has no config.json and {weights.WEIGHTS_FILE}")
     sums = checksums.write(arriving)
-    found = sums[weights.WEIGHTS_FILE]
-    if found != entry.sha256:
+    digest = sums[weights.WEIGHTS_FILE]
+    if digest != entry.sha256:
         shutil.rmtree(arriving)
         raise FailedPrecondition(
-            f"What arrived for '{name}' is not what the catalogue says (sha256 {found}, expected {entry.sha256}); it "
+            f"What arrived for '{name}' is not what the catalogue says (sha256 {digest}, expected {entry.sha256}); it "
             "was removed again"
         )
     folder = models_dir / "weights" / name
     if folder.exists():
         shutil.rmtree(folder)
     arriving.rename(folder)
-    return f"{name} is in {folder}, {len(sums)} files, sha256 {found}. Restart the server to use it."
+    return f"{name} is in {folder}, {len(sums)} files, sha256 {digest}. Restart the server to use it."
 
 
 def _wanted(path: str) -> bool:
@@ -112,7 +112,7 @@ def _wanted(path: str) -> bool:
 
 
 def _is(path: Path, listed: Any) -> bool:
-    """Whether this is the file that the hub lists: large files by their sha256, others by git's hash of them."""
+    """Whether this is the file that the hub lists. Large files are compared by sha256, others by their git hash."""
     if not path.is_file():
         return False
     if listed.lfs is not None:
