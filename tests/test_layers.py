@@ -54,7 +54,7 @@ LAYERS = [
         "pinyon.shipped",
     ],
 ]
-SEAMS_OF_STORAGE = {"pinyon.storage.engine", "pinyon.storage.engines", "pinyon.storage.installation"}
+SEAMS_OF_STORAGE = {f"pinyon.storage.{name}" for name in ("engine", "engines", "installation", "recall")}
 ONLY_SEAMS_FROM_SERVICES = {"pinyon.storage.engine", "pinyon.inference.backend", "pinyon.inference.model_executor"}
 CATALOG = {"pinyon.inference.catalog", "pinyon.inference.model_files.manifest"}
 

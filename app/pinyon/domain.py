@@ -266,7 +266,7 @@ class QueryAnswer(msgspec.Struct, frozen=True):
 
 
 class Footprint(msgspec.Struct, frozen=True):
-    """The number of an index's last write, and its bytes on disk by kind: data, log, inverted."""
+    """lsn: of the last write to the index. bytes: on disk, by kinds that the engine names."""
 
     lsn: int
     bytes: dict[str, int]

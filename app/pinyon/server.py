@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from litestar import Litestar, Request
 from litestar.config.cors import CORSConfig
 from litestar.di import Provide
@@ -36,14 +37,14 @@ from pinyon.api.rest.routes import (
 from pinyon.auth.guarded_engine import GuardedEngine
 from pinyon.auth.keys import Keys
 from pinyon.domain import Index
-from pinyon.errors import PinyonError
+from pinyon.errors import PinyonError, Unavailable
 from pinyon.inference.catalog import Catalog
 from pinyon.inference.model_executor import ModelExecutor
 from pinyon.patches.litestar import resolve_dependencies_in_turn
 from pinyon.services import gauges
 from pinyon.services.control_plane.addresses import Addresses
 from pinyon.services.control_plane.indexes import Indexes
-from pinyon.services.control_plane.readiness import Readiness
+from pinyon.services.control_plane.readiness import RETRY_AFTER_S, Readiness
 from pinyon.services.control_plane.reembedding import Reembeddings
 from pinyon.services.data_plane.namespaces import Namespaces
 from pinyon.services.data_plane.records import Records
@@ -52,6 +53,7 @@ from pinyon.services.inference.inference import Inference
 from pinyon.settings import Settings
 from pinyon.storage.engine import Engine
 from pinyon.storage.engines import installation_of
+from pinyon.storage.recall import RecallSampler
 
 log = logging.getLogger("pinyon")
 
@@ -61,6 +63,25 @@ VECTOR_UPSERTS = ("/vectors/upsert", "/VectorService/Upsert")
 """Paths of requests whose numbers are counted, whatever text they are sent as; their bodies may be larger."""
 LAST_CALL_S = 5.0
 """How long the end waits for the model call that is being computed."""
+
+
+class OpenParts(msgspec.Struct, frozen=True):
+    """What exists once storage is open."""
+
+    engine: Engine
+    recall: RecallSampler
+    indexes: Indexes
+    records: Records
+    vectors: Vectors
+    namespaces: Namespaces
+    reembeddings: Reembeddings
+    grpc: VectorService
+
+    async def close(self) -> None:
+        """Stop what runs in the background; storage stays open."""
+        await self.reembeddings.close()
+        await self.indexes.close()
+        await self.recall.close()
 
 
 class Service:
@@ -81,13 +102,7 @@ class Service:
             self.catalog.entry(name, "rerank")
         self.executor = ModelExecutor(models.queue)
         self.inference = Inference(self.catalog, self.executor, models.query_cache_bytes)
-        self.engine: Engine | None = None
-        self.indexes: Indexes
-        self.records: Records
-        self.vectors: Vectors
-        self.namespaces: Namespaces
-        self.reembeddings: Reembeddings | None = None
-        self.grpc: VectorService
+        self._parts: OpenParts | None = None
 
     @asynccontextmanager
     async def running(
@@ -97,11 +112,12 @@ class Service:
 
         async def begin() -> None:
             try:
-                await self._open()
+                self._parts = parts = await self._open()
+                await parts.indexes.open(self.settings.index)
                 self.readiness.waiting_for = None
-                await self._load()
+                await self._load(parts)
                 self.readiness.loading = False
-                await self.indexes.load_embedders()  # of indexes that were made in the last moment
+                await parts.indexes.load_embedders()  # of indexes that were made in the last moment
                 on_ready()
             except Exception as error:
                 self.readiness.waiting_for = "the start failed"
@@ -114,38 +130,42 @@ class Service:
             self.stopping()
             beginning.cancel()
             await asyncio.gather(beginning, return_exceptions=True)
-            if self.reembeddings is not None:
-                await self.reembeddings.close()
-                await self.indexes.close()
+            if self._parts is not None:
+                await self._parts.close()
             await asyncio.to_thread(self.executor.close, LAST_CALL_S)
-            if self.engine is not None:
-                await self.engine.close()
+            if self._parts is not None:
+                await self._parts.engine.close()
 
     def stopping(self) -> None:
         """Take nothing new."""
         self.readiness.waiting_for = "the server is stopping"
 
-    async def _open(self) -> None:
-        self.engine = await installation_of(self.settings.storage).open(wait=False)
-        self.indexes = Indexes(self.engine, self.catalog, self.executor, self.addresses, self.readiness)
-        limits, models = self.settings.limits, self.settings.models
-        guarded = GuardedEngine(self.engine)
-        self.records = Records(guarded, self.indexes, self.inference, limits, models.mix)
-        self.vectors = Vectors(guarded, limits)
-        self.namespaces = Namespaces(guarded, limits)
-        self.reembeddings = Reembeddings(self.engine, self.indexes, self.catalog, self.inference, self.executor)
-        self.grpc = VectorService(self.vectors, self.namespaces)
-        await self.indexes.open(self.settings.index)
+    async def _open(self) -> OpenParts:
+        limits, models, storage = self.settings.limits, self.settings.models, self.settings.storage
+        engine = await installation_of(storage).open(wait=False)
+        recall = RecallSampler(engine, storage.recall_sample, storage.approximate_recall)
+        indexes = Indexes(engine, self.catalog, self.executor, self.addresses, self.readiness, recall.samples)
+        guarded = GuardedEngine(recall)
+        vectors, namespaces = Vectors(guarded, limits), Namespaces(guarded, limits)
+        return OpenParts(
+            engine=engine,
+            recall=recall,
+            indexes=indexes,
+            records=Records(guarded, indexes, self.inference, limits, models.mix),
+            vectors=vectors,
+            namespaces=namespaces,
+            reembeddings=Reembeddings(engine, indexes, self.catalog, self.inference, self.executor),
+            grpc=VectorService(vectors, namespaces),
+        )
 
-    async def _load(self) -> None:
-        assert self.engine is not None and self.reembeddings is not None
-        await self.indexes.see_to_default()
+    async def _load(self, parts: OpenParts) -> None:
+        await parts.indexes.see_to_default()
         await self.executor.run(self.catalog.verify)
-        await self.engine.all_opened()
-        await self.indexes.see_to_ports()
-        await self.indexes.load_embedders()
+        await parts.engine.all_opened()
+        await parts.indexes.see_to_ports()
+        await parts.indexes.load_embedders()
         if not self.settings.storage.read_only:
-            await self.reembeddings.resume()
+            await parts.reembeddings.resume()
         for name in self.settings.models.preload:
             if self.catalog.present(name):
                 try:
@@ -155,30 +175,27 @@ class Service:
 
     async def measures(self) -> bytes:
         """The metrics, those of this moment included."""
-        await gauges.measure(self.engine, self.executor, self.readiness, Path(self.settings.storage.data_dir))
+        engine, recall = (None, []) if self._parts is None else (self._parts.engine, self._parts.recall.samples())
+        data_dir = Path(self.settings.storage.data_dir)
+        await gauges.measure(engine, self.executor, self.readiness, data_dir, recall)
         return metrics.text()
+
+    @property
+    def parts(self) -> OpenParts:
+        """What exists once storage is open. Raises Unavailable before."""
+        if self._parts is None:
+            raise Unavailable("Not ready: storage is being opened", RETRY_AFTER_S)
+        return self._parts
+
+    def ready(self) -> OpenParts:
+        """The parts that answer requests. Raises Unavailable while the service is not ready."""
+        self.readiness.check()
+        return self.parts
 
     def index_of(self, scope: Any) -> Index:
         """The index a request is for. Raises Unavailable before the service is ready, NotFound without an index."""
-        self.readiness.check()
         host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
-        return self.indexes.at(host, scope["server"][1] if scope.get("server") else None)
-
-    def ready_indexes(self) -> Indexes:
-        """The indexes service. Raises Unavailable before it is ready."""
-        self.readiness.check()
-        return self.indexes
-
-    def ready_reembeddings(self) -> Reembeddings:
-        """The reembedding service. Raises Unavailable before it is ready."""
-        self.readiness.check()
-        assert self.reembeddings is not None
-        return self.reembeddings
-
-    def ready_grpc(self) -> VectorService:
-        """The gRPC service. Raises Unavailable before it is ready."""
-        self.readiness.check()
-        return self.grpc
+        return self.ready().indexes.at(host, scope["server"][1] if scope.get("server") else None)
 
 
 def create_app(service: Service) -> Any:
@@ -190,7 +207,7 @@ def create_app(service: Service) -> Any:
         return max(largest, of_vectors) if scope["path"] in VECTOR_UPSERTS else largest
 
     rest = RawPaths(rest_app(service))
-    grpc = GrpcCalls(service.ready_grpc, service.index_of, most_bytes)
+    grpc = GrpcCalls(lambda: service.ready().grpc, service.index_of, most_bytes)
 
     async def both(scope: Any, receive: Any, send: Any) -> None:
         is_call = scope["type"] == "http" and is_grpc(scope)
@@ -214,15 +231,6 @@ def rest_app(service: Service) -> Any:
     def provide(value: Callable[..., Any]) -> Provide:
         return Provide(value, sync_to_thread=False)
 
-    def ready(value: Callable[[], Any]) -> Callable[[], Any]:
-        """Dependencies are made in no certain order, and before storage is open there are no services."""
-
-        def checked() -> Any:
-            service.readiness.check()
-            return value()
-
-        return checked
-
     def index(request: Request[Any, Any, Any]) -> Index:
         return service.index_of(request.scope)
 
@@ -237,12 +245,12 @@ def rest_app(service: Service) -> Any:
         route_handlers=[*(family.router for family in families), openapi],
         dependencies={
             "index": provide(index),
-            "indexes": provide(service.ready_indexes),
-            "reembeddings": provide(service.ready_reembeddings),
+            "indexes": provide(lambda: service.ready().indexes),
+            "reembeddings": provide(lambda: service.ready().reembeddings),
             "catalog": provide(lambda: service.catalog),
-            "records": provide(ready(lambda: service.records)),
-            "vectors": provide(ready(lambda: service.vectors)),
-            "namespaces": provide(ready(lambda: service.namespaces)),
+            "records": provide(lambda: service.ready().records),
+            "vectors": provide(lambda: service.ready().vectors),
+            "namespaces": provide(lambda: service.ready().namespaces),
             "inference": provide(lambda: service.inference),
             "readiness": provide(lambda: service.readiness),
             "measures": provide(lambda: service.measures),

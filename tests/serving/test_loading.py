@@ -129,8 +129,7 @@ async def test_an_index_that_needs_no_model_answers_while_others_wait_for_theirs
 ) -> None:
     async with running(filled) as server:
         await loading.reached()
-        assert server.service.engine is not None
-        await server.service.engine.all_opened()
+        await server.service.parts.engine.all_opened()
         for method, path, body in (
             ("POST", "/vectors/upsert", {"vectors": [{"id": "b", "values": [0, 1]}]}),
             ("POST", "/query", {"vector": [1, 0], "topK": 5}),
@@ -156,8 +155,7 @@ async def test_an_index_that_embeds_answers_by_vector_and_id_meanwhile_and_says_
 ) -> None:
     async with running(filled) as server:
         await loading.reached()
-        assert server.service.engine is not None
-        await server.service.engine.all_opened()
+        await server.service.parts.engine.all_opened()
         for method, path, body in (
             ("POST", "/query", {"vector": [1.0] * 64, "topK": 1, "namespace": "n"}),
             ("GET", "/vectors/fetch?ids=a&namespace=n", None),
@@ -200,8 +198,7 @@ async def test_nobody_waits_while_weights_are_hashed_or_read(filled: Settings, g
 async def test_ready_tells_index_by_index(filled: Settings, loading: Gate) -> None:
     async with running(filled) as server:
         await loading.reached()
-        assert server.service.engine is not None
-        await server.service.engine.all_opened()
+        await server.service.parts.engine.all_opened()
         told = await server.ask("GET", "/ready")
         assert told.status_code == 503
         assert told.json()["indexes"]["vectors"] == "ready"
@@ -295,7 +292,7 @@ async def test_an_index_that_is_made_while_models_load_gets_its_own_too(settings
         assert made.status_code == 201 or "loading" in made.text, made.text
         loading.open()
         await asyncio.wait_for(server.ready.wait(), GIVEN_UP_S)
-        indexes = server.service.indexes
+        indexes = server.service.parts.indexes
         assert indexes.loaded_embedder(indexes.index("texts")), "nobody has sent a text, and none will have to wait"
 
 

@@ -72,7 +72,7 @@ async def _here(settings: Any, options: argparse.Namespace) -> int:
     begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     async with service.running(lambda: begun.set_result(None), begun.set_exception):
         await begun
-        reembeddings = service.ready_reembeddings()
+        reembeddings = service.ready().reembeddings
         if options.cancel:
             await reembeddings.cancel(options.index)
             print(f"Index {options.index} stays as it is.")

@@ -72,7 +72,7 @@ async def run(settings: Settings, collection: Collection, wanted: Sequence[Pipel
         begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         async with service.running(lambda: begun.set_result(None), begun.set_exception):
             await begun
-            index = service.indexes.index(NAME)
+            index = service.parts.indexes.index(NAME)
             if index.spec.sparse:
                 wanted = [pipeline for pipeline in wanted if pipeline.retrieval == "dense"]
             await _store(service, index, collection)
@@ -84,7 +84,7 @@ async def _store(service: Service, index: Index, collection: Collection) -> None
     rows: list[dict[str, Any]] = [{"_id": id, TEXT: text} for id, text in collection.documents]
     with tqdm(total=len(rows), desc=f"{collection.name}: upsert", unit="doc", leave=False, disable=None) as bar:
         for start in range(0, len(rows), most):
-            await service.records.upsert(index, collection.name, rows[start : start + most])
+            await service.parts.records.upsert(index, collection.name, rows[start : start + most])
             bar.update(len(rows[start : start + most]))
 
 
@@ -103,7 +103,7 @@ async def _ask(service: Service, index: Index, collection: Collection, pipeline:
         search = Search(top_k, text=text, retrieval=retrieval, fields=[], rerank=rerank)
         begun = time.perf_counter()
         try:
-            found = await service.records.search(index, collection.name, search)
+            found = await service.parts.records.search(index, collection.name, search)
         except InvalidArgument as error:
             raise InvalidArgument(f"{collection.name}, query {id}: {error.message}") from error
         times.append((time.perf_counter() - begun) * 1000)

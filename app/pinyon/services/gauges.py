@@ -2,17 +2,21 @@
 
 import shutil
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 from pinyon import metrics
 from pinyon.auth.permissions import check_unlimited
+from pinyon.domain import RecallSample
 from pinyon.errors import PinyonError
 from pinyon.inference.model_executor import ModelExecutor
 from pinyon.services.control_plane.readiness import Readiness
 from pinyon.storage.engine import Engine
 
 
-async def measure(engine: Engine | None, executor: ModelExecutor, readiness: Readiness, data_dir: Path) -> None:
+async def measure(
+    engine: Engine | None, executor: ModelExecutor, readiness: Readiness, data_dir: Path, recall: Sequence[RecallSample]
+) -> None:
     """Set the gauges to the current values. Raises PermissionDenied unless the API key is for every index."""
     check_unlimited()
     metrics.QUEUE.set(executor.waiting)
@@ -33,7 +37,7 @@ async def measure(engine: Engine | None, executor: ModelExecutor, readiness: Rea
         for kind, size in footprint.bytes.items():
             metrics.DISK.labels(index.name, kind).set(size)
     samples = defaultdict(list)
-    for sample in engine.recall():
+    for sample in recall:
         samples[sample.index].append(sample)
     for name, of_index in samples.items():
         queries = sum(sample.queries for sample in of_index)

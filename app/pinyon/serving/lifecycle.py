@@ -103,7 +103,7 @@ async def _end(service: Service, stop: asyncio.Event, grace_s: float) -> None:
 
 def banner(service: Service) -> str:
     """What is served, who answers, where the data lies, and one line to try."""
-    settings, indexes = service.settings, service.indexes
+    settings, indexes = service.settings, service.parts.indexes
     url = service.addresses.local_url()
     trouble, broken = indexes.trouble(), indexes.unusable()
     failing = trouble.keys() | broken.keys()

@@ -34,7 +34,6 @@ from pinyon.domain import (
     PagePlan,
     QueryAnswer,
     QueryPlan,
-    RecallSample,
     Record,
     Reembedding,
     Selection,
@@ -130,13 +129,13 @@ class Engine(DataPlane, Protocol):
     ) -> Index:
         """Make an empty index, as a whole or not at all.
 
-        ports: those it may be given one of; None for an index without. Raises AlreadyExists, or PermissionDenied if
-        no port is left.
+        ports: the index gets one of these, None for an index without a port. An engine does nothing at a port: it only
+        remembers which index has it. Raises AlreadyExists, or PermissionDenied if no port is left.
         """
         ...
 
     async def assign_port(self, index: IndexRef, free: Sequence[int], keep: Collection[int]) -> Index:
-        """See to it that the index has a port: the one it has, if it is in `keep`, or one of `free`.
+        """Give the index a port: the one that it has if that is in `keep`, or else one of `free`.
 
         Raises PermissionDenied if none is left.
         """
@@ -178,27 +177,30 @@ class Engine(DataPlane, Protocol):
         ...
 
     def unusable(self) -> dict[str, PinyonError]:
-        """Indexes whose files cannot be used, or not be written, and why: what such a call raises."""
+        """Indexes that cannot be used, or not be written to, by name; and the error that such a call raises."""
         ...
 
     def set_aside(self) -> list[str]:
-        """What a start did not understand and moved out of the way, by names that say when and why."""
+        """What a start could not read and moved out of the way, by names that say when and why."""
         ...
 
     async def footprint(self, index: IndexRef) -> Footprint:
-        """The last write, and the room an index takes."""
+        """The LSN of the last write, and how much room the index takes, by kinds that the engine names."""
         ...
 
     async def fingerprint(self, index: IndexRef) -> Fingerprint | None:
         """What embedded the records of the index; None while nothing has."""
         ...
 
-    def recall(self) -> list[RecallSample]:
-        """How good approximate answers were, as far as some were compared with exact ones."""
+    def answer_exactly(self, index: IndexRef, namespace: str) -> None:
+        """From now on answer exactly for this namespace, because approximate answers missed too much.
+
+        An index or a namespace that is gone is left alone.
+        """
         ...
 
     async def compact(self, index: IndexRef) -> tuple[int, int]:
-        """Give back the room of what was deleted; bytes on disk before and after. Searches go on meanwhile."""
+        """Give back the room of deleted records. Returns the bytes before and after. Searches go on meanwhile."""
         ...
 
     async def reembedding(self, index: IndexRef) -> Reembedding | None:
@@ -249,5 +251,5 @@ class Engine(DataPlane, Protocol):
         ...
 
     async def close(self) -> None:
-        """Finish what runs, fold the log into the file, let the folder go."""
+        """Finish what runs, then let the data go."""
         ...

@@ -65,10 +65,17 @@ class Indexes:
     """What there is to know of indexes: the engine's word on what they are, and an embedder for each that embeds."""
 
     def __init__(
-        self, engine: Engine, catalog: Catalog, executor: ModelExecutor, addresses: Addresses, readiness: Readiness
+        self,
+        engine: Engine,
+        catalog: Catalog,
+        executor: ModelExecutor,
+        addresses: Addresses,
+        readiness: Readiness,
+        recall: Callable[[], list[RecallSample]],
     ) -> None:
+        """recall: what was measured of approximate answers."""
         self._engine, self._catalog, self._executor, self.addresses = engine, catalog, executor, addresses
-        self._readiness = readiness
+        self._readiness, self._recall = readiness, recall
         self._loading: dict[Handle, asyncio.Task[None]] = {}
         self._embedders: dict[Handle, Embedder | SparseEmbedder] = {}
         self._without: dict[str, str] = {}
@@ -373,7 +380,7 @@ class Indexes:
         """How good approximate answers were, as far as some were compared with exact ones."""
         permissions.check("read")
         grant = permissions.GRANT.get()
-        return [one for one in self._engine.recall() if grant.sees(one.index) and grant.enters(one.namespace)]
+        return [one for one in self._recall() if grant.sees(one.index) and grant.enters(one.namespace)]
 
     def forget_embedder(self, index: Handle) -> None:
         """The index is embedded by something else from now on."""

@@ -25,7 +25,6 @@ from pinyon.domain import (
     PagePlan,
     QueryAnswer,
     QueryPlan,
-    RecallSample,
     Record,
     Reembedding,
     Selection,
@@ -36,7 +35,6 @@ from pinyon.domain import (
 from pinyon.errors import AlreadyExists, DataLoss, FailedPrecondition, NotFound, PinyonError, Unavailable
 from pinyon.locks import NamedLocks
 from pinyon.storage.engine import EngineLimits
-from pinyon.storage.recall import RecallSampler
 from pinyon.storage.sqlite.connection.database import unexpected
 from pinyon.storage.sqlite.connection.inline_reads import AtOnce
 from pinyon.storage.sqlite.filters.column_store import ColumnStore
@@ -74,7 +72,6 @@ class SqliteEngine:
             folder.indexes, tuning.approximate_from, tuning.read_only, columns, vectors, filters
         )
         self._at_once = AtOnce(tuning.at_once_s)
-        self._recall = RecallSampler(tuning.recall_sample, tuning.approximate_recall, self._distrust)
         self._memory = reading.Memory(vectors, filters, columns, self._upkeep.inverted_file, tuning.approximate_recall)
         self._opened: dict[str, Opened] = {}
         self._unusable: dict[str, PinyonError] = {}
@@ -215,7 +212,6 @@ class SqliteEngine:
     async def _forget(self, index: Index) -> None:
         """Drop what is held in memory of an index that is gone, or was changed as a whole."""
         await self._upkeep.release(index.handle)
-        self._recall.forget(index.name)
         self._leases.forget(index.handle.id)
 
     async def _change(self, index: IndexRef, change: Coroutine[Any, Any, T]) -> T:
@@ -300,17 +296,12 @@ class SqliteEngine:
                 answer = await ask(plan)
         if plan.filter is not None and self._memory.columns.wants(opened.index.handle):
             self._upkeep.schedule(opened.database, opened.index.handle, namespace)
-        self._recall.offer(opened.index.name, namespace, answer, lambda: ask(msgspec.structs.replace(plan, exact=True)))
         return answer
 
-    def _distrust(self, index: str, namespace: str) -> None:
-        """Sampled answers of a namespace were worse than they may be."""
-        opened = self._opened.get(index)
-        if opened is not None:
+    def answer_exactly(self, index: IndexRef, namespace: str) -> None:
+        with contextlib.suppress(PinyonError):  # it is gone
+            opened = self._open(index)
             self._upkeep.distrust(opened.database, opened.index.handle, namespace)
-
-    def recall(self) -> list[RecallSample]:
-        return self._recall.samples()
 
     async def settled(self) -> None:
         """Wait until what is held in memory has followed the writes there were."""
@@ -362,7 +353,6 @@ class SqliteEngine:
             opened, name, lambda connection: writing.delete_namespace(connection, tables.known_spec(connection), name)
         )
         self._upkeep.namespace_deleted(opened.database, opened.index.handle, name)
-        self._recall.forget(opened.index.name, name)
         return lsn
 
     async def reembedding(self, index: IndexRef) -> Reembedding | None:
@@ -428,7 +418,6 @@ class SqliteEngine:
     async def _close_databases(self) -> None:
         if self._opening:
             await asyncio.wait(list(self._opening.values()))
-        await self._recall.close()
         await self._upkeep.close()
         for opened in self._opened.values():
             await opened.database.close()

@@ -53,7 +53,6 @@ class SqliteInstallation:
             approximate_from=settings.approximate_from or None,
             approximate_recall=settings.approximate_recall,
             at_once_s=settings.at_once_ms / 1000,
-            recall_sample=settings.recall_sample,
             read_only=settings.read_only,
             wait=wait,
         )

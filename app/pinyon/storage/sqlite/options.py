@@ -26,5 +26,4 @@ class Tuning(msgspec.Struct, frozen=True):
     approximate_from: int | None = None
     approximate_recall: float = 0.98
     at_once_s: float = 0.0
-    recall_sample: float = 0.0
     read_only: bool = False

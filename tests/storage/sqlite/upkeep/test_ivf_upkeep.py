@@ -311,14 +311,13 @@ async def test_vectors_that_codes_are_too_coarse_for_are_compared_exactly(
 
 
 async def test_recall_is_measured_in_idle_time(tmp_path: Path) -> None:
-    engine = await filled(tmp_path, recall_sample=1.0)
+    engine = await filled(tmp_path)
+    sampler = RecallSampler(engine, 1.0, 0.98)
     for query in clustered(5, 2):
-        await engine.query("docs", "a", QueryPlan(10, vector=query))
-    assert engine.recall() == []
-    task = engine._recall._task
-    assert task is not None
-    await task
-    (sample,) = engine.recall()
+        await sampler.query("docs", "a", QueryPlan(10, vector=query))
+    assert sampler.samples() == []
+    await sampler.compared()
+    (sample,) = sampler.samples()
     assert (sample.index, sample.namespace, sample.queries) == ("docs", "a", 5)
     assert 0.95 <= sample.recall <= 1
     await engine.close()
@@ -401,7 +400,7 @@ async def test_an_inverted_file_that_is_distrusted_while_it_is_caught_up_with_do
     caught_up = engine._upkeep._ivf._caught_up
 
     async def distrusted_meanwhile(*arguments: Any) -> Any:
-        engine._distrust("docs", "a")
+        engine.answer_exactly("docs", "a")
         return await caught_up(*arguments)
 
     with monkeypatch.context() as patched:
@@ -410,14 +409,3 @@ async def test_an_inverted_file_that_is_distrusted_while_it_is_caught_up_with_do
         await engine.settled()
     assert before not in engine._upkeep._ivf._entries.values()
     await engine.close()
-
-
-@pytest.mark.parametrize(
-    ("share_missed", "says_so"), [(0.01, False), (0.016, False), (0.08, True), (0.3, True)], ids=str
-)
-def test_answers_are_distrusted_when_they_miss_too_many_and_not_by_chance(share_missed: float, says_so: bool) -> None:
-    random, told = np.random.default_rng(0), list[str]()
-    sampler = RecallSampler(1.0, 0.98, lambda _, namespace: told.append(namespace))
-    for n in range(2_000):
-        sampler._watch("docs", f"good {n // 500}", float(1 - random.binomial(10, share_missed) / 10))
-    assert bool(told) is says_so

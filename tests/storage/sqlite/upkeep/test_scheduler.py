@@ -14,7 +14,7 @@ VECTORS = np.random.default_rng(0).standard_normal((300, 8)).astype(np.float32)
 
 
 async def with_everything_in_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> SqliteEngine:
-    """An engine with two namespaces that have an inverted file, columns, cached vectors and filters, and samples."""
+    """An engine with two namespaces that have an inverted file, columns, cached vectors and filters."""
     monkeypatch.setattr("pinyon.storage.sqlite.filters.column_store.COLUMNS_FROM", 1)
     engine = await SqliteEngine.open_folder(
         folder,
@@ -24,7 +24,6 @@ async def with_everything_in_memory(folder: Path, monkeypatch: pytest.MonkeyPatc
         cache_bytes=2**20,
         filter_cache_bytes=2**20,
         column_bytes=2**20,
-        recall_sample=1.0,
     )
     await engine.create_index(IndexSpec("docs", 8, "cosine"))
     for namespace in ("a", "b"):
@@ -35,9 +34,6 @@ async def with_everything_in_memory(folder: Path, monkeypatch: pytest.MonkeyPatc
                 plan = QueryPlan(5, VECTORS[0], filter=None if condition is None else parse(condition), exact=exact)
                 await engine.query("docs", namespace, plan)
         await engine.settled()
-        sampling = engine._recall._task
-        assert sampling is not None
-        await sampling
     return engine
 
 
@@ -59,11 +55,9 @@ async def test_memory_of_a_namespace_is_freed_when_it_is_deleted(
 ) -> None:
     engine = await with_everything_in_memory(tmp_path, monkeypatch)
     assert namespaces_in_memory(engine) == [{1, 2}] * 5
-    assert {sample.namespace for sample in engine.recall()} == {"a", "b"}
     await engine.delete_namespace("docs", "a")
     await engine.settled()
     assert namespaces_in_memory(engine) == [{2}] * 5
-    assert {sample.namespace for sample in engine.recall()} == {"b"}
     await engine.close()
 
 
@@ -82,5 +76,4 @@ async def test_memory_of_an_index_is_freed_when_it_is_deleted(tmp_path: Path, mo
     engine = await with_everything_in_memory(tmp_path, monkeypatch)
     await engine.delete_index("docs")
     assert namespaces_in_memory(engine) == [set()] * 5
-    assert engine.recall() == []
     await engine.close()
