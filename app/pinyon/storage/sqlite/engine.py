@@ -36,7 +36,7 @@ from pinyon.errors import AlreadyExists, DataLoss, FailedPrecondition, NotFound,
 from pinyon.locks import NamedLocks
 from pinyon.storage.engine import EngineLimits
 from pinyon.storage.sqlite.connection.database import unexpected
-from pinyon.storage.sqlite.connection.inline_reads import AtOnce
+from pinyon.storage.sqlite.connection.inline_reads import InlineReads
 from pinyon.storage.sqlite.filters.column_store import ColumnStore
 from pinyon.storage.sqlite.filters.filter_cache import FilterCache
 from pinyon.storage.sqlite.folder.data_dir import DataDir
@@ -71,7 +71,7 @@ class SqliteEngine:
         self._upkeep = UpkeepScheduler(
             folder.indexes, tuning.approximate_from, tuning.read_only, columns, vectors, filters
         )
-        self._at_once = AtOnce(tuning.at_once_s)
+        self._inline_reads = InlineReads(tuning.at_once_s)
         self._memory = reading.Memory(vectors, filters, columns, self._upkeep.inverted_file, tuning.approximate_recall)
         self._opened: dict[str, Opened] = {}
         self._unusable: dict[str, PinyonError] = {}
@@ -280,7 +280,7 @@ class SqliteEngine:
             begun = time.perf_counter()
             answer = reading.query(connection, namespace, plan, self._memory, handle, at)
             if answer is not None and reading.is_plain(plan):
-                self._at_once.note(alike, answer.lsn, time.perf_counter() - begun)
+                self._inline_reads.note(alike, answer.lsn, time.perf_counter() - begun)
             return answer
 
         async def ask(plan: QueryPlan) -> QueryAnswer:
@@ -289,9 +289,9 @@ class SqliteEngine:
             return answer
 
         with metrics.stage("search"):
-            answer, at = None, self._at_once.lsn(alike)
+            answer, at = None, self._inline_reads.fast_at(alike)
             if at is not None and reading.is_plain(plan):
-                answer = opened.database.read_here(partial(run, plan=plan, at=at))
+                answer = opened.database.read_inline(partial(run, plan=plan, at=at))
             if answer is None:
                 answer = await ask(plan)
         if plan.filter is not None and self._memory.columns.wants(opened.index.handle):

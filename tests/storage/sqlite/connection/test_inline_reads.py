@@ -1,5 +1,7 @@
-"""Searches that take little time are run where they are asked, as long as nothing is written; answers are the same."""
+"""Searches that take little time and read nothing from the disk run on the event-loop thread, with the same answers."""
 
+import errno
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from pinyon.domain import IndexSpec, QueryPlan, Record
 from pinyon.errors import InvalidArgument, NotFound
 from pinyon.filters import parse
 from pinyon.storage.sqlite.connection import inline_reads
-from pinyon.storage.sqlite.connection.inline_reads import AtOnce
+from pinyon.storage.sqlite.connection.inline_reads import InlineReads
 from pinyon.storage.sqlite.engine import SqliteEngine
 from pinyon.storage.sqlite.records import reading
 
@@ -142,6 +144,48 @@ async def test_a_file_that_is_busy_is_left_to_the_readers(tmp_path: Path, monkey
     await engine.close()
 
 
+async def test_a_search_that_would_have_to_wait_for_the_disk_is_handed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where, engine = Where(monkeypatch), await filled(tmp_path)
+    refused: list[int] = []
+
+    def not_in_memory(*_: Any) -> int:
+        refused.append(1)
+        raise BlockingIOError(errno.EAGAIN, "would wait")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.preadv", not_in_memory)
+        for _ in range(4):
+            assert (await engine.query("docs", "a", PLAIN)).matches[0].id == "r0"
+        assert where.here == [False] * 4
+        assert refused
+    assert (await engine.query("docs", "a", PLAIN)).matches[0].id == "r0"
+    assert where.here[4:] == [True]
+    await engine.close()
+
+
+async def test_on_a_system_that_cannot_refuse_to_wait_all_are_handed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("os.RWF_NOWAIT")
+    where, engine = Where(monkeypatch), await filled(tmp_path)
+    for _ in range(4):
+        await engine.query("docs", "a", PLAIN)
+    assert where.here == [False] * 4
+    await engine.close()
+
+
+async def test_no_descriptor_stays_open(tmp_path: Path) -> None:
+    before = set(os.listdir("/proc/self/fd"))
+    engine = await filled(tmp_path)
+    for _ in range(4):
+        await engine.query("docs", "a", PLAIN)
+    await engine.delete_index("docs")
+    await engine.close()
+    assert set(os.listdir("/proc/self/fd")) <= before
+
+
 async def test_errors_are_the_same_and_leave_nothing_behind(tmp_path: Path) -> None:
     engine = await filled(tmp_path)
     for _ in range(3):
@@ -152,17 +196,17 @@ async def test_errors_are_the_same_and_leave_nothing_behind(tmp_path: Path) -> N
     database = engine._open("docs").database
     await engine.delete_index("docs")
     with pytest.raises(NotFound, match="Index docs not found"):
-        database.read_here(lambda connection: 1)
+        database.read_inline(lambda connection: 1)
     await engine.close()
 
 
 def test_a_slow_one_ends_it_and_so_do_too_many_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = AtOnce(0.001)
+    known = InlineReads(0.001)
     known.note(("i", "a", False), 7, 0.0009)
-    assert [known.lsn(key) for key in (("i", "a", False), ("i", "a", True), ("i", "b", False))] == [7, None, None]
+    assert [known.fast_at(key) for key in (("i", "a", False), ("i", "a", True), ("i", "b", False))] == [7, None, None]
     known.note(("i", "a", False), 7, 0.0011)
-    assert known.lsn(("i", "a", False)) is None
+    assert known.fast_at(("i", "a", False)) is None
     monkeypatch.setattr(inline_reads, "MOST_KNOWN", 3)
     for name in "abcd":
         known.note(("i", name, False), 1, 0.0)
-    assert [known.lsn(("i", name, False)) for name in "abcd"] == [None, None, None, 1]
+    assert [known.fast_at(("i", name, False)) for name in "abcd"] == [None, None, None, 1]

@@ -20,8 +20,9 @@ import sqlite_vec
 
 from pinyon import failpoints
 from pinyon.errors import DataLoss, FailedPrecondition, Internal, NotFound, PermissionDenied, PinyonError, Unavailable
-from pinyon.storage.sqlite.connection import high_water, page_checksums
+from pinyon.storage.sqlite.connection import high_water, page_cache_vfs, page_checksums
 from pinyon.storage.sqlite.connection.high_water import HighWaterMark, Mark
+from pinyon.storage.sqlite.connection.page_cache_vfs import NotInMemory
 from pinyon.storage.sqlite.connection.readers import Readers
 from pinyon.storage.sqlite.connection.writer import Writer
 from pinyon.storage.sqlite.schema import migrations, tables
@@ -34,6 +35,8 @@ PAGE_BYTES = 16_384
 BUSY_MS = 5_000
 WRITES_PER_COMMIT = 64
 """Writes that may share a commit."""
+INLINE_CACHE_KIB = 8_192
+"""Most pages that a connection on the event-loop thread keeps. Reading a page again costs it 5 us."""
 NONSENSE = (msgspec.MsgspecError, UnicodeDecodeError, struct.error)
 """What decoding a stored value raises if the value is not what was stored."""
 DAMAGED_READS = (apsw.SQLITE_IOERR_DATA, apsw.SQLITE_IOERR_CORRUPTFS, apsw.SQLITE_IOERR_SHORT_READ)
@@ -46,13 +49,16 @@ Mode = Literal["read", "write", "read only", "frozen"]
 """read: beside a writer of this process. read only: beside one of another. frozen: there is none, nor can there be."""
 
 
-def connect(path: Path, mmap_bytes: int, mode: Mode, compare: bool = False) -> apsw.Connection:
+def connect(path: Path, mmap_bytes: int, mode: Mode, compare: bool = False, in_memory: bool = False) -> apsw.Connection:
     """A connection with sqlite-vec loaded and the pragmas of this project set.
+
+    in_memory: one that reads only what is in the system's page cache, and raises NotInMemory for the rest.
 
     One that writes fills in the checksums of pages and compares them. compare: one that reads does, too; then there is
     no mmap. Raises FailedPrecondition if it cannot.
     """
     vfs = page_checksums.CHECKED if compare and page_checksums.available() else page_checksums.PLAIN
+    vfs = page_cache_vfs.NAME if in_memory else vfs
     if mode == "frozen":
         connection = connect_frozen(path, vfs)
     elif mode == "write":
@@ -156,7 +162,7 @@ class Database:
         self._mark: HighWaterMark | None = None
         self._frozen = False
         self._writing: Writer | None = None
-        self._here: apsw.Connection | None = None
+        self._inline: apsw.Connection | None = None
         try:
             failpoints.reach("open", path.stem)
             self._check_files()
@@ -320,28 +326,32 @@ class Database:
         """Run the function on one snapshot of the file."""
         return await self._answer(lambda: self._readers.run(function))
 
-    def read_here(self, function: Callable[[apsw.Connection], T | None]) -> T | None:
-        """As read(), but in this very thread: for what takes less time than handing it over. None: not now.
+    def read_inline(self, function: Callable[[apsw.Connection], T | None]) -> T | None:
+        """As read(), but in the calling thread, for what takes less time than handing it over.
 
-        Of one thread. Raises as read().
+        Returns None if the file is busy, or if something that the function reads is not in memory. Call from the
+        event-loop thread only. Raises as read().
         """
         self._check_open()
+        if not page_cache_vfs.available():
+            return None
         try:
-            if self._here is None:
-                self._here = self._reader()
-                self._here.set_busy_timeout(0)
-            with Transaction(self._here, "DEFERRED"):
-                return function(self._here)
-        except apsw.BusyError:
+            if self._inline is None:
+                self._inline = self._reader(in_memory=True)
+                self._inline.set_busy_timeout(0)
+                self._inline.execute(f"PRAGMA cache_size = {-INLINE_CACHE_KIB}")
+            with Transaction(self._inline, "DEFERRED"):
+                return function(self._inline)
+        except (apsw.BusyError, NotInMemory):
             return None
         except apsw.Error as error:
             raise self._translated(error) from error
         except NONSENSE as error:
             raise self._undecodable(error) from error
 
-    def _reader(self) -> apsw.Connection:
+    def _reader(self, in_memory: bool = False) -> apsw.Connection:
         mode: Mode = "read" if self._writing is not None else "frozen" if self._frozen else "read only"
-        return connect(self.path, self._mmap_bytes, mode)
+        return connect(self.path, 0 if in_memory else self._mmap_bytes, mode, in_memory=in_memory)
 
     async def _answer(self, submit: "Callable[[], asyncio.Future[T]]") -> T:
         self._check_open()
@@ -390,9 +400,9 @@ class Database:
 
     def _close(self) -> None:
         self._readers.close()
-        if self._here is not None:
+        if self._inline is not None:
             with contextlib.suppress(apsw.Error):
-                self._here.close()
+                self._inline.close()
         if self._writing is not None:
             self._writing.close()
             try:
@@ -404,6 +414,7 @@ class Database:
                 log.warning("could not fold the log of %s at the end: %s", self.path, error)
         with contextlib.suppress(apsw.Error):
             self._first.close()
+        page_cache_vfs.close_descriptors(self.path)
         if self._mark is not None:
             self._mark.close()
 

@@ -1,35 +1,37 @@
-"""Which searches are run where they are asked: those like one that took little time, with no write since.
+"""Decides which searches run on the event-loop thread instead of a reader thread.
 
-The way to another thread and back takes up to 0.2 ms, of which more than half is the other thread's cold start.
+The way to another thread and back takes up to 0.2 ms, of which more than half is the other thread's cold start. Two
+things must hold. Everything that the search touches is in memory: Database.read_inline() makes sure of that. And it
+computes for a short time: that is assumed of a search like one that did, while nothing is written.
 """
 
 from pinyon.domain import Handle
 
 MOST_KNOWN = 10_000
-"""Namespaces; with more, all are forgotten."""
-Key = tuple[Handle, str, bool]
-"""An index's handle, a namespace, and whether with a filter."""
+"""Kinds of searches that are remembered. Beyond this, all are forgotten."""
+Kind = tuple[Handle, str, bool]
+"""An index's handle, the name of a namespace, and whether with a filter."""
 
 
-class AtOnce:
-    """For searches for a page of the nearest to a vector or a record. note() may be called by several threads.
+class InlineReads:
+    """What is known of the searches for a page of the records nearest to a vector. Safe for several threads.
 
-    most_s: how long the one before may have taken; 0: none is run at once.
+    most_s: the longest time that a search may take for the next one to run on the event-loop thread; 0: none does.
     """
 
     def __init__(self, most_s: float) -> None:
         self._most_s = most_s
-        self._quick: dict[Key, int] = {}
+        self._fast_at: dict[Kind, int] = {}
 
-    def lsn(self, key: Key) -> int | None:
-        """The number of the last write that a quick search of the namespace saw; None if the last was not quick."""
-        return self._quick.get(key)
+    def fast_at(self, kind: Kind) -> int | None:
+        """The LSN that the last search of this kind saw; None if it took too long."""
+        return self._fast_at.get(kind)
 
-    def note(self, key: Key, lsn: int, seconds: float) -> None:
-        """How long a search took, by itself."""
+    def note(self, kind: Kind, lsn: int, seconds: float) -> None:
+        """Remember how long a search took, without its wait for a thread."""
         if seconds > self._most_s:
-            self._quick.pop(key, None)
+            self._fast_at.pop(kind, None)
             return
-        if len(self._quick) >= MOST_KNOWN:
-            self._quick.clear()
-        self._quick[key] = lsn
+        if len(self._fast_at) >= MOST_KNOWN:
+            self._fast_at.clear()
+        self._fast_at[kind] = lsn

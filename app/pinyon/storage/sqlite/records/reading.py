@@ -36,7 +36,7 @@ from pinyon.storage.sqlite.text import lexical, sparse_index
 from pinyon.storage.sqlite.vectors import vector_scan
 from pinyon.storage.sqlite.vectors.vector_cache import Key, VectorCache
 from pinyon.storage.sqlite.vectors.vector_rows import vector_of
-from pinyon.storage.sqlite.vectors.vector_source import NeedsFullScan, VectorSource
+from pinyon.storage.sqlite.vectors.vector_source import NeedsReaderThread, VectorSource
 
 PAGE = 100
 """Records that are read in little time."""
@@ -137,7 +137,7 @@ def query(
             shared = sparse_index.dots(connection, ns, sparse, count if plan.by_rarity else None)
         try:
             scored = _scored(source, spec, vector, shared, plan, keep)
-        except NeedsFullScan:
+        except NeedsReaderThread:
             return None
         matches = _matches(connection, spec, scored, plan)
     return QueryAnswer(matches, lsn, size, statistics, embedded_by, inverted is not None, foreign)
@@ -150,13 +150,14 @@ def is_plain(plan: QueryPlan) -> bool:
 
 
 def _in_memory(memory: Memory, plan: QueryPlan, key: Key, version: int) -> bool:
-    """Whether what a plain search filters by and compares is held in memory, or found by an inverted file."""
+    """Whether the rows that a plain search filters by and the vectors that it compares are in memory."""
     if plan.filter is not None and not needs_no_reads(plan.filter, key, version, memory.filters, memory.columns):
         return False
-    if memory.inverted(*key) is not None and not plan.exact:
-        return True
-    held = memory.vectors.latest(key)
-    return held is not None and held.version == version
+    cached = memory.vectors.latest(key)
+    if cached is None:
+        return False
+    # An inverted file brings few rows. Of those that have changed since, it does not matter that they must be read.
+    return cached.version == version or (memory.inverted(*key) is not None and not plan.exact)
 
 
 def _scored(

@@ -92,8 +92,10 @@ class VectorCache:
         with self._lock:
             return self._entries.get(key)
 
-    def worth_keeping(self, key: Key, version: int, size: int) -> bool:
+    def worth_keeping(self, key: Key, version: int, size: int, may_replace: bool = True) -> bool:
         """Whether this version was asked for before, and its vectors fit. size: their bytes.
+
+        may_replace: whether other namespaces may make room for it.
 
         Where a write comes between any two searches, caching would only cost time.
         """
@@ -102,7 +104,9 @@ class VectorCache:
             if len(self._last_asked) >= MOST_ASKED:
                 self._last_asked.clear()
             self._last_asked[key] = version
-            return asked_again and size <= self.most_bytes
+            old = self._entries.get(key)
+            others = 0 if may_replace else self._bytes - (old.nbytes if old else 0)
+            return asked_again and others + size <= self.most_bytes
 
     def put(self, key: Key, vectors: CachedVectors) -> None:
         """Cache the vectors of a namespace. Drops the namespaces searched longest ago if there is no room."""

@@ -13,7 +13,7 @@ from pinyon.domain import Metric
 from pinyon.search.bounds import bounded_scores
 from pinyon.search.ranking import exact_scores, goodness
 from pinyon.storage.sqlite.row_sets import Records, RowSet, Vectors, distinct
-from pinyon.storage.sqlite.vectors.vector_source import NeedsFullScan, VectorSource, vectors_of
+from pinyon.storage.sqlite.vectors.vector_source import NeedsReaderThread, VectorSource, vectors_of
 
 FEW = 256
 """Rows that are sooner all scored than looked for."""
@@ -58,7 +58,7 @@ def nearest(
         if len(records) >= wanted:
             return best(records, scores, top_k, metric)
     if source.inverted is not None and source.on_event_loop:
-        raise NeedsFullScan
+        raise NeedsReaderThread
     finalists, vectors = _finalists(source, metric, query, top_k, rows, more)
     if vectors is None:
         return best(*_scored(source, metric, query, finalists, more), top_k, metric)

@@ -22,7 +22,8 @@ from pinyon.storage.sqlite.vectors.vector_cache import BLOCK, CachedVectors, Vec
 SCAN_FROM = 0.05
 """Share of the rows from which on reading all rows is faster than looking up single ones."""
 CACHE_FROM = 64
-"""Up to this many rows, reading them one by one is faster than caching the namespace."""
+"""Up to this many rows, reading them one by one is faster than caching the namespace. An inverted file brings so few,
+but searches on the event-loop thread need them in memory: then the namespace is cached if there is free room."""
 MOST_CHANGED, MOST_WRITES = 0.02, 500
 """Cached vectors are used until this share of the rows has changed, or so many writes have come."""
 ROWS_AT_ONCE = 4_096
@@ -42,8 +43,8 @@ class Part(msgspec.Struct, frozen=True):
     wanted: Mask | None = None
 
 
-class NeedsFullScan(Exception):
-    """The inverted file has no answer, and comparing all rows takes too long for the event-loop thread."""
+class NeedsReaderThread(Exception):
+    """The event-loop thread cannot do it: vectors are not in memory, or all rows would have to be compared."""
 
 
 class VectorSource(msgspec.Struct, frozen=True):
@@ -51,7 +52,7 @@ class VectorSource(msgspec.Struct, frozen=True):
 
     handle: of the index. count, version: of the namespace. inverted: its inverted file, which may be wrong about the
     rows in changed (sorted). recall: share of the nearest rows that it must find on average. on_event_loop: raise
-    NeedsFullScan instead of comparing all rows when the inverted file has no answer.
+    NeedsReaderThread for what takes long there.
     """
 
     connection: apsw.Connection
@@ -89,6 +90,8 @@ def vectors_of(source: VectorSource, rows: RowSet | None = None, may_add_others:
         return iter(())
     scan = rows is None or rows.count >= SCAN_FROM * source.count
     usable = _usable_cache(source, rows, scan)
+    if usable is None and source.on_event_loop:
+        raise NeedsReaderThread
     if usable is None:
         return _from_file(source, rows, scan)
     return _from_memory(source, usable, rows, scan, may_add_others)
@@ -104,9 +107,12 @@ def _usable_cache(source: VectorSource, rows: RowSet | None, scan: bool) -> _Usa
         changed = changes.since(source.connection, source.ns, older.version)
         if changed is not None and len(changed) <= (CACHE_FROM if scan else MOST_CHANGED * source.count):
             return _Usable(older, changed)
-    if scan or (rows is not None and rows.count > CACHE_FROM):
+    if source.on_event_loop:
+        return None
+    many = scan or (rows is not None and rows.count > CACHE_FROM)
+    if many or source.inverted is not None:
         size = most_bytes(source.count, source.dimension)
-        if source.cache.worth_keeping(source.key, source.version, size):
+        if source.cache.worth_keeping(source.key, source.version, size, may_replace=many):
             cached = _read_all(source)
             source.cache.put(source.key, cached)
             return _Usable(cached, np.empty(0, np.int64))
