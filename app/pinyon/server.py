@@ -26,9 +26,9 @@ from pinyon.api.rest.paths import RawPaths
 from pinyon.api.rest.routes import (
     control,
     health,
+    hosted_only,
     inference,
     namespaces,
-    not_kept,
     operations,
     records,
     reembedding,
@@ -235,7 +235,7 @@ def rest_app(service: Service) -> Any:
         return service.index_of(request.scope)
 
     cors = service.settings.server.cors_origins
-    families = (health, operations, control, not_kept, reembedding, inference, records, vectors, namespaces)
+    families = (health, operations, control, hosted_only, reembedding, inference, records, vectors, namespaces)
 
     async def note(request: Request[Any, Any, Any]) -> None:  # what is not async would be run on another thread
         request.scope["state"]["operation"] = request.route_handler.operation_id or "none"
