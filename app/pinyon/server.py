@@ -18,7 +18,7 @@ from pinyon.api.grpc.calls import GrpcCalls
 from pinyon.api.grpc.service import VectorService
 from pinyon.api.guard import Guard
 from pinyon.api.headers import RequestHeaders
-from pinyon.api.request_buffer import WholeRequests
+from pinyon.api.request_buffer import RequestBuffer
 from pinyon.api.request_line import RequestLine
 from pinyon.api.rest.errors import EXCEPTION_HANDLERS
 from pinyon.api.rest.openapi import openapi
@@ -215,7 +215,7 @@ def create_app(service: Service) -> Any:
 
     server = settings.server
     app = Guard(
-        WholeRequests(both, most_bytes),
+        RequestBuffer(both, most_bytes),
         service.keys.required,
         service.keys.caller,
         local=not server.insecure,

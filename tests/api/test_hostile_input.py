@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pinyon.api.grpc import framing
 from pinyon.api.grpc import vector_service_pb2 as pb
-from pinyon.api.request_buffer import WholeRequests
+from pinyon.api.request_buffer import RequestBuffer
 from pinyon.errors import InvalidArgument
 
 from tests.api.grpc_transport import method
@@ -131,17 +131,15 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
 
 
 @pytest.mark.anyio
-async def test_bodies_on_their_way_hold_bounded_memory_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pinyon.api.request_buffer.MOST_HELD", 1_000)
-    app = WholeRequests(echo, lambda _: 500)
+async def test_bodies_on_their_way_hold_bounded_memory_in_all() -> None:
+    app = RequestBuffer(echo, lambda _: 500, max_memory_bytes=1_000)
     bodies = [[b"x" * 200, b"x" * 200, b""] for _ in range(4)]
     assert await served(app, bodies, asyncio.Event()) == [200, 200, 503, 503]
     assert await served(app, bodies[:2], asyncio.Event()) == [200, 200], "what was held is given back"
 
 
 @pytest.mark.anyio
-async def test_a_body_that_does_not_come_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pinyon.api.request_buffer.LONGEST_BODY_S", 0.01)
+async def test_a_body_that_does_not_come_is_not_waited_for_for_ever() -> None:
     sent = []
 
     async def receive() -> Any:
@@ -151,7 +149,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for_for_ever(monkeypatch:
         sent.append(message)
 
     scope = {"type": "http", "path": "/query", "method": "POST", "headers": [], "http_version": "1.1"}
-    await WholeRequests(echo, lambda _: 500)(scope, receive, send)
+    await RequestBuffer(echo, lambda _: 500, body_timeout_s=0.01)(scope, receive, send)
     assert sent[0]["status"] == 504
 
 

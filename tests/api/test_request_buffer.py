@@ -4,8 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from pinyon.api import request_buffer
-from pinyon.api.request_buffer import WholeRequests
+from pinyon.api.request_buffer import WATCH_AFTER_S, RequestBuffer
 
 pytestmark = pytest.mark.anyio
 
@@ -30,8 +29,8 @@ def body(part: bytes, more: bool = False) -> dict[str, Any]:
     return {"type": "http.request", "body": part, "more_body": more}
 
 
-async def run(app: Any, connection: Connection) -> None:
-    await WholeRequests(app, lambda _: 100)(SCOPE, connection.queue.get, connection.send)
+async def run(app: Any, connection: Connection, watch_after_s: float = WATCH_AFTER_S) -> None:
+    await RequestBuffer(app, lambda _: 100, watch_after_s=watch_after_s)(SCOPE, connection.queue.get, connection.send)
 
 
 async def test_a_body_in_parts_arrives_as_one(anyio_backend: str) -> None:
@@ -60,12 +59,9 @@ async def test_a_caller_that_hangs_up_ends_what_handles_the_request(anyio_backen
     assert not task.cancelled() and task.cancelling() == 0, "whatever comes after goes on"
 
 
-@pytest.mark.parametrize("looked_after_s", [0, request_buffer.UNWATCHED_S])
-async def test_a_caller_that_hangs_up_at_the_end_ends_nothing(
-    anyio_backend: str, monkeypatch: pytest.MonkeyPatch, looked_after_s: float
-) -> None:
+@pytest.mark.parametrize("watch_after_s", [0, WATCH_AFTER_S])
+async def test_a_caller_that_hangs_up_at_the_end_ends_nothing(anyio_backend: str, watch_after_s: float) -> None:
     """A server says so after every answer, too."""
-    monkeypatch.setattr(request_buffer, "UNWATCHED_S", looked_after_s)
     connection = Connection(body(b""))
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -75,7 +71,7 @@ async def test_a_caller_that_hangs_up_at_the_end_ends_nothing(
         connection.queue.put_nowait(GONE)
 
     async def outside() -> str:
-        await run(app, connection)
+        await run(app, connection, watch_after_s)
         for _ in range(5):
             await asyncio.sleep(0)
         return "went on"

@@ -1,17 +1,17 @@
-"""Bodies that were compressed, made plain again, up to a bound; for both protocols. Pure."""
+"""Decompresses request bodies, up to a limit, for both protocols. Pure."""
 
 import zlib
 
 from pinyon.errors import InvalidArgument, TooLarge
 
 BITS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
-"""zlib's number for each encoding."""
+"""The wbits argument of zlib for each encoding."""
 
 
 def inflated(body: bytes, encoding: str, most_bytes: int) -> bytes:
-    """The body without its compression; encoding: a key of BITS.
+    """Decompress a body. encoding: a key of BITS. most_bytes: the largest decompressed body.
 
-    Raises InvalidArgument if it is not compressed like that, TooLarge if it has more than most_bytes.
+    Raises InvalidArgument if the body is not compressed with this encoding, TooLarge if it becomes too large.
     """
     inflator = zlib.decompressobj(BITS[encoding])
     try:
@@ -23,5 +23,5 @@ def inflated(body: bytes, encoding: str, most_bytes: int) -> bytes:
             f"The compressed body becomes more than {most_bytes} bytes, which exceeds the maximum supported size"
         )
     if not inflator.eof or inflator.unused_data:
-        raise InvalidArgument(f"The body that was compressed with {encoding} is not whole, or more follows it")
+        raise InvalidArgument(f"The body that was compressed with {encoding} is not whole, or other bytes follow it")
     return plain

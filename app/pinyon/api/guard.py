@@ -1,8 +1,9 @@
-"""Who may talk to the server, decided before anything else about a request is looked at.
+"""Decides who may talk to the server, before anything else happens to a request.
 
-With API keys: whoever sends one. Without: programs on this machine, not the web pages a browser there shows. A page of
-any origin can send a text/plain POST to http://localhost, and a name of its own that resolves to 127.0.0.1 makes the
-answers readable (DNS rebinding). Programs name this machine as the host, and send no Origin.
+If there are API keys, a request needs one. If there are none, only programs on this machine may send requests, but not
+web pages that a browser on this machine shows. A web page of any origin can send a text/plain POST to http://localhost,
+and it can read the answers if its own host name resolves to 127.0.0.1 (DNS rebinding). Programs name this machine in
+the Host header and send no Origin header; web pages do not.
 """
 
 import asyncio
@@ -14,24 +15,26 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from pinyon.api.error_response import is_grpc, refuse
+from pinyon.api.error_response import is_grpc, send_error
 from pinyon.api.request_buffer import read
 from pinyon.auth.keys import Caller
 from pinyon.auth.permissions import EVERYTHING, GRANT, Grant
 from pinyon.errors import PermissionDenied, PinyonError, Unauthenticated
 
-OPEN = ("/health", "/ready")
+PUBLIC_PATHS = ("/health", "/ready")
+"""Paths that need no API key."""
 NOTHING = Grant(frozenset())
-PATIENCE_S = 10.0
-"""How long the body of a request that is refused anyway is read, so that its sender hears why."""
+"""The rights of a request without an API key."""
+DRAIN_S = 10.0
+"""The body of a refused request is read for so many seconds, so that the client receives the error response."""
 
 
 class Guard:
-    """ASGI wrapper.
+    """ASGI wrapper that refuses requests, or sets the rights of their API key for everything behind it.
 
-    keys: who has a key, and whether keys are asked for at all, read anew for every request. local: for
-    requests without keys, whether only this machine may ask, under the names it has and `host`. origins: of web pages
-    that may ask.
+    required: whether requests need an API key. caller: the owner of a key, or None if the key is unknown. Both are
+    called for every request. local: without keys, only programs on this machine may send requests, and only under its
+    own names and `host`. origins: the web pages that may send requests; "*" in preflight requests stands for all.
     """
 
     def __init__(
@@ -55,19 +58,19 @@ class Guard:
                 error = raised
             if error is not None:
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(PATIENCE_S):
+                    async with asyncio.timeout(DRAIN_S):
                         if await read(receive, 0) is None:
                             return
-                await refuse(scope, send, error)
+                await send_error(scope, send, error)
                 return
-            GRANT.set(grant)  # of this request's task, and of those it starts
+            GRANT.set(grant)  # for the task of this request, and for the tasks that it starts
         await self._app(scope, receive, send)
 
     def _admit(self, scope: Any) -> Grant:
-        """What the sender may do. Raises Unauthenticated, PermissionDenied or ResourceExhausted."""
+        """The rights of the sender. Raises Unauthenticated, PermissionDenied or ResourceExhausted."""
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
         if self._required():
-            if scope["path"] in OPEN or self._is_preflight(scope, headers):
+            if scope["path"] in PUBLIC_PATHS or self._is_preflight(scope, headers):
                 return NOTHING
             key = headers.get(b"api-key") or _bearer(headers.get(b"authorization", ""))
             if key is None:
@@ -82,15 +85,15 @@ class Guard:
         host, origin = headers.get(b"host", ""), headers.get(b"origin")
         if not self._is_here(host):
             raise PermissionDenied(
-                f"Host {host!r} is not this machine; make an API key to serve it under other names (`pinyon keys "
-                "create`), or say --insecure"
+                f"Host {host!r} is not this machine; create an API key to serve it under other names (`pinyon keys "
+                "create`), or use --insecure"
             )
         if origin is not None and origin not in (f"http://{host}", f"https://{host}", *self._origins):
-            raise PermissionDenied(f"Requests from pages of {origin!r} are not taken; list it in cors_origins")
+            raise PermissionDenied(f"Requests from web pages of {origin!r} are not allowed; add it to cors_origins")
         return EVERYTHING
 
     def _is_preflight(self, scope: Any, headers: dict[bytes, str]) -> bool:
-        """A browser's question before a request of a page; it never carries a key, and changes and tells nothing."""
+        """Whether it is a browser's preflight request for a page that may ask. It has no key and reveals nothing."""
         asks = scope["method"] == "OPTIONS" and b"access-control-request-method" in headers and not is_grpc(scope)
         return asks and ("*" in self._origins or headers.get(b"origin") in self._origins)
 
@@ -101,7 +104,7 @@ class Guard:
 
 @lru_cache(maxsize=256)
 def _host_name(host: str) -> str | None:
-    """The name in a Host header, without its port; None if it cannot be one."""
+    """The name in a Host header, without the port. None if the header is malformed."""
     try:
         return (urlsplit(f"//{host}").hostname or "").rstrip(".")
     except ValueError:
@@ -109,14 +112,14 @@ def _host_name(host: str) -> str | None:
 
 
 def _bearer(value: str) -> str | None:
-    """The key of an Authorization header: what monitoring programs can send."""
+    """The API key in an Authorization header, which monitoring programs can send."""
     kind, _, key = value.partition(" ")
     return key.strip() or None if kind.lower() == "bearer" else None
 
 
 @lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
-    """Whether only this machine answers to that name or address."""
+    """Whether a host name or address always means this machine."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

@@ -1,6 +1,6 @@
-"""Response headers: who computed, what was written or seen, how long it took, under which id.
+"""Response headers: models, sequence numbers, duration and request id.
 
-RequestHeaders also times every request for the metrics, and notes it down in the log if that is wanted.
+RequestHeaders also measures every request for the metrics, and writes it to the access log if there is one.
 """
 
 import logging
@@ -13,20 +13,20 @@ from pinyon import metrics
 from pinyon.logs import REQUEST_ID
 
 
-def wrote(lsn: int) -> dict[str, str]:
-    """The number of a write, under the name of Pinecone's service and the name its Python client reads."""
+def write_headers(lsn: int) -> dict[str, str]:
+    """The sequence number of a write, under the service's name for it and the one that the Python client reads."""
     return {"x-pinecone-request-lsn": str(lsn), "x-pinecone-lsn-committed": str(lsn)}
 
 
-def saw(lsn: int) -> dict[str, str]:
-    """The number of the last write that a read saw, under both names."""
+def read_headers(lsn: int) -> dict[str, str]:
+    """The sequence number of the last write that a read saw, under both names."""
     return {"x-pinecone-max-indexed-lsn": str(lsn), "x-pinecone-lsn-reconciled": str(lsn)}
 
 
-def computed_by(labels: Sequence[str], truncated: int = 0, foreign: int = 0) -> dict[str, str]:
-    """The models that answered, stand-ins named as such, and how many texts were cut for them.
+def model_headers(labels: Sequence[str], truncated: int = 0, foreign: int = 0) -> dict[str, str]:
+    """The labels of the models that computed the answer, and how many texts were cut for them.
 
-    foreign: how many vectors beside theirs come from elsewhere, which nobody knows to be of the same model.
+    foreign: how many vectors of the namespace were brought by callers and may come from another model.
     """
     headers = {"x-pinyon-model": ", ".join(labels)} if labels else {}
     if truncated:
@@ -36,20 +36,20 @@ def computed_by(labels: Sequence[str], truncated: int = 0, foreign: int = 0) -> 
     return headers
 
 
-ALWAYS = [
+BROWSER_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 ]
-"""For browsers: an answer is data, is nobody else's, and nothing in it is run."""
+"""Tell browsers that the response is data, must not be cached, and contains nothing to run."""
 
 access = logging.getLogger("pinyon.access")
 
 
 class RequestHeaders:
-    """ASGI wrapper: every response says its request's id and its time in milliseconds.
+    """ASGI wrapper that adds the request id and the duration in milliseconds to every response.
 
-    access_log: whether each is noted down. What handles a request leaves its name in scope["state"]["operation"].
+    access_log: write each request to the log. Handlers leave the operation's name in scope["state"]["operation"].
     """
 
     def __init__(self, app: Any, access_log: bool = False) -> None:
@@ -77,7 +77,7 @@ class RequestHeaders:
                     **message,
                     "headers": [
                         *message.get("headers", []),
-                        *ALWAYS,
+                        *BROWSER_HEADERS,
                         (b"x-pinecone-request-id", request_id.encode()),
                         (b"x-pinecone-request-latency-ms", elapsed),
                         (b"x-pinecone-response-duration-ms", elapsed),
@@ -88,12 +88,12 @@ class RequestHeaders:
         try:
             await self._app(scope, receive, send_with_headers)
         finally:
-            self._note(state, time.perf_counter() - started, status)
+            self._record(state, time.perf_counter() - started, status)
 
-    def _note(self, state: dict[str, Any], seconds: float, status: str) -> None:
+    def _record(self, state: dict[str, Any], seconds: float, status: str) -> None:
         protocol, operation = state.get("protocol", "rest"), state.get("operation", "none")
         metrics.answered(protocol, operation, status, seconds)
         if self._access_log:
             fields = {"protocol": protocol, "operation": operation, "status": status, "ms": round(seconds * 1e3, 1)}
-            told = " ".join(f"{name}={value}" for name, value in fields.items())
-            access.info("%s", told, extra={"fields": fields})
+            text = " ".join(f"{name}={value}" for name, value in fields.items())
+            access.info("%s", text, extra={"fields": fields})

@@ -1,17 +1,17 @@
-"""What a request line may look like besides a path: the whole URL of a proxy, and the method HEAD."""
+"""Handles request lines with a whole URL, as proxies send them, and the method HEAD."""
 
 import re
 from typing import Any
 from urllib.parse import unquote
 
-from pinyon.api.error_response import is_grpc, refuse
+from pinyon.api.error_response import is_grpc, send_error
 from pinyon.errors import InvalidArgument
 
 _WHOLE_URL = re.compile(rb"\Ahttps?://([^/?#]*)([^?#]*)", re.IGNORECASE)
 
 
 class RequestLine:
-    """ASGI wrapper: the application sees a path, the host that counts, and GET for HEAD, whose body is not sent."""
+    """ASGI wrapper: the application sees a path, the valid Host header, and GET for HEAD, whose body is not sent."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
@@ -19,7 +19,7 @@ class RequestLine:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http" and not is_grpc(scope):
             if _is_framed_twice(scope):
-                await _refuse_and_close(scope, send)
+                await _send_error_and_close(scope, send)
                 return
             scope = _with_path_only(scope)
             if scope["method"] == "HEAD":
@@ -28,33 +28,33 @@ class RequestLine:
 
 
 def _is_framed_twice(scope: Any) -> bool:
-    """Whether a request says in two ways where it ends; a proxy may believe the other one (RFC 9112, 6.1)."""
+    """Whether a request gives its length in two ways. A proxy may use the other one (RFC 9112, section 6.1)."""
     names = {name for name, _ in scope["headers"]}
     return b"content-length" in names and b"transfer-encoding" in names
 
 
-async def _refuse_and_close(scope: Any, send: Any) -> None:
+async def _send_error_and_close(scope: Any, send: Any) -> None:
     async def send_and_close(message: Any) -> None:
         if message["type"] == "http.response.start":
             message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
         await send(message)
 
-    words = "A request has Content-Length or Transfer-Encoding, not both; the connection is closed"
-    await refuse(scope, send_and_close, InvalidArgument(words))
+    message = "A request has Content-Length or Transfer-Encoding, not both; the connection is closed"
+    await send_error(scope, send_and_close, InvalidArgument(message))
 
 
 def _with_path_only(scope: Any) -> Any:
-    """A scope without the URL's authority in its path; that is the host, whatever the header says (RFC 9112, 3.2.2)."""
-    whole = _WHOLE_URL.match(scope.get("raw_path") or b"")
-    if whole is None:
+    """The scope with only a path. The URL's authority replaces the Host header (RFC 9112, section 3.2.2)."""
+    url = _WHOLE_URL.match(scope.get("raw_path") or b"")
+    if url is None:
         return scope
-    raw_path = whole[2] or b"/"
+    raw_path = url[2] or b"/"
     headers = [(name, value) for name, value in scope["headers"] if name != b"host"]
     return {
         **scope,
         "raw_path": raw_path,
         "path": unquote(raw_path.decode("latin-1")),
-        "headers": [*headers, (b"host", whole[1])],
+        "headers": [*headers, (b"host", url[1])],
     }
 
 

@@ -1,4 +1,4 @@
-"""gRPC over ASGI: one unary call per request, answered with a message and trailers."""
+"""gRPC over ASGI: every request is one unary call, answered with a message and trailers."""
 
 import asyncio
 import logging
@@ -21,10 +21,10 @@ HEADERS = [(b"content-type", CONTENT_TYPE), (b"grpc-accept-encoding", b"identity
 
 
 class GrpcCalls:
-    """ASGI application of the VectorService.
+    """ASGI application for the VectorService.
 
-    service: gives it, or raises Unavailable before it is there. index_of: the index a request's scope means.
-    most_bytes: of the message of a request with that scope.
+    service: returns the service, or raises Unavailable while the server starts. index_of: the index of a request with
+    this scope. most_bytes: the largest message of a request with this scope.
     """
 
     def __init__(
@@ -45,9 +45,9 @@ class GrpcCalls:
                 async with asyncio.timeout(deadline):
                     message, more = await self._answer(scope, headers, body)
             except TimeoutError:
-                raise DeadlineExceeded("The deadline of the call was over before the answer was there") from None
+                raise DeadlineExceeded("The deadline of the call passed before the answer was ready") from None
         except Exception as error:
-            await fail(scope, send, _own(scope, error))
+            await send_error(scope, send, _as_pinyon_error(scope, error))
             return
         own = [(name.encode(), value.encode()) for name, value in more.items()]
         await send({"type": "http.response.start", "status": 200, "headers": HEADERS + own, "trailers": True})
@@ -58,10 +58,10 @@ class GrpcCalls:
         service, path = self._service(), scope["path"]
         if scope["method"] != "POST":
             raise Unimplemented(f"Calls are made with POST, not with {scope['method']}")
-        found = service.methods.get(path.removeprefix(SERVICE)) if path.startswith(SERVICE) else None
-        if found is None:
+        entry = service.methods.get(path.removeprefix(SERVICE)) if path.startswith(SERVICE) else None
+        if entry is None:
             raise Unimplemented(f"There is no method {path}; the service is VectorService")
-        kind, method = found
+        kind, method = entry
         scope["state"]["operation"] = path.removeprefix(SERVICE)
         index = self._index_of(scope)
         raw = framing.unframe(body, headers.get(b"grpc-encoding", b"identity"), self._most_bytes(scope))
@@ -73,15 +73,15 @@ class GrpcCalls:
         return reply.SerializeToString(), more
 
 
-def _own(scope: Any, error: Exception) -> PinyonError:
+def _as_pinyon_error(scope: Any, error: Exception) -> PinyonError:
     if isinstance(error, PinyonError):
         return error
     log.error("unexpected error on %s", scope["path"], exc_info=error)
     return Internal("Internal error; the log has the details")
 
 
-async def fail(scope: Any, send: Any, error: PinyonError) -> None:
-    """End a call with a status; the request's id goes with it, because clients read only the trailers of a failure."""
+async def send_error(scope: Any, send: Any, error: PinyonError) -> None:
+    """End a call with an error status. The request id is in the trailers, because clients read only these."""
     more = {"x-pinecone-request-id": scope["state"]["request_id"]}
     await send({"type": "http.response.start", "status": 200, "headers": HEADERS, "trailers": True})
     await send({"type": "http.response.body", "body": b""})

@@ -1,4 +1,4 @@
-"""Errors on the gRPC wire: one table of codes."""
+"""The gRPC status code of each error."""
 
 from pinyon.errors import (
     AlreadyExists,
@@ -26,7 +26,7 @@ CODES: dict[type[PinyonError], int] = {
     PermissionDenied: 7,
     ResourceExhausted: 8,
     FailedPrecondition: 9,
-    # Not RESOURCE_EXHAUSTED, which clients try again.
+    # Not RESOURCE_EXHAUSTED: clients would retry.
     TooLarge: 11,
     MethodNotAllowed: 12,
     Unimplemented: 12,
@@ -35,7 +35,7 @@ CODES: dict[type[PinyonError], int] = {
     DataLoss: 15,
     Unauthenticated: 16,
 }
-"""Status code of each class; a subclass has its parent's."""
+"""Status code of each class. A subclass without an entry has that of its parent."""
 
 
 def code(error: PinyonError) -> int:

@@ -1,4 +1,4 @@
-"""gRPC's frames and headers, as the protocol describes them (grpc.io, "gRPC over HTTP2"); one message each way."""
+"""gRPC's frames and headers, for unary calls. Source: grpc.io, "gRPC over HTTP2"."""
 
 import re
 from collections.abc import Mapping
@@ -14,14 +14,14 @@ _PLAIN = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 
 
 def frame(message: bytes) -> bytes:
-    """A message as it is sent, not compressed."""
+    """The frame of a message, uncompressed."""
     return b"\0" + len(message).to_bytes(4) + message
 
 
 def unframe(body: bytes, encoding: bytes, most_bytes: int) -> bytes:
-    """The one message of a unary call.
+    """The message in the body of a unary call. encoding: how a compressed message is compressed.
 
-    encoding: of a compressed message. Raises InvalidArgument, TooLarge, or Unimplemented for another encoding.
+    Raises InvalidArgument, TooLarge, or Unimplemented for an unknown encoding.
     """
     if len(body) < PREFIX_BYTES:
         raise InvalidArgument("The call has no message")
@@ -32,7 +32,7 @@ def unframe(body: bytes, encoding: bytes, most_bytes: int) -> bytes:
     if compressed:
         name = encoding.decode("latin-1")
         if name not in ("gzip", "deflate"):
-            raise Unimplemented(f"Messages may be sent plain, or with gzip or deflate, not with {name!r}")
+            raise Unimplemented(f"Messages may be uncompressed, or compressed with gzip or deflate, not with {name!r}")
         message = inflated(message, name, most_bytes)
     if len(message) > most_bytes:
         raise TooLarge(
@@ -43,31 +43,31 @@ def unframe(body: bytes, encoding: bytes, most_bytes: int) -> bytes:
 
 
 def timeout_s(header: bytes | None) -> float | None:
-    """Seconds the caller waits, or None. Raises InvalidArgument."""
+    """The timeout of a call in seconds, or None. header: the value of grpc-timeout. Raises InvalidArgument."""
     if header is None:
         return None
-    found = _TIMEOUT.fullmatch(header)
-    if not found:
+    parts = _TIMEOUT.fullmatch(header)
+    if not parts:
         raise InvalidArgument(f"grpc-timeout must be a number and a unit, got {header[:40].decode('latin-1')!r}")
-    return int(found.group(1)) * _SECONDS[found.group(2)]
+    return int(parts.group(1)) * _SECONDS[parts.group(2)]
 
 
 LONGEST_STATUS = 4_096
-"""Bytes of a message as its header holds it: clients take 8 KB of headers, and long ones take long to compress."""
+"""Longest encoded status message in bytes. Clients accept 8 KB of headers, and long headers are slow to compress."""
 
 
 def percent_encoded(message: str) -> bytes:
-    """A status message as its header holds it, cut where it would be too long for one."""
-    found = quote(message, safe=_PLAIN)
-    while len(found) > LONGEST_STATUS:
-        message = message[: (LONGEST_STATUS - 3) * len(message) // len(found)]
-        found = quote(message, safe=_PLAIN) + "..."
-    return found.encode()
+    """A status message, encoded for its header, and cut if it is too long."""
+    encoded = quote(message, safe=_PLAIN)
+    while len(encoded) > LONGEST_STATUS:
+        message = message[: (LONGEST_STATUS - 3) * len(message) // len(encoded)]
+        encoded = quote(message, safe=_PLAIN) + "..."
+    return encoded.encode()
 
 
 def trailers(code: int, message: str = "", more: Mapping[str, str] | None = None) -> list[tuple[bytes, bytes]]:
-    """The end of a call."""
-    found = [(b"grpc-status", str(code).encode())]
+    """The trailers that end a call. code: the status. more: further trailers."""
+    headers = [(b"grpc-status", str(code).encode())]
     if message:
-        found.append((b"grpc-message", percent_encoded(message)))
-    return found + [(name.encode(), value.encode()) for name, value in (more or {}).items()]
+        headers.append((b"grpc-message", percent_encoded(message)))
+    return headers + [(name.encode(), value.encode()) for name, value in (more or {}).items()]

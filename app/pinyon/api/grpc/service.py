@@ -1,4 +1,4 @@
-"""Pinecone's VectorService: decode, call, encode. Every rule is in the services, which REST calls too."""
+"""Pinecone's VectorService: decodes requests, calls the services, encodes replies. The rules are in the services."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
@@ -8,20 +8,20 @@ from google.protobuf.message import Message
 from pinyon.api.grpc import packed_floats, structs
 from pinyon.api.grpc import requests_pb2 as requests
 from pinyon.api.grpc import vector_service_pb2 as pb
-from pinyon.api.headers import saw, wrote
+from pinyon.api.headers import read_headers, write_headers
 from pinyon.domain import Index, NamespaceInfo, Record, SparseVector
 from pinyon.errors import InvalidArgument
 from pinyon.services.data_plane.namespaces import Namespaces
 from pinyon.services.data_plane.vectors import RawQuery, RawVector, Vectors
 
 Reply = tuple[Message, Mapping[str, str]]
-"""The answer, and headers about writes that were made or seen."""
+"""The reply, and headers with sequence numbers."""
 Method = Callable[[Index, Any], Awaitable[Reply]]
-"""Takes the index and the request."""
+"""A method. It takes the index and the request."""
 
 
 class VectorService:
-    """The methods by name, each with the class of its request."""
+    """methods: every method by its name, with the class of its request."""
 
     def __init__(self, vectors: Vectors, namespaces: Namespaces) -> None:
         self._vectors, self._namespaces = vectors, namespaces
@@ -52,7 +52,7 @@ class VectorService:
             for vector in request.vectors
         ]
         count, lsn = await self._vectors.upsert(index, request.namespace, vectors)
-        return pb.UpsertResponse(upserted_count=count), wrote(lsn)
+        return pb.UpsertResponse(upserted_count=count), write_headers(lsn)
 
     async def query(self, index: Index, request: requests.QueryRequest) -> Reply:
         """The nearest vectors."""
@@ -67,52 +67,52 @@ class VectorService:
             request.include_values,
             request.include_metadata,
         )
-        found = await self._vectors.query(index, request.namespace, raw)
-        reply = pb.QueryResponse(namespace=request.namespace, usage=pb.Usage(read_units=found.read_units))
-        for match in found.matches:
+        result = await self._vectors.query(index, request.namespace, raw)
+        reply = pb.QueryResponse(namespace=request.namespace, usage=pb.Usage(read_units=result.read_units))
+        for match in result.matches:
             hit = reply.matches.add(id=match.id, score=match.score)
             if match.vector is not None:
                 packed_floats.fill(hit, match.vector)
             _fill_sparse(hit.sparse_values, match.sparse)
             if request.include_metadata and match.metadata:
                 structs.fill(hit.metadata, match.metadata)
-        return reply, saw(found.lsn)
+        return reply, read_headers(result.lsn)
 
     async def fetch(self, index: Index, request: pb.FetchRequest) -> Reply:
         """Vectors by id."""
-        found = await self._vectors.fetch(index, request.namespace, list(request.ids))
-        reply = pb.FetchResponse(namespace=request.namespace, usage=pb.Usage(read_units=found.read_units))
-        _fill_vectors(reply.vectors, found.records)
-        return reply, saw(found.lsn)
+        result = await self._vectors.fetch(index, request.namespace, list(request.ids))
+        reply = pb.FetchResponse(namespace=request.namespace, usage=pb.Usage(read_units=result.read_units))
+        _fill_vectors(reply.vectors, result.records)
+        return reply, read_headers(result.lsn)
 
     async def fetch_by_metadata(self, index: Index, request: requests.FetchByMetadataRequest) -> Reply:
-        """A page of the vectors a filter keeps."""
-        found = await self._vectors.fetch_by_metadata(
+        """A page of the vectors that match a filter."""
+        result = await self._vectors.fetch_by_metadata(
             index, request.namespace, _filter(request), _given(request, "limit"), _given(request, "pagination_token")
         )
-        reply = pb.FetchByMetadataResponse(namespace=request.namespace, usage=pb.Usage(read_units=found.read_units))
-        _fill_vectors(reply.vectors, found.records)
-        if found.next:
-            reply.pagination.next = found.next
-        return reply, saw(found.lsn)
+        reply = pb.FetchByMetadataResponse(namespace=request.namespace, usage=pb.Usage(read_units=result.read_units))
+        _fill_vectors(reply.vectors, result.records)
+        if result.next:
+            reply.pagination.next = result.next
+        return reply, read_headers(result.lsn)
 
     async def list(self, index: Index, request: pb.ListRequest) -> Reply:
         """A page of ids."""
-        found = await self._vectors.list(
+        result = await self._vectors.list(
             index,
             request.namespace,
             _given(request, "prefix"),
             _given(request, "limit"),
             _given(request, "pagination_token"),
         )
-        reply = pb.ListResponse(namespace=request.namespace, usage=pb.Usage(read_units=found.read_units))
-        reply.vectors.extend(pb.ListItem(id=record.id) for record in found.records)
-        if found.next:
-            reply.pagination.next = found.next
-        return reply, saw(found.lsn)
+        reply = pb.ListResponse(namespace=request.namespace, usage=pb.Usage(read_units=result.read_units))
+        reply.vectors.extend(pb.ListItem(id=record.id) for record in result.records)
+        if result.next:
+            reply.pagination.next = result.next
+        return reply, read_headers(result.lsn)
 
     async def update(self, index: Index, request: requests.UpdateRequest) -> Reply:
-        """Change one record, or the fields of those a filter keeps."""
+        """Change one record, or the fields of the records that match a filter."""
         fields = structs.metadata(request.set_metadata, "The update") if request.HasField("set_metadata") else None
         raw = RawVector(request.id, list(request.values) or None, _sparse(request, "sparse_values"), fields)
         condition = _filter(request)
@@ -122,28 +122,28 @@ class VectorService:
         reply = pb.UpdateResponse()
         if condition is not None:
             reply.matched_records = matched
-        return reply, {} if request.dry_run else wrote(lsn)
+        return reply, {} if request.dry_run else write_headers(lsn)
 
     async def delete(self, index: Index, request: requests.DeleteRequest) -> Reply:
         """Delete by ids, by filter, or everything."""
         lsn = await self._vectors.delete(
             index, request.namespace, list(request.ids), _filter(request), request.delete_all
         )
-        return pb.DeleteResponse(), wrote(lsn)
+        return pb.DeleteResponse(), write_headers(lsn)
 
     async def describe_index_stats(self, index: Index, request: requests.DescribeIndexStatsRequest) -> Reply:
-        """What the index is, and how many records each namespace has."""
-        spec, every = await self._vectors.stats(index, _filter(request))
+        """Describe the index, and count the records of each namespace."""
+        spec, namespaces = await self._vectors.stats(index, _filter(request))
         reply = pb.DescribeIndexStatsResponse(
             index_fullness=0.0,
-            total_vector_count=sum(one.record_count for one in every),
+            total_vector_count=sum(namespace.record_count for namespace in namespaces),
             metric=spec.metric,
             vector_type="sparse" if spec.sparse else "dense",
         )
         if not spec.sparse:
             reply.dimension = spec.dimension
-        for one in every:
-            reply.namespaces[one.name].vector_count = one.record_count
+        for namespace in namespaces:
+            reply.namespaces[namespace.name].vector_count = namespace.record_count
         return reply, {}
 
     async def list_namespaces(self, index: Index, request: pb.ListNamespacesRequest) -> Reply:
@@ -162,17 +162,17 @@ class VectorService:
         return _description(await self._namespaces.describe(index, request.namespace)), {}
 
     async def create_namespace(self, index: Index, request: pb.CreateNamespaceRequest) -> Reply:
-        """Make an empty namespace."""
+        """Create an empty namespace."""
         schema = None
         if request.HasField("schema"):
             fields = {name: {"filterable": field.filterable} for name, field in request.schema.fields.items()}
             schema = {"fields": fields}
         info, lsn = await self._namespaces.create(index, request.name, schema)
-        return _description(info), wrote(lsn)
+        return _description(info), write_headers(lsn)
 
     async def delete_namespace(self, index: Index, request: pb.DeleteNamespaceRequest) -> Reply:
         """Delete a namespace with its records."""
-        return pb.DeleteResponse(), wrote(await self._namespaces.delete(index, request.namespace))
+        return pb.DeleteResponse(), write_headers(await self._namespaces.delete(index, request.namespace))
 
 
 def _given(request: Any, field: str) -> Any:
@@ -185,7 +185,7 @@ def _filter(request: Any) -> dict[str, Any] | None:
 
 
 def _sparse(message: Any, field: str) -> tuple[list[int], list[float]] | None:
-    """Indices and values; None if there are none, which some clients send for "no sparse values"."""
+    """Indices and values. None if both are empty, which some clients send for "no sparse values"."""
     sparse = getattr(message, field)
     if not message.HasField(field) or not (sparse.indices or sparse.values):
         return None

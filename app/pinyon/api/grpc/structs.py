@@ -1,4 +1,4 @@
-"""google.protobuf.Struct and plain values. A Struct has no integers: whole numbers come out as int, as they went in."""
+"""Converts google.protobuf.Struct to and from Python values. Whole numbers become int; a Struct has only floats."""
 
 import math
 import struct as binary
@@ -14,28 +14,28 @@ from pinyon.filters import MAX_DEPTH
 
 LARGEST_WHOLE = 2**53
 DEEPEST = 3 * MAX_DEPTH
-"""Objects and lists in one another that are read: a filter that deep has more than MAX_DEPTH levels in any case."""
+"""Nesting up to which objects and lists are read. A deeper filter has more than MAX_DEPTH levels in any case."""
 
 
 def condition(raw: bytes) -> dict[str, Any]:
-    """A filter as a dict. Raises InvalidArgument."""
+    """Decode a filter. Raises InvalidArgument."""
     return _decoded(raw, f"The filter is nested deeper than {MAX_DEPTH} levels")
 
 
 def metadata(raw: bytes, where: str) -> dict[str, Any]:
-    """Fields as a dict. Raises InvalidArgument; also for null, because it would be stored as nothing."""
-    found = _decoded(raw, f"{where}: the metadata is nested too deeply; it may have lists of strings, and no objects")
-    for name, value in found.items():
+    """Decode metadata. Raises InvalidArgument, also for null, which would not be stored."""
+    fields = _decoded(raw, f"{where}: the metadata is nested too deeply; it may have lists of strings, and no objects")
+    for name, value in fields.items():
         if value is None:
             raise InvalidArgument(
                 f"{where}: Metadata value must be a string, number, boolean or list of strings, "
                 f"got 'null' for field '{name}'"
             )
-    return found
+    return fields
 
 
 def _decoded(raw: bytes, too_deep: str) -> dict[str, Any]:
-    """A Struct as a dict: by protobuf, and if that refuses it, perhaps because it is deep, by the functions below."""
+    """Decode a Struct with protobuf. If protobuf refuses it, for example because it is deep, use our own decoder."""
     try:
         return plain(Struct.FromString(raw))
     except DecodeError:
@@ -44,7 +44,13 @@ def _decoded(raw: bytes, too_deep: str) -> dict[str, Any]:
         return _struct(raw, 1)
     except _TooDeep:
         raise InvalidArgument(too_deep) from None
-    except (IndexError, ValueError, TypeError, AttributeError, binary.error) as error:  # also a part of another kind
+    except (
+        IndexError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        binary.error,
+    ) as error:  # also if a field has another type
         raise InvalidArgument(f"The message has a Struct that cannot be read: {error}") from None
 
 
@@ -54,11 +60,11 @@ def plain(struct: Struct) -> dict[str, Any]:
 
 
 class _TooDeep(Exception):
-    """More objects and lists in one another than are read."""
+    """Objects and lists are nested more deeply than DEEPEST."""
 
 
 def _struct(raw: bytes, depth: int) -> dict[str, Any]:
-    """A Struct from its bytes."""
+    """Decode the bytes of a Struct."""
     if depth > DEEPEST:
         raise _TooDeep
     fields = {}
@@ -75,7 +81,7 @@ def _struct(raw: bytes, depth: int) -> dict[str, Any]:
 
 
 def _value_of(raw: bytes, depth: int) -> Any:
-    """A Value from its bytes; the last of its kinds counts."""
+    """Decode the bytes of a Value. If it has several kinds, the last one counts."""
     value: Any = None
     for number, content in _fields(raw):
         match number:
@@ -97,7 +103,10 @@ def _value_of(raw: bytes, depth: int) -> Any:
 
 
 def _fields(raw: bytes) -> Iterator[tuple[int, Any]]:
-    """Numbers and contents of a message's fields: bytes, or an int for a varint. Layout: protobuf.dev/encoding."""
+    """The fields of a message: number and content, which is an int for a varint and bytes otherwise.
+
+    Source of the layout: protobuf.dev/programming-guides/encoding.
+    """
     at = 0
     while at < len(raw):
         tag, at = _varint(raw, at)
@@ -119,14 +128,14 @@ def _fields(raw: bytes) -> Iterator[tuple[int, Any]]:
 
 
 def _varint(raw: bytes, at: int) -> tuple[int, int]:
-    """A number, and where it ends."""
-    found, shift = 0, 0
+    """A varint, and the position after it."""
+    number, shift = 0, 0
     while True:
         byte = raw[at]
-        found |= (byte & 127) << shift
+        number |= (byte & 127) << shift
         at, shift = at + 1, shift + 7
         if byte < 128:
-            return found, at
+            return number, at
         if shift > 63:
             raise ValueError("a number has too many bytes")
 
@@ -153,7 +162,7 @@ def _value(value: Value) -> Any:
 
 
 def fill(struct: Struct, fields: Metadata) -> None:
-    """Put metadata into an empty Struct."""
+    """Write metadata into an empty Struct."""
     for name, value in fields.items():
         target = struct.fields[name]
         if isinstance(value, bool):

@@ -1,8 +1,8 @@
-"""Request bodies: JSON to the shapes of schemas.py, and records as the clients send them. Pure.
+"""Decodes request bodies: JSON into the Structs of schemas/, and the records of an upsert. Pure.
 
-Decoding is strict ("3" is no int) but for what clients are used to: null is as good as absent where a field is
-optional, and 3.0 is 3. The content type does not matter, clients send whatever they like.
-Everything raises InvalidArgument with what was wrong and where.
+Decoding is strict ("3" is no integer), with two exceptions that clients rely on: null in an optional field is the same
+as no field, and 3.0 is the integer 3. The content type is ignored, because clients send wrong ones.
+Every function raises InvalidArgument, which says what was wrong and where.
 """
 
 import re
@@ -21,7 +21,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def decode_body(body: bytes, shape: type[T]) -> T:
-    """The body as a Struct."""
+    """Decode a body into a Struct."""
     body = body.removeprefix(BYTE_ORDER_MARK)
     if not body.strip():
         raise InvalidArgument("The request body is empty; send a JSON object")
@@ -30,7 +30,7 @@ def decode_body(body: bytes, shape: type[T]) -> T:
 
 
 def whole_number(text: str | None, name: str) -> int | None:
-    """A parameter of the query string that is a whole number; None if it is not there or empty."""
+    """The integer value of a parameter of the query string. None if it is absent or empty."""
     if not text:
         return None
     if not _WHOLE.fullmatch(text):
@@ -42,14 +42,14 @@ _WHOLE = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 
 
 def _decode_leniently(body: bytes, shape: type[T]) -> T:
-    """As the shape says; what it does not say is looked at only if it does not fit: null fields, and whole floats."""
+    """Decode strictly first, which is fast. Only if that fails, tidy the value and try again."""
     try:
         return msgspec.json.decode(body, type=shape)
     except msgspec.ValidationError:
-        raw = tidied(_decode(body, "The request body", Any), shape)
+        raw = without_nulls(_decode(body, "The request body", Any), shape)
         return _converted(raw, shape)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return cast(T, _decode(body, "The request body", shape))  # says what is wrong
+        return cast(T, _decode(body, "The request body", shape))  # raises with what is wrong
 
 
 def _converted(raw: Any, shape: type[T]) -> T:
@@ -59,26 +59,26 @@ def _converted(raw: Any, shape: type[T]) -> T:
         raise InvalidArgument(f"The request body is wrong: {error}") from None
 
 
-def tidied(value: Any, shape: Any) -> Any:
-    """A decoded value with optional fields that are null left out, and whole numbers written as floats made integers.
+def without_nulls(value: Any, shape: Any) -> Any:
+    """A decoded value without optional fields that are null, and with integers that were written as floats.
 
-    Only where the shape has a field or an integer: what is in metadata or a filter is the caller's.
+    Only the fields and integers of the shape are changed; metadata and filters stay as they are.
     """
     if get_origin(shape) is Annotated:
-        return tidied(value, get_args(shape)[0])
+        return without_nulls(value, get_args(shape)[0])
     if get_origin(shape) in (Union, UnionType):
-        for one in get_args(shape):
-            value = tidied(value, one)
+        for alternative in get_args(shape):
+            value = without_nulls(value, alternative)
         return value
     if isinstance(value, dict) and isclass(shape) and issubclass(shape, msgspec.Struct):
         fields = {field.encode_name: field for field in msgspec.structs.fields(shape)}
         return {
-            name: tidied(inner, fields[name].type) if name in fields else inner
+            name: without_nulls(inner, fields[name].type) if name in fields else inner
             for name, inner in value.items()
             if inner is not None or name not in fields or fields[name].required
         }
     if isinstance(value, list) and get_origin(shape) is list:
-        return [tidied(inner, get_args(shape)[0]) for inner in value]
+        return [without_nulls(inner, get_args(shape)[0]) for inner in value]
     if isinstance(value, float) and shape is int and value.is_integer():
         return int(value)
     return value
@@ -97,12 +97,15 @@ CAMEL = {
     "scan_factor": "scanFactor",
     "max_candidates": "maxCandidates",
 }
-_SPELLED = re.compile(r"(?<![\w-])(?:" + "|".join(CAMEL) + r")(?![\w-])")
+_FIELD_NAME = re.compile(r"(?<![\w-])(?:" + "|".join(CAMEL) + r")(?![\w-])")
 _SNAKE = re.compile(rb'"(?:' + "|".join(CAMEL).encode() + rb')"')
 
 
 def decode_vector_body(body: bytes, shape: type[T]) -> T:
-    """The body of a vector route, whose names may be camelCase or snake_case, as in protobuf's JSON; {} if empty."""
+    """Decode the body of a vector route. An empty body stands for {}.
+
+    Names may be in camelCase or in snake_case, as in protobuf's JSON.
+    """
     body = body.removeprefix(BYTE_ORDER_MARK)
     if not body.strip():
         body = b"{}"
@@ -112,17 +115,17 @@ def decode_vector_body(body: bytes, shape: type[T]) -> T:
     raw = _camel(raw)
     if isinstance(raw.get("vectors"), list):
         raw["vectors"] = [_camel(vector) if isinstance(vector, dict) else vector for vector in raw["vectors"]]
-    return _converted(tidied(raw, shape), shape)
+    return _converted(without_nulls(raw, shape), shape)
 
 
 def camel_case(message: str) -> str:
-    """A message of the services with the names that these routes give to fields.
+    """An error message of the services, with field names in camelCase.
 
-    Sentences that are Pinecone's own stay as they are; those about an 'ID' have snake_case over both protocols.
+    Pinecone's messages about an 'ID' have snake_case in both protocols and stay as they are.
     """
     if "'ID'" in message:
         return message
-    return _SPELLED.sub(lambda found: CAMEL[found[0]], message)
+    return _FIELD_NAME.sub(lambda name: CAMEL[name[0]], message)
 
 
 def _camel(raw: dict[str, Any]) -> dict[str, Any]:
@@ -130,19 +133,19 @@ def _camel(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def decode_records(body: bytes) -> list[Any]:
-    """The JSON values of a body of records, in order: NDJSON, an array, or a single object.
+    """The JSON values of a body of records, in order. The body is NDJSON, an array, or a single object.
 
-    Lines end in \\n or \\r\\n, blank ones are skipped, the last needs no end; a body that begins with [ is one array.
+    Lines end in \\n or \\r\\n; the last one needs no end. Blank lines are skipped. An array begins with [.
     """
     body = body.removeprefix(BYTE_ORDER_MARK)
     if body.lstrip().startswith(b"["):
         rows: list[Any] = _decode(body, "The body", list[Any])
         return rows
     try:
-        # Only \n ends a line: U+2028 and its kind may stand inside a JSON string.
+        # Only \n ends a line: U+2028 and similar characters may stand inside a JSON string.
         return [_decode(line, f"Line {n}", Any) for n, line in enumerate(body.split(b"\n"), 1) if line.strip()]
     except InvalidArgument as problem:
-        try:  # one object written over several lines
+        try:  # a single object over several lines
             return [_decode(body, "The body", dict[str, Any])]
         except InvalidArgument:
             raise problem from None

@@ -1,4 +1,4 @@
-"""Errors on the wire: one table of codes, two bodies (data plane and control plane), one place for surprises."""
+"""Turns errors into REST responses: one table of codes, and the bodies of the data plane and the control plane."""
 
 import logging
 from typing import Any
@@ -39,17 +39,17 @@ STATUS: dict[type[PinyonError], tuple[int, int]] = {
     AlreadyExists: (409, 6),
     Unimplemented: (501, 12),
     DeadlineExceeded: (504, 4),
-    # 400 and not 5xx, which clients retry: waiting does not bring weights.
+    # Not 5xx: clients would retry, and waiting does not help if weights are missing.
     FailedPrecondition: (400, 9),
     Internal: (500, 13),
     Unavailable: (503, 14),
     ResourceExhausted: (429, 8),
     DataLoss: (500, 15),
 }
-"""HTTP status and rpcStatus code of each class; a subclass has its parent's."""
+"""HTTP status and rpcStatus code of each class. A subclass without an entry has those of its parent."""
 
 CAMEL_CASE = ("/vectors/", "/query")
-"""Beginnings of paths whose fields are in camelCase."""
+"""Paths that begin like this have fields in camelCase."""
 CONTROL_PLANE = (
     "/indexes",
     "/collections",
@@ -60,7 +60,7 @@ CONTROL_PLANE = (
     "/rerank",
     "/models",
 )
-"""First path segments whose errors have the control plane's body."""
+"""Errors of paths that begin like this have the body of the control plane."""
 
 
 def codes(error: PinyonError) -> tuple[int, int]:
@@ -79,24 +79,24 @@ def wire(path: str, error: PinyonError) -> tuple[int, RpcStatus | ErrorResponse,
 
 
 def response(path: str, error: PinyonError, headers: dict[str, str] | None = None) -> Response[Any]:
-    """The answer for an error on this path."""
+    """The response to an error on this path."""
     status, body, own = wire(path, error)
     return Response(body, status_code=status, headers={**(headers or {}), **own}, media_type=MediaType.JSON)
 
 
 def on_pinyon_error(request: Request[Any, Any, Any], error: PinyonError) -> Response[Any]:
-    """Answer an error of our own family."""
+    """Handle a PinyonError."""
     if request.scope["path"].startswith(CAMEL_CASE):
         error.message = camel_case(error.message)
     return response(request.scope["path"], error)
 
 
 def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
-    """Answer what the framework refuses: no such route, wrong method, a body that does not fit."""
-    return response(request.scope["path"], _own(request, error), error.headers)
+    """Handle an error of the framework: unknown route, wrong method, malformed request."""
+    return response(request.scope["path"], _as_pinyon_error(request, error), error.headers)
 
 
-def _own(request: Request[Any, Any, Any], error: HTTPException) -> PinyonError:
+def _as_pinyon_error(request: Request[Any, Any, Any], error: HTTPException) -> PinyonError:
     method, path = request.scope["method"], request.scope["path"]
     match error.status_code:
         case 404:
@@ -112,14 +112,14 @@ def _own(request: Request[Any, Any, Any], error: HTTPException) -> PinyonError:
     return Internal("Internal error; the log has the details")
 
 
-def on_surprise(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-    """Answer a defect of ours: everything to the log, nothing to the caller."""
+def on_unexpected_error(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """Handle a defect of Pinyon: all details go to the log, none to the caller."""
     log.error("unexpected error on %s %s", request.scope["method"], request.scope["path"], exc_info=error)
     return response(request.scope["path"], Internal("Internal error; the log has the details"))
 
 
 def on_recursion(request: Request[Any, Any, Any], error: RecursionError) -> Response[Any]:
-    """Answer JSON that can just be read, and is nested too deeply to be written into an answer."""
+    """Handle JSON that can be read, but is nested too deeply to be written into a response."""
     return response(request.scope["path"], InvalidArgument("The JSON of the request is nested too deeply"))
 
 
@@ -127,5 +127,5 @@ EXCEPTION_HANDLERS: dict[Any, Any] = {
     RecursionError: on_recursion,
     PinyonError: on_pinyon_error,
     HTTPException: on_http_error,
-    Exception: on_surprise,
+    Exception: on_unexpected_error,
 }

@@ -1,6 +1,6 @@
-"""The OpenAPI document that the service publishes: Pinecone's operation ids and schema names, our own shapes.
+"""The OpenAPI document of the service. Operation ids and schema names are Pinecone's.
 
-One table of operations; the schemas come from the Structs that decode and encode.
+It is made from one table of operations, and from the Structs that decode requests and encode responses.
 """
 
 import re
@@ -18,24 +18,25 @@ VERSION = "2025-10"
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """One route. takes: the body's shape; gives: the answer's, a Struct or a schema, or None for an empty one.
+    """One route. request: the Struct of the body. response: the Struct or schema of the response; None if it is empty.
 
-    leads_to: operations that take the `name` in its answer, and what they call it.
+    status: of success. ndjson: the body is NDJSON. query: parameters of the query string. links: operations that use
+    the `name` in the response, and the parameter that takes it.
     """
 
     method: str
     path: str
     id: str
-    takes: Any = None
-    gives: Any = None
+    request: Any = None
+    response: Any = None
     status: int = 200
     ndjson: bool = False
     query: tuple[str, ...] = ()
-    leads_to: tuple[tuple[str, str], ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
 
     @property
-    def refuses_with(self) -> Any:
-        """The shape of its errors."""
+    def error(self) -> Any:
+        """The Struct of its errors."""
         control = f"/{self.path.split('/')[1]}" in CONTROL_PLANE
         return record_schemas.ErrorResponse if control else record_schemas.RpcStatus
 
@@ -55,10 +56,10 @@ INDEX = {
         "embed": {"type": "object"},
     },
 }
-"""How an index is described to clients of this version; others get other shapes, as the header they send says."""
+"""The description of an index in this API version. Clients that ask for another version get another shape."""
 LIST = {"type": "object", "required": ["indexes"], "properties": {"indexes": {"type": "array", "items": INDEX}}}
-NAMED = (("describe_index", "index_name"), ("configure_index", "index_name"), ("delete_index", "index_name"))
-SPACE = (("describeNamespace", "namespace"), ("deleteNamespace", "namespace"))
+INDEX_LINKS = (("describe_index", "index_name"), ("configure_index", "index_name"), ("delete_index", "index_name"))
+NAMESPACE_LINKS = (("describeNamespace", "namespace"), ("deleteNamespace", "namespace"))
 
 OPERATIONS = [
     Operation("post", "/records/namespaces/{namespace}/upsert", "upsertRecordsNamespace", status=201, ndjson=True),
@@ -110,12 +111,12 @@ OPERATIONS = [
         "createNamespace",
         vectors.CreateNamespaceRequest,
         vectors.NamespaceDescription,
-        leads_to=SPACE,
+        links=NAMESPACE_LINKS,
     ),
     Operation("get", "/namespaces/{namespace}", "describeNamespace", None, vectors.NamespaceDescription),
     Operation("delete", "/namespaces/{namespace}", "deleteNamespace", None, vectors.DeleteResponse),
     Operation("get", "/indexes", "list_indexes", None, LIST),
-    Operation("post", "/indexes", "create_index", control.CreateIndexRequest, INDEX, status=201, leads_to=NAMED),
+    Operation("post", "/indexes", "create_index", control.CreateIndexRequest, INDEX, status=201, links=INDEX_LINKS),
     Operation(
         "post",
         "/indexes/create-for-model",
@@ -123,7 +124,7 @@ OPERATIONS = [
         control.CreateIndexForModelRequest,
         INDEX,
         status=201,
-        leads_to=NAMED,
+        links=INDEX_LINKS,
     ),
     Operation("get", "/indexes/{index_name}", "describe_index", None, INDEX),
     Operation("patch", "/indexes/{index_name}", "configure_index", control.ConfigureIndexRequest, INDEX, status=202),
@@ -143,17 +144,17 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "paginationToken": {"schema": {"type": "string"}},
 }
 PUBLISHED = {"RpcStatus": "rpcStatus", "ReadUsage": "Usage", "FetchedVector": "Vector", "StoredSparse": "SparseValues"}
-"""Structs whose published name is another: what is answered has the shape of what is asked, encoded differently."""
+"""Published names of Structs that differ. Some of these encode a shape that another Struct decodes."""
 
 
 def document() -> dict[str, Any]:
     """The OpenAPI 3.1 document."""
-    shapes = [shape for one in OPERATIONS for shape in (one.takes, one.gives) if isinstance(shape, type)]
+    shapes = [shape for one in OPERATIONS for shape in (one.request, one.response) if isinstance(shape, type)]
     _, components = msgspec.json.schema_components(
         [*shapes, record_schemas.UpsertRecord, record_schemas.RpcStatus, record_schemas.ErrorResponse],
         ref_template="#/components/schemas/{name}",
     )
-    # The shape that decodes says more than the one that encodes raw text: it wins where both have one name.
+    # Of two Structs with the same published name, the one that decodes is used, because it describes the values.
     named = {PUBLISHED.get(name, name): _renamed(schema) for name, schema in sorted(components.items(), key=_last)}
     paths: dict[str, dict[str, Any]] = {}
     for one in OPERATIONS:
@@ -185,30 +186,31 @@ def _published(reference: str) -> str:
     return f"{prefix}/{PUBLISHED.get(name, name)}"
 
 
-def _operation(one: Operation) -> dict[str, Any]:
-    found: dict[str, Any] = {"operationId": one.id, "parameters": []}
-    for name in re.findall(r"{(\w+)}", one.path):
-        found["parameters"].append(
+def _operation(operation: Operation) -> dict[str, Any]:
+    described: dict[str, Any] = {"operationId": operation.id, "parameters": []}
+    for name in re.findall(r"{(\w+)}", operation.path):
+        described["parameters"].append(
             {"in": "path", "name": name, "required": True, "schema": {"type": "string", "minLength": 1}}
         )
-    found["parameters"] += [{"in": "query", "name": name, **PARAMETERS[name]} for name in one.query]
-    if one.ndjson:
+    described["parameters"] += [{"in": "query", "name": name, **PARAMETERS[name]} for name in operation.query]
+    if operation.ndjson:
         records = {"type": "array", "items": _reference(record_schemas.UpsertRecord)}
         content = {"application/x-ndjson": {"schema": records}}
-        found["requestBody"] = {"required": True, "content": content}
-    elif one.takes is not None:
-        found["requestBody"] = {"required": True, "content": _json(_reference(one.takes))}
-    good: dict[str, Any] = {"description": "Done"}
-    if one.gives is not None:
-        good["content"] = _json(_reference(one.gives) if isinstance(one.gives, type) else one.gives)
-    if one.leads_to:
-        good["links"] = {
+        described["requestBody"] = {"required": True, "content": content}
+    elif operation.request is not None:
+        described["requestBody"] = {"required": True, "content": _json(_reference(operation.request))}
+    success: dict[str, Any] = {"description": "Success"}
+    if operation.response is not None:
+        is_struct = isinstance(operation.response, type)
+        success["content"] = _json(_reference(operation.response) if is_struct else operation.response)
+    if operation.links:
+        success["links"] = {
             target: {"operationId": target, "parameters": {name: "$response.body#/name"}}
-            for target, name in one.leads_to
+            for target, name in operation.links
         }
-    refused = {"description": "Refused, with the reason", "content": _json(_reference(one.refuses_with))}
-    found["responses"] = {str(one.status): good, "4XX": refused, "5XX": refused}
-    return found
+    error = {"description": "Error, with the reason", "content": _json(_reference(operation.error))}
+    described["responses"] = {str(operation.status): success, "4XX": error, "5XX": error}
+    return described
 
 
 def _reference(shape: Any) -> dict[str, str]:
@@ -221,5 +223,5 @@ def _json(schema: dict[str, Any]) -> dict[str, Any]:
 
 @get("/openapi.json", operation_id="openapi")
 async def openapi() -> dict[str, Any]:
-    """The document itself."""
+    """The OpenAPI document."""
     return document()

@@ -1,7 +1,7 @@
-"""Paths as clients mean them: names in a path may hold any character, slashes included.
+"""Routes on the raw path, because names in a path may contain any character, even a slash.
 
-ASGI servers hand over the path decoded, where a %2F can no longer be told from a slash. This wrapper puts the raw
-path back, with the name between a fixed prefix and a fixed suffix as one encoded segment; handlers decode it once.
+An ASGI server decodes the path, so that %2F and a slash look the same. This wrapper takes the raw path instead and
+keeps the name in it as one encoded segment. Handlers decode the segment.
 """
 
 import re
@@ -15,17 +15,17 @@ _NAMED = re.compile(rb"\A(?:(/records/namespaces/)(.*)(/(?:upsert|search))|(/nam
 
 
 def routable(raw_path: bytes, path: str) -> str:
-    """The path to route on: as the server decoded it, but with a namespace as one encoded segment."""
-    found = _NAMED.match(raw_path.partition(b"?")[0])
-    if not found:
+    """The decoded path, but with the namespace in it as one encoded segment."""
+    parts = _NAMED.match(raw_path.partition(b"?")[0])
+    if not parts:
         return path
-    prefix, name, suffix = found.group(1) or found.group(4), found.group(2) or found.group(5), found.group(3) or b""
-    segment = quote(unquote_to_bytes(name or b""), safe="") or DEFAULT_NAMESPACE  # some clients leave that one empty
+    prefix, name, suffix = parts.group(1) or parts.group(4), parts.group(2) or parts.group(5), parts.group(3) or b""
+    segment = quote(unquote_to_bytes(name or b""), safe="") or DEFAULT_NAMESPACE  # some clients leave it empty
     return f"{prefix.decode()}{segment}{suffix.decode()}"
 
 
 def name_in_path(segment: str) -> str:
-    """The name an encoded segment stands for. Raises InvalidArgument if it is not text."""
+    """Decode a segment of a path. Raises InvalidArgument if it is not UTF-8."""
     try:
         return unquote_to_bytes(segment).decode()
     except UnicodeDecodeError:
@@ -33,7 +33,7 @@ def name_in_path(segment: str) -> str:
 
 
 class RawPaths:
-    """ASGI wrapper: route on the raw path."""
+    """ASGI wrapper that routes on the raw path."""
 
     def __init__(self, app: Any) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""The control plane: indexes, and the collections that serverless indexes do not have. Decode, call, encode."""
+"""The routes for indexes, and for collections, which serverless indexes do not have."""
 
 import re
 import secrets
@@ -23,9 +23,9 @@ _VERSION = re.compile(r"\A\d{4}-\d{2}")
 
 
 def _version(request: AnyRequest) -> str:
-    """The API version the client speaks; the old shapes for a client that does not say one."""
-    said = request.headers.get("x-pinecone-api-version", "")
-    return said if _VERSION.match(said) else ""
+    """The API version of the client. "" if it sends none; it then gets the old shapes."""
+    version = request.headers.get("x-pinecone-api-version", "")
+    return version if _VERSION.match(version) else ""
 
 
 def _decode(request: AnyRequest, body: bytes, shape: type[T]) -> T:
@@ -38,22 +38,22 @@ def _decode(request: AnyRequest, body: bytes, shape: type[T]) -> T:
 
 
 def _described(request: AnyRequest, indexes: Indexes, index: Index) -> dict[str, Any]:
-    # As Pinecone gives it, without a scheme, where that is https; clients put it in front themselves.
+    # Without https, as Pinecone returns it; clients add the scheme themselves.
     host = indexes.url(index, request.headers.get("host")).removeprefix("https://")
-    if _JAVA.search(request.headers.get("user-agent", "")):  # it puts its own scheme before whatever it gets
+    if _JAVA.search(request.headers.get("user-agent", "")):  # this client always adds its own scheme
         host = host.removeprefix("http://")
     return schemas.described(index, host, indexes.state(index), _version(request))
 
 
 @get("/indexes", operation_id="list_indexes")
 async def list_indexes(request: AnyRequest, indexes: NamedDependency[Indexes]) -> dict[str, Any]:
-    """Every index."""
+    """All indexes."""
     return {"indexes": [_described(request, indexes, index) for index in indexes.all()]}
 
 
 @post("/indexes", status_code=201, operation_id="create_index")
 async def create_index(request: AnyRequest, body: RawBody, indexes: NamedDependency[Indexes]) -> dict[str, Any]:
-    """Make an index of vectors that the caller brings."""
+    """Create an index for vectors that the caller brings."""
     if _version(request) >= schemas.FIRST_WITH_SCHEMAS:
         new = _decode(request, body, schemas.CreateIndexWithSchema)
         spec = index_rules.plain(new.name or f"index-{secrets.token_hex(4)}", *new.vectors(), indexes.max_dimension)
@@ -67,7 +67,7 @@ async def create_index(request: AnyRequest, body: RawBody, indexes: NamedDepende
 async def create_index_for_model(
     request: AnyRequest, body: RawBody, indexes: NamedDependency[Indexes], catalog: NamedDependency[Catalog]
 ) -> dict[str, Any]:
-    """Make an index whose text is embedded by a model."""
+    """Create an index that embeds text with a model."""
     data = _decode(request, body, schemas.CreateIndexForModelRequest)
     embed = data.embed
     spec = index_rules.integrated(
@@ -95,40 +95,40 @@ async def describe_index(
 async def configure_index(
     request: AnyRequest, index_name: FromPath[str], body: RawBody, indexes: NamedDependency[Indexes]
 ) -> dict[str, Any]:
-    """Change what may change of an index; 200 in every version, because Go's client takes 202 for a failure."""
-    indexes.check_controls(index_name)  # whatever is asked of an index that is not there
+    """Change an index. The status is 200 in every version, because Go's client treats 202 as a failure."""
+    indexes.check_controls(index_name)  # before the body is checked: an unknown index is NotFound in any case
     index = await indexes.configure(index_name, _decode(request, body, schemas.ConfigureIndexRequest).change())
     return _described(request, indexes, index)
 
 
 @delete("/indexes/{index_name:str}", status_code=202, operation_id="delete_index")
 async def delete_index(index_name: FromPath[str], indexes: NamedDependency[Indexes]) -> Response[bytes]:
-    """Delete an index with everything in it."""
+    """Delete an index with all its records."""
     await indexes.delete(index_name)
     return Response(b"", status_code=202)
 
 
 @get("/collections", operation_id="list_collections")
 async def list_collections() -> dict[str, Any]:
-    """None: collections are copies of pod indexes."""
+    """An empty list: collections are copies of pod indexes."""
     return {"collections": []}
 
 
 @post("/collections", operation_id="create_collection")
 async def create_collection() -> None:
-    """Refused, as on the hosted service."""
+    """Always refused, as on the hosted service."""
     raise InvalidArgument("Cannot create collections from serverless indexes")
 
 
 @get("/collections/{collection_name:str}", operation_id="describe_collection")
 async def describe_collection(collection_name: FromPath[str]) -> None:
-    """There is none."""
+    """Always NotFound."""
     raise NotFound(f"Collection {collection_name} not found.")
 
 
 @delete("/collections/{collection_name:str}", status_code=202, operation_id="delete_collection")
 async def delete_collection(collection_name: FromPath[str]) -> None:
-    """There is none."""
+    """Always NotFound."""
     raise NotFound(f"Collection {collection_name} not found.")
 
 

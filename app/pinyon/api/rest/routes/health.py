@@ -1,4 +1,4 @@
-"""Is it alive, can it answer, how good are the answers."""
+"""Routes for health, readiness and measured recall."""
 
 from typing import Any
 
@@ -15,37 +15,37 @@ from pinyon.services.control_plane.readiness import Readiness
 
 @get("/health", operation_id="health")
 async def health() -> dict[str, str]:
-    """200 as long as the process answers at all."""
+    """Returns 200 while the process can answer."""
     return {"status": "alive"}
 
 
 @get("/ready", operation_id="ready")
 async def ready(readiness: NamedDependency[Readiness], indexes: NamedDependency[Indexes]) -> Response[dict[str, Any]]:
-    """200 once storage is open and the models are loaded; until then 503 with the reason.
+    """Returns 200 when storage is open and the models are loaded; before that, 503 with the reason.
 
-    503 too while the file of API keys cannot be read. Tells index by index what it waits for, and what was set aside;
-    without the server's key only how many cannot be used.
+    Also returns 503 while the file of API keys cannot be read. The response lists what each index waits for, and which
+    files were set aside. Without an API key it shows only how many indexes cannot be used.
     """
     readiness.check()
     readiness.check_keys()
-    told: dict[str, Any] = {}
+    details: dict[str, Any] = {}
     if states := indexes.states():
-        told["indexes"] = states
+        details["indexes"] = states
     if number := indexes.unusable_count():
-        told |= {"unusable_indexes": number, "unusable": indexes.unusable()}
+        details |= {"unusable_indexes": number, "unusable": indexes.unusable()}
     if number := indexes.set_aside_count():
-        told |= {"set_aside_folders": number, "set_aside": indexes.set_aside()}
+        details |= {"set_aside_folders": number, "set_aside": indexes.set_aside()}
     try:
         readiness.check_models()
     except Unavailable as error:
         status, body, headers = wire("/ready", error)
-        return Response({**msgspec.to_builtins(body), **told}, status_code=status, headers=headers)
-    return Response({"status": "ready", **told})
+        return Response({**msgspec.to_builtins(body), **details}, status_code=status, headers=headers)
+    return Response({"status": "ready", **details})
 
 
 @get("/recall", operation_id="recall")
 async def recall(indexes: NamedDependency[Indexes]) -> list[RecallSample]:
-    """How many of the best the approximate searches found, by index and namespace, as sampled since the start."""
+    """The recall of approximate searches by index and namespace, measured on samples since the start."""
     return indexes.recall()
 
 

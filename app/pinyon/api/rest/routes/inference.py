@@ -1,4 +1,4 @@
-"""The inference routes: decode, call, encode; and the model list, with who answers to each name."""
+"""The inference routes, and the list of models with the model that answers to each name."""
 
 from typing import Annotated
 
@@ -6,7 +6,7 @@ from litestar import Response, Router, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter, RawBody
 
-from pinyon.api.headers import computed_by
+from pinyon.api.headers import model_headers
 from pinyon.api.rest.bodies import decode_body
 from pinyon.api.rest.schemas import record_schemas
 from pinyon.api.rest.schemas.vector_schemas import numbers
@@ -21,19 +21,19 @@ from pinyon.services.inference.inference import MAX_INPUTS, Inference, KnownMode
 async def embed(
     body: RawBody, inference: NamedDependency[Inference], readiness: NamedDependency[Readiness]
 ) -> Response[record_schemas.EmbeddingsList]:
-    """Vectors of texts, dense or sparse."""
+    """Embed texts, densely or sparsely."""
     readiness.check_models()
     data = decode_body(body, record_schemas.EmbedRequest)
     parameters = data.parameters or {}
-    done = await inference.embed_by_name(data.model, [text.text for text in data.inputs], parameters)
+    result = await inference.embed_by_name(data.model, [text.text for text in data.inputs], parameters)
     with_tokens = bool(parameters.get("return_tokens"))
     answer = record_schemas.EmbeddingsList(
         data.model,
-        done.vector_type,
-        [_embedding(text, with_tokens) for text in done.texts],
-        record_schemas.EmbedUsage(sum(text.tokens for text in done.texts)),
+        result.vector_type,
+        [_embedding(text, with_tokens) for text in result.texts],
+        record_schemas.EmbedUsage(sum(text.tokens for text in result.texts)),
     )
-    return Response(answer, headers=computed_by([done.label], sum(text.truncated for text in done.texts)))
+    return Response(answer, headers=model_headers([result.label], sum(text.truncated for text in result.texts)))
 
 
 def _embedding(text: EmbeddedText, with_tokens: bool) -> record_schemas.DenseEmbedding | record_schemas.SparseEmbedding:
@@ -49,17 +49,17 @@ def _embedding(text: EmbeddedText, with_tokens: bool) -> record_schemas.DenseEmb
 async def rerank(
     body: RawBody, inference: NamedDependency[Inference], readiness: NamedDependency[Readiness]
 ) -> Response[record_schemas.RerankResult]:
-    """Documents in the order of their relevance to a query."""
+    """Rank documents by their relevance to a query."""
     readiness.check_models()
     data = decode_body(body, record_schemas.RerankRequest)
     fields = data.rank_fields or ["text"]
-    done = await inference.rerank_by_name(data.model, data.parameters, data.query, data.documents, fields, data.top_n)
+    result = await inference.rerank_by_name(data.model, data.parameters, data.query, data.documents, fields, data.top_n)
     rows = [
         record_schemas.RankedDocument(place, score, data.documents[place] if data.return_documents else None)
-        for place, score in done.ranking
+        for place, score in result.ranking
     ]
-    answer = record_schemas.RerankResult(data.model, rows, record_schemas.RerankUsage(done.units))
-    return Response(answer, headers=computed_by([done.label]))
+    answer = record_schemas.RerankResult(data.model, rows, record_schemas.RerankUsage(result.units))
+    return Response(answer, headers=model_headers([result.label]))
 
 
 @get("/models", operation_id="list_models")
@@ -68,7 +68,7 @@ async def list_models(
     kind: Annotated[str | None, QueryParameter(name="type")] = None,
     vector_type: Annotated[str | None, QueryParameter(name="vector_type")] = None,
 ) -> record_schemas.ModelInfoList:
-    """Every model of the catalogue, filtered by type and vector type."""
+    """The models of the catalogue, filtered by type and vector type."""
     if kind not in (None, "embed", "rerank"):
         raise InvalidArgument("Invalid type, expected one of [embed, rerank]")
     if vector_type not in (None, "dense", "sparse"):

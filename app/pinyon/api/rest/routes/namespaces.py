@@ -1,4 +1,4 @@
-"""The namespace routes: decode, call, encode."""
+"""The namespace routes. They decode requests, call the service and encode responses."""
 
 from typing import Annotated, Any
 
@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from litestar.exceptions import MethodNotAllowedException
 from litestar.params import FromPath, QueryParameter, RawBody
 
-from pinyon.api.headers import wrote
+from pinyon.api.headers import write_headers
 from pinyon.api.rest.bodies import decode_body, whole_number
 from pinyon.api.rest.paths import name_in_path
 from pinyon.api.rest.schemas import vector_schemas as schemas
@@ -38,11 +38,11 @@ async def list_namespaces(
 async def create_namespace(
     body: RawBody, index: NamedDependency[Index], namespaces: NamedDependency[Namespaces]
 ) -> Response[schemas.NamespaceDescription]:
-    """Make an empty namespace."""
+    """Create an empty namespace."""
     data = decode_body(body, schemas.CreateNamespaceRequest)
     schema = msgspec.to_builtins(data.schema) if data.schema else None
     info, lsn = await namespaces.create(index, data.name, schema)
-    return Response(_description(info), headers=wrote(lsn))
+    return Response(_description(info), headers=write_headers(lsn))
 
 
 @get("/{namespace:str}", operation_id="describeNamespace")
@@ -55,7 +55,7 @@ async def describe_namespace(
 
 @post("/{namespace:str}", operation_id="documents")
 async def documents(namespace: FromPath[str]) -> None:
-    """Refuse the Documents API, whose paths begin like a namespace's."""
+    """Refuse the Documents API. Its paths begin like those of a namespace."""
     if "/documents/" in name_in_path(namespace):
         raise InvalidArgument("The Documents API is not supported; this index has vectors and records")
     raise MethodNotAllowedException(headers={"Allow": "DELETE, GET"})
@@ -67,7 +67,7 @@ async def delete_namespace(
 ) -> Response[dict[str, Any]]:
     """Delete a namespace with its records."""
     lsn = await namespaces.delete(index, name_in_path(namespace))
-    return Response({}, headers=wrote(lsn))
+    return Response({}, headers=write_headers(lsn))
 
 
 def _description(info: NamespaceInfo) -> schemas.NamespaceDescription:

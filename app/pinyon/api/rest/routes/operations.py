@@ -1,4 +1,4 @@
-"""What those who run a server ask: GET /metrics, as Prometheus reads it; and room on the disk back."""
+"""Routes for the operators of a server: the metrics, and compaction of an index."""
 
 from collections.abc import Awaitable, Callable
 
@@ -13,12 +13,12 @@ from pinyon.services.control_plane.indexes import Indexes
 
 @get("/metrics", operation_id="metrics")
 async def metrics(measures: NamedDependency[Callable[[], Awaitable[bytes]]]) -> Response[bytes]:
-    """Counts and times since the start, and what there is now."""
+    """The metrics in the text format of Prometheus."""
     return Response(await measures(), headers={"content-type": CONTENT_TYPE})
 
 
 class Compacted(msgspec.Struct, frozen=True):
-    """Bytes on disk."""
+    """Bytes on disk before and after a compaction."""
 
     bytes_before: int
     bytes_after: int
@@ -26,7 +26,7 @@ class Compacted(msgspec.Struct, frozen=True):
 
 @post("/indexes/{index_name:str}/compact", status_code=200, operation_id="pinyon_compact")
 async def compact(index_name: FromPath[str], indexes: NamedDependency[Indexes]) -> Compacted:
-    """Give back the room of what was deleted from an index; answers when it is done."""
+    """Free the disk space of deleted records. The response is sent when it is done."""
     return Compacted(*await indexes.compact(index_name))
 
 

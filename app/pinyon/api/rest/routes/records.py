@@ -1,4 +1,4 @@
-"""The records routes: decode, call, encode."""
+"""The records routes. They decode requests, call the service and encode responses."""
 
 import msgspec
 from litestar import Response, Router, post
@@ -6,9 +6,9 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, RawBody
 from litestar.types import ASGIApp
 
-from pinyon.api.headers import computed_by, saw, wrote
+from pinyon.api.headers import model_headers, read_headers, write_headers
 from pinyon.api.rest.bodies import decode_body, decode_records
-from pinyon.api.rest.json_response import JsonAnswer
+from pinyon.api.rest.json_response import JsonResponse
 from pinyon.api.rest.paths import name_in_path
 from pinyon.api.rest.schemas import record_schemas
 from pinyon.domain import Index
@@ -26,10 +26,10 @@ async def upsert_records(
     records: NamedDependency[Records],
     limits: NamedDependency[LimitSettings],
 ) -> Response[bytes]:
-    """Embed and store records, NDJSON, all or none."""
+    """Embed and store the records of an NDJSON body, all or none."""
     limits.check_body(len(body))
-    done = await records.upsert(index, name_in_path(namespace), decode_records(body))
-    headers = {**wrote(done.lsn), **computed_by(done.models, done.truncated, done.foreign)}
+    result = await records.upsert(index, name_in_path(namespace), decode_records(body))
+    headers = {**write_headers(result.lsn), **model_headers(result.models, result.truncated, result.foreign)}
     return Response(b"", status_code=201, headers=headers)
 
 
@@ -46,8 +46,8 @@ async def search_records(
     usage = record_schemas.SearchUsage(result.usage.read_units, result.usage.embed_tokens, result.usage.rerank_units)
     hits = [record_schemas.Hit(id=hit.id, score=hit.score, fields=hit.metadata) for hit in result.hits]
     answer = record_schemas.SearchRecordsResponse(record_schemas.SearchResult(hits), usage)
-    headers = saw(result.lsn) | computed_by(result.models, result.truncated, result.foreign)
-    return JsonAnswer(msgspec.json.encode(answer), headers)
+    headers = read_headers(result.lsn) | model_headers(result.models, result.truncated, result.foreign)
+    return JsonResponse(msgspec.json.encode(answer), headers)
 
 
 def _search(data: record_schemas.SearchRecordsRequest) -> Search:

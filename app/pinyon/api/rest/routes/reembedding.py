@@ -1,4 +1,4 @@
-"""Embedding an index anew: routes of our own, which `pinyon reembed` asks a running server by."""
+"""Routes for re-embedding an index, used by `pinyon reembed`. The hosted service does not have them."""
 
 from litestar import Response, Router, delete, get, post
 from litestar.di import NamedDependency
@@ -11,20 +11,20 @@ from pinyon.services.control_plane.reembedding import Progress, Reembeddings
 
 @post("/indexes/{index_name:str}/reembed", status_code=202, operation_id="pinyon_reembed")
 async def reembed(index_name: FromPath[str], body: RawBody, reembeddings: NamedDependency[Reembeddings]) -> Progress:
-    """Begin, or go on with the same."""
+    """Start re-embedding an index, or continue it with the same model."""
     data = decode_body(body, record_schemas.ReembedRequest)
     return await reembeddings.start(index_name, data.model, data.dimension)
 
 
 @get("/indexes/{index_name:str}/reembed", operation_id="pinyon_reembedding")
 async def progress(index_name: FromPath[str], reembeddings: NamedDependency[Reembeddings]) -> Progress:
-    """How far it is."""
+    """The progress of the re-embedding."""
     return await reembeddings.progress(index_name)
 
 
 @delete("/indexes/{index_name:str}/reembed", status_code=202, operation_id="pinyon_cancel_reembedding")
 async def cancel(index_name: FromPath[str], reembeddings: NamedDependency[Reembeddings]) -> Response[bytes]:
-    """Drop what was made; the index stays as it is."""
+    """Stop the re-embedding and drop the new vectors. The index stays as it is."""
     await reembeddings.cancel(index_name)
     return Response(b"", status_code=202)
 

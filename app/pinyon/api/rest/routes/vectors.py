@@ -1,4 +1,4 @@
-"""The vector routes: decode, call, encode."""
+"""The vector routes. They decode requests, call the service and encode responses."""
 
 from typing import Annotated, Any
 
@@ -8,15 +8,15 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter, RawBody
 from litestar.types import ASGIApp
 
-from pinyon.api.headers import saw, wrote
+from pinyon.api.headers import read_headers, write_headers
 from pinyon.api.rest.bodies import decode_vector_body, whole_number
-from pinyon.api.rest.json_response import JsonAnswer
+from pinyon.api.rest.json_response import JsonResponse
 from pinyon.api.rest.schemas import vector_schemas as schemas
 from pinyon.domain import DEFAULT_NAMESPACE, Index, Record
 from pinyon.services.data_plane.vectors import FetchResult, RawQuery, RawVector, Vectors
 
 FIRST_VERSION_WITH_DEFAULT = "2025-04"
-"""From this API version on the statistics name the default namespace; before, it is the empty string."""
+"""From this API version on, the statistics give the default namespace its name; before, the empty string."""
 
 OptionalText = Annotated[str | None, QueryParameter()]
 
@@ -33,7 +33,7 @@ async def upsert_vectors(
         RawVector(v.id, v.values, v.sparse_values.pair() if v.sparse_values else None, v.metadata) for v in data.vectors
     ]
     count, lsn = await vectors.upsert(index, data.namespace, raw)
-    return JsonAnswer(msgspec.json.encode(schemas.UpsertResponse(count)), wrote(lsn))
+    return JsonResponse(msgspec.json.encode(schemas.UpsertResponse(count)), write_headers(lsn))
 
 
 @post("/query", status_code=200, operation_id="queryVectors")
@@ -60,7 +60,7 @@ async def query_vectors(
         for match in result.matches
     ]
     answer = schemas.QueryResponse(matches, data.namespace, schemas.ReadUsage(result.read_units))
-    return JsonAnswer(msgspec.json.encode(answer), saw(result.lsn))
+    return JsonResponse(msgspec.json.encode(answer), read_headers(result.lsn))
 
 
 @get("/vectors/fetch", operation_id="fetchVectors")
@@ -73,7 +73,7 @@ async def fetch_vectors(
     """Vectors by id."""
     result = await vectors.fetch(index, namespace or "", ids or [])
     answer = schemas.FetchResponse(_by_id(result), namespace or "", schemas.ReadUsage(result.read_units))
-    return JsonAnswer(msgspec.json.encode(answer), saw(result.lsn))
+    return JsonResponse(msgspec.json.encode(answer), read_headers(result.lsn))
 
 
 @post("/vectors/fetch_by_metadata", status_code=200, operation_id="fetch_vectors_by_metadata")
@@ -82,7 +82,7 @@ async def fetch_by_metadata(
     index: NamedDependency[Index],
     vectors: NamedDependency[Vectors],
 ) -> ASGIApp:
-    """A page of the vectors a filter keeps."""
+    """A page of the vectors that match a filter."""
     data = decode_vector_body(body, schemas.FetchByMetadataRequest)
     result = await vectors.fetch_by_metadata(index, data.namespace, data.filter, data.limit, data.pagination_token)
     answer = schemas.FetchByMetadataResponse(
@@ -91,7 +91,7 @@ async def fetch_by_metadata(
         schemas.ReadUsage(result.read_units),
         schemas.Pagination(result.next) if result.next else None,
     )
-    return JsonAnswer(msgspec.json.encode(answer), saw(result.lsn))
+    return JsonResponse(msgspec.json.encode(answer), read_headers(result.lsn))
 
 
 def _by_id(result: FetchResult) -> dict[str, schemas.FetchedVector]:
@@ -124,26 +124,26 @@ async def list_vectors(
         schemas.ReadUsage(result.read_units),
         schemas.Pagination(result.next) if result.next else None,
     )
-    return Response(answer, headers=saw(result.lsn))
+    return Response(answer, headers=read_headers(result.lsn))
 
 
 @post("/vectors/update", status_code=200, operation_id="updateVector")
 async def update_vector(
     body: RawBody, index: NamedDependency[Index], vectors: NamedDependency[Vectors]
 ) -> Response[schemas.UpdateResponse]:
-    """Change one record, or the fields of those a filter keeps."""
+    """Change one record, or the fields of the records that match a filter."""
     data = decode_vector_body(body, schemas.UpdateRequest)
     sparse = data.sparse_values.pair() if data.sparse_values else None
     raw = RawVector(data.id, data.values, sparse, data.set_metadata)
     matched, lsn = await vectors.update(index, data.namespace, data.id or None, raw, data.filter, data.dry_run)
     answer = schemas.UpdateResponse(matched if data.filter is not None else None)
-    return Response(answer, headers={} if data.dry_run else wrote(lsn))
+    return Response(answer, headers={} if data.dry_run else write_headers(lsn))
 
 
 async def _delete(body: bytes, index: Index, vectors: Vectors) -> Response[dict[str, Any]]:
     data = decode_vector_body(body, schemas.DeleteRequest)
     lsn = await vectors.delete(index, data.namespace, data.ids, data.filter, data.delete_all)
-    return Response({}, status_code=200, headers=wrote(lsn))
+    return Response({}, status_code=200, headers=write_headers(lsn))
 
 
 @post("/vectors/delete", status_code=200, operation_id="deleteVectors")
@@ -158,7 +158,7 @@ async def delete_vectors(
 async def delete_vectors_by_delete(
     body: RawBody, index: NamedDependency[Index], vectors: NamedDependency[Vectors]
 ) -> Response[dict[str, Any]]:
-    """The same by the method DELETE."""
+    """Delete, with the HTTP method DELETE."""
     return await _delete(body, index, vectors)
 
 
@@ -166,20 +166,20 @@ async def _stats(
     request: Request[Any, Any, Any], body: bytes, index: Index, vectors: Vectors
 ) -> schemas.IndexDescription:
     data = decode_vector_body(body, schemas.DescribeIndexStatsRequest)
-    spec, every = await vectors.stats(index, data.filter)
+    spec, namespaces = await vectors.stats(index, data.filter)
     version = request.headers.get("x-pinecone-api-version", FIRST_VERSION_WITH_DEFAULT)
     old = version < FIRST_VERSION_WITH_DEFAULT
     return schemas.IndexDescription(
         namespaces={
-            "" if old and one.name == DEFAULT_NAMESPACE else one.name: schemas.NamespaceSummary(
-                one.record_count,
-                msgspec.UNSET if spec.embed is None else one.truncated,
-                one.foreign or msgspec.UNSET,
+            "" if old and info.name == DEFAULT_NAMESPACE else info.name: schemas.NamespaceSummary(
+                info.record_count,
+                msgspec.UNSET if spec.embed is None else info.truncated,
+                info.foreign or msgspec.UNSET,
             )
-            for one in every
+            for info in namespaces
         },
         index_fullness=0.0,
-        total_vector_count=sum(one.record_count for one in every),
+        total_vector_count=sum(namespace.record_count for namespace in namespaces),
         metric=spec.metric,
         vector_type="sparse" if spec.sparse else "dense",
         dimension=msgspec.UNSET if spec.sparse else spec.dimension,
@@ -190,7 +190,7 @@ async def _stats(
 async def describe_index_stats(
     request: Request[Any, Any, Any], body: RawBody, index: NamedDependency[Index], vectors: NamedDependency[Vectors]
 ) -> schemas.IndexDescription:
-    """What the index is, and how many records each namespace has."""
+    """Describe the index, and count the records of each namespace."""
     return await _stats(request, body, index, vectors)
 
 
@@ -198,7 +198,7 @@ async def describe_index_stats(
 async def describe_index_stats_by_get(
     request: Request[Any, Any, Any], index: NamedDependency[Index], vectors: NamedDependency[Vectors]
 ) -> schemas.IndexDescription:
-    """The same by the method GET."""
+    """Describe the index, with the HTTP method GET."""
     return await _stats(request, b"", index, vectors)
 
 

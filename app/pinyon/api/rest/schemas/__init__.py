@@ -1,1 +1,1 @@
-"""The shapes on the wire."""
+"""The Structs of requests and responses."""

@@ -1,4 +1,4 @@
-"""The shapes of the control plane: those of the versions up to 2026-04, and those from 2026-07 on (marked so)."""
+"""Requests and responses of the index routes: up to version 2026-04, and from version 2026-07 on (marked so)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,21 +12,21 @@ from pinyon.services.control_plane.indexes import Change, State, Wish
 from pinyon.services.inference.model_parameters import whole
 
 FIRST_WITH_SCHEMAS = "2026-07"
-"""From this API version on an index is described by a schema and a deployment."""
+"""From this API version on, an index is described by a schema and a deployment."""
 
 OnOff = str
-"""enabled or disabled; another word is refused by check_protection(), in words that depend on the version."""
+"""Either enabled or disabled. check_protection() refuses other words, with an error that depends on the version."""
 
 
 def check_protection(value: OnOff | None, version: str) -> None:
-    """Raises InvalidArgument, or from 2026-07 on Unprocessable, for another word."""
+    """Raises InvalidArgument for another word; from version 2026-07 on, Unprocessable."""
     if value not in (None, "enabled", "disabled"):
         problem = "Invalid deletion_protection, value should be either enabled or disabled"
         raise (Unprocessable if version >= FIRST_WITH_SCHEMAS else InvalidArgument)(problem)
 
 
 class ServerlessSpec(msgspec.Struct):
-    """Where a serverless index is."""
+    """The cloud and region of a serverless index."""
 
     cloud: str
     region: str
@@ -42,7 +42,7 @@ class MetadataSchema(msgspec.Struct):
 
 
 class IndexSpec(msgspec.Struct):
-    """What provides for an index."""
+    """Where and how an index runs."""
 
     serverless: ServerlessSpec | None = None
     pod: dict[str, Any] | None = None
@@ -71,7 +71,7 @@ class CreateIndexRequest(msgspec.Struct):
 
 
 class Embed(msgspec.Struct):
-    """How an index embeds."""
+    """How an index embeds text."""
 
     model: str
     field_map: dict[str, str]
@@ -82,7 +82,7 @@ class Embed(msgspec.Struct):
 
 
 class CreateIndexForModelRequest(msgspec.Struct):
-    """POST /indexes/create-for-model; the same in every version."""
+    """POST /indexes/create-for-model. It is the same in every version."""
 
     name: str
     cloud: str
@@ -112,7 +112,7 @@ def _wish(
 
 
 class Deployment(msgspec.Struct):
-    """2026-07: what provides for an index."""
+    """2026-07: where an index runs."""
 
     deployment_type: str = "managed"
     cloud: str = "aws"
@@ -146,7 +146,7 @@ class CreateIndexWithSchema(msgspec.Struct):
         return _wish(self, deployment.cloud, deployment.region, self.read_capacity)
 
     def vectors(self) -> tuple[str, int | None, str | None]:
-        """Vector type, dimension and metric. Raises InvalidArgument for anything but an index of vectors."""
+        """Vector type, dimension and metric. Raises InvalidArgument if the index is not one of vectors."""
         fields = self.schema.fields
         other = [name for name in fields if name not in ("_values", "_sparse_values")]
         if other or not fields:
@@ -167,7 +167,7 @@ class CreateIndexWithSchema(msgspec.Struct):
 
 
 class ConfigureEmbed(msgspec.Struct, forbid_unknown_fields=True):
-    """What may be changed of how an index embeds."""
+    """Changes of how an index embeds text."""
 
     model: str | None = None
     field_map: dict[str, str] | None = None
@@ -176,20 +176,20 @@ class ConfigureEmbed(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ConfigureSpec(msgspec.Struct, forbid_unknown_fields=True):
-    """What may be configured of what provides for an index."""
+    """Changes of how an index runs."""
 
     serverless: "ConfigureServerless | None" = None
     pod: dict[str, Any] | None = None
 
 
 class ConfigureServerless(msgspec.Struct, forbid_unknown_fields=True):
-    """Read capacity, which has no effect here."""
+    """Changes of the read capacity, which has no effect here."""
 
     read_capacity: dict[str, Any] | None = None
 
 
 class ConfigureIndexRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """PATCH /indexes/{name}, in the shapes of every version."""
+    """PATCH /indexes/{name}, with the fields of all versions."""
 
     deletion_protection: OnOff | None = None
     tags: dict[str, str] | None = None
@@ -200,7 +200,7 @@ class ConfigureIndexRequest(msgspec.Struct, forbid_unknown_fields=True):
     schema: FieldsSchema | None = None
 
     def change(self) -> Change:
-        """What is to be different. Raises InvalidArgument for what an index here does not have."""
+        """The requested changes. Raises InvalidArgument for what indexes do not have here."""
         capacity = self.read_capacity
         if self.spec is not None:
             if self.spec.pod is not None:
@@ -221,24 +221,24 @@ def _embed_of(fields: Mapping[str, Mapping[str, Any]]) -> ConfigureEmbed:
     if len(fields) != 1 or next(iter(fields.values())).get("type") != "semantic_text":
         raise InvalidArgument("A schema can only be changed in one field of the type semantic_text")
     name, field = next(iter(fields.items()))
-    told = {**{key: value for key, value in field.items() if key != "type"}, "field_map": {"text": name}}
+    embed = {**{key: value for key, value in field.items() if key != "type"}, "field_map": {"text": name}}
     try:
-        return msgspec.convert(told, ConfigureEmbed)
+        return msgspec.convert(embed, ConfigureEmbed)
     except msgspec.ValidationError as error:
         raise InvalidArgument(f"The field '{name}' is wrong: {error}") from None
 
 
 def described(index: Index, host: str, state: State, version: str) -> dict[str, Any]:
-    """The index as that API version describes it."""
+    """The description of an index in this API version."""
     details = index.details
-    found: dict[str, Any] = {
+    common: dict[str, Any] = {
         "name": index.name,
         "host": host,
         "status": {"ready": state == "Ready", "state": state},
         "deletion_protection": "enabled" if details.deletion_protection else "disabled",
         "tags": details.tags or None,
     }
-    return {**found, **(_from_2026_07(index) if version >= FIRST_WITH_SCHEMAS else _before(index))}
+    return {**common, **(_from_2026_07(index) if version >= FIRST_WITH_SCHEMAS else _before(index))}
 
 
 def _read_capacity(index: Index) -> dict[str, Any]:
@@ -260,13 +260,13 @@ def _before(index: Index) -> dict[str, Any]:
     if details.schema is not None:
         serverless["schema"] = details.schema
     vector_type = "sparse" if spec.sparse else "dense"
-    found: dict[str, Any] = {"metric": spec.metric, "vector_type": vector_type, "spec": {"serverless": serverless}}
+    described: dict[str, Any] = {"metric": spec.metric, "vector_type": vector_type, "spec": {"serverless": serverless}}
     if details.created_at:
-        found["created_at"] = details.created_at
+        described["created_at"] = details.created_at
     if not spec.sparse:
-        found["dimension"] = spec.dimension
+        described["dimension"] = spec.dimension
     if spec.embed is not None:
-        found["embed"] = {
+        described["embed"] = {
             "model": spec.embed.model,
             "field_map": {"text": spec.embed.text_field},
             "metric": spec.metric,
@@ -275,8 +275,8 @@ def _before(index: Index) -> dict[str, Any]:
             "write_parameters": index_rules.parameters(spec.embed, "write"),
         }
         if not spec.sparse:
-            found["embed"]["dimension"] = spec.dimension
-    return found
+            described["embed"]["dimension"] = spec.dimension
+    return described
 
 
 def _from_2026_07(index: Index) -> dict[str, Any]:

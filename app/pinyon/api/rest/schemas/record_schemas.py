@@ -1,4 +1,4 @@
-"""The shapes on the wire, named as in Pinecone's OpenAPI. snake_case, as records and inference have it."""
+"""Requests and responses of the record and inference routes. Names are Pinecone's; fields are in snake_case."""
 
 from typing import Any, Literal
 
@@ -12,20 +12,20 @@ class UpsertRecord(msgspec.Struct):
 
 
 class MatchTerms(msgspec.Struct):
-    """Words that must occur."""
+    """Words that a hit must contain."""
 
     terms: list[str]
     strategy: str = "all"
 
 
 class EmbedInputs(msgspec.Struct, forbid_unknown_fields=True):
-    """What is embedded for a search."""
+    """A text to embed."""
 
     text: str
 
 
 class SearchInputs(msgspec.Struct, forbid_unknown_fields=True):
-    """The text that is searched for. retrieval and explain are Pinyon's own."""
+    """The text of a search. retrieval and explain are extensions of Pinyon."""
 
     text: str
     retrieval: Literal["dense", "lexical", "hybrid"] | None = None
@@ -41,7 +41,7 @@ class SearchRecordsVector(msgspec.Struct):
 
 
 class SearchRecordsQuery(msgspec.Struct):
-    """What to search for."""
+    """The query: a text, a vector, or the id of a record."""
 
     top_k: int
     filter: dict[str, Any] | None = None
@@ -52,7 +52,7 @@ class SearchRecordsQuery(msgspec.Struct):
 
 
 class SearchRecordsRerank(msgspec.Struct):
-    """How to rerank the hits."""
+    """How the hits are reranked."""
 
     model: str
     rank_fields: list[str] | None = None
@@ -70,7 +70,7 @@ class SearchRecordsRequest(msgspec.Struct):
 
 
 class Hit(msgspec.Struct):
-    """One record found."""
+    """A record that matches a search."""
 
     id: str = msgspec.field(name="_id")
     score: float = msgspec.field(name="_score")
@@ -84,7 +84,7 @@ class SearchResult(msgspec.Struct):
 
 
 class SearchUsage(msgspec.Struct, omit_defaults=True):
-    """What the search cost."""
+    """The cost of a search."""
 
     read_units: int
     embed_total_tokens: int | None = None
@@ -92,14 +92,14 @@ class SearchUsage(msgspec.Struct, omit_defaults=True):
 
 
 class SearchRecordsResponse(msgspec.Struct):
-    """The answer to a search."""
+    """The response to a search."""
 
     result: SearchResult
     usage: SearchUsage
 
 
 class RpcStatus(msgspec.Struct):
-    """The data plane's error body."""
+    """The error body of the data plane."""
 
     code: int
     message: str
@@ -107,14 +107,14 @@ class RpcStatus(msgspec.Struct):
 
 
 class ErrorDetail(msgspec.Struct):
-    """Inside the control plane's error body."""
+    """The error in the error body of the control plane."""
 
     code: str
     message: str
 
 
 class ErrorResponse(msgspec.Struct):
-    """The control plane's error body."""
+    """The error body of the control plane."""
 
     error: ErrorDetail
     status: int
@@ -134,7 +134,7 @@ class SupportedParameter(msgspec.Struct, omit_defaults=True):
 
 
 class ModelInfo(msgspec.Struct, omit_defaults=True):
-    """A model, as /models lists it. served_by and unavailable are Pinyon's own: who answers here, or why nobody."""
+    """A model. served_by and unavailable are extensions of Pinyon: the model that answers here, or why none does."""
 
     model: str
     short_description: str
@@ -153,7 +153,7 @@ class ModelInfo(msgspec.Struct, omit_defaults=True):
 
 
 class ModelInfoList(msgspec.Struct):
-    """Every model."""
+    """All models."""
 
     models: list[ModelInfo]
 
@@ -174,7 +174,7 @@ class DenseEmbedding(msgspec.Struct):
 
 
 class SparseEmbedding(msgspec.Struct, omit_defaults=True):
-    """A sparse vector; its tokens if they were asked for."""
+    """A sparse vector, with its tokens if the request asks for them."""
 
     sparse_values: msgspec.Raw
     sparse_indices: list[int]
@@ -183,13 +183,13 @@ class SparseEmbedding(msgspec.Struct, omit_defaults=True):
 
 
 class EmbedUsage(msgspec.Struct):
-    """What the embedding cost."""
+    """The cost of an embedding."""
 
     total_tokens: int
 
 
 class EmbeddingsList(msgspec.Struct):
-    """A vector for each input, in their order."""
+    """One vector for each input, in the same order."""
 
     model: str
     vector_type: str
@@ -210,14 +210,14 @@ class RerankRequest(msgspec.Struct):
 
 
 class ReembedRequest(msgspec.Struct):
-    """POST /indexes/NAME/reembed, ours."""
+    """POST /indexes/{name}/reembed, an extension of Pinyon."""
 
     model: str
     dimension: int | None = None
 
 
 class RankedDocument(msgspec.Struct, omit_defaults=True):
-    """A document's place in the request, its score, and itself if it was asked for."""
+    """A document with its score. index: its position in the request. document: only if the request asks for it."""
 
     index: int
     score: float
@@ -225,7 +225,7 @@ class RankedDocument(msgspec.Struct, omit_defaults=True):
 
 
 class RerankUsage(msgspec.Struct):
-    """What the reranking cost."""
+    """The cost of a reranking."""
 
     rerank_units: int
 

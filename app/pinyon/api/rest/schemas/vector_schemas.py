@@ -1,4 +1,4 @@
-"""The shapes of the vector and namespace routes, named as in Pinecone's OpenAPI; camelCase, as those routes have it."""
+"""Requests and responses of the vector and namespace routes. Names are Pinecone's; most fields are in camelCase."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from pinyon.domain import SparseVector
 
 
 class Camel(msgspec.Struct, rename="camel", omit_defaults=True):
-    """Base: camelCase names, absent instead of null."""
+    """Base class: names in camelCase, and no field for a default value."""
 
 
 class SparseValues(Camel):
@@ -42,7 +42,7 @@ class UpsertRequest(Camel):
 
 
 class QueryRequest(Camel):
-    """POST /query. scan_factor and max_candidates are for dedicated hardware: taken and without effect."""
+    """POST /query. scan_factor and max_candidates are accepted, but have no effect: they are for dedicated hardware."""
 
     top_k: int
     namespace: str = ""
@@ -107,18 +107,18 @@ class Schema(msgspec.Struct):
 
 
 class StoredSparse(Camel):
-    """Sparse values in an answer."""
+    """Sparse values in a response."""
 
     indices: list[int]
     values: msgspec.Raw
 
 
 NO_VALUES = msgspec.Raw(b"[]")
-"""Of a sparse vector, or where values were not asked for: there all the same, because some clients read it blindly."""
+"""The values of a sparse vector, or of a vector whose values were not requested. Some clients need the field."""
 
 
 class FetchedVector(msgspec.Struct, rename="camel"):
-    """A stored vector in an answer."""
+    """A stored vector in a response."""
 
     id: str
     values: msgspec.Raw
@@ -137,19 +137,19 @@ class ScoredVector(msgspec.Struct, rename="camel"):
 
 
 class ReadUsage(Camel):
-    """What a read cost."""
+    """The cost of a read."""
 
     read_units: int
 
 
 class Pagination(Camel):
-    """Where the next page begins."""
+    """The token of the next page."""
 
     next: str
 
 
 class UpsertResponse(Camel):
-    """How many vectors were taken."""
+    """How many vectors were stored."""
 
     upserted_count: int
 
@@ -163,7 +163,7 @@ class QueryResponse(msgspec.Struct):
 
 
 class FetchResponse(msgspec.Struct, omit_defaults=True):
-    """Vectors by id."""
+    """Vectors, by id."""
 
     vectors: dict[str, FetchedVector]
     namespace: str
@@ -171,7 +171,7 @@ class FetchResponse(msgspec.Struct, omit_defaults=True):
 
 
 class FetchByMetadataResponse(msgspec.Struct, omit_defaults=True):
-    """A page of vectors by id."""
+    """A page of vectors, by id."""
 
     vectors: dict[str, FetchedVector]
     namespace: str
@@ -180,7 +180,7 @@ class FetchByMetadataResponse(msgspec.Struct, omit_defaults=True):
 
 
 class ListItem(Camel):
-    """An id."""
+    """The id of a vector."""
 
     id: str
 
@@ -195,19 +195,20 @@ class ListResponse(msgspec.Struct, omit_defaults=True):
 
 
 class UpdateResponse(Camel):
-    """How many records an update by filter meant."""
+    """How many records matched the filter of an update."""
 
     matched_records: int | None = None
 
 
 class DeleteResponse(msgspec.Struct):
-    """Nothing more to say."""
+    """An empty object."""
 
 
 class NamespaceSummary(msgspec.Struct, rename="camel"):
-    """A namespace in the statistics. truncated_count, ours: texts that were cut; only for indexes that embed text.
+    """A namespace in the statistics. truncated_count and foreign_count are extensions of Pinyon.
 
-    foreign_count, ours: vectors of such an index that callers brought, if there are any.
+    truncated_count: texts that were cut before they were embedded; only for indexes that embed text. foreign_count:
+    vectors that callers brought into such an index, if there are any.
     """
 
     vector_count: int
@@ -216,7 +217,7 @@ class NamespaceSummary(msgspec.Struct, rename="camel"):
 
 
 class IndexDescription(msgspec.Struct, rename="camel"):
-    """Statistics of an index; dimension only for dense ones."""
+    """The statistics of an index. dimension: only for dense indexes."""
 
     namespaces: dict[str, NamespaceSummary]
     index_fullness: float
@@ -227,7 +228,7 @@ class IndexDescription(msgspec.Struct, rename="camel"):
 
 
 class IndexedFields(msgspec.Struct):
-    """Names of the filterable fields a schema declares."""
+    """The names of the filterable fields that a schema declares."""
 
     fields: list[str]
 
@@ -250,12 +251,12 @@ class ListNamespacesResponse(msgspec.Struct, omit_defaults=True):
 
 
 def numbers(values: NDArray[np.float32] | None) -> msgspec.Raw:
-    """A JSON list with the shortest text of each float32: what was sent as 0.4 comes back as 0.4."""
+    """A JSON list with the shortest text for each float32, so that 0.4 is returned as 0.4. values: float32 [n]."""
     if values is None:
         return NO_VALUES
     return msgspec.Raw(orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY))
 
 
 def stored_sparse(sparse: SparseVector | None) -> StoredSparse | msgspec.UnsetType:
-    """Sparse values as given."""
+    """Sparse values for a response. UNSET if there are none."""
     return msgspec.UNSET if sparse is None else StoredSparse(sparse.indices.tolist(), numbers(sparse.values))
