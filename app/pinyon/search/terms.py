@@ -1,6 +1,7 @@
-"""Texts to the terms they are found by: words, lower-case and stemmed; characters where words have no spaces.
+"""Text analysis: turns a text into the terms by which lexical retrieval finds it. Pure.
 
-Pure. Used for lexical retrieval, for the texts that are stored and for the queries alike.
+A term is a word in lower case, stemmed. In scripts that write no spaces between words, characters and pairs of
+characters are the terms. Stored texts and queries are analysed alike.
 """
 
 import re
@@ -12,7 +13,7 @@ import Stemmer
 from pinyon.search.words import MARKS, pattern
 
 LANGUAGES = (*sorted(Stemmer.algorithms()), "none")
-"""Languages whose words are stemmed; "none" leaves words as they are."""
+"""Languages whose words can be stemmed; "none" does not stem."""
 STOP_WORDS = frozenset(
     re.findall(
         r"\w+",
@@ -20,65 +21,65 @@ STOP_WORDS = frozenset(
         "they this to was will with",
     )
 )
-"""Lucene's English ones, and what is left of 's and 't."""
+"""Lucene's English stop words, and the letters that remain of 's and 't."""
 UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
     "\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3"
 )
-"""Thai, Lao, Burmese, Khmer, Japanese, Chinese; and Korean, whose words have endings that no stemmer here knows."""
+"""Scripts without spaces: Thai, Lao, Burmese, Khmer, Japanese, Chinese. Also Korean, for which there is no stemmer."""
 _TOKEN = re.compile(rf"[{UNSPACED}]+|(?:(?![{UNSPACED}])[^\W_])(?:(?![{UNSPACED}])(?:[^\W_]|[{MARKS}]))*")
 _UNSPACED = re.compile(f"[{UNSPACED}]")
-KEPT = "+diacritics"
-"""At the end of a language: words with other diacritics are other words."""
+KEEP_DIACRITICS = "+diacritics"
+"""Suffix of a language: a word is found only with its own diacritics."""
 _DIACRITICS = re.compile("[\u0300-\u036f\u0591-\u05bd\u05bf-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06ed]")
-"""Accents, and the points of Hebrew and Arabic; not the vowel signs of other scripts, which are letters of the word."""
+"""Accents, and the points of Hebrew and Arabic. Vowel signs of other scripts are letters and are not among them."""
 _LETTERS = str.maketrans({"ø": "o", "đ": "d", "ð": "d", "ł": "l", "ß": "ss", "æ": "ae", "œ": "oe", "\u0131": "i"})
-"""Letters that are not a letter and a mark to Unicode, and are written so all the same."""
+"""Letters that Unicode does not decompose, but that people type without their diacritics."""
 _OWN_LETTERS = "й"
-"""Letters that are a letter and a mark to Unicode, and to nobody else."""
+"""Letters that Unicode decomposes, but that are letters of their own."""
 
 MOST_QUERY_CHARACTERS = 10_000
-"""Of a query, beyond which its words are not looked up: each distinct one takes a lookup."""
+"""Only so many characters of a query are analysed, because each distinct word costs a lookup."""
 
 
 def query_terms(text: str, language: str) -> list[str]:
-    """The terms by which a query, or the beginning of a very long one, finds texts: those of terms() that tell most."""
+    """The terms of a query: the most selective ones of terms(). Of a very long query, only its beginning counts."""
     return _terms(text[:MOST_QUERY_CHARACTERS], language, of_query=True)
 
 
 def terms(text: str, language: str = "english") -> list[str]:
-    """The terms of a text, in order and as often as they occur. language: of LANGUAGES, perhaps with KEPT.
+    """The terms of a text, in order, as often as they occur. language: one of LANGUAGES, perhaps with KEEP_DIACRITICS.
 
-    A word with diacritics has two, without and with them: it is found by either, and first by its exact form. Where
-    words have no spaces, each character and each pair of neighbours is a term.
+    A word with diacritics has two terms, without and with them, so that its exact form scores higher. In scripts
+    without spaces, each character and each pair of neighbours is a term.
     """
     return _terms(text, language, of_query=False)
 
 
 def _terms(text: str, language: str, of_query: bool) -> list[str]:
-    language, folds = language.removesuffix(KEPT), not language.endswith(KEPT)
-    found: list[str] = []
+    language, folds = language.removesuffix(KEEP_DIACRITICS), not language.endswith(KEEP_DIACRITICS)
+    result: list[str] = []
     text = unicodedata.normalize("NFKC", text).lower()
-    # Most texts have no such characters, and the plain expression reads them in half the time.
+    # Most texts have no such characters, and the simple expression takes half the time.
     for token in (_TOKEN if _UNSPACED.search(text) else pattern(text)).findall(text):
         if _UNSPACED.match(token):
             if len(token) == 1 or not of_query:
-                found += token
-            found += [token[place : place + 2] for place in range(len(token) - 1)]
+                result += token
+            result += [token[place : place + 2] for place in range(len(token) - 1)]
         elif language != "english" or token not in STOP_WORDS:
-            found.append(token)
+            result.append(token)
     if language != "none":
-        # All at once, which is several times as quick; pairs of characters have no endings and stay as they are.
-        stems = _stemmer(language).stemWords(found)
-        found = [stem or token for stem, token in zip(stems, found, strict=True)]  # nothing would be left of "s"
+        # One call for all words is several times as fast. Pairs of characters have no endings and stay as they are.
+        stems = _stemmer(language).stemWords(result)
+        result = [stem or token for stem, token in zip(stems, result, strict=True)]  # "s" has an empty stem
     if folds and not text.isascii():
-        found = [form for term in found for form in dict.fromkeys((folded(term), term)) if form]
-    return found
+        result = [form for term in result for form in dict.fromkeys((folded(term), term)) if form]
+    return result
 
 
 @lru_cache(maxsize=100_000)
 def folded(term: str) -> str:
-    """A term without diacritics: as people type it who do not have them on their keyboard."""
+    """A term without diacritics, as people type it whose keyboard does not have them."""
     if term.isascii():
         return term
     parts = (c if c in _OWN_LETTERS else _DIACRITICS.sub("", unicodedata.normalize("NFD", c)) for c in term)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pinyon.domain import Metric
-from pinyon.search.ranking import exact_scores, goodness
+from pinyon.search.ranking import exact_scores, higher_is_better
 from pinyon.storage.sqlite.ivf.nprobe import Cells, Questions, cells_for, enough
 from pinyon.storage.sqlite.ivf.sq8 import Codes
 from pinyon.storage.sqlite.row_sets import distinct, places_of, without
@@ -56,7 +56,7 @@ def test_the_nearest_of_the_questions_are_those_of_all_that_was_seen(metric: Met
     assert nearest.shape == (100, 1_000)
     for question, rows in zip(questions.vectors, nearest, strict=True):
         kind: Metric = "dotproduct" if metric == "cosine" else metric  # vectors come prepared
-        good = goodness(kind, exact_scores(kind, vectors, question))
+        good = higher_is_better(kind, exact_scores(kind, vectors, question))
         assert set(rows.tolist()) == set(np.argsort(-good)[:1_000].tolist())
         assert (np.diff(good[rows]) <= 1e-4).all()
 
@@ -71,7 +71,7 @@ def test_byte_codes_lose_none_of_the_nearest_and_few_others_stay(metric: Metric,
     codes.put(np.arange(len(vectors)), vectors)
     among = np.arange(0, len(vectors), 2)
     for query in some(20, 4):
-        good = goodness(metric, exact_scores(metric, vectors[among], query))
+        good = higher_is_better(metric, exact_scores(metric, vectors[among], query))
         wanted = among[np.argsort(-good)[:count]]
         found = codes.nearest(query, among, count, metric)
         assert set(wanted.tolist()) <= set(found.tolist())

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from pinyon import filters
 from pinyon.domain import IndexSpec, Metric, QueryPlan, Record
-from pinyon.search.ranking import exact_scores, goodness
+from pinyon.search.ranking import exact_scores, higher_is_better
 from pinyon.storage.sqlite.connection.database import connect
 from pinyon.storage.sqlite.engine import SqliteEngine
 
@@ -57,7 +57,7 @@ def folder(request: pytest.FixtureRequest, vectors: NDArray[np.float32], tmp_pat
 
 def expected(vectors: NDArray[np.float32], metric: Metric, query: NDArray[np.float32], rows: list[int]) -> list[Any]:
     found = exact_scores(metric, vectors[rows], query)
-    good = goodness(metric, found)
+    good = higher_is_better(metric, found)
     return sorted(((-g, IDS[row], s) for g, row, s in zip(good, rows, found, strict=True)), key=lambda x: x[:2])
 
 
@@ -129,7 +129,7 @@ def test_50000_records_are_ranked_exactly(metric: Metric, tmp_path: Path) -> Non
             for keep in (None, n % 10):
                 kept = np.arange(rows) if keep is None else np.arange(keep, rows, 10)
                 scores = exact_scores(metric, matrix[kept], query)
-                good = goodness(metric, scores)
+                good = higher_is_better(metric, scores)
                 order = sorted(range(len(kept)), key=lambda i: (-good[i], ids[kept[i]]))[:top_k]
                 condition = None if keep is None else filters.parse({"g": keep})
                 answer = await engine.query("docs", "a", QueryPlan(top_k, vector=query, filter=condition))

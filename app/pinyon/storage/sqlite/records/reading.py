@@ -23,7 +23,7 @@ from pinyon.domain import (
 from pinyon.errors import InvalidArgument
 from pinyon.filters import HasWords, has_words
 from pinyon.search import retrieval
-from pinyon.search.ranking import goodness, shortest
+from pinyon.search.ranking import higher_is_better, shortest
 from pinyon.storage.sqlite.filters.column_store import ColumnStore
 from pinyon.storage.sqlite.filters.filter_cache import FilterCache
 from pinyon.storage.sqlite.filters.matching import matching_rows, needs_no_reads
@@ -249,7 +249,7 @@ def _matches(
     records, scores = scored
     if not len(records):
         return []
-    good = scores if higher else goodness(spec.metric, scores)
+    good = scores if higher else higher_is_better(spec.metric, scores)
     order = np.argsort(-good, kind="stable")
     records, scores = records[order], scores[order]
     same = scores[1:] == scores[:-1]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pinyon.domain import Metric
 from pinyon.search.bounds import bounded_scores
-from pinyon.search.ranking import exact_scores, goodness
+from pinyon.search.ranking import exact_scores, higher_is_better
 from pinyon.storage.sqlite.row_sets import Records, RowSet, Vectors, distinct
 from pinyon.storage.sqlite.vectors.vector_source import NeedsReaderThread, VectorSource, vectors_of
 
@@ -107,7 +107,7 @@ def best(
     records: Records, scores: NDArray[np.float32], top_k: int, metric: Metric = "dotproduct"
 ) -> tuple[Records, NDArray[np.float32]]:
     """The top_k best, and every further one that ties with the last of them."""
-    good = goodness(metric, scores)
+    good = higher_is_better(metric, scores)
     enough = good >= _kth_largest(good, top_k)
     return records[enough], scores[enough]
 
@@ -125,7 +125,7 @@ def _finalists(
     vectors = None
     for part in vectors_of(source, wanted_rows, may_add_others=True):
         quick, error = bounded_scores(metric, part.vectors, query, part.squares, part.codes)
-        good = goodness(metric, quick)
+        good = higher_is_better(metric, quick)
         if more is not None:
             good = good + _added(part.rows, more)
         if part.wanted is not None:
