@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from pinyon.domain import Metric
-from pinyon.search.bounds import bounded_scores, coded, squared_lengths
+from pinyon.search.bounds import bounded_scores, byte_codes, squared_lengths
 from pinyon.search.ranking import exact_scores
 
 METRICS: list[Metric] = ["cosine", "dotproduct", "euclidean"]
@@ -16,7 +16,7 @@ LIMIT = float(np.finfo(np.float32).max)
 def assert_bounded(metric: Metric, rows: np.ndarray, query: np.ndarray, by_codes: bool) -> None:
     """Quick scores are as close to the exact ones as they say."""
     squares = squared_lengths(rows)
-    quick, error = bounded_scores(metric, rows, query, squares, coded(rows, squares) if by_codes else None)
+    quick, error = bounded_scores(metric, rows, query, squares, byte_codes(rows, squares) if by_codes else None)
     assert quick.dtype == error.dtype == np.float32
     exact = exact_scores(metric, rows, query)
     assert (np.abs(np.clip(quick, -LIMIT, LIMIT) - exact) <= error + 1e-7 * np.abs(quick)).all()
@@ -56,7 +56,7 @@ def test_codes_tell_most_rows_from_the_best() -> None:
     rows, query = rng.standard_normal((2_000, 384)).astype(np.float32), rng.standard_normal(384).astype(np.float32)
     squares = squared_lengths(rows)
     for metric in METRICS:
-        quick, error = bounded_scores(metric, rows, query, squares, coded(rows, squares))
+        quick, error = bounded_scores(metric, rows, query, squares, byte_codes(rows, squares))
         good = -quick if metric == "euclidean" else quick
         assert ((good + error) >= np.partition(good - error, -10)[-10]).sum() < 100
 
@@ -81,4 +81,4 @@ def test_rows_out_of_the_range_of_float32_have_no_codes() -> None:
     rows = np.ones((3, 4), np.float32)
     for odd in (0.0, 1e-20, 1e20):
         rows[1] = odd
-        assert coded(rows, squared_lengths(rows)) is None
+        assert byte_codes(rows, squared_lengths(rows)) is None

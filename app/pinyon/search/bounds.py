@@ -1,6 +1,7 @@
-"""Quick scores of many rows, each with a bound on how far it may be from the exact one. Pure; ranking.py is exact.
+"""Fast approximate scores of many rows, each with a bound on its error. ranking.py has the exact scores.
 
-What cannot be among the best by its bound need not be scored exactly: answers are the same as if everything was.
+A row whose bound shows that it cannot be among the best needs no exact score. The answers are the same as if every row
+had one.
 """
 
 from functools import cache
@@ -16,13 +17,13 @@ from pinyon.domain import Metric
 from pinyon.search.ranking import exact_scores
 
 ROUNDING = np.float32(1e-5)
-"""How far a float32 dot product of thousands of terms may be off, as a share of the product of the lengths."""
+"""Largest rounding error of a float32 dot product of thousands of terms, relative to the product of the lengths."""
 SMALLEST_SQUARE, LARGEST_SQUARE = 1e-30, 1e30
-"""Squared lengths outside lose their precision in float32, or leave its range."""
-AT_ONCE = 256
-"""Rows that are coded in one go: they and their codes are still in the processor's cache."""
+"""Squared lengths outside this range are imprecise in float32, or leave its range."""
+BLOCK_ROWS = 256
+"""Rows that are coded together. They and their codes fit into the processor's cache."""
 STEPS = 127
-"""Of a byte code, on each side of zero."""
+"""Steps of a byte code on each side of zero."""
 
 Floats = NDArray[np.float32]
 
@@ -33,12 +34,12 @@ def _numkong() -> Any:
     return import_module("numkong")
 
 
-class Coded(msgspec.Struct, frozen=True):
-    """Rows at a byte for each number, and how much of each row its code leaves out. All float32 [n].
+class ByteCodes(msgspec.Struct, frozen=True):
+    """Rows with one byte for each number, and the error of each row. All arrays are float32 [n].
 
-    packed: the codes, as numkong multiplies them. scales: what a step of a row's code stands for; units: the same for
-    the row at length 1. errors: length of what the code leaves out. lengths, squares: of the rows. loss: the largest
-    error of a row at length 1.
+    packed: the codes in the layout of numkong. scales: the value of one step of a row's code. units: the scale of a row
+    after it was divided by its length. errors: length of the difference between a row and its code. lengths, squares:
+    length and squared length of each row. loss: the largest error of a row relative to its length.
     """
 
     packed: Any
@@ -51,20 +52,20 @@ class Coded(msgspec.Struct, frozen=True):
 
     @property
     def nbytes(self) -> int:
-        """Memory it takes."""
+        """Memory that the codes take, in bytes."""
         return int(self.packed.nbytes + 5 * self.scales.nbytes)
 
 
 def squared_lengths(matrix: Floats) -> Floats:
-    """The squared length of each row, float32 [n]."""
+    """The squared length of each row: float32 [n]. matrix: float32 [n, dimension]."""
     return np.asarray(np.einsum("ij,ij->i", matrix, matrix))
 
 
-def coded(matrix: Floats, squares: Floats) -> Coded | None:
-    """Byte codes of rows, each on a scale of its own.
+def byte_codes(matrix: Floats, squares: Floats) -> ByteCodes | None:
+    """Encode rows as bytes, each row with its own scale.
 
-    Returns None where lengths are out of the range of float32's precision, and without numkong. Then rows are compared
-    in float32. matrix: float32 [n, dimension], n > 0. squares: squared_lengths(matrix).
+    Returns None if squared lengths are outside SMALLEST_SQUARE..LARGEST_SQUARE, or if numkong is not usable. Rows are
+    compared in float32 then. matrix: float32 [n, dimension], n > 0. squares: squared_lengths(matrix).
     """
     if not native_packages.usable("numkong"):
         return None
@@ -72,23 +73,23 @@ def coded(matrix: Floats, squares: Floats) -> Coded | None:
         return None
     lengths: Floats = np.sqrt(squares)
     codes, scales, errors = np.empty(matrix.shape, np.int8), np.empty_like(lengths), ROUNDING * lengths
-    for start in range(0, len(matrix), AT_ONCE):
-        part = slice(start, start + AT_ONCE)
+    for start in range(0, len(matrix), BLOCK_ROWS):
+        part = slice(start, start + BLOCK_ROWS)
         codes[part], scales[part] = _codes(matrix[part])
         errors[part] += _errors(matrix[part], codes[part], scales[part])
     packed = _numkong().dots_pack(codes)
     units: Floats = scales / lengths
-    return Coded(packed, scales, units, errors, lengths, squares, (errors / lengths).max())
+    return ByteCodes(packed, scales, units, errors, lengths, squares, (errors / lengths).max())
 
 
 def bounded_scores(
-    metric: Metric, matrix: Floats, query: Floats, squares: Floats | None = None, codes: Coded | None = None
+    metric: Metric, matrix: Floats, query: Floats, squares: Floats | None = None, codes: ByteCodes | None = None
 ) -> tuple[Floats, Floats]:
-    """Quick scores of each row against the query, and how far each may be from the exact one.
+    """Approximate ranking.exact_scores() of each row: the scores, float32 [n], and their largest errors.
 
-    matrix: float32 [n, dimension]; query: float32 [dimension]; returns float32 [n], and float32 [n] or [1]. Computed
-    from byte codes or in float32 where that is safe, else exactly. What the scores mean: ranking.exact_scores().
-    squares: squared_lengths(matrix); codes: coded(matrix); if known.
+    The errors are float32 [n], or [1] if they are the same for all rows. Scores are computed from byte codes, or in
+    float32 if that is precise enough, or exactly. matrix: float32 [n, dimension]. query: float32 [dimension].
+    squares: squared_lengths(matrix), codes: byte_codes(matrix), if they are known.
     """
     own = squared_lengths(query[None, :])[0]
     if codes is not None and SMALLEST_SQUARE <= own <= LARGEST_SQUARE:
@@ -98,7 +99,7 @@ def bounded_scores(
     smallest, largest = min(squares.min(), own), max(squares.max(), own)
     if not (smallest >= SMALLEST_SQUARE and largest <= LARGEST_SQUARE):
         return exact_scores(metric, matrix, query), np.zeros(1, np.float32)
-    dots = np.vecdot(matrix, query)  # row by row: half the time of OpenBLAS's matrix times vector, which reads slowly
+    dots = np.vecdot(matrix, query)  # half the time of OpenBLAS's matrix-vector product, which reads memory slowly
     lengths = np.sqrt(squares) * np.sqrt(own)
     if metric == "dotproduct":
         return dots, ROUNDING * lengths
@@ -107,10 +108,11 @@ def bounded_scores(
     return squares - 2 * dots + own, ROUNDING * (squares + 2 * lengths + own)
 
 
-def _from_codes(metric: Metric, rows: Coded, query: Floats, own: np.float32) -> tuple[Floats, Floats]:
-    """Row and query are each a code and an error: x = c + e, q = d + f, with x.q = c.d + e.q + c.f.
+def _from_codes(metric: Metric, rows: ByteCodes, query: Floats, own: np.float32) -> tuple[Floats, Floats]:
+    """As bounded_scores(), from byte codes. own: the query's squared length.
 
-    By Cauchy and Schwarz the last two are at most |e| |q| and (|x| + |e|) |f|. own: the query's squared length.
+    A row x is its code c plus an error e, and the query q is its code d plus an error f. Then x.q = c.d + e.q + c.f. By
+    the Cauchy-Schwarz inequality, the last two terms are at most |e| |q| and (|x| + |e|) |f|.
     """
     length = np.sqrt(own)
     scale = np.abs(query).max() / np.float32(STEPS)
@@ -132,12 +134,12 @@ def _from_codes(metric: Metric, rows: Coded, query: Floats, own: np.float32) -> 
 
 
 def _codes(matrix: Floats) -> tuple[NDArray[np.int8], Floats]:
-    """Codes int8 [n, dimension], and what a step of each row's stands for, float32 [n]."""
+    """Codes, int8 [n, dimension], and the value of one step of each row's code, float32 [n]."""
     scales = np.abs(matrix).max(axis=1) / np.float32(STEPS)
     return np.rint(matrix / scales[:, None]).astype(np.int8), scales
 
 
 def _errors(matrix: Floats, codes: NDArray[np.int8], scales: Floats) -> Floats:
-    """Lengths of what codes leave out of their rows, float32 [n]."""
+    """Lengths of the differences between rows and their codes, float32 [n]."""
     left = matrix - codes * scales[:, None]
     return np.asarray(np.sqrt(np.vecdot(left, left)))

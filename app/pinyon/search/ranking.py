@@ -80,7 +80,7 @@ def with_cross_encoder(late: NDArray[np.float32], cross: NDArray[np.float32]) ->
 def with_mini(
     own: NDArray[np.float32], cosines: NDArray[np.floating[Any]], shares: NDArray[np.float64]
 ) -> NDArray[np.float32]:
-    """with_cross_encoder(), combined with the scores of retrieval as in with_late_interaction(): float32 [n], in 0..1."""
+    """with_cross_encoder(), combined with retrieval as in with_late_interaction(): float32 [n], in 0..1."""
     mixed = cosines + LEXICAL_WEIGHT * shares + MINI_WEIGHT * own
     return np.clip(mixed / (1 + LEXICAL_WEIGHT + MINI_WEIGHT), 0.0, 1.0).astype(np.float32)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pinyon import metrics
 from pinyon.domain import Handle
-from pinyon.search.bounds import Coded, coded, squared_lengths
+from pinyon.search.bounds import ByteCodes, byte_codes, squared_lengths
 
 BLOCK = 16_384
 """Rows that are coded and scored together."""
@@ -39,14 +39,14 @@ class CachedVectors(msgspec.Struct, frozen=True):
     records: NDArray[np.int64]
     vectors: NDArray[np.float32]
     squares: NDArray[np.float32]
-    codes: tuple[Coded | None, ...]
+    codes: tuple[ByteCodes | None, ...]
 
     @classmethod
     def of(cls, version: int, records: NDArray[np.int64], vectors: NDArray[np.float32]) -> "CachedVectors":
         """From rows in ascending order."""
         squares = squared_lengths(vectors)
         blocks = range(0, len(records) if _worth_coding(*vectors.shape) else 0, BLOCK)
-        codes = tuple(coded(vectors[start : start + BLOCK], squares[start : start + BLOCK]) for start in blocks)
+        codes = tuple(byte_codes(vectors[start : start + BLOCK], squares[start : start + BLOCK]) for start in blocks)
         return cls(version, records, vectors, squares, codes)
 
     @property

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinyon.domain import Handle
-from pinyon.search.bounds import Coded
+from pinyon.search.bounds import ByteCodes
 from pinyon.storage.sqlite.ivf.ivf_index import InvertedFile
 from pinyon.storage.sqlite.row_sets import Mask, Records, RowSet, Vectors, in_mask, places_of, without
 from pinyon.storage.sqlite.schema import changes
@@ -39,7 +39,7 @@ class Part(msgspec.Struct, frozen=True):
     rows: Records
     vectors: Vectors
     squares: NDArray[np.float32] | None = None
-    codes: Coded | None = None
+    codes: ByteCodes | None = None
     wanted: Mask | None = None
 
 
