@@ -1,4 +1,4 @@
-"""Gauges that are measured when somebody reads the metrics: queue, indexes, disk, recall."""
+"""Gauges that are measured each time the metrics are read: queue, indexes, disk, recall."""
 
 import shutil
 from collections import defaultdict
