@@ -5,9 +5,11 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import apsw
 import httpx
+import msgspec
 import pytest
 from pinyon.server import Service, create_app
 from pinyon.services.control_plane.addresses import Addresses
@@ -16,7 +18,7 @@ from pinyon.settings_loader import load
 from tests.durability.disk import Disk
 from tests.durability.workload import Client, State, run, stored
 from tests.running import MODELS, config
-from tests.storage.consistency import problems
+from tests.storage.engines import ENGINES, EngineKind
 
 pytestmark = pytest.mark.anyio
 CUTS = 12
@@ -24,11 +26,13 @@ ALWAYS = ("catalogue.sqlite", "indexes/quickstart.sqlite")
 
 
 @asynccontextmanager
-async def serving(folder: Path, data: Path) -> AsyncIterator[httpx.AsyncClient]:
+async def serving(folder: Path, data: Path, engine: str = "sqlite") -> AsyncIterator[httpx.AsyncClient]:
     """The whole application on a data folder, in this process."""
     ports = range(20_000, 20_010)
     told = {"data_dir": str(data), "models_dir": str(MODELS)}
-    service = Service(load(config(folder), {}, told), Addresses("localhost", 5081, ports, ports))
+    settings = load(config(folder), {}, told)
+    storage: Any = msgspec.structs.replace(settings.storage, engine=engine)
+    service = Service(msgspec.structs.replace(settings, storage=storage), Addresses("localhost", 5081, ports, ports))
     ready, failures = asyncio.Event(), list[Exception]()
 
     def failed(error: Exception) -> None:
@@ -43,6 +47,7 @@ async def serving(folder: Path, data: Path) -> AsyncIterator[httpx.AsyncClient]:
             yield client
 
 
+@pytest.mark.parametrize(("name", "kind"), ENGINES.items(), ids=ENGINES)
 @pytest.mark.parametrize(
     "torn",
     [
@@ -50,13 +55,15 @@ async def serving(folder: Path, data: Path) -> AsyncIterator[httpx.AsyncClient]:
         pytest.param(True, id="some unsynced sectors are there", marks=pytest.mark.slow),
     ],
 )
-async def test_what_was_answered_with_success_outlasts_a_power_cut(tmp_path: Path, torn: bool) -> None:
+async def test_what_was_answered_with_success_outlasts_a_power_cut(
+    tmp_path: Path, name: str, kind: EngineKind, torn: bool
+) -> None:
     dice = random.Random(torn)
     clients = [Client(name, random.Random(f"{torn} {name}")) for name in "xyz"]
     cuts: list[tuple[Path, list[list[State]]]] = []
     enough = asyncio.Event()
     with Disk() as disk:
-        async with serving(tmp_path, tmp_path / "data") as http:
+        async with serving(tmp_path, tmp_path / "data", name) as http:
 
             def answered() -> None:
                 if dice.random() < 0.15 and not enough.is_set():
@@ -80,10 +87,10 @@ async def test_what_was_answered_with_success_outlasts_a_power_cut(tmp_path: Pat
         assert not [name for name in ALWAYS if (folder / f"{name}-journal").exists()], (
             "a journal whose removal was not synced would undo what came later"
         )
-        async with serving(tmp_path, folder) as http:
+        async with serving(tmp_path, folder, name) as http:
             for client, states in zip(clients, possible, strict=True):
                 client.check(await stored(http, client), states)
-        assert problems(folder / "indexes" / "quickstart.sqlite") == []
+        assert kind.problems(folder, "quickstart") == []
 
 
 async def test_the_disk_forgets_what_was_not_synced(tmp_path: Path) -> None:

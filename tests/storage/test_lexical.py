@@ -21,6 +21,8 @@ from pinyon.storage.sqlite.connection.database import connect
 from pinyon.storage.sqlite.engine import SqliteEngine
 from pinyon.storage.sqlite.schema import migrations, tables
 
+from tests.storage.engines import EngineKind, every_engine
+
 pytestmark = pytest.mark.anyio
 
 SPEC = IndexSpec("docs", 2, "cosine", EmbedSpec("any", "text"))
@@ -84,12 +86,13 @@ OPERATION = st.one_of(
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(operations=st.lists(OPERATION, min_size=1, max_size=14), query=TEXTS, kept=st.sampled_from([None, 0, 1]))
+@every_engine
 def test_after_any_operations_words_are_found_as_the_reference_finds_them(
-    operations: list[tuple[str, int, Any]], query: str, kept: int | None
+    kind: EngineKind, operations: list[tuple[str, int, Any]], query: str, kept: int | None
 ) -> None:
     async def run() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            engine = await SqliteEngine.open_folder(Path(folder), 1, 0)
+            engine = await kind.open(Path(folder))
             await engine.create_index(SPEC)
             await engine.upsert("docs", "other", [record("r1", {"text": "apple pear x"})])
             await engine.upsert("docs", "a", [record("r9", {"text": "apple", "g": 0})])
@@ -129,8 +132,9 @@ def test_after_any_operations_words_are_found_as_the_reference_finds_them(
     asyncio.run(run())
 
 
-async def test_the_parts_of_a_hybrid_score_are_told(tmp_path: Path) -> None:
-    engine = await SqliteEngine.open_folder(tmp_path, 1, 0)
+@every_engine
+async def test_the_parts_of_a_hybrid_score_are_told(kind: EngineKind, tmp_path: Path) -> None:
+    engine = await kind.open(tmp_path)
     await engine.create_index(SPEC)
     rows = {"r0": {"text": "pear"}, "r1": {"text": "apple apple"}, "r3": {"text": "apple plum and much more of it"}}
     await engine.upsert("docs", "a", [record(id, fields) for id, fields in rows.items()])
@@ -146,8 +150,9 @@ async def test_the_parts_of_a_hybrid_score_are_told(tmp_path: Path) -> None:
     await engine.close()
 
 
-async def test_another_language_or_field_finds_the_texts_that_are_there_anew(tmp_path: Path) -> None:
-    engine = await SqliteEngine.open_folder(tmp_path, 1, 0)
+@every_engine
+async def test_another_language_or_field_finds_the_texts_that_are_there_anew(kind: EngineKind, tmp_path: Path) -> None:
+    engine = await kind.open(tmp_path)
     await engine.create_index(SPEC)
     await engine.upsert("docs", "a", [record("r1", {"text": "Häuser", "title": "apples"})])
 
@@ -216,8 +221,9 @@ NOTES = [
 ]  # fmt: skip
 
 
-async def test_a_long_text_that_alone_has_the_rare_words_is_not_buried(tmp_path: Path) -> None:
-    engine = await SqliteEngine.open_folder(tmp_path, 1, 0)
+@every_engine
+async def test_a_long_text_that_alone_has_the_rare_words_is_not_buried(kind: EngineKind, tmp_path: Path) -> None:
+    engine = await kind.open(tmp_path)
     await engine.create_index(SPEC)
     chance = np.random.default_rng(5)
     filler = " ".join(f"word{chance.integers(300)}" for _ in range(598))
@@ -244,8 +250,9 @@ WORDS = {
 }
 
 
-async def test_words_of_many_scripts_are_found_and_not_by_parts_of_others(tmp_path: Path) -> None:
-    engine = await SqliteEngine.open_folder(tmp_path, 1, 0)
+@every_engine
+async def test_words_of_many_scripts_are_found_and_not_by_parts_of_others(kind: EngineKind, tmp_path: Path) -> None:
+    engine = await kind.open(tmp_path)
     await engine.create_index(SPEC)
     await engine.upsert("docs", "a", [record(f"r{n}", {"text": text}) for n, text in enumerate(WORDS)])
     for n, queries in enumerate(WORDS.values()):
@@ -258,8 +265,11 @@ async def test_words_of_many_scripts_are_found_and_not_by_parts_of_others(tmp_pa
 
 
 @pytest.mark.parametrize(("query", "first"), [("cafe", "r2"), ("café", "r1")])
-async def test_the_exact_form_of_a_word_is_found_first(tmp_path: Path, query: str, first: str) -> None:
-    engine = await SqliteEngine.open_folder(tmp_path, 1, 0)
+@every_engine
+async def test_the_exact_form_of_a_word_is_found_first(
+    kind: EngineKind, tmp_path: Path, query: str, first: str
+) -> None:
+    engine = await kind.open(tmp_path)
     await engine.create_index(SPEC)
     rows = [record("r1", {"text": "a café here"}), record("r2", {"text": "a cafe here"})]
     await engine.upsert("docs", "a", rows)
@@ -268,8 +278,9 @@ async def test_the_exact_form_of_a_word_is_found_first(tmp_path: Path, query: st
     await engine.close()
 
 
-async def test_diacritics_can_be_kept(tmp_path: Path) -> None:
-    engine = await SqliteEngine.open_folder(tmp_path, 1, 0)
+@every_engine
+async def test_diacritics_can_be_kept(kind: EngineKind, tmp_path: Path) -> None:
+    engine = await kind.open(tmp_path)
     kept = msgspec.structs.replace(SPEC, embed=EmbedSpec("any", "text", language="none", diacritics="keep"))
     await engine.create_index(kept)
     await engine.upsert("docs", "a", [record("r1", {"text": "a café"})])

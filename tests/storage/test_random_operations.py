@@ -18,7 +18,7 @@ from pinyon.errors import NotFound
 from pinyon.search.ranking import exact_scores
 from pinyon.storage.sqlite.engine import SqliteEngine
 
-from tests.storage.consistency import problems
+from tests.storage.engines import ENGINES, EngineKind, every_engine
 
 NAMES = st.sampled_from(["", "a", "b/c"])
 IDS = st.sampled_from([f"id{n}" for n in range(12)])
@@ -44,7 +44,7 @@ def sparse_of(held: dict[int, float] | None) -> SparseVector | None:
 class AgainstADict(RuleBasedStateMachine):
     """One dotproduct index of dense and sparse values, whose meaning is `there`."""
 
-    tuning: ClassVar[dict[str, Any]] = {"cache_bytes": 2**20, "filter_cache_bytes": 2**20, "at_once_s": 60}
+    kind: ClassVar[EngineKind] = ENGINES["sqlite"]
     constants: ClassVar[dict[str, int]] = {}
     """Of modules of storage, made so small that what they are about happens here."""
 
@@ -57,8 +57,11 @@ class AgainstADict(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp())
         self.there: dict[str, dict[str, Held]] = {}
         self.lsn = 0
-        self.engine = self.run(SqliteEngine.open_folder(self.folder, 1, 0, **self.tuning))
+        self.engine = self.run(self.open())
         self.run(self.engine.create_index(IndexSpec("docs", 2, "dotproduct")))
+
+    def open(self) -> Any:
+        return self.kind.open(self.folder)
 
     def run(self, coroutine: Any) -> Any:
         return self.loop.run_until_complete(coroutine)
@@ -66,7 +69,7 @@ class AgainstADict(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.run(self.engine.close())
         self.loop.close()
-        assert problems(self.folder / "indexes" / "docs.sqlite") == []
+        assert self.kind.problems(self.folder, "docs") == []
         shutil.rmtree(self.folder)
         for each in self.patched:
             each.stop()
@@ -130,7 +133,7 @@ class AgainstADict(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         self.run(self.engine.close())
-        self.engine = self.run(SqliteEngine.open_folder(self.folder, 1, 0, **self.tuning))
+        self.engine = self.run(self.open())
 
     @rule(name=NAMES, raw=st.none() | FILTERS, top_k=st.integers(1, 15))
     def query(self, name: str, raw: Any, top_k: int) -> None:
@@ -167,11 +170,14 @@ class AgainstADict(RuleBasedStateMachine):
 
 
 class WithColumns(AgainstADict):
-    """The same with columns of every field that a filter asks for, which follow now and then."""
+    """The SQLite engine with columns of every field that a filter asks for, which follow now and then."""
 
-    tuning: ClassVar[dict[str, Any]] = {"approximate_from": 1, "column_bytes": 2**20}
+    options: ClassVar[dict[str, Any]] = {"approximate_from": 1, "column_bytes": 2**20}
 
     constants: ClassVar[dict[str, int]] = {"filters.column_store.COLUMNS_FROM": 1}
+
+    def open(self) -> Any:
+        return SqliteEngine.open_folder(self.folder, 1, 0, **self.options)
 
     @rule()
     def settle(self) -> None:
@@ -181,7 +187,7 @@ class WithColumns(AgainstADict):
 class WithVectorsThatServeOn(WithColumns):
     """The same with vectors in memory that serve on after writes."""
 
-    tuning: ClassVar[dict[str, Any]] = {"approximate_from": 1_000, "cache_bytes": 2**20}
+    options: ClassVar[dict[str, Any]] = {"approximate_from": 1_000, "cache_bytes": 2**20}
 
     constants: ClassVar[dict[str, int]] = {
         "upkeep.change_log_upkeep.VECTORS_FROM": 1, "upkeep.change_log_upkeep.TRIM_AFTER": 3, "vectors.vector_cache.CODED_FROM": 1,
@@ -189,22 +195,26 @@ class WithVectorsThatServeOn(WithColumns):
     }  # fmt: skip
 
 
-for machine in (AgainstADict, WithColumns, WithVectorsThatServeOn):
+MACHINES: dict[str, Any] = {
+    **{f"AgainstADict_{name}": type(name, (AgainstADict,), {"kind": kind}) for name, kind in ENGINES.items()},
+    "WithColumns": WithColumns,
+    "WithVectorsThatServeOn": WithVectorsThatServeOn,
+}
+for name, machine in MACHINES.items():
     machine.TestCase.settings = settings(
         max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
     )
-TestAgainstADict = AgainstADict.TestCase
-TestWithColumns = WithColumns.TestCase
-TestWithVectorsThatServeOn = WithVectorsThatServeOn.TestCase
+    globals()[f"Test{name}"] = machine.TestCase
 
 
 @pytest.mark.anyio
-async def test_what_must_hold_whatever_is_stored(tmp_path: Path) -> None:
+@every_engine
+async def test_what_must_hold_whatever_is_stored(kind: EngineKind, tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     rows = [
         Record(f"r{n:03}", rng.standard_normal(8).astype(np.float32), {"g": int(rng.integers(5))}) for n in range(400)
     ]
-    engine = await SqliteEngine.open_folder(tmp_path, 2, 0, cache_bytes=2**20, filter_cache_bytes=2**20)
+    engine = await kind.open(tmp_path)
     await engine.create_index(IndexSpec("docs", 8, "cosine"))
     await engine.upsert("docs", "a", rows)
     await engine.upsert("docs", "b", rows[:10])

@@ -22,9 +22,9 @@ from pinyon.domain import (
     UpdatePlan,
 )
 from pinyon.errors import EmbeddingMismatch, FailedPrecondition, InvalidArgument
-from pinyon.storage.sqlite.engine import SqliteEngine
+from pinyon.storage.engine import Engine
 
-from tests.storage.consistency import problems
+from tests.storage.engines import EngineKind, every_engine
 
 pytestmark = pytest.mark.anyio
 
@@ -45,11 +45,7 @@ def record(id: str, text: str, dimension: int, cut: bool = False) -> Record:
     return Record(id, embedded(text, dimension), {"text": text}, truncated=cut)
 
 
-async def opened(folder: Path) -> SqliteEngine:
-    return await SqliteEngine.open_folder(folder, 1, 0)
-
-
-async def step(engine: SqliteEngine, most: int = 2) -> list[StoredText]:
+async def step(engine: Engine, most: int = 2) -> list[StoredText]:
     """One round of embedding anew; the texts it was for."""
     texts = await engine.texts_to_reembed("docs", most)
     await engine.keep_reembedded(
@@ -58,7 +54,7 @@ async def step(engine: SqliteEngine, most: int = 2) -> list[StoredText]:
     return texts
 
 
-async def vectors(engine: SqliteEngine, namespace: str) -> dict[str, Any]:
+async def vectors(engine: Engine, namespace: str) -> dict[str, Any]:
     page = await engine.page("docs", namespace, PagePlan(100))
     return {found.id: found.vector for found in page.records}
 
@@ -78,9 +74,12 @@ OPERATION = st.one_of(
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(operations=st.lists(st.tuples(st.sampled_from(["m", "n"]), OPERATION), max_size=14))
-def test_whatever_happens_meanwhile_every_record_ends_with_the_vector_of_its_text(operations: list[Any]) -> None:
+@every_engine
+def test_whatever_happens_meanwhile_every_record_ends_with_the_vector_of_its_text(
+    kind: EngineKind, operations: list[Any]
+) -> None:
     async def run(folder: Path) -> None:
-        engine = await opened(folder)
+        engine = await kind.open(folder)
         await engine.create_index(OLD)
         start = [record(id, text, 2) for id, text in (("a", "one"), ("b", "two"), ("c", "three"))]
         await engine.upsert("docs", "m", start, printed("old", 2))
@@ -108,7 +107,7 @@ def test_whatever_happens_meanwhile_every_record_ends_with_the_vector_of_its_tex
                 texts = {key: text for key, text in texts.items() if key[0] != namespace}
             elif what == "reopen":
                 await engine.close()
-                engine = await opened(folder)
+                engine = await kind.open(folder)
         while not await engine.finish_reembedding("docs"):
             assert await step(engine), "something is left to do as long as it cannot be finished"
         assert engine.index("docs").spec == NEW
@@ -124,14 +123,17 @@ def test_whatever_happens_meanwhile_every_record_ends_with_the_vector_of_its_tex
         for namespace, cut in counted.items():
             assert cut == sum(len(text) > 4 for (ns, _), text in texts.items() if ns == namespace)
         await engine.close()
-        assert problems(folder / "indexes" / "docs.sqlite") == []
+        assert kind.problems(folder, "docs") == []
 
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(run(Path(folder)))
 
 
-async def test_until_the_switch_the_index_answers_as_before_and_then_not_with_the_old_vectors(tmp_path: Path) -> None:
-    engine = await opened(tmp_path)
+@every_engine
+async def test_until_the_switch_the_index_answers_as_before_and_then_not_with_the_old_vectors(
+    kind: EngineKind, tmp_path: Path
+) -> None:
+    engine = await kind.open(tmp_path)
     await engine.create_index(OLD)
     await engine.upsert("docs", "n", [record("a", "one", 2), record("b", "two", 2)], printed("old", 2))
     await engine.begin_reembedding("docs", NEW, printed("new", 3))
@@ -162,8 +164,9 @@ async def test_until_the_switch_the_index_answers_as_before_and_then_not_with_th
     await engine.close()
 
 
-async def test_another_target_begins_anew_and_the_same_goes_on(tmp_path: Path) -> None:
-    engine = await opened(tmp_path)
+@every_engine
+async def test_another_target_begins_anew_and_the_same_goes_on(kind: EngineKind, tmp_path: Path) -> None:
+    engine = await kind.open(tmp_path)
     await engine.create_index(OLD)
     await engine.upsert("docs", "n", [record(id, id, 2) for id in "abc"], printed("old", 2))
     await engine.begin_reembedding("docs", NEW, printed("new", 3))
@@ -184,8 +187,9 @@ async def test_another_target_begins_anew_and_the_same_goes_on(tmp_path: Path) -
     await engine.close()
 
 
-async def test_one_owner_at_a_time_has_the_lease(tmp_path: Path) -> None:
-    engine = await opened(tmp_path)
+@every_engine
+async def test_one_owner_at_a_time_has_the_lease(kind: EngineKind, tmp_path: Path) -> None:
+    engine = await kind.open(tmp_path)
     await engine.create_index(OLD)
     assert await engine.lease_reembedding("docs", "me", 3600)
     assert not await engine.lease_reembedding("docs", "you", 3600)
@@ -202,8 +206,9 @@ async def test_one_owner_at_a_time_has_the_lease(tmp_path: Path) -> None:
     await engine.close()
 
 
-async def test_records_without_text_are_named_before_anything_begins(tmp_path: Path) -> None:
-    engine = await opened(tmp_path)
+@every_engine
+async def test_records_without_text_are_named_before_anything_begins(kind: EngineKind, tmp_path: Path) -> None:
+    engine = await kind.open(tmp_path)
     await engine.create_index(OLD)
     await engine.upsert("docs", "n", [Record("bare", embedded("x", 2), {"other": 1}), record("a", "one", 2)])
     with pytest.raises(FailedPrecondition, match="1 records have no text in their field to embed anew, 'bare' for one"):
@@ -212,8 +217,9 @@ async def test_records_without_text_are_named_before_anything_begins(tmp_path: P
     await engine.close()
 
 
-async def test_an_empty_index_is_switched_at_once(tmp_path: Path) -> None:
-    engine = await opened(tmp_path)
+@every_engine
+async def test_an_empty_index_is_switched_at_once(kind: EngineKind, tmp_path: Path) -> None:
+    engine = await kind.open(tmp_path)
     await engine.create_index(OLD)
     await engine.begin_reembedding("docs", NEW, printed("new", 3))
     assert await engine.finish_reembedding("docs")
@@ -222,8 +228,9 @@ async def test_an_empty_index_is_switched_at_once(tmp_path: Path) -> None:
     await engine.close()
 
 
-async def test_vectors_of_another_model_are_never_taken(tmp_path: Path) -> None:
-    engine = await opened(tmp_path)
+@every_engine
+async def test_vectors_of_another_model_are_never_taken(kind: EngineKind, tmp_path: Path) -> None:
+    engine = await kind.open(tmp_path)
     await engine.create_index(OLD)
     await engine.upsert("docs", "n", [record("a", "one", 2)], printed("old", 2))
     await engine.begin_reembedding("docs", NEW, printed("new", 3))
@@ -234,8 +241,9 @@ async def test_vectors_of_another_model_are_never_taken(tmp_path: Path) -> None:
     await engine.close()
 
 
-async def test_what_is_configured_meanwhile_is_kept_by_the_switch(tmp_path: Path) -> None:
-    engine = await opened(tmp_path)
+@every_engine
+async def test_what_is_configured_meanwhile_is_kept_by_the_switch(kind: EngineKind, tmp_path: Path) -> None:
+    engine = await kind.open(tmp_path)
     await engine.create_index(OLD)
     rows = [Record(id, embedded(id, 2), {"text": id, "other": f"{id} {id}"}) for id in "abc"]
     await engine.upsert("docs", "n", rows, printed("old", 2))
@@ -252,4 +260,4 @@ async def test_what_is_configured_meanwhile_is_kept_by_the_switch(tmp_path: Path
         np.testing.assert_array_equal(vector, embedded(f"{id} {id}", 3))
     await engine.delete("docs", "n", Selection(ids=["a"]))
     await engine.close()
-    assert problems(tmp_path / "indexes" / "docs.sqlite") == []
+    assert kind.problems(tmp_path, "docs") == []

@@ -1,0 +1,34 @@
+"""The storage engines that the contract tests are run with. Another engine is one more line in ENGINES."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+from pinyon.storage.engine import Engine
+from pinyon.storage.sqlite.engine import SqliteEngine
+
+from tests.storage.consistency import problems
+
+
+class EngineKind(msgspec.Struct, frozen=True):
+    """open: the data of a folder. problems: what is inconsistent in a closed folder, of the index of this name."""
+
+    open: Callable[[Path], Awaitable[Engine]]
+    problems: Callable[[Path, str], list[str]]
+
+
+async def _sqlite(folder: Path) -> Engine:
+    return await SqliteEngine.open_folder(folder, 1, 0, cache_bytes=2**20, filter_cache_bytes=2**20, at_once_s=60)
+
+
+def _sqlite_problems(folder: Path, index: str) -> list[str]:
+    return problems(folder / "indexes" / f"{index}.sqlite")
+
+
+ENGINES = {
+    "sqlite": EngineKind(_sqlite, _sqlite_problems),
+}
+"""By the name that the setting [storage] engine has."""
+
+every_engine = pytest.mark.parametrize("kind", ENGINES.values(), ids=ENGINES)
