@@ -16,7 +16,8 @@ from pinyon.inference.backends.named_embedder import NamedEmbedder
 from pinyon.inference.model_executor import ModelExecutor
 from pinyon.services.inference import embedding_scheduler
 from pinyon.services.inference.embedded_text import EmbeddedText
-from pinyon.services.inference.embedding_scheduler import EmbeddingScheduler
+from pinyon.services.inference.embedding_scheduler import FIRST_RATE, EmbeddingScheduler
+from pinyon.services.inference.query_cache import QueryCache
 
 
 class Watched(HashEncoder):
@@ -36,10 +37,14 @@ def embedder(encoder: HashEncoder, version: str = "1", max_tokens: int = 64) -> 
     return NamedEmbedder(encoder, printed, "m", max_tokens)
 
 
-def with_scheduler(test: Callable[[EmbeddingScheduler], Coroutine[Any, Any, None]], cache_bytes: int = 2**20) -> None:
+def with_scheduler(
+    test: Callable[[EmbeddingScheduler], Coroutine[Any, Any, None]],
+    cache_bytes: int = 2**20,
+    first_rate: float = FIRST_RATE,
+) -> None:
     executor = ModelExecutor(100)
     try:
-        asyncio.run(test(EmbeddingScheduler(executor, cache_bytes)))
+        asyncio.run(test(EmbeddingScheduler(executor, QueryCache(cache_bytes), first_rate)))
     finally:
         executor.close(1)
 
@@ -98,14 +103,13 @@ def test_passages_come_back_in_order_computed_with_those_alike_in_length() -> No
 
 def test_while_queries_come_calls_for_passages_are_short() -> None:
     async def check(scheduler: EmbeddingScheduler) -> None:
-        scheduler._rates["m"] = 1_000.0  # characters a second: 30 in the time a query may wait
         encoder = Watched()
         texts = ["ten chars."] * 40
         await scheduler.embed(embedder(encoder), ["apple"], "query", "END")
         await scheduler.embed(embedder(encoder), [f"{n:02} {text}" for n, text in enumerate(texts)], "passage", "END")
         assert len(encoder.calls[1]) == 2, "26 characters of the 30"
 
-    with_scheduler(check)
+    with_scheduler(check, first_rate=1_000)  # 30 characters in the time that a query may wait
 
 
 def test_a_text_that_is_too_long_is_named_by_its_place() -> None:
@@ -211,12 +215,13 @@ def test_a_query_that_is_remembered_is_answered_while_the_queue_is_full() -> Non
     executor = ModelExecutor(0)  # room for nothing
 
     async def check() -> None:
-        scheduler = EmbeddingScheduler(executor, 2**20)
+        cache = QueryCache(2**20)
+        scheduler = EmbeddingScheduler(executor, cache)
         with pytest.raises(Unavailable):
             await scheduler.embed(embedder(Watched()), ["pear"], "query", "END")
         known = embedder(Watched())
         cached = EmbeddedText(3, False, np.ones(16, np.float32))
-        scheduler._cache.put((known.fingerprint, "END", "pear"), cached)
+        cache.put((known.fingerprint, "END", "pear"), cached)
         assert await scheduler.embed(known, ["pear"], "query", "END") == [cached]
 
     try:

@@ -30,15 +30,17 @@ QUERIES_EXPECTED_S = 2.0
 MOST_CHARACTERS = 2_000
 """Characters of one text that count when the duration of a call is estimated; most models cut longer texts."""
 FIRST_RATE = 20_000.0
-"""Characters per second that are assumed before a call has been measured."""
+"""Default of `first_rate`."""
 
 
 class EmbeddingScheduler:
-    """Runs embedders on the model thread. Use it from the event-loop thread only."""
+    """Runs embedders on the model thread. Use it from the event-loop thread only.
 
-    def __init__(self, executor: ModelExecutor, query_cache_bytes: int) -> None:
-        self._executor = executor
-        self._cache = QueryCache(query_cache_bytes)
+    first_rate: characters per second that are assumed of a model before a call has been measured.
+    """
+
+    def __init__(self, executor: ModelExecutor, cache: QueryCache, first_rate: float = FIRST_RATE) -> None:
+        self._executor, self._cache, self._first_rate = executor, cache, first_rate
         self._rates: dict[str, float] = {}
         self._last_query = -QUERIES_EXPECTED_S
         self._batches: dict[tuple[Embedder, Truncate], QueryBatches] = {}
@@ -97,7 +99,7 @@ class EmbeddingScheduler:
     def _batch_size(self, label: str, characters: int) -> int:
         """How many passages of at most so many characters one call takes, so that it lasts as long as intended."""
         expects_queries = time.monotonic() - self._last_query < QUERIES_EXPECTED_S
-        budget = self._rates.get(label, FIRST_RATE) * (CALL_BESIDE_QUERIES_S if expects_queries else CALL_S)
+        budget = self._rates.get(label, self._first_rate) * (CALL_BESIDE_QUERIES_S if expects_queries else CALL_S)
         return int(np.clip(budget // max(1, min(characters, MOST_CHARACTERS)), 1, MOST_TEXTS))
 
     async def _call(

@@ -20,6 +20,7 @@ from pinyon.search.ranking import shortest
 from pinyon.services.inference import embedded_text, model_parameters
 from pinyon.services.inference.embedded_text import EmbeddedText
 from pinyon.services.inference.embedding_scheduler import EmbeddingScheduler
+from pinyon.services.inference.query_cache import QueryCache
 
 MAX_INPUTS = 96
 """Texts that one /embed request may have."""
@@ -70,7 +71,7 @@ class Inference:
 
     def __init__(self, catalog: Catalog, executor: ModelExecutor, query_cache_bytes: int = 0) -> None:
         self._catalog, self._executor = catalog, executor
-        self._scheduler = EmbeddingScheduler(executor, query_cache_bytes)
+        self._scheduler = EmbeddingScheduler(executor, QueryCache(query_cache_bytes))
 
     def known_models(self) -> list[KnownModel]:
         """All models of the catalogue."""
