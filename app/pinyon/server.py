@@ -159,10 +159,10 @@ class Service:
         )
 
     async def _load(self, parts: OpenParts) -> None:
-        await parts.indexes.see_to_default()
+        await parts.indexes.ensure_default()
         await self.executor.run(self.catalog.verify)
         await parts.engine.all_opened()
-        await parts.indexes.see_to_ports()
+        await parts.indexes.assign_ports()
         await parts.indexes.load_embedders()
         if not self.settings.storage.read_only:
             await parts.reembeddings.resume()

@@ -41,8 +41,8 @@ T = TypeVar("T")
 log = logging.getLogger("pinyon.indexes")
 
 
-class Wish(msgspec.Struct, frozen=True):
-    """What a caller says of a new index besides what it is; None or empty where nothing was said."""
+class IndexOptions(msgspec.Struct, frozen=True):
+    """The properties of a new index that are not in its spec. None or empty: not given."""
 
     cloud: str = "aws"
     region: str = "us-east-1"
@@ -52,8 +52,8 @@ class Wish(msgspec.Struct, frozen=True):
     read_capacity: Mapping[str, Any] | None = None
 
 
-class Change(msgspec.Struct, frozen=True):
-    """What a caller wants to be different; None stays as it is. embed: as index_rules.embed_change() takes it."""
+class IndexChange(msgspec.Struct, frozen=True):
+    """Changes of an index. None leaves a property as it is. embed: as index_rules.embed_change() takes it."""
 
     deletion_protection: bool | None = None
     tags: Mapping[str, str] | None = None
@@ -79,21 +79,21 @@ class Indexes:
         self._loading: dict[Handle, asyncio.Task[None]] = {}
         self._embedders: dict[Handle, Embedder | SparseEmbedder] = {}
         self._without: dict[str, str] = {}
-        self._of_settings: IndexSpec | None = None
+        self._settings_spec: IndexSpec | None = None
 
     async def open(self, settings: IndexSettings | None) -> None:
         """Know the index that the settings name. Raises InvalidArgument for settings that describe none."""
         if settings is not None:
-            self._of_settings = index_rules.from_settings(settings, self._catalog, self.max_dimension)
-            if self._of_settings.name not in self._engine.being_opened():
-                await self.see_to_default()
+            self._settings_spec = index_rules.from_settings(settings, self._catalog, self.max_dimension)
+            if self._settings_spec.name not in self._engine.being_opened():
+                await self.ensure_default()
 
-    async def see_to_default(self) -> None:
+    async def ensure_default(self) -> None:
         """Make the index that the settings name if it is not there, once it is known what is there.
 
         Raises FailedPrecondition if it is there and is something else than the settings say.
         """
-        wanted = self._of_settings
+        wanted = self._settings_spec
         if wanted is None:
             return
         await self._engine.opened(wanted.name)
@@ -101,17 +101,17 @@ class Indexes:
         if wanted.name in self._engine.unusable():
             log.error("the index of the settings cannot be used; the server goes on with the others")
         elif there is None:
-            await self._engine.create_index(wanted, _details(Wish()))
+            await self._engine.create_index(wanted, _details(IndexOptions()))
         else:
             check_same(there.spec, wanted)
 
-    async def see_to_ports(self) -> None:
+    async def assign_ports(self) -> None:
         """Give each index that has none an address, once all are open."""
         for index in self.all():
             if index.name != self.default and self.addresses.by_port:
-                await self._see_to_its_port(index)
+                await self._assign_port(index)
 
-    async def _see_to_its_port(self, index: Index) -> None:
+    async def _assign_port(self, index: Index) -> None:
         addresses = self.addresses
         keep = [port for port in addresses.port_range if port != addresses.port]
         try:
@@ -144,15 +144,15 @@ class Indexes:
     @property
     def default(self) -> str | None:
         """The index that answers on the main port: the one the settings describe, while it exists."""
-        if self._of_settings is None:
+        if self._settings_spec is None:
             return None
         try:
-            self._engine.index(self._of_settings.name)
+            self._engine.index(self._settings_spec.name)
         except NotFound:
             return None
         except PinyonError:  # it exists: it is being opened, or its file cannot be used
             pass
-        return self._of_settings.name
+        return self._settings_spec.name
 
     def at(self, host: str, port: int | None) -> Index:
         """The index that a request means.
@@ -204,7 +204,7 @@ class Indexes:
         """Every index that the caller may know of, by name."""
         return [index for index in self._engine.indexes() if permissions.GRANT.get().sees(index.name)]
 
-    async def create(self, spec: IndexSpec, wish: Wish) -> Index:
+    async def create(self, spec: IndexSpec, options: IndexOptions) -> Index:
         """Make an empty index, ready at once.
 
         Raises AlreadyExists, InvalidArgument, NotFound, FailedPrecondition if nobody answers to its model or the
@@ -213,16 +213,16 @@ class Indexes:
         permissions.check("control", spec.name)
         if any(index.name == spec.name for index in self._engine.indexes()):
             raise AlreadyExists("Resource already exists.")
-        index_rules.place(wish.cloud, wish.region)
+        index_rules.place(options.cloud, options.region)
         await asyncio.to_thread(self._check_model, spec)  # weights may be hashed first
         ports = None
-        if self._of_settings is not None and spec.name == self._of_settings.name:
-            check_same(spec, self._of_settings)
+        if self._settings_spec is not None and spec.name == self._settings_spec.name:
+            check_same(spec, self._settings_spec)
         else:
             self.addresses.check_room()
             ports = self.addresses.index_ports if self.addresses.by_port else None
         try:
-            index = await self._engine.create_index(spec, _details(wish), ports)
+            index = await self._engine.create_index(spec, _details(options), ports)
         except AlreadyExists:
             raise AlreadyExists("Resource already exists.") from None
         await self._begin_to_load(index)
@@ -287,10 +287,10 @@ class Indexes:
         permissions.check("control", name)
         self.index(name)
 
-    async def configure(self, name: str, change: Change) -> Index:
+    async def configure(self, name: str, change: IndexChange) -> Index:
         """Change what may change of an index. Raises NotFound or InvalidArgument before anything is changed."""
         permissions.check("control", name)
-        if change.embed is not None and self._of_settings is not None and name == self._of_settings.name:
+        if change.embed is not None and self._settings_spec is not None and name == self._settings_spec.name:
             raise InvalidArgument(f"The embedding of index {name} is described in the settings file; change it there")
 
         async def configure() -> Index:
@@ -303,7 +303,7 @@ class Indexes:
             await self._begin_to_load(index)
         return index
 
-    def _changed(self, index: Index, change: Change) -> Index:
+    def _changed(self, index: Index, change: IndexChange) -> Index:
         """The index after the change. Raises InvalidArgument or FailedPrecondition."""
         details, spec = index.details, index.spec
         if change.deletion_protection is not None:
@@ -436,15 +436,15 @@ async def _until_no_conflict(change: Callable[[], Awaitable[T]]) -> T:
     return await change()
 
 
-def _details(wish: Wish) -> IndexDetails:
+def _details(options: IndexOptions) -> IndexDetails:
     return IndexDetails(
         created_at=datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
-        cloud=wish.cloud,
-        region=wish.region,
-        deletion_protection=wish.deletion_protection,
-        tags=index_rules.tags({}, wish.tags),
-        schema=index_rules.metadata_schema(wish.schema),
-        read_capacity=index_rules.read_capacity(wish.read_capacity),
+        cloud=options.cloud,
+        region=options.region,
+        deletion_protection=options.deletion_protection,
+        tags=index_rules.tags({}, options.tags),
+        schema=index_rules.metadata_schema(options.schema),
+        read_capacity=index_rules.read_capacity(options.read_capacity),
     )
 
 

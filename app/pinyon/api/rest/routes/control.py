@@ -57,10 +57,10 @@ async def create_index(request: AnyRequest, body: RawBody, indexes: NamedDepende
     if _version(request) >= schemas.FIRST_WITH_SCHEMAS:
         new = _decode(request, body, schemas.CreateIndexWithSchema)
         spec = index_rules.plain(new.name or f"index-{secrets.token_hex(4)}", *new.vectors(), indexes.max_dimension)
-        return _described(request, indexes, await indexes.create(spec, new.wish()))
+        return _described(request, indexes, await indexes.create(spec, new.options()))
     data = _decode(request, body, schemas.CreateIndexRequest)
     spec = index_rules.plain(data.name, data.vector_type or "dense", data.dimension, data.metric, indexes.max_dimension)
-    return _described(request, indexes, await indexes.create(spec, data.wish()))
+    return _described(request, indexes, await indexes.create(spec, data.options()))
 
 
 @post("/indexes/create-for-model", status_code=201, operation_id="create_index_for_model")
@@ -80,7 +80,7 @@ async def create_index_for_model(
         embed.read_parameters,
         embed.write_parameters,
     )
-    return _described(request, indexes, await indexes.create(spec, data.wish()))
+    return _described(request, indexes, await indexes.create(spec, data.options()))
 
 
 @get("/indexes/{index_name:str}", operation_id="describe_index")

@@ -8,7 +8,7 @@ import msgspec
 from pinyon.domain import Index
 from pinyon.errors import InvalidArgument, Unprocessable
 from pinyon.services.control_plane import index_rules
-from pinyon.services.control_plane.indexes import Change, State, Wish
+from pinyon.services.control_plane.indexes import IndexChange, IndexOptions, State
 from pinyon.services.inference.model_parameters import whole
 
 FIRST_WITH_SCHEMAS = "2026-07"
@@ -60,14 +60,14 @@ class CreateIndexRequest(msgspec.Struct):
     deletion_protection: OnOff | None = None
     tags: dict[str, str] | None = None
 
-    def wish(self) -> Wish:
-        """What it says besides what the index is."""
+    def options(self) -> IndexOptions:
+        """The properties that are not in the spec of the index."""
         serverless = self.spec.serverless
         if serverless is None:
             raise InvalidArgument("Only serverless indexes are supported: give spec.serverless with cloud and region")
         if serverless.source_collection is not None:
             raise InvalidArgument(f"Resource {serverless.source_collection} not found")
-        return _wish(self, serverless.cloud, serverless.region, serverless.read_capacity, serverless.schema)
+        return _options(self, serverless.cloud, serverless.region, serverless.read_capacity, serverless.schema)
 
 
 class Embed(msgspec.Struct):
@@ -93,15 +93,15 @@ class CreateIndexForModelRequest(msgspec.Struct):
     schema: MetadataSchema | None = None
     read_capacity: dict[str, Any] | None = None
 
-    def wish(self) -> Wish:
-        """What it says besides what the index is."""
-        return _wish(self, self.cloud, self.region, self.read_capacity, self.schema)
+    def options(self) -> IndexOptions:
+        """The properties that are not in the spec of the index."""
+        return _options(self, self.cloud, self.region, self.read_capacity, self.schema)
 
 
-def _wish(
+def _options(
     request: Any, cloud: str, region: str, capacity: Mapping[str, Any] | None, schema: MetadataSchema | None = None
-) -> Wish:
-    return Wish(
+) -> IndexOptions:
+    return IndexOptions(
         cloud=cloud,
         region=region,
         deletion_protection=request.deletion_protection == "enabled",
@@ -136,14 +136,14 @@ class CreateIndexWithSchema(msgspec.Struct):
     tags: dict[str, str] | None = None
     cmek_id: str | None = None
 
-    def wish(self) -> Wish:
-        """What it says besides what the index is."""
+    def options(self) -> IndexOptions:
+        """The properties that are not in the spec of the index."""
         deployment = self.deployment or Deployment()
         if deployment.deployment_type != "managed":
             raise InvalidArgument(f"deployment_type must be managed, got '{deployment.deployment_type}'")
         if self.cmek_id is not None:
             raise InvalidArgument("cmek_id is not supported: encrypt the disk of the data folder instead")
-        return _wish(self, deployment.cloud, deployment.region, self.read_capacity)
+        return _options(self, deployment.cloud, deployment.region, self.read_capacity)
 
     def vectors(self) -> tuple[str, int | None, str | None]:
         """Vector type, dimension and metric. Raises InvalidArgument if the index is not one of vectors."""
@@ -199,7 +199,7 @@ class ConfigureIndexRequest(msgspec.Struct, forbid_unknown_fields=True):
     deployment: dict[str, Any] | None = None
     schema: FieldsSchema | None = None
 
-    def change(self) -> Change:
+    def change(self) -> IndexChange:
         """The requested changes. Raises InvalidArgument for what indexes do not have here."""
         capacity = self.read_capacity
         if self.spec is not None:
@@ -214,7 +214,7 @@ class ConfigureIndexRequest(msgspec.Struct, forbid_unknown_fields=True):
             embed = _embed_of(self.schema.fields)
         protection = None if self.deletion_protection is None else self.deletion_protection == "enabled"
         named = None if embed is None else {k: v for k, v in msgspec.structs.asdict(embed).items() if v is not None}
-        return Change(protection, self.tags, capacity, named)
+        return IndexChange(protection, self.tags, capacity, named)
 
 
 def _embed_of(fields: Mapping[str, Mapping[str, Any]]) -> ConfigureEmbed:
