@@ -27,8 +27,8 @@ def connection(path: Path) -> Iterator[apsw.Connection]:
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """A log is long from few pages on."""
-    monkeypatch.setattr(checkpoint, "FROM", 20)
-    monkeypatch.setattr(checkpoint, "WHOLE_FROM", 200)
+    monkeypatch.setattr(checkpoint, "PASSIVE_FROM", 20)
+    monkeypatch.setattr(checkpoint, "RESTART_FROM", 200)
 
 
 def insert(n: int) -> Callable[[apsw.Connection], int]:
@@ -56,7 +56,7 @@ def log_bytes(path: Path) -> int:
     return path.with_name(path.name + "-wal").stat().st_size
 
 
-def test_writes_go_on_while_the_log_is_folded(connection: apsw.Connection, path: Path) -> None:
+def test_writes_go_on_during_a_checkpoint(connection: apsw.Connection, path: Path) -> None:
     beside = HeldUp(path)
     writer = Writer(connection, beside.connect, "w", 1)
     assert [writer.submit(insert(n)).result(10) for n in range(10)] == list(range(10))
@@ -85,11 +85,11 @@ def test_a_log_that_cannot_be_folded_beside_the_writes_is_folded_between_them(
     for n in range(300):
         assert writer.submit(insert(n)).result(10) == n
     writer.close()
-    assert f"the log of {path} could not be folded: no" in caplog.text
+    assert f"the log of {path} could not be copied into the file: no" in caplog.text
     assert log_bytes(path) < 250 * 4_200
 
 
-def test_folding_that_fails_in_the_midst_of_a_write_is_told_of(
+def test_a_checkpoint_that_fails_during_a_write_is_logged(
     connection: apsw.Connection, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     begun, writing, failed = threading.Event(), threading.Event(), threading.Event()
@@ -111,12 +111,12 @@ def test_folding_that_fails_in_the_midst_of_a_write_is_told_of(
     assert begun.wait(10)
     done = writer.submit(lambda connection: connection.execute("SELECT wait()").get)
     for thread in threading.enumerate():
-        if thread.name == "fold":
+        if thread.name == "checkpoint":
             thread.join(10)
     failed.set()
     assert done.result(10) == 0
     writer.close()
-    assert f"the log of {path} could not be folded: no" in caplog.text
+    assert f"the log of {path} could not be copied into the file: no" in caplog.text
 
 
 def test_without_another_thread_it_is_folded_between_the_writes(
@@ -134,7 +134,7 @@ def test_without_another_thread_it_is_folded_between_the_writes(
     assert log_bytes(path) < 60 * 4_200
 
 
-def test_what_runs_outside_transactions_waits_for_the_folding(connection: apsw.Connection, path: Path) -> None:
+def test_what_runs_outside_transactions_waits_for_the_checkpoint(connection: apsw.Connection, path: Path) -> None:
     beside = HeldUp(path)
     writer = Writer(connection, beside.connect, "w", 1)
     for n in range(10):

@@ -1,7 +1,10 @@
 """Which indexes exist and where they answer, through restarts and crashes."""
 
 import asyncio
+import os
+import threading
 from pathlib import Path
+from typing import Any
 
 import apsw
 import msgspec
@@ -217,6 +220,28 @@ async def test_of_two_changes_of_one_version_the_second_changes_nothing(tmp_path
     await engine.delete_index(index.handle, changed.version)
     assert engine.indexes() == []
     await engine.close()
+
+
+async def test_files_are_removed_and_synced_beside_the_event_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = await opened(tmp_path)
+    on_loop, beside = list[str](), list[str]()
+
+    def watched(name: str, function: Any) -> Any:
+        def call(*arguments: Any, **more: Any) -> Any:
+            (on_loop if threading.current_thread() is threading.main_thread() else beside).append(name)
+            return function(*arguments, **more)
+
+        return call
+
+    monkeypatch.setattr(os, "fsync", watched("fsync", os.fsync))
+    monkeypatch.setattr(Path, "unlink", watched("unlink", Path.unlink))
+    await engine.create_index(SPEC)
+    await engine.delete_index("docs")
+    await engine.close()
+    assert on_loop == []
+    assert {"fsync", "unlink"} <= set(beside)
 
 
 async def test_an_index_keeps_its_handle_and_its_version_over_a_restart(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
-"""Folding the write-ahead log of a file into the file, beside the writes: what was answered is safe with or without.
+"""Checkpoints: they copy the write-ahead log of a file into the file, beside the writes.
 
-Most of a long log is copied by a thread and a connection of their own while writes go on; what was written meanwhile by
-the writer, between two writes, after which the next one begins the log anew.
+What was answered is safe without them: they keep the log short. A thread with a connection of its own copies most of a
+long log while writes go on. The writer copies the rest between two writes, and the next write begins the log anew.
 """
 
 import contextlib
@@ -12,18 +12,19 @@ from typing import Literal
 
 import apsw
 
-FROM, WHOLE_FROM = 500, 8_000
-"""Pages of the log from which it is folded as far as readers allow, or with waiting for them."""
+PASSIVE_FROM, RESTART_FROM = 500, 8_000
+"""Pages of the log from which a checkpoint copies what readers allow; and from which it waits for the readers."""
 ROUNDS = 2
 """The second round copies what was written during the first, and leaves less for the writer."""
 
 log = logging.getLogger("pinyon.storage")
 
 
-class Folding:
-    """For the thread that writes, which gives its connection; connect: makes another one. Must be finished.
+class Checkpoint:
+    """The checkpoints of one file. Call from the thread that writes, which gives its connection. Must be finished.
 
-    number: of the last write; folded: told the number up to which the file has every write, by any thread.
+    connect: makes another connection. number: reads the number of the last write. checkpointed: is told the number up
+    to which the file has every write without its log; on any thread.
     """
 
     def __init__(
@@ -31,62 +32,62 @@ class Folding:
         connection: apsw.Connection,
         connect: Callable[[], apsw.Connection],
         number: Callable[[apsw.Connection], int] = lambda _: 0,
-        folded: Callable[[int], None] = lambda _: None,
+        checkpointed: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._connection, self._connect, self._name = connection, connect, connection.filename
-        self._number, self._folded = number, folded
+        self._number, self._checkpointed = number, checkpointed
         self._pages = 0
-        self._beside: threading.Thread | None = None
-        connection.set_wal_hook(self._written)  # in place of SQLite's own folding, which callers would wait for
+        self._thread: threading.Thread | None = None
+        connection.set_wal_hook(self._written)  # replaces SQLite's own checkpoints, which callers would wait for
 
     def _written(self, connection: apsw.Connection, database: str, pages: int) -> int:
         self._pages = pages
         return apsw.SQLITE_OK
 
     def go_on(self) -> None:
-        """Between two writes: fold what is due."""
-        if self._beside is not None and self._beside.is_alive():
-            if self._pages < WHOLE_FROM:
+        """Between two writes: begin or end a checkpoint if the log is long enough."""
+        if self._thread is not None and self._thread.is_alive():
+            if self._pages < RESTART_FROM:
                 return
-            self._beside.join()
-        begun, self._beside = self._beside is not None, None
-        if self._pages < FROM:
+            self._thread.join()
+        begun, self._thread = self._thread is not None, None
+        if self._pages < PASSIVE_FROM:
             return
         if begun or not self._begin():
-            self._fold(self._connection, "RESTART" if self._pages >= WHOLE_FROM else "PASSIVE")
+            self._run(self._connection, "RESTART" if self._pages >= RESTART_FROM else "PASSIVE")
             self._pages = 0
 
     def _begin(self) -> bool:
-        """Whether a thread is there to fold beside the writes."""
-        thread = threading.Thread(target=self._fold_beside, name="fold", daemon=True)
+        """Start a thread that copies the log beside the writes. Returns whether it could be started."""
+        thread = threading.Thread(target=self._run_beside, name="checkpoint", daemon=True)
         try:
             thread.start()
         except RuntimeError:  # the system has no more threads
             return False
-        self._beside = thread
+        self._thread = thread
         return True
 
-    def _fold_beside(self) -> None:
+    def _run_beside(self) -> None:
         try:
             with contextlib.closing(self._connect()) as connection:
                 for _ in range(ROUNDS):
-                    self._fold(connection, "PASSIVE")
+                    self._run(connection, "PASSIVE")
         except apsw.Error as error:
             self._warn(error)
 
     def finish(self) -> None:
-        """Wait for what runs: two cannot fold at once."""
-        if self._beside is not None:
-            self._beside.join()
+        """Wait for the thread, because a file can have one checkpoint at a time."""
+        if self._thread is not None:
+            self._thread.join()
 
-    def _fold(self, connection: apsw.Connection, how: Literal["PASSIVE", "RESTART"]) -> None:
+    def _run(self, connection: apsw.Connection, mode: Literal["PASSIVE", "RESTART"]) -> None:
         try:
             number = self._number(connection)
-            busy, in_log, copied = connection.execute(f"PRAGMA wal_checkpoint({how})").get
+            busy, in_log, copied = connection.execute(f"PRAGMA wal_checkpoint({mode})").get
             if not busy and in_log == copied:
-                self._folded(number)
+                self._checkpointed(number)
         except apsw.Error as error:
             self._warn(error)
 
     def _warn(self, error: apsw.Error) -> None:
-        log.warning("the log of %s could not be folded: %s", self._name, error)
+        log.warning("the log of %s could not be copied into the file: %s", self._name, error)

@@ -66,7 +66,7 @@ def connect(path: Path, mmap_bytes: int, mode: Mode, compare: bool = False, in_m
     else:
         flags = apsw.SQLITE_OPEN_READONLY if mode == "read only" else apsw.SQLITE_OPEN_READWRITE
         connection = apsw.Connection(str(path), flags=flags, vfs=vfs)
-        # Folding the log is for a connection that fills in checksums.
+        # Only a connection that fills in checksums may copy the log into the file.
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     connection.enable_load_extension(True)
     connection.load_extension(sqlite_vec.loadable_path())

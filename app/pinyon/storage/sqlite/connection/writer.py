@@ -1,7 +1,7 @@
-"""The one thread that writes to a file, several writes to a commit.
+"""The one thread that writes to a file. Several writes share a commit.
 
-Waiting writes are run one after another in one transaction, those that join it each in a savepoint, and share the wait
-for the disk. Each still succeeds or fails alone, and is answered only once the commit is on disk.
+Writes that wait are run one after another in one transaction, so that they share the wait for the disk. Each write
+after the first runs in a savepoint: it succeeds or fails alone. A caller is told only when the commit is on disk.
 """
 
 import contextlib
@@ -13,25 +13,49 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 import apsw
+import msgspec
 
-from pinyon.storage.sqlite.connection.checkpoint import Folding
+from pinyon.storage.sqlite.connection.checkpoint import Checkpoint
 from pinyon.storage.sqlite.transaction import Transaction
 
 T = TypeVar("T")
 
 LONGEST_GROUP_S = 0.01
-"""After this long no further write joins a group: the first of it waits for the last."""
+"""After this long no more writes join a transaction, because the first write waits for the last."""
 
-Job = tuple[Callable[[apsw.Connection], Any], "Future[Any]", bool]
-"""A function, who waits for it, and whether it is run outside any transaction."""
-Outcome = tuple[Any, BaseException | None]
+
+class Job(msgspec.Struct, frozen=True):
+    """A function to run on the connection. done: tells the caller. bare: run it outside any transaction."""
+
+    function: Callable[[apsw.Connection], Any]
+    done: "Future[Any]"
+    bare: bool
+
+    def begin(self) -> bool:
+        """Whether the caller still waits. From here on the job cannot be cancelled."""
+        return self.done.set_running_or_notify_cancel()
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What a function returned, or what it raised."""
+
+    result: Any = None
+    failure: BaseException | None = None
+
+
+class AfterGroup(msgspec.Struct, frozen=True):
+    """What a group leaves. closed: no more jobs will come. bare: a job that it took from the queue and did not run."""
+
+    closed: bool = False
+    bare: Job | None = None
 
 
 class Writer:
-    """Runs functions on a connection. Functions may be run twice, the first time without effect. Must be closed.
+    """Runs functions on a connection. A function may be run twice, the first time without effect. Must be closed.
 
-    connect: makes another connection. most_in_group: writes that may share a commit; 1 for a commit each. number: of
-    the last write. committed: told the number after each commit, before anybody else is. folded: as in Folding.
+    connect: makes another connection. most_in_group: writes that may share a commit; 1 for a commit each. number:
+    reads the number of the last write. committed: is told this number after each commit, before the callers are.
+    checkpointed: as in Checkpoint.
     """
 
     def __init__(
@@ -42,104 +66,100 @@ class Writer:
         most_in_group: int,
         number: Callable[[apsw.Connection], int] = lambda _: 0,
         committed: Callable[[int], None] = lambda _: None,
-        folded: Callable[[int], None] = lambda _: None,
+        checkpointed: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._connection, self._most = connection, most_in_group
         self._number, self._committed = number, committed
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._folding = Folding(connection, connect, number, folded)
+        self._checkpoint = Checkpoint(connection, connect, number, checkpointed)
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
     def submit(self, function: Callable[[apsw.Connection], T], bare: bool = False) -> "Future[T]":
-        """What the function returns or raises, once it is on disk, or nothing of it is.
+        """Run the function in turn. The future has its result once it is on disk, or its error once it left nothing.
 
         bare: run it outside any transaction.
         """
         done: Future[T] = Future()
-        self._jobs.put((function, done, bare))
+        self._jobs.put(Job(function, done, bare))
         return done
 
     def close(self) -> None:
         """Finish what was submitted, and end the thread."""
         self._jobs.put(None)
         self._thread.join()
-        self._folding.finish()
+        self._checkpoint.finish()
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            more = True
-            while job is not None and job[1].set_running_or_notify_cancel():
-                if job[2]:
-                    self._folding.finish()
-                    self._settle(job, self._bare(job))
-                    break
-                more, job = self._group(job)
-            if not more:
+            after = AfterGroup()
+            if not job.bare and job.begin():
+                after = self._group(job)
+            bare = job if job.bare else after.bare
+            if bare is not None and bare.begin():
+                self._checkpoint.finish()
+                self._tell(bare, self._bare(bare))
+            if after.closed:
                 return
-            self._folding.go_on()
+            self._checkpoint.go_on()
 
-    def _group(self, job: Job) -> tuple[bool, Job | None]:
-        """Run this job, and what waits behind it, in one transaction.
-
-        Returns whether there may be more, and one that was taken but does not go into a transaction.
-        """
-        group, outcomes, more, left = [job], list[Outcome](), True, None
+    def _group(self, job: Job) -> AfterGroup:
+        """Run this job, and the jobs that wait behind it, in one transaction."""
+        group, outcomes, after = [job], list[Outcome](), AfterGroup()
         begun = time.monotonic()
         try:
             with Transaction(self._connection, "IMMEDIATE"):
-                outcomes.append((job[0](self._connection), None))  # if it fails, the transaction has nothing else in it
+                outcomes.append(Outcome(job.function(self._connection)))  # if it fails, the transaction is empty
                 while len(group) < self._most and time.monotonic() - begun < LONGEST_GROUP_S and not self._jobs.empty():
                     following = self._jobs.get()
                     if following is None:
-                        more = False
+                        after = AfterGroup(closed=True)
                         break
-                    if following[2]:
-                        left = following
+                    if following.bare:
+                        after = AfterGroup(bare=following)
                         break
-                    if following[1].set_running_or_notify_cancel():
+                    if following.begin():
                         group.append(following)
                         outcomes.append(self._run(following))
         except BaseException as error:
-            # Somebody's write took all with it, or the commit did: each tries for itself.
-            outcomes = [self._alone(each) for each in group] if len(group) > 1 else [(None, error)]
-        if any(failure is None for _, failure in outcomes):
-            with contextlib.suppress(apsw.Error):  # it is committed; whoever waits for it is told so in any case
+            # One write, or the commit, ended the whole transaction. Each write tries again by itself.
+            outcomes = [self._alone(each) for each in group] if len(group) > 1 else [Outcome(failure=error)]
+        if any(outcome.failure is None for outcome in outcomes):
+            with contextlib.suppress(apsw.Error):  # it is committed, and the callers must be told so
                 self._committed(self._number(self._connection))
         for each, outcome in zip(group, outcomes, strict=True):
-            self._settle(each, outcome)
-        return more, left
+            self._tell(each, outcome)
+        return after
 
-    def _settle(self, job: Job, outcome: Outcome) -> None:
-        result, failure = outcome
-        if failure is None:
-            job[1].set_result(result)
+    def _tell(self, job: Job, outcome: Outcome) -> None:
+        if outcome.failure is None:
+            job.done.set_result(outcome.result)
         else:
-            job[1].set_exception(failure)
+            job.done.set_exception(outcome.failure)
 
     def _bare(self, job: Job) -> Outcome:
         try:
-            return job[0](self._connection), None
+            return Outcome(job.function(self._connection))
         except BaseException as error:
-            return None, error
+            return Outcome(failure=error)
 
     def _run(self, job: Job) -> Outcome:
-        """Within the group's transaction. Raises what has ended the transaction."""
+        """Run a job in the transaction of its group. Raises the error if it has ended the transaction."""
         self._connection.execute("SAVEPOINT one")
         outcome: Outcome
         try:
-            outcome = job[0](self._connection), None
+            outcome = Outcome(job.function(self._connection))
         except BaseException as error:
             if not self._connection.in_transaction:  # a full disk, for one
                 raise
             self._connection.execute("ROLLBACK TO one")
-            outcome = None, error
+            outcome = Outcome(failure=error)
         self._connection.execute("RELEASE one")
         return outcome
 
     def _alone(self, job: Job) -> Outcome:
         try:
             with Transaction(self._connection, "IMMEDIATE"):
-                return job[0](self._connection), None
+                return Outcome(job.function(self._connection))
         except BaseException as error:
-            return None, error
+            return Outcome(failure=error)

@@ -60,7 +60,7 @@ class IndexFiles:
                 raise
             log.error("%s", error.message)
             ports = await asyncio.to_thread(index_catalogue.salvaged_ports, self._folder.catalogue_file)
-            self._folder.set_aside(self._folder.catalogue_file, "damaged")
+            await asyncio.to_thread(self._folder.set_aside, self._folder.catalogue_file, "damaged")
             self._catalogue = await self._open_catalogue()
             await self._catalogue.write(partial(index_catalogue.enter_ports, ports=ports))
             log.warning("a new catalogue was made from the files of the indexes; %d ports could be read", len(ports))
@@ -144,7 +144,7 @@ class IndexFiles:
         await self._set_aside(name, "was being deleted" if says_what_it_is else "says nothing")
 
     async def _set_aside(self, name: str, why: str) -> None:
-        self._folder.set_aside(self._folder.index_file(name), why)
+        await asyncio.to_thread(self._folder.set_aside, self._folder.index_file(name), why)
         await self._catalogue.write(partial(index_catalogue.forget, name=name))
 
     async def make(self, spec: IndexSpec, details: IndexDetails, ports: Sequence[int] | None) -> Opened:
@@ -232,7 +232,7 @@ class IndexFiles:
         """
         if (await self._catalogue.read(index_catalogue.states)).get(name) == "ready":
             await self._catalogue.write(partial(index_catalogue.mark, name=name, state="deleting"))
-        self._folder.remove_index_files(name)
+        await asyncio.to_thread(self._folder.remove_index_files, name)
         await self._catalogue.write(partial(index_catalogue.forget, name=name))
         self._left_over.discard(name)
 
