@@ -1,7 +1,7 @@
-"""What Pinecone allows in the names, tags, schemas and models of indexes: from requests and settings to IndexSpec.
+"""Checks names, tags, schemas and models of indexes by Pinecone's rules, and makes an IndexSpec of them.
 
-Pure, except that models are looked up in the catalogue. Every function raises InvalidArgument with what was wrong
-and what is allowed, and NotFound for unknown models.
+Pure, except that models are looked up in the catalogue. Every function raises InvalidArgument, which says what was
+wrong and what is allowed, and NotFound for an unknown model.
 """
 
 import re
@@ -27,7 +27,7 @@ CLOUDS = ("aws", "gcp", "azure")
 
 
 def name(value: str) -> str:
-    """The name of an index."""
+    """Check the name of an index."""
     if not re.match(INDEX_NAME, value) or value == "create-for-model":
         raise InvalidArgument(
             "Name must consist of lower case alphanumeric characters or '-', must begin and end with an alphanumeric "
@@ -36,8 +36,8 @@ def name(value: str) -> str:
     return value
 
 
-def tags(there: Mapping[str, str], change: Mapping[str, str]) -> dict[str, str]:
-    """The tags after a change; an empty value takes a tag away."""
+def tags(current: Mapping[str, str], change: Mapping[str, str]) -> dict[str, str]:
+    """The tags after a change. An empty value removes a tag."""
     for key, value in change.items():
         if not _TAG_NAME.fullmatch(key):
             raise InvalidArgument(
@@ -47,20 +47,23 @@ def tags(there: Mapping[str, str], change: Mapping[str, str]) -> dict[str, str]:
             raise InvalidArgument(
                 f"The value of tag '{key}' must have at most 120 characters: letters, digits, spaces and ; @ _ - . +"
             )
-    found = {key: value for key, value in {**there, **change}.items() if value}
-    if len(found) > MAX_TAGS:
-        raise InvalidArgument(f"An index may have at most {MAX_TAGS} tags, got {len(found)}")
-    return found
+    changed = {key: value for key, value in {**current, **change}.items() if value}
+    if len(changed) > MAX_TAGS:
+        raise InvalidArgument(f"An index may have at most {MAX_TAGS} tags, got {len(changed)}")
+    return changed
 
 
 def place(cloud: str, region: str) -> None:
-    """Check where an index is said to be; Pinyon keeps it and gives it back. Raises NotFound."""
+    """Check the cloud and region of an index. They are stored and returned, but have no effect. Raises NotFound."""
     if cloud not in CLOUDS or not region:
         raise NotFound(f"Resource cloud: {cloud} region: {region} not found. Clouds are {', '.join(CLOUDS)}")
 
 
 def metadata_schema(schema: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The declared metadata fields of an index, {"fields": {name: {"filterable": true}}}; every field is filterable."""
+    """Check the declared metadata fields of an index: {"fields": {name: {"filterable": true}}}.
+
+    The declaration has no effect, because every field is filterable.
+    """
     if schema is None:
         return None
     if len(schema["fields"]) > MAX_SCHEMA_FIELDS:
@@ -76,7 +79,7 @@ def metadata_schema(schema: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def read_capacity(raw: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """How the hosted service would provide for reads; kept and given back, without effect. None: on demand."""
+    """Check the read capacity of an index. It is stored and returned, but has no effect. None stands for on demand."""
     mode = None if raw is None else raw.get("mode") or "OnDemand"
     if raw is None or mode == "OnDemand":
         return None
@@ -103,9 +106,9 @@ def read_capacity(raw: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def plain(index: str, vector_type: str, dimension: int | None, metric: str | None, max_dimension: int) -> IndexSpec:
-    """An index of vectors that the user brings.
+    """The spec of an index for vectors that callers bring.
 
-    metric: in upper or lower case; None for the vector type's default. max_dimension: what the engine can store.
+    metric: in upper or lower case; None for the default of the vector type. max_dimension: the limit of the engine.
     """
     if vector_type not in ("dense", "sparse"):
         raise InvalidArgument(f"vector_type must be dense or sparse, got '{vector_type}'")
@@ -134,10 +137,13 @@ def integrated(
     read: Mapping[str, Any] | None = None,
     write: Mapping[str, Any] | None = None,
 ) -> IndexSpec:
-    """An index whose text is embedded by a model; what is not said comes from the model."""
+    """The spec of an index that embeds text. The model gives the default of every value that is None.
+
+    read, write: parameters for queries and for texts.
+    """
     try:
         entry = catalog.embedding_entry(model)
-    except NotFound as error:  # in Pinecone's words, and then what there is
+    except NotFound as error:  # Pinecone's message, then the known models
         raise NotFound(f"Model {model} not found. {error.message}") from None
     read, retrieval = _own(read, "retrieval", get_args(Retrieval), "dense")
     write, language = _own(write, "language", LANGUAGES, "english")
@@ -166,7 +172,7 @@ def integrated(
 
 
 def _own(given: Mapping[str, Any] | None, key: str, allowed: Sequence[str], default: str) -> tuple[dict[str, Any], str]:
-    """The parameters without one that is Pinyon's own, and that one's value."""
+    """Take out a parameter that only Pinyon has. Returns the other parameters, and its value."""
     others = dict(given or {})
     value = others.pop(key, None)
     if value is None:
@@ -179,7 +185,7 @@ def _own(given: Mapping[str, Any] | None, key: str, allowed: Sequence[str], defa
 def embed_spec(
     model: str, field_map: Mapping[str, str], read: Mapping[str, Any], write: Mapping[str, Any]
 ) -> EmbedSpec:
-    """The embedding of an index, from checked parameters."""
+    """The embedding of an index. read, write: parameters that were checked."""
     if "text" not in field_map:
         raise InvalidArgument("Missing required key 'text' in field_map: it names the field that is embedded")
     if len(field_map) > 1:
@@ -199,38 +205,38 @@ def embed_spec(
     )
 
 
-def embed_change(catalog: Catalog, there: IndexSpec, change: Mapping[str, Any]) -> IndexSpec:
-    """The index with its embedding changed, or added to an index of plain vectors.
+def embed_change(catalog: Catalog, current: IndexSpec, change: Mapping[str, Any]) -> IndexSpec:
+    """The spec of an index after its embedding was changed, or added to an index of plain vectors.
 
-    change: any of model, field_map, read_parameters and write_parameters; what is not named stays.
+    change: any of model, field_map, read_parameters and write_parameters. Absent ones stay as they are.
     """
-    held = there.embed
-    model = change.get("model") or (held.model if held else None)
+    embed = current.embed
+    model = change.get("model") or (embed.model if embed else None)
     if model is None:
         raise InvalidArgument("embed.model must name the model that is to embed for this index")
-    if held is not None and model != held.model:
+    if embed is not None and model != embed.model:
         raise InvalidArgument(
-            f"The model of index {there.name} is '{held.model}' and cannot be changed; make another index"
+            f"The model of index {current.name} is '{embed.model}' and cannot be changed; make another index"
         )
-    field_map = change.get("field_map") or ({"text": held.text_field} if held else {})
-    old_read, old_write = (parameters(held, "read"), parameters(held, "write")) if held else ({}, {})
+    field_map = change.get("field_map") or ({"text": embed.text_field} if embed else {})
+    old_read, old_write = (parameters(embed, "read"), parameters(embed, "write")) if embed else ({}, {})
     spec = integrated(
         catalog,
-        there.name,
+        current.name,
         model,
         field_map,
-        there.dimension or None,
-        there.metric,
+        current.dimension or None,
+        current.metric,
         {**old_read, **(change.get("read_parameters") or {})},
         {**old_write, **(change.get("write_parameters") or {})},
     )
-    if spec.sparse != there.sparse:
+    if spec.sparse != current.sparse:
         raise InvalidArgument(f"Model '{model}' has other vectors than this index")
     return spec
 
 
 def parameters(embed: EmbedSpec, side: str) -> dict[str, Any]:
-    """The read or write parameters as the API names them."""
+    """The parameters of an embedding, with the names of the API. side: read or write."""
     values = {
         "input_type": getattr(embed, f"{side}_input_type"),
         "truncate": getattr(embed, f"{side}_truncate"),
@@ -246,7 +252,7 @@ def parameters(embed: EmbedSpec, side: str) -> dict[str, Any]:
 
 
 def from_settings(settings: IndexSettings, catalog: Catalog, max_dimension: int) -> IndexSpec:
-    """The index that a settings file describes. max_dimension: what the engine can store."""
+    """The spec of the index that a settings file describes. max_dimension: the limit of the engine."""
     if not settings.model:
         dimension, metric = settings.dimension or None, settings.metric or None
         return plain(settings.name, settings.vector_type, dimension, metric, max_dimension)
@@ -270,7 +276,7 @@ def _metric(value: str) -> Metric:
 
 
 def _parameters(model: str, entry: ModelEntry, given: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Checked parameters, without those that were not given and have no lasting meaning."""
+    """Check parameters. Returns those that were given, and max_tokens_per_sequence, which is stored in any case."""
     given = given or {}
     values = model_parameters.checked(model, entry, given, required=False)
     return {key: values[key] for key in values if key in given or key == "max_tokens_per_sequence"}

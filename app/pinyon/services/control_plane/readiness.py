@@ -1,4 +1,4 @@
-"""Whether the service can answer yet, and if not, why."""
+"""Whether the service is ready to answer, and if not, why."""
 
 from collections.abc import Callable
 
@@ -9,10 +9,10 @@ LOADING = "Not ready: models are being loaded"
 
 
 class Readiness:
-    """Not ready from the start on; then ready; at the end not ready again. `waiting_for` is None while ready.
+    """The state of the service. It is not ready while storage is opened, and when the server stops.
 
-    Between the two, storage answers and `loading` is true: what needs a model is refused. trouble_with_keys: why the
-    keys of the file are not known, or None.
+    waiting_for: why it is not ready; None while it is. loading: models are being loaded, and requests that need one are
+    refused. trouble_with_keys: returns why the file of API keys cannot be read, or None.
     """
 
     def __init__(self, trouble_with_keys: Callable[[], str | None] = lambda: None) -> None:
@@ -26,12 +26,12 @@ class Readiness:
             raise Unavailable(f"Not ready: {self.waiting_for}", RETRY_AFTER_S)
 
     def check_models(self) -> None:
-        """Raises Unavailable with the reason while the service is not ready, or its models are not."""
+        """Raises Unavailable with the reason while the service is not ready, or while models are being loaded."""
         self.check()
         if self.loading:
             raise Unavailable(LOADING, RETRY_AFTER_S)
 
     def check_keys(self) -> None:
-        """Raises Unavailable while API keys cannot be read, and so nobody is let in who has one of them."""
-        if self._trouble_with_keys() is not None:  # no details: whoever asks has shown no key
+        """Raises Unavailable while the file of API keys cannot be read, so that its keys are refused."""
+        if self._trouble_with_keys() is not None:  # without details, because the caller has no valid key
             raise Unavailable("Not ready: the file of API keys cannot be read; the log says why", RETRY_AFTER_S)
