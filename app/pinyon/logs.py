@@ -1,4 +1,4 @@
-"""Logs: lines of text or of JSON, each with the id of the request it belongs to; never texts or fields of records."""
+"""Log lines, as text or as JSON. Each has the id of its request; none has texts or fields of records."""
 
 import logging
 import sys
@@ -9,13 +9,13 @@ from typing import Any, Literal
 import msgspec
 
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="-")
-"""Of the request that is being answered; the x-pinecone-request-id of its answer."""
+"""The id of the current request, which its response has as x-pinecone-request-id."""
 
 TEXT = "%(asctime)s %(levelname)s %(name)s [%(request_id)s]: %(message)s"
 
 
 class JsonLines(logging.Formatter):
-    """A JSON object for each line: time (RFC 3339), level, logger, request_id, message, what `extra` names, trace."""
+    """One JSON object per line: time (RFC 3339), level, logger, request_id, message, extra fields and the trace."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -32,7 +32,7 @@ class JsonLines(logging.Formatter):
 
 
 def configure(level: str, form: Literal["text", "json"]) -> None:
-    """Have everything go to stderr; other libraries from warnings on."""
+    """Log to stderr. Other libraries log warnings and errors only. level: of Pinyon's own messages."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if form == "json" else logging.Formatter(TEXT))
     handler.addFilter(_with_request_id)

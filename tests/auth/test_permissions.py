@@ -14,7 +14,7 @@ from google.protobuf.json_format import ParseDict
 from pinyon.api.grpc import vector_service_pb2 as pb
 from pinyon.api.grpc.service import VectorService
 from pinyon.auth import keys
-from pinyon.auth.permissions import SCOPES
+from pinyon.auth.scopes import SCOPES
 from pinyon.server import Service, rest_app
 from pinyon.services.control_plane.addresses import Addresses
 from pinyon.settings_loader import load

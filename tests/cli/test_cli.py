@@ -95,6 +95,7 @@ def test_doctor_reports_what_is_there_and_what_is_missing(tmp_path: Path) -> Non
     for words in (
         "Python",
         "sqlite-vec v0.1.9",
+        "ok    hypercorn",
         "GB free",
         "does not exist yet",
         "ok    model        all-MiniLM-L6-v2",

@@ -18,7 +18,8 @@ from pathlib import Path
 import msgspec
 from filelock import FileLock, Timeout
 
-from pinyon.auth.permissions import EVERYTHING, SCOPES, Grant, Scope
+from pinyon.auth.permissions import EVERYTHING, Grant
+from pinyon.auth.scopes import SCOPES, Scope
 from pinyon.errors import AlreadyExists, FailedPrecondition, NotFound, ResourceExhausted
 from pinyon.files import put_in_place
 

@@ -5,16 +5,12 @@ does by itself has every right.
 """
 
 from contextvars import ContextVar
-from typing import Literal, get_args
 
 import msgspec
 
+from pinyon.auth.scopes import SCOPES, Scope
 from pinyon.domain import IndexRef, name_of
 from pinyon.errors import PermissionDenied
-
-Scope = Literal["read", "write", "control"]
-SCOPES: tuple[Scope, ...] = get_args(Scope)
-"""read: records, and what there is of them. write: change them. control: make, change and delete indexes."""
 
 
 class Grant(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""`pinyon backup` and `pinyon restore`: copies of a data folder, taken also while a server writes to it."""
+"""`pinyon backup` and `pinyon restore`: copies of a data folder. A server may write to it meanwhile."""
 
 import argparse
 from pathlib import Path
@@ -13,22 +13,22 @@ def add(commands: Any) -> None:
         (
             "backup",
             _backup,
-            "copy a data folder, also while a server runs on it",
-            "Each index is copied as it was at one moment. The copy is there as a whole or not at all.",
+            "copy a data folder; a server may use it meanwhile",
+            "Each index is copied as it was at one moment. The copy is complete or absent, never partial.",
         ),
         (
             "restore",
             _restore,
             "make a data folder from a backup",
-            "Checks the backup, and makes the data folder, which must not be there yet, as a whole or not at all. With "
-            "--index, puts one index of it into a data folder that no server uses; what was there is kept aside.",
+            "Checks the backup and creates the data folder, which must not exist yet, completely or not at all. With "
+            "--index, puts one index into an existing data folder that no server uses; a previous one is set aside.",
         ),
     ):
         one = commands.add_parser(name, help=sentence, description=told)
         one.add_argument("folder", type=Path, metavar="DIR", help="folder of the backup")
         if name == "restore":
             one.add_argument(
-                "--index", metavar="INDEX", help="only this index, in the place of what the data folder has of it"
+                "--index", metavar="INDEX", help="restore only this index, and replace the one in the data folder"
             )
         one.set_defaults(run=run)
         add_settings(one, "storage")

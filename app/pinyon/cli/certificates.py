@@ -1,8 +1,8 @@
-"""`pinyon certs`: a certificate authority of one's own, and a certificate for this machine, for TLS without a domain.
+"""`pinyon certs`: a private certificate authority and a certificate for this machine, for TLS without a domain.
 
-DIR/ca.pem       the authority: clients trust it            DIR/ca.key      its private key: keep it to yourself
+DIR/ca.pem       the authority, which clients trust         DIR/ca.key      its private key, which nobody else may have
 DIR/server.pem   the server's certificate, with the CA      DIR/server.key  its private key
-DIR/bundle.pem   the system's authorities and this one, for clients whose setting replaces what they trust
+DIR/bundle.pem   the system's authorities and this one, for clients whose setting replaces the system's authorities
 """
 
 import ipaddress
@@ -21,21 +21,22 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from pinyon.errors import FailedPrecondition
 
 AUTHORITY_DAYS, SERVER_DAYS = 3650, 825
-"""Apple's systems refuse server certificates that live longer than 825 days."""
-HERE = ("localhost", "127.0.0.1", "::1")
+"""Validity. Apple's systems refuse server certificates that live longer than 825 days."""
+LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 Authority = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
 
 
 def make(folder: Path, names: Sequence[str] = ()) -> list[Path]:
-    """Make all five files, for this machine and further host names or addresses; the paths.
+    """Write all five files, for this machine and further host names or addresses. Returns their paths.
 
-    An authority that is there is kept, so that clients need not be told again. Raises FailedPrecondition.
+    An existing authority is kept, so that clients that trust it need no change. Raises FailedPrecondition if the files
+    cannot be written or the existing ones are not usable.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         authority = _authority(folder)
-        certificate, key = _server(authority, [*HERE, *names])
+        certificate, key = _server(authority, [*LOCAL_NAMES, *names])
         ca = _pem(authority[0])
         files = {
             "ca.pem": ca,
@@ -60,10 +61,10 @@ def make(folder: Path, names: Sequence[str] = ()) -> list[Path]:
 def _authority(folder: Path) -> Authority:
     certificate, key = folder / "ca.pem", folder / "ca.key"
     if certificate.exists() and key.exists():
-        held = serialization.load_pem_private_key(key.read_bytes(), None)
-        if not isinstance(held, ec.EllipticCurvePrivateKey):
+        private_key = serialization.load_pem_private_key(key.read_bytes(), None)
+        if not isinstance(private_key, ec.EllipticCurvePrivateKey):
             raise ValueError(f"{key} is not a key that `pinyon certs` made")
-        return x509.load_pem_x509_certificate(certificate.read_bytes()), held
+        return x509.load_pem_x509_certificate(certificate.read_bytes()), private_key
     if certificate.exists():
         raise ValueError(
             f"{certificate} is there without its key; a new authority would not be trusted by those who "
@@ -145,7 +146,7 @@ def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 def _system_roots() -> bytes:
-    """What this machine trusts, or where it does not say in one file, Mozilla's list."""
+    """The authorities that this machine trusts, or Mozilla's list if they are not in one file."""
     file = ssl.get_default_verify_paths().openssl_cafile
     roots = Path(file) if Path(file).is_file() else Path(certifi.where())
     return roots.read_bytes().rstrip() + b"\n"

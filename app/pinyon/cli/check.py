@@ -1,4 +1,4 @@
-"""`pinyon check`: whether the data folder is as it was written; with --repair, what can be made again is."""
+"""`pinyon check`: compares the data folder with what was written; --repair rebuilds what can be rebuilt."""
 
 import argparse
 from typing import Any
@@ -12,20 +12,20 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "check",
         help="compare every file of a data folder with what was written",
-        description="Reads everything and changes nothing, also beside a running server: SQLite's own check, checksums "
-        "of pages, vectors against records, and what filters, words and counts are made of. Status 1 if something is "
-        "wrong.",
+        description="Reads everything and changes nothing; a server may run meanwhile. Runs SQLite's own check, "
+        "verifies the checksums of pages, compares vectors with records, and checks filters, keywords and counts. "
+        "Status 1 if something is wrong.",
     )
-    parser.add_argument("index", nargs="*", metavar="INDEX", help="which (default: every index, and the catalogue)")
+    parser.add_argument("index", nargs="*", metavar="INDEX", help="index to check (default: all, and the catalogue)")
     parser.add_argument(
         "--repair",
         action="store_true",
-        help="make again what follows from the stored values; needs the server stopped, and keeps the old file",
+        help="rebuild what follows from the stored values; stop the server first; the old file is kept",
     )
     parser.add_argument(
         "--accept",
         action="store_true",
-        help="with it take stored values as they are, even if they were changed or the last writes are lost",
+        help="also accept stored values that were changed, and the loss of the last writes",
     )
     parser.set_defaults(run=_run)
     add_settings(parser, "storage")
@@ -51,7 +51,7 @@ def _run(options: argparse.Namespace) -> int:
             continue
         try:
             print(f"  repaired {installation.repair(report, options.accept)}", flush=True)
-        except PinyonError as error:  # the next index may be better off
+        except PinyonError as error:  # go on with the next index
             wrong += 1
             print(f"  left     {error.message}", flush=True)
     return 1 if wrong else 0

@@ -1,18 +1,21 @@
-"""What subcommands share: options for settings, and the settings that follow from them."""
+"""What subcommands share: options for settings, requests to a running server, and progress."""
 
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pinyon.errors import FailedPrecondition, Unavailable
 
+if TYPE_CHECKING:
+    import ssl
+
 
 def add_settings(parser: argparse.ArgumentParser, *sections: str) -> None:
-    """An option for every setting of these sections that fits in a word, and --config."""
+    """Add --config, and an option for each setting of these sections that is a single value."""
     from pinyon.settings_loader import table
 
-    group = parser.add_argument_group("settings", "as in the settings file, which they overrule")
+    group = parser.add_argument_group("settings", "the same as in the settings file; an option wins over the file")
     group.add_argument("--config", type=Path, metavar="FILE", help="settings file (TOML)")
     for row in table():
         if not row.simple or row.section not in sections:
@@ -27,21 +30,21 @@ def add_settings(parser: argparse.ArgumentParser, *sections: str) -> None:
 
 
 def settings_of(options: argparse.Namespace) -> Any:
-    """The settings; the environment is set for the libraries that read it when they are imported."""
+    """The settings. Also sets the environment variables that libraries read when they are imported."""
     import os
 
     from pinyon.settings_loader import load, table
 
     flags = {row.key: value for row in table() if row.simple and (value := getattr(options, row.key, None)) is not None}
-    # Searches run side by side on threads of their own; a product that takes every core for itself only disturbs them.
+    # Searches run in parallel on threads of their own. A matrix product on every core would only disturb them.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # Only `pinyon models pull` may use the network: said before any hub library is imported, which reads it then.
+    # Only `pinyon models pull` may use the network. The hub's libraries read this when they are imported.
     os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1")
     return load(options.config, os.environ, flags)
 
 
 def quickstart_unless_named(options: argparse.Namespace) -> None:
-    """Take the settings of the quick start if no settings file is named, and say so."""
+    """Use the settings of the quick start if no settings file is named, and say so."""
     from pinyon.shipped import QUICKSTART
 
     if options.config is None:
@@ -50,13 +53,13 @@ def quickstart_unless_named(options: argparse.Namespace) -> None:
 
 
 def with_server(parser: argparse.ArgumentParser) -> None:
-    """Options of a subcommand that may have to ask a running server."""
+    """Add the options of a subcommand that may send requests to a running server."""
     add_settings(parser, "server", "storage", "models")
     parser.add_argument("--key", metavar="KEY", help="one of the server's API keys (default: the setting api_key)")
 
 
 def data_folder(settings: Any) -> Path:
-    """The data folder of a command. Raises FailedPrecondition if it does not exist: none is made."""
+    """The data folder. Raises FailedPrecondition if it does not exist; commands do not create it."""
     from pinyon.storage.engines import installation_of
 
     installation_of(settings.storage).require()
@@ -64,7 +67,7 @@ def data_folder(settings: Any) -> Path:
 
 
 def say_where(settings: Any) -> None:
-    """Say on stderr what a command acted on: the running server, or the data."""
+    """Say on stderr whether a server or this process did the work, and in which data folder."""
     import sys
 
     from pinyon.storage.engines import installation_of
@@ -74,12 +77,12 @@ def say_where(settings: Any) -> None:
     print(f"Done{by} in the data folder {installation.location}", file=sys.stderr)
 
 
-TOLD_EVERY_S = 10.0
-"""Seconds between two lines about progress where there is no terminal."""
+PROGRESS_EVERY_S = 10.0
+"""Seconds between two lines about progress if there is no terminal."""
 
 
 class Progress:
-    """How far something is: a bar in a terminal, and elsewhere a line now and then. For use with `with`."""
+    """Shows progress: a bar in a terminal, otherwise a line now and then. A context manager."""
 
     def __init__(self, name: str, unit: str) -> None:
         import sys
@@ -98,20 +101,20 @@ class Progress:
             self._bar.close()
 
     def tell(self, done: int, total: int) -> None:
-        """So many are done."""
+        """Show that `done` of `total` are done."""
         import sys
         import time
 
         if self._bar is not None:
             self._bar.total, self._bar.n = total, done
             self._bar.refresh()
-        elif time.monotonic() - self._last >= TOLD_EVERY_S:
+        elif time.monotonic() - self._last >= PROGRESS_EVERY_S:
             self._last = time.monotonic()
             print(f"{self._name}: {done} of {total} {self._unit}s", file=sys.stderr, flush=True)
 
 
 def server_url(settings: Any) -> str:
-    """Where the server that has the data folder open answers, or else the one of these settings."""
+    """The URL of the server that has the data folder open, or else of the server with these settings."""
     from pinyon.storage.engines import installation_of
 
     holder = installation_of(settings.storage).holder()
@@ -124,12 +127,11 @@ def server_url(settings: Any) -> str:
 
 
 def ask_server(settings: Any, key: str | None, method: str, path: str, body: Any = None, timeout_s: float = 60) -> Any:
-    """The JSON answer of the running server, or None for an empty one.
+    """Send a request to the running server. Returns its JSON answer, or None for an empty one.
 
-    Raises FailedPrecondition with what the server says if it refuses, Unavailable if it does not answer.
+    Raises FailedPrecondition with the server's message if it refuses, Unavailable if it does not answer.
     """
     import http.client
-    import ssl
     import urllib.error
     import urllib.request
 
@@ -137,10 +139,9 @@ def ask_server(settings: Any, key: str | None, method: str, path: str, body: Any
     headers = {"Content-Type": "application/json"} | ({"Api-Key": key} if key else {})
     url = server_url(settings) + path
     request = urllib.request.Request(url, None if body is None else json.dumps(body).encode(), headers, method=method)
-    # The server is this machine itself, which its certificate need not name.
-    trust = ssl._create_unverified_context()
-    # No proxy: it is not for this machine, and has no business with the key.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust))
+    # No proxy: the server is on this machine, and the key is not for others.
+    https = urllib.request.HTTPSHandler(context=local_tls())
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), https)
     try:
         with opener.open(request, timeout=timeout_s) as answer:
             content = answer.read()
@@ -154,8 +155,18 @@ def ask_server(settings: Any, key: str | None, method: str, path: str, body: Any
     return json.loads(content) if content else None
 
 
+def local_tls() -> "ssl.SSLContext":
+    """TLS without a check of the certificate: the server is on this machine, whose name it need not have."""
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 def _message(body: bytes) -> str:
-    """What an error's body says, whichever of the two shapes it has."""
+    """The message in the body of an error, in either of the two shapes that Pinecone's API has."""
     try:
         told = json.loads(body)
         return str(told["error"]["message"] if "error" in told else told["message"])

@@ -1,4 +1,4 @@
-"""`pinyon compact`: the room of what was deleted back, by the running server, or here if none runs."""
+"""`pinyon compact`: frees the space of deleted records, in the running server, or here if none runs."""
 
 import argparse
 import asyncio
@@ -12,11 +12,11 @@ def add(commands: Any) -> None:
     """Make the subcommand known."""
     parser = commands.add_parser(
         "compact",
-        help="give back the room of deleted records",
-        description="Lays the vectors of an index out anew and shrinks its file. Searches go on, writes wait. "
-        "Needs about the size of the index in free space. A running server does it; without one it is done here.",
+        help="free the space of deleted records",
+        description="Rewrites the vectors of an index and shrinks its file. Searches go on, writes wait. Needs free "
+        "disk space of about the size of the index. A running server does it; without one, this command does.",
     )
-    parser.add_argument("index", nargs="*", metavar="INDEX", help="which (default: every index)")
+    parser.add_argument("index", nargs="*", metavar="INDEX", help="index to compact (default: all)")
     parser.set_defaults(run=_run)
     with_server(parser)
 
@@ -28,7 +28,7 @@ def _run(options: argparse.Namespace) -> int:
     installation = installation_of(settings.storage)
     installation.require()
     if installation.holder() is None:
-        return asyncio.run(_here(settings, installation, options.index))
+        return asyncio.run(_in_this_process(settings, installation, options.index))
     names = options.index or [one["name"] for one in ask_server(settings, options.key, "GET", "/indexes")["indexes"]]
     for name in names:
         told = ask_server(settings, options.key, "POST", f"/indexes/{name}/compact", timeout_s=3600)
@@ -37,7 +37,7 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-async def _here(settings: Any, installation: Any, wanted: list[str]) -> int:
+async def _in_this_process(settings: Any, installation: Any, wanted: list[str]) -> int:
     engine = await installation.open()
     try:
         names = [index.name for index in engine.indexes()]

@@ -1,4 +1,4 @@
-"""`pinyon doctor`: what this installation has, what is missing, and how to get it. Changes nothing."""
+"""`pinyon doctor`: reports what this installation has, what is missing, and how to get it. Changes nothing."""
 
 import os
 import platform
@@ -9,6 +9,7 @@ from pathlib import Path
 from pinyon.domain import IndexSpec
 from pinyon.errors import FailedPrecondition, PinyonError
 from pinyon.inference.catalog import Catalog
+from pinyon.patches import hypercorn, litestar, rank_bm25
 from pinyon.services.control_plane.index_rules import from_settings
 from pinyon.services.control_plane.indexes import check_same
 from pinyon.settings import Settings
@@ -16,10 +17,11 @@ from pinyon.storage.engines import installation_of
 from pinyon.storage.installation import Finding, Installation
 
 ENOUGH_MEMORY = 2_000_000_000
+"""Bytes of free memory below which the report warns."""
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Every finding, in the order of a start."""
+    """All findings, in the order in which a start meets them."""
     installation = installation_of(settings.storage)
     return [*_software(installation), *_memory(), *_data(settings, installation), *_models(settings, installation)]
 
@@ -32,13 +34,23 @@ def _software(installation: Installation) -> Iterator[Finding]:
             yield Finding("ok", package, version(package))
         except PackageNotFoundError:
             yield Finding("FAIL", package, "is not installed; `make setup` installs it")
+    for library, check in {
+        "hypercorn": hypercorn.check,
+        "litestar": litestar.check,
+        "rank-bm25": rank_bm25.check,
+    }.items():
+        try:
+            check()
+            yield Finding("ok", library, version(library))
+        except FailedPrecondition as error:
+            yield Finding("FAIL", library, error.message)
 
 
 def _memory() -> Iterator[Finding]:
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
-        held = dict(line.split(":", 1) for line in lines)
-        free = int(held["MemAvailable"].split()[0]) * 1024
+        fields = dict(line.split(":", 1) for line in lines)
+        free = int(fields["MemAvailable"].split()[0]) * 1024
     except (ValueError, OSError, KeyError):
         yield Finding("note", "memory", "this system does not say how much is free")
         return
@@ -53,7 +65,7 @@ def _data(settings: Settings, installation: Installation) -> Iterator[Finding]:
 
 
 def _compared(finding: Finding, spec: IndexSpec, settings: Settings, installation: Installation) -> Finding:
-    """The finding, or that the index is something else than the settings say."""
+    """The finding itself, or a failure if the index differs from the settings."""
     if settings.index is not None and settings.index.name == spec.name:
         try:
             catalog = Catalog(settings.models_dir, settings.models.paths, settings.models.stand_ins)

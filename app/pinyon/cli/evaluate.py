@@ -1,4 +1,4 @@
-"""`pinyon eval`: the quality of each pipeline on judged collections."""
+"""`pinyon eval`: measures the quality of each search pipeline on judged collections."""
 
 import argparse
 import asyncio
@@ -16,21 +16,26 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "eval",
         help="measure the quality of search on collections with known answers",
-        description="Searches every judged query of collections in BEIR layout (corpus.jsonl, queries.jsonl, qrels.tsv "
-        "or qrels/test.tsv) by meaning, by words and by both, each with and without rerank, and says which ways are "
-        "better than search by meaning alone, and which differences are chance. Data of the server are not touched.",
+        description="Searches for every judged query of collections in BEIR layout (corpus.jsonl, queries.jsonl, "
+        "qrels.tsv or qrels/test.tsv): dense, lexical and hybrid, each with and without reranking. Says which "
+        "pipelines are better than dense search alone, and which differences are chance. Does not touch the data of a "
+        "server.",
     )
     parser.add_argument("datasets", nargs="+", type=Path, metavar="DATASET", help="folder of a collection")
     parser.add_argument(
         "--rerank",
         action="append",
         metavar="MODEL",
-        help="who reranks; may be repeated (default: bge-reranker-v2-m3 if it is here, or pinyon-late-interaction)",
+        help="reranking model; repeatable (default: bge-reranker-v2-m3 if its weights are here, or "
+        "pinyon-late-interaction)",
     )
     parser.add_argument("--no-rerank", action="store_true", help="measure retrieval only")
     parser.add_argument("--depth", type=int, default=50, metavar="N", help="hits to rerank (default: 50)")
     parser.add_argument(
-        "--pipeline", action="append", metavar="NAME", help="only this one, such as hybrid or dense+MODEL; repeatable"
+        "--pipeline",
+        action="append",
+        metavar="NAME",
+        help="measure only this pipeline, such as hybrid or dense+MODEL; repeatable",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.add_argument(
@@ -40,7 +45,7 @@ def add(commands: Any) -> None:
         metavar="[PIPELINE=]NDCG",
         help="status 2 if nDCG@10 is lower on any collection; repeatable",
     )
-    parser.add_argument("--no-cache", action="store_true", help="measure again what has been measured before")
+    parser.add_argument("--no-cache", action="store_true", help="ignore earlier measurements")
     parser.set_defaults(run=_run)
     add_settings(parser, "models")
 
@@ -62,17 +67,17 @@ def _run(options: argparse.Namespace) -> int:
         wanted = [pipeline for pipeline in wanted if pipeline.name in options.pipeline]
     floors = report.floors(options.fail_under, [pipeline.name for pipeline in wanted])
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pinyon" / "eval"
-    found = asyncio.run(report.evaluate(settings, options.datasets, wanted, None if options.no_cache else cache))
-    told = report.as_json(found)
-    print(json.dumps(told, indent=2) if options.json else report.as_table(told))
-    short = report.below(told, floors)
-    for sentence in short:
+    evaluated = asyncio.run(report.evaluate(settings, options.datasets, wanted, None if options.no_cache else cache))
+    summary = report.as_json(evaluated)
+    print(json.dumps(summary, indent=2) if options.json else report.as_table(summary))
+    failures = report.below(summary, floors)
+    for sentence in failures:
         print(f"pinyon: {sentence}", file=sys.stderr)
-    return 2 if short else 0
+    return 2 if failures else 0
 
 
 def _reranker(settings: Any) -> str:
-    """The reranker that is measured if none is named: the large one if its weights are here, or the one without."""
+    """The default reranker: the large one if its weights are on this machine, or the one without weights."""
     from pinyon.inference.catalog import Catalog
 
     catalog = Catalog(settings.models_dir, settings.models.paths, settings.models.stand_ins)

@@ -1,4 +1,4 @@
-"""`pinyon keys`: the API keys."""
+"""`pinyon keys`: creates, lists and revokes API keys."""
 
 import argparse
 import sys
@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from pinyon.auth.permissions import SCOPES
+from pinyon.auth.scopes import SCOPES
 from pinyon.cli.common import add_settings, data_folder, settings_of
 from pinyon.errors import FailedPrecondition
 
@@ -15,9 +15,9 @@ def add(commands: Any) -> None:
     """Make the subcommand known."""
     keys = commands.add_parser("keys", help="the API keys").add_subparsers(required=True, metavar="ACTION")
     for action, run, sentence in (
-        ("create", _create, "make a key; it is shown once"),
-        ("list", _list, "names of the keys, and since when they exist"),
-        ("revoke", _revoke, "make a key unknown, at once, also to a running server"),
+        ("create", _create, "create a key; it is shown only once"),
+        ("list", _list, "list the names of the keys, and when each was created"),
+        ("revoke", _revoke, "revoke a key; a running server refuses it immediately"),
     ):
         one = keys.add_parser(action, help=sentence)
         if action != "list":
@@ -27,11 +27,16 @@ def add(commands: Any) -> None:
                 "--scope",
                 action="append",
                 choices=SCOPES,
-                help="read records, write them, or control indexes; may be repeated (default: all three)",
+                help="what the key allows: read records, write records or control indexes; repeatable (default: all)",
             )
-            one.add_argument("--index", action="append", metavar="INDEX", help="only for this index; may be repeated")
             one.add_argument(
-                "--namespace", action="append", metavar="NAMESPACE", help="only for this namespace; may be repeated"
+                "--index", action="append", metavar="INDEX", help="restrict the key to this index; repeatable"
+            )
+            one.add_argument(
+                "--namespace",
+                action="append",
+                metavar="NAMESPACE",
+                help="restrict the key to this namespace; repeatable",
             )
             one.add_argument("--rate", type=requests_per_second, metavar="N", help="at most N requests per second")
         one.set_defaults(run=run)
@@ -66,12 +71,12 @@ def _list(options: argparse.Namespace) -> int:
     from pinyon.auth import keys
 
     for key in keys.stored(data_folder(settings_of(options))):
-        print(f"{key.name}  ({_told(key)}, since {key.created}, sha256 {key.sha256[:12]})")
+        print(f"{key.name}  ({_describe(key)}, since {key.created}, sha256 {key.sha256[:12]})")
     return 0
 
 
-def _told(key: Any) -> str:
-    """What a key is for."""
+def _describe(key: Any) -> str:
+    """What a key allows, in a few words."""
     parts = ["everything" if key.scopes == SCOPES and key.indexes is key.namespaces is None else " ".join(key.scopes)]
     for kind, names in (("index", key.indexes), ("namespace", key.namespaces)):
         if names is not None:
@@ -82,7 +87,7 @@ def _told(key: Any) -> str:
 
 
 def requests_per_second(text: str) -> float:
-    """Raises ValueError, which argparse tells of, unless it is a number of requests that can be kept to."""
+    """Parse --rate. Raises ValueError, which argparse reports, outside of 0.001 to 1,000,000."""
     value = float(text)
     if not 0.001 <= value <= 1e6:
         raise ValueError(text)

@@ -1,4 +1,4 @@
-"""The `pinyon` command: settings in, server up. Imports what a subcommand needs only when it runs."""
+"""The `pinyon` command. What a subcommand needs is imported only when it runs, so that --help is fast."""
 
 import argparse
 import difflib
@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import NoReturn
 
 from pinyon.cli import backup, check, compact, evaluate, keys, models, reembed
-from pinyon.cli.common import add_settings, quickstart_unless_named, server_url, settings_of
+from pinyon.cli.common import add_settings, local_tls, quickstart_unless_named, server_url, settings_of
 from pinyon.errors import PinyonError
 
 VERSION = "0.2.0"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit status. Errors of our own family are one sentence on stderr, and status 1."""
+    """Run the command. Returns the exit status: 1 after a PinyonError, whose message goes to stderr."""
     options = _parser().parse_args(arguments)
     try:
         status: int = options.run(options)
@@ -29,10 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what was perhaps meant by an option or a command that there is not."""
+    """Suggests a known option or command for an unknown one."""
 
     def error(self, message: str) -> NoReturn:
-        """End with status 2."""
+        """Print the error with the suggestion and exit with status 2."""
         known = _names(self)
         unknown = [
             word for word in re.findall(r"-?-?[A-Za-z][\w-]+", message.partition("(choose")[0]) if word not in known
@@ -42,16 +42,16 @@ class Parser(argparse.ArgumentParser):
 
 
 def _names(parser: argparse.ArgumentParser) -> list[str]:
-    """Every option and command that a parser knows, and those of its commands."""
-    found: list[str] = []
-    for action in parser._actions:
-        found += action.option_strings
+    """All options and commands that a parser knows, including those of its commands."""
+    names: list[str] = []
+    for action in parser._actions:  # argparse has no public way to list them
+        names += action.option_strings
         if isinstance(action.choices, dict):
             for name, inner in action.choices.items():
-                found += [name, *_names(inner)]
+                names += [name, *_names(inner)]
         else:
-            found += [choice for choice in action.choices or () if isinstance(choice, str)]
-    return found
+            names += [choice for choice in action.choices or () if isinstance(choice, str)]
+    return names
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,10 +61,10 @@ def _parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="run the server")
     serve.set_defaults(run=_serve)
     add_settings(serve, "server", "storage", "models", "limits")
-    doctor = commands.add_parser("doctor", help="what this installation has, what is missing, how to get it")
+    doctor = commands.add_parser("doctor", help="report what this installation has, what is missing, and how to get it")
     doctor.set_defaults(run=_doctor)
     add_settings(doctor, "storage", "models")
-    ready = commands.add_parser("ready", help="whether the server of these settings can answer: status 0 or 1")
+    ready = commands.add_parser("ready", help="tell whether the server of these settings can answer: status 0 or 1")
     ready.set_defaults(run=_ready)
     add_settings(ready, "server", "storage")
     keys.add(commands)
@@ -102,16 +102,13 @@ def _doctor(options: argparse.Namespace) -> int:
 
 def _ready(options: argparse.Namespace) -> int:
     import http.client
-    import ssl
     import urllib.error
     import urllib.request
 
     settings = settings_of(options)
-    # Only whether it answers is asked, of this machine itself, which its certificate need not name.
-    trust = ssl._create_unverified_context()
     try:
         url = server_url(settings) + "/ready"
-        urllib.request.urlopen(url, timeout=2, context=trust if url.startswith("https:") else None).close()
+        urllib.request.urlopen(url, timeout=2, context=local_tls() if url.startswith("https:") else None).close()
     except urllib.error.HTTPError as error:
         print(error.read().decode(), file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""`pinyon models`: which there are, who answers, how their weights get here."""
+"""`pinyon models`: lists, downloads, measures, checks and packs machine-learning models."""
 
 import argparse
 import sys
@@ -11,35 +11,37 @@ from pinyon.inference.precision import PRECISIONS
 
 def add(commands: Any) -> None:
     """Make the subcommand known."""
-    models = commands.add_parser("models", help="the machine-learning models").add_subparsers(
+    models = commands.add_parser("models", help="list, download, measure, check and pack models").add_subparsers(
         required=True, metavar="ACTION"
     )
-    listing = models.add_parser("list", help="every model, and who answers to it here")
+    listing = models.add_parser("list", help="list every model, and which model answers to its name here")
     listing.set_defaults(run=_list)
     add_settings(listing, "models")
-    pull = models.add_parser("pull", help="fetch a model's weights from the Hugging Face hub")
+    pull = models.add_parser("pull", help="download a model's weights from the Hugging Face hub")
     pull.add_argument("name", metavar="NAME", help="a model of `pinyon models list`")
     pull.set_defaults(run=_pull)
     add_settings(pull, "models")
-    bench = models.add_parser("bench", help="measure how to compute a model on this machine, and remember the best")
+    bench = models.add_parser(
+        "bench", help="measure the speed of each precision on this machine, and remember the best"
+    )
     bench.add_argument("name", metavar="NAME", help="a model of `pinyon models list` whose weights are here")
-    bench.add_argument("--choose", choices=PRECISIONS, help="remember this one, without measuring")
-    bench.add_argument("--forget", action="store_true", help="measure, and remember nothing")
+    bench.add_argument("--choose", choices=PRECISIONS, help="remember this precision without measuring")
+    bench.add_argument("--forget", action="store_true", help="measure only, and remember nothing")
     bench.set_defaults(run=_bench)
     add_settings(bench, "models")
     verify = models.add_parser(
-        "verify", help="check every file of the models that are here; status 1 if one is damaged"
+        "verify", help="check every file of the models on this machine; status 1 if one is damaged"
     )
-    verify.add_argument("names", nargs="*", metavar="NAME", help="only these (default: all that are here)")
+    verify.add_argument("names", nargs="*", metavar="NAME", help="models to check (default: all on this machine)")
     verify.set_defaults(run=_verify)
     add_settings(verify, "models")
     pack = models.add_parser("pack", help="put a model into one file, for a machine without a network")
     pack.add_argument("name", metavar="NAME", help="a model of `pinyon models list` whose weights are here")
-    pack.add_argument("file", type=Path, nargs="?", metavar="FILE", help="where to (default: NAME.tar)")
+    pack.add_argument("file", type=Path, nargs="?", metavar="FILE", help="file to write (default: NAME.tar)")
     pack.set_defaults(run=_pack)
     add_settings(pack, "models")
-    unpack = models.add_parser("unpack", help="take in a model that was packed")
-    unpack.add_argument("file", type=Path, metavar="FILE", help="what `pinyon models pack` made")
+    unpack = models.add_parser("unpack", help="install a packed model")
+    unpack.add_argument("file", type=Path, metavar="FILE", help="file that `pinyon models pack` made")
     unpack.set_defaults(run=_unpack)
     add_settings(unpack, "models")
 
@@ -89,13 +91,13 @@ def _verify(options: argparse.Namespace) -> int:
                 status = 1
             continue
         try:
-            found = weights.verify(name, entry, folder)
+            checked = weights.verify(name, entry, folder)
         except FailedPrecondition as error:
             print(f"{name}: DAMAGED: {error.message}", file=sys.stderr)
             status = 1
             continue
-        kind = "as catalogued" if found.catalogued else "weights of your own"
-        print(f"{name}: ok, {kind}, sha256 {found.version}, {max(1, len(checksums.read(folder)))} files checked")
+        kind = "as catalogued" if checked.catalogued else "weights of your own"
+        print(f"{name}: ok, {kind}, sha256 {checked.version}, {max(1, len(checksums.read(folder)))} files checked")
     return status
 
 
@@ -159,7 +161,7 @@ def _bench(options: argparse.Namespace) -> int:
         print(f"Best here: {chosen}; not remembered.")
         return 0
     precision.choose(settings.models_dir, options.name, chosen)
-    print(f"{options.name} is computed in {chosen} on this kind of machine, from the next start on.")
+    print(f"{options.name} is computed in {chosen} on this kind of machine after a restart.")
     if entry.kind == "embed":
-        print("Indexes that have records keep what they were embedded with; `pinyon reembed` changes them.")
+        print("Indexes with data keep their precision until you run `pinyon reembed`.")
     return 0

@@ -1,4 +1,4 @@
-"""`pinyon reembed`: an index embedded anew by another model, by the running server, or here if none runs."""
+"""`pinyon reembed`: re-embeds an index with another model, in the running server, or here if none runs."""
 
 import argparse
 import asyncio
@@ -15,16 +15,16 @@ def add(commands: Any) -> None:
     """Make the subcommand known."""
     parser = commands.add_parser(
         "reembed",
-        help="embed an index anew by another model",
-        description="Embeds the stored text of an index anew, while the index goes on answering with the vectors it "
-        "has; once every record has a new vector, all are switched over at once. A running server does it in the "
-        "background; without one it is done here. What was begun goes on after an interruption.",
+        help="re-embed an index with another model",
+        description="Embeds the stored texts of an index again. Meanwhile the index answers with its old vectors; once "
+        "every record has a new one, all are switched at the same moment. A running server does it in the background; "
+        "without one, this command does. An interrupted run continues.",
     )
     parser.add_argument("index", metavar="INDEX")
     parser.add_argument("--model", metavar="NAME", help="a model of `pinyon models list`")
     parser.add_argument("--dimension", type=int, metavar="N", help="length of the new vectors (default: the model's)")
-    parser.add_argument("--no-wait", action="store_true", help="return at once; only with a running server")
-    parser.add_argument("--cancel", action="store_true", help="stop it, and leave the index as it is")
+    parser.add_argument("--no-wait", action="store_true", help="do not wait for the end; only with a running server")
+    parser.add_argument("--cancel", action="store_true", help="stop, and leave the index as it is")
     parser.set_defaults(run=_run)
     with_server(parser)
 
@@ -38,12 +38,12 @@ def _run(options: argparse.Namespace) -> int:
     installation = installation_of(settings.storage)
     installation.require()
     if installation.holder() is not None:
-        return _there(settings, options)
-    return asyncio.run(_here(settings, options))
+        return _in_server(settings, options)
+    return asyncio.run(_in_this_process(settings, options))
 
 
-def _there(settings: Any, options: argparse.Namespace) -> int:
-    """By the server that has the data folder open."""
+def _in_server(settings: Any, options: argparse.Namespace) -> int:
+    """In the server that has the data folder open."""
     path = f"/indexes/{options.index}/reembed"
     if options.cancel:
         ask_server(settings, options.key, "DELETE", path)
@@ -62,12 +62,12 @@ def _there(settings: Any, options: argparse.Namespace) -> int:
     return _ended(settings, options, told["failed"])
 
 
-async def _here(settings: Any, options: argparse.Namespace) -> int:
-    """By this process."""
+async def _in_this_process(settings: Any, options: argparse.Namespace) -> int:
+    """In this process."""
     from pinyon.server import Service
     from pinyon.services.control_plane.addresses import Addresses
 
-    # Nobody asks this process anything: no index needs a port.
+    # Nobody sends requests to this process, so no index needs a port.
     service = Service(settings, Addresses("localhost", 0, index_host="{index}.localhost"))
     begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     async with service.running(lambda: begun.set_result(None), begun.set_exception):

@@ -1,4 +1,4 @@
-"""Judged collections in BEIR layout: documents, queries, and which documents answer which query."""
+"""Reads judged collections in BEIR layout: documents, queries, and grades of documents for queries."""
 
 import hashlib
 from collections.abc import Iterator
@@ -10,12 +10,16 @@ import msgspec
 from pinyon.errors import InvalidArgument
 
 Grades = dict[str, dict[str, int]]
-"""Query id to document id to grade; 0 and less is not relevant."""
+"""Grades by query id and document id. Documents with 0 or less are not relevant."""
 HIGHEST_GRADE = 10
 
 
 class Collection(msgspec.Struct, frozen=True):
-    """documents: id and text, those without text left out. queries: the judged ones. digest: of the files' contents."""
+    """A judged collection.
+
+    documents: ids and texts, without empty texts. queries: texts of the judged queries, by id. digest: a hash of the
+    files.
+    """
 
     name: str
     documents: list[tuple[str, str]]
@@ -25,10 +29,10 @@ class Collection(msgspec.Struct, frozen=True):
 
 
 def read(folder: Path) -> Collection:
-    """A folder with corpus.jsonl (_id, title, text), queries.jsonl (_id, text) and qrels.tsv or qrels/test.tsv.
+    """Read a folder with corpus.jsonl (_id, title, text), queries.jsonl (_id, text) and qrels.tsv or qrels/test.tsv.
 
-    A document's text is its title, a new line, its text. Queries without a relevant document are left out, because no
-    order of hits is better than another. Raises InvalidArgument, naming file and line.
+    The text of a document is its title, a new line and its text. Queries without a relevant document are left out,
+    because every order of hits would be equally good. Raises InvalidArgument, which names the file and the line.
     """
     judged = folder / "qrels.tsv"
     if not judged.exists():
@@ -50,14 +54,16 @@ def read(folder: Path) -> Collection:
         if (text := f"{row.get('title') or ''}\n{row.get('text') or ''}".strip())
     ]
     queries = {_field(row, "_id", where): _field(row, "text", where) for where, row in _rows(files[1])}
-    asked = {id: text for id, text in queries.items() if any(grade > 0 for grade in grades.get(id, {}).values())}
-    if not documents or not asked:
+    judged_queries = {
+        id: text for id, text in queries.items() if any(grade > 0 for grade in grades.get(id, {}).values())
+    }
+    if not documents or not judged_queries:
         raise InvalidArgument(f"{folder} holds no documents with text, or no query with a relevant document")
-    return Collection(folder.resolve().name, documents, asked, grades, digest.hexdigest())
+    return Collection(folder.resolve().name, documents, judged_queries, grades, digest.hexdigest())
 
 
 def _lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Where each line is, and the line; only \\n ends one, because texts may hold every other separator."""
+    """The number of each line and the line. Only \\n ends a line, because texts may contain other separators."""
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -84,14 +90,14 @@ def _field(row: dict[str, Any], name: str, where: str) -> str:
 
 
 def _grades(path: Path) -> Grades:
-    """Tab-separated query-id, corpus-id, score; the first line is a header if its score is no number."""
+    """Tab-separated query-id, corpus-id, score. The first line is a header if its score is not a number."""
     grades: Grades = {}
-    for place, (where, line) in enumerate(_lines(path)):
+    for number, (where, line) in enumerate(_lines(path)):
         columns = line.rstrip("\r").split("\t")
         try:
             query, document, grade = columns[0], columns[1], int(columns[2])
         except (IndexError, ValueError) as error:
-            if place == 0:
+            if number == 0:
                 continue
             raise InvalidArgument(f"{where}: wanted are query id, document id and a whole grade, by tabs") from error
         if grade > HIGHEST_GRADE:

@@ -1,4 +1,4 @@
-"""A collection searched in every way the service has, through the service's own path, in a folder of its own."""
+"""Searches a collection with each pipeline, through the services of a server, in a temporary data folder."""
 
 import asyncio
 import tempfile
@@ -19,14 +19,14 @@ from pinyon.services.data_plane.records import Search
 from pinyon.services.data_plane.reranking import Rerank
 from pinyon.settings import IndexSettings, Settings
 
-NAME = "pinyon-eval"
-TEXT = "text"
+NAME, TEXT = "pinyon-eval", "text"
+"""The temporary index, and its text field."""
 TOP_K = 100
 RETRIEVALS: tuple[Retrieval, ...] = ("dense", "lexical", "hybrid")
 
 
 class Pipeline(msgspec.Struct, frozen=True):
-    """A way to search. rerank: who reranks the `depth` best, or None."""
+    """A way to search. rerank: the model that reranks the best `depth` hits, or None."""
 
     retrieval: Retrieval
     rerank: str | None = None
@@ -34,12 +34,15 @@ class Pipeline(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """For tables and --fail-under."""
+        """The name in tables and in --fail-under."""
         return self.retrieval if self.rerank is None else f"{self.retrieval}+{self.rerank}"
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What a pipeline achieved. values: each measure's value for each query. computed_by: labels of the models."""
+    """The result of a pipeline.
+
+    values: by measure, one per query. times: p50 and p95 in ms. computed_by: labels of the models.
+    """
 
     pipeline: str
     values: dict[str, list[float]]
@@ -48,17 +51,17 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 def pipelines(rerankers: Sequence[str], depth: int) -> list[Pipeline]:
-    """Each retrieval, without and with each of the rerankers."""
+    """Each retrieval without reranking, and with each of the rerankers."""
     return [Pipeline(kind) for kind in RETRIEVALS] + [
         Pipeline(kind, name, depth) for name in rerankers for kind in RETRIEVALS
     ]
 
 
 async def run(settings: Settings, collection: Collection, wanted: Sequence[Pipeline]) -> list[Outcome]:
-    """Store the collection and ask every query of it in each way.
+    """Store the collection and search for every query with each pipeline.
 
     The embedding model and the language are those of the [index] table, or the defaults. Raises PinyonError as the
-    service does: for a model that cannot answer, say.
+    services do, for example if a model cannot answer.
     """
     with tempfile.TemporaryDirectory(prefix="pinyon-eval-") as folder:
         of_user = settings.index or IndexSettings(NAME, model="all-MiniLM-L6-v2")
@@ -103,10 +106,10 @@ async def _ask(service: Service, index: Index, collection: Collection, pipeline:
         search = Search(top_k, text=text, retrieval=retrieval, fields=[], rerank=rerank)
         begun = time.perf_counter()
         try:
-            found = await service.parts.records.search(index, collection.name, search)
+            result = await service.parts.records.search(index, collection.name, search)
         except InvalidArgument as error:
             raise InvalidArgument(f"{collection.name}, query {id}: {error.message}") from error
         times.append((time.perf_counter() - begun) * 1000)
-        ranked[id] = [hit.id for hit in found.hits]
-        labels = found.models
+        ranked[id] = [hit.id for hit in result.hits]
+        labels = result.models
     return Outcome(pipeline.name, values(ranked, collection.grades), quantiles(times), labels)

@@ -1,4 +1,4 @@
-"""`pinyon eval`: which stages of the pipeline earn their place on these collections."""
+"""The report of `pinyon eval`: measures pipelines on collections, caches the results, and compares them with dense."""
 
 import hashlib
 import statistics
@@ -18,11 +18,12 @@ from pinyon.inference.catalog import Catalog
 from pinyon.settings import Settings
 from pinyon.shipped import shipped_model
 
-AGAINST = "dense"
+BASELINE = "dense"
+"""The pipeline that others are compared with."""
 
 
 class Evaluated(msgspec.Struct, frozen=True):
-    """One collection, with the outcome of each pipeline."""
+    """One collection with the outcome of each pipeline."""
 
     collection: str
     documents: int
@@ -33,19 +34,20 @@ class Evaluated(msgspec.Struct, frozen=True):
 async def evaluate(
     settings: Settings, folders: Sequence[Path], wanted: Sequence[Pipeline], cache: Path | None
 ) -> list[Evaluated]:
-    """Every collection through every pipeline; outcomes in the cache folder are taken from there.
+    """Measure every pipeline on every collection. Outcomes in the cache folder are not measured again.
 
-    What an outcome depends on names its file: the collection's contents, the program, the settings, the models.
+    The name of a cache file is a hash of what its outcome depends on: the collection's content, the program, the
+    settings and the models.
     """
     collections = [read(folder) for folder in folders]
     program = _program(settings)
-    found = []
+    evaluated = []
     for collection in collections:
         known: dict[str, Outcome] = {}
         files = {pipeline.name: _file(cache, program, collection, pipeline) for pipeline in wanted if cache is not None}
         for name, file in files.items():
-            if (held := _read(file)) is not None:
-                known[name] = held
+            if (cached := _read(file)) is not None:
+                known[name] = cached
         missing = [pipeline for pipeline in wanted if pipeline.name not in known]
         if missing:
             for outcome in await pipelines.run(settings, collection, missing):
@@ -53,12 +55,12 @@ async def evaluate(
                 if outcome.pipeline in files:
                     _write(files[outcome.pipeline], msgspec.json.encode(outcome))
         outcomes = [known[pipeline.name] for pipeline in wanted if pipeline.name in known]
-        found.append(Evaluated(collection.name, len(collection.documents), len(collection.queries), outcomes))
-    return found
+        evaluated.append(Evaluated(collection.name, len(collection.documents), len(collection.queries), outcomes))
+    return evaluated
 
 
 def _program(settings: Settings) -> str:
-    """A hash of everything but the collection that an outcome depends on."""
+    """A hash of everything that an outcome depends on, except the collection."""
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parents[1].rglob("*.py")):
         digest.update(path.read_bytes())
@@ -77,7 +79,7 @@ def _file(cache: Path, program: str, collection: Collection, pipeline: Pipeline)
 
 
 def _read(file: Path) -> Outcome | None:
-    """A kept outcome; None if there is none, or it cannot be read."""
+    """A cached outcome, or None if there is none or it cannot be read."""
     try:
         return msgspec.json.decode(file.read_bytes(), type=Outcome)
     except (OSError, ValueError, msgspec.MsgspecError):
@@ -91,22 +93,22 @@ def _write(file: Path, content: bytes) -> None:
         part.write_bytes(content)
         part.replace(file)
     except OSError as error:
-        print(f"pinyon: the outcome is not kept in {file.parent}: {error.strerror}", file=sys.stderr)
+        print(f"pinyon: the outcome cannot be cached in {file.parent}: {error.strerror}", file=sys.stderr)
 
 
-def as_json(found: Sequence[Evaluated]) -> dict[str, Any]:
-    """Everything in plain values, means and verdicts; `pooled` compares over the queries of all collections."""
+def as_json(evaluated: Sequence[Evaluated]) -> dict[str, Any]:
+    """The whole report as JSON values. `pooled` compares pipelines over the queries of all collections."""
     return {
         "collections": [
             {
                 "collection": one.collection,
                 "documents": one.documents,
                 "queries": one.queries,
-                "pipelines": {outcome.pipeline: _row(outcome, _outcome(one, AGAINST)) for outcome in one.outcomes},
+                "pipelines": {outcome.pipeline: _row(outcome, _outcome(one, BASELINE)) for outcome in one.outcomes},
             }
-            for one in found
+            for one in evaluated
         ],
-        "pooled": _pooled(found),
+        "pooled": _pooled(evaluated),
     }
 
 
@@ -128,14 +130,14 @@ def _row(outcome: Outcome, against: Outcome | None) -> dict[str, Any]:
     return row
 
 
-def _pooled(found: Sequence[Evaluated]) -> dict[str, Any]:
-    """For each pipeline measured on all collections: the verdict over all queries, the mean and the worst gain."""
+def _pooled(evaluated: Sequence[Evaluated]) -> dict[str, Any]:
+    """For each pipeline that ran on all collections: the comparison over all queries, the mean gain, the worst gain."""
     pooled: dict[str, Any] = {}
-    names = [outcome.pipeline for outcome in found[0].outcomes if outcome.pipeline != AGAINST] if found else []
+    names = [outcome.pipeline for outcome in evaluated[0].outcomes if outcome.pipeline != BASELINE] if evaluated else []
     for name in names:
-        pairs = [(_outcome(one, name), _outcome(one, AGAINST)) for one in found]
+        pairs = [(_outcome(one, name), _outcome(one, BASELINE)) for one in evaluated]
         both = [(a.values["nDCG@10"], b.values["nDCG@10"]) for a, b in pairs if a is not None and b is not None]
-        if len(both) < len(found) or any(statistics.fmean(b) == 0 for _, b in both):
+        if len(both) < len(evaluated) or any(statistics.fmean(b) == 0 for _, b in both):
             continue
         gains = [statistics.fmean(a) / statistics.fmean(b) - 1 for a, b in both]
         verdict = compared([x for a, _ in both for x in a], [x for _, b in both for x in b])
@@ -149,7 +151,7 @@ def _pooled(found: Sequence[Evaluated]) -> dict[str, Any]:
 
 
 def as_table(told: dict[str, Any]) -> str:
-    """The JSON for reading."""
+    """The report as a table for people."""
     lines = []
     for one in told["collections"]:
         lines.append(f"{one['collection']}: {one['documents']} documents, {one['queries']} queries")
@@ -160,13 +162,13 @@ def as_table(told: dict[str, Any]) -> str:
             recall = f"{row['recall@100']:10.4f}" if "recall@100" in row else f"{'-':>10}"
             lines.append(
                 f"  {name:{width}}  {row['nDCG@10']:7.4f}  {recall}  {row['MRR@10']:6.4f}  {row['p50_ms']:7.1f}  "
-                f"{row['p95_ms']:7.1f}  {_said(row.get('against_dense'))}"
+                f"{row['p95_ms']:7.1f}  {_verdict(row.get('against_dense'))}"
             )
     if len(told["collections"]) > 1:
         lines.append("all queries pooled, nDCG@10 against dense")
         for name, row in told["pooled"].items():
             lines.append(
-                f"  {name}: {_said(row['against_dense'])} over {row['queries']} queries; mean gain "
+                f"  {name}: {_verdict(row['against_dense'])} over {row['queries']} queries; mean gain "
                 f"{row['mean_gain']:+.1%}, worst {row['worst_gain']:+.1%}"
             )
     by = {label for one in told["collections"] for row in one["pipelines"].values() for label in row["computed_by"]}
@@ -174,14 +176,14 @@ def as_table(told: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _said(verdict: dict[str, Any] | None) -> str:
+def _verdict(verdict: dict[str, Any] | None) -> str:
     if verdict is None:
         return ""
     return f"{verdict['word']} {verdict['difference']:+.4f} ({verdict['low']:+.4f} to {verdict['high']:+.4f})"
 
 
 def floors(asked: Sequence[str], names: Sequence[str]) -> dict[str, float]:
-    """What --fail-under asks: nDCG@10 by pipeline; a bare number is for every pipeline. Raises InvalidArgument."""
+    """Parse --fail-under: the least nDCG@10 by pipeline. A bare number is for all pipelines. Raises InvalidArgument."""
     wanted: dict[str, float] = {}
     for text in asked:
         name, _, number = text.rpartition("=")
@@ -198,7 +200,7 @@ def floors(asked: Sequence[str], names: Sequence[str]) -> dict[str, float]:
 
 
 def below(told: dict[str, Any], floors: dict[str, float]) -> list[str]:
-    """A sentence for each collection and pipeline whose nDCG@10 is under its floor."""
+    """A sentence for each collection and pipeline whose nDCG@10 is below its floor."""
     return [
         f"{one['collection']}, {name}: nDCG@10 {row['nDCG@10']:.4f} is under {floors[name]:g}"
         for one in told["collections"]

@@ -1,7 +1,7 @@
-"""Connections that end badly: counted, and told of in one line now and then, not with a traceback each.
+"""Counts connections that fail, and logs one line for many of them instead of a traceback for each.
 
-Hypercorn leaves such errors to the event loop: of callers that hang up, of TLS handshakes and HTTP/2 that are
-none, and of connections that are cut off when the server stops. Whoever reaches the port can cause many of them.
+Hypercorn leaves some errors to the event loop: callers that hang up, malformed TLS handshakes and HTTP/2, and
+connections that are cut off when the server stops. Anybody who reaches the port can cause many of them.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ import h2.exceptions
 import h11
 
 SUMMED_UP_S = 10.0
-"""Seconds from the first of them to the line about all there were until then."""
+"""Seconds from the first error to the line that sums up all errors until then."""
 EXPECTED = (
     asyncio.CancelledError,
     ConnectionError,
@@ -24,19 +24,19 @@ EXPECTED = (
     h2.exceptions.H2Error,
     h11.ProtocolError,
 )
-"""What the other end of a connection, or the end of the server, can cause."""
+"""Errors that the other end of a connection, or the stop of the server, can cause."""
 
 log = logging.getLogger("pinyon.serving")
 
 
 class ConnectionErrors:
-    """Handles what no task of the event loop has handled."""
+    """An exception handler for an event loop."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
 
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Handle the errors of this loop from now on."""
+        """Handle the exceptions that no task of this loop handles, from now on."""
         loop.set_exception_handler(self._handle)
 
     def _handle(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -50,15 +50,15 @@ class ConnectionErrors:
         self._counts.update(kinds)
 
     def sum_up(self) -> None:
-        """Log what there was since the last time, if there was anything."""
+        """Log the errors since the last call, if there were any."""
         if self._counts:
-            told = ", ".join(f"{count} x {kind}" for kind, count in self._counts.most_common())
-            log.warning("connections ended badly: %s", told)
+            summary = ", ".join(f"{count} x {kind}" for kind, count in self._counts.most_common())
+            log.warning("connections ended badly: %s", summary)
         self._counts.clear()
 
 
 def _kinds(error: BaseException) -> set[str]:
-    """Names of the expected errors that this one consists of; none if there is another in it."""
+    """The names of the expected errors in this one; empty if it contains an unexpected one."""
     if isinstance(error, BaseExceptionGroup):
         parts = [_kinds(each) for each in error.exceptions]
         return set().union(*parts) if all(parts) else set()

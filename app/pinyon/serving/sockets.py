@@ -1,4 +1,4 @@
-"""Where the server listens: the checks before, the sockets, and what Hypercorn is told about them."""
+"""The sockets that the server listens on, the checks before they open, and Hypercorn's configuration."""
 
 import contextlib
 import errno
@@ -20,12 +20,12 @@ log = logging.getLogger("pinyon.serving")
 
 
 def check_open_to_others(settings: Settings) -> None:
-    """Raises FailedPrecondition for an address that others reach while there is no API key."""
+    """Raises FailedPrecondition if other machines can reach the address and there is no API key."""
     server = settings.server
     if server.insecure or is_loopback(server.host) or Keys(Path(settings.storage.data_dir), server.api_key).required():
         return
     folder = Path(settings.storage.data_dir).resolve()
-    with contextlib.suppress(OSError):  # the next command names it, and makes none
+    with contextlib.suppress(OSError):  # `pinyon keys create` needs the folder and does not make it
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     raise FailedPrecondition(
         f"Listening on {server.host} without an API key would let anybody on the network read and change the data. "
@@ -36,14 +36,14 @@ def check_open_to_others(settings: Settings) -> None:
 
 
 def check_certificate(settings: Settings) -> None:
-    """Raises FailedPrecondition if TLS is wanted and its files are not a certificate and its key."""
+    """Raises FailedPrecondition if TLS is on and its files are not a certificate and its key."""
     certificate, key = settings.server.tls_cert, settings.server.tls_key
     if bool(certificate) != bool(key):
         raise FailedPrecondition("TLS needs both tls_cert and tls_key; `pinyon certs DIR` makes a pair")
     if certificate:
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
-        except OSError as error:  # ssl.SSLError is one too
+        except OSError as error:  # includes ssl.SSLError
             raise FailedPrecondition(
                 f"The TLS certificate {certificate} with the key {key} cannot be used: {error.strerror or error}. "
                 "`pinyon certs DIR` makes a pair"
@@ -51,10 +51,10 @@ def check_certificate(settings: Settings) -> None:
 
 
 def listen(settings: Settings) -> list[socket.socket]:
-    """The bound sockets: those of the main port, then those of index_ports that are free.
+    """The bound sockets: those of the main port, then those of the free ports of index_ports.
 
-    A port of this machine alone is bound in both address families, because some clients take localhost for one and
-    some for the other. Raises FailedPrecondition if the main port is busy or the address unknown.
+    A loopback port is bound for IPv4 and IPv6, because clients resolve localhost to one or the other. Raises
+    FailedPrecondition if the main port is busy or the address is unknown.
     """
     server = settings.server
     try:
@@ -74,7 +74,7 @@ def listen(settings: Settings) -> list[socket.socket]:
 
 
 def _busy(host: str, port: int, error: OSError) -> str:
-    """Why the main port cannot be had, who has it, and what to do."""
+    """Why the main port cannot be bound, and what to do."""
     if error.errno != errno.EADDRINUSE:
         return f"Cannot listen on {host}:{port}: {error.strerror or error}"
     who = "another program, perhaps another Pinyon,"
@@ -82,11 +82,11 @@ def _busy(host: str, port: int, error: OSError) -> str:
 
 
 PORTS_TRIED = 20
-"""Ports that the system picked, of which one must be free in both address families."""
+"""How many ports to try until one is free for both IPv4 and IPv6."""
 
 
 def _bind(host: str, port: int) -> list[socket.socket]:
-    """The sockets of a port; 0 for any."""
+    """The sockets of a port. port: 0 for any free one."""
     if not is_loopback(host) or not _has_ipv6():
         return [_bind_one(host, port)]
     for _ in range(PORTS_TRIED):
@@ -101,10 +101,10 @@ def _bind(host: str, port: int) -> list[socket.socket]:
 
 
 def _has_ipv6() -> bool:
-    """Whether this machine has the loopback address of IPv6."""
+    """Whether this machine has the IPv6 loopback address."""
     try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as one:
-            one.bind(("::1", 0))
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::1", 0))
     except OSError:
         return False
     return True
@@ -116,7 +116,7 @@ def _bind_one(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.listen()  # now, because two programs can bind a port, and only one can listen on it
+        listener.listen()  # now, because two programs can bind a port but only one can listen on it
     except OSError:
         listener.close()
         raise
@@ -125,7 +125,7 @@ def _bind_one(host: str, port: int) -> socket.socket:
 
 
 def addresses_of(settings: Settings, listeners: Sequence[socket.socket]) -> Addresses:
-    """Where the server and its indexes are reached."""
+    """The addresses at which clients reach the server and its indexes."""
     server, ports = settings.server, list(dict.fromkeys(listener.getsockname()[1] for listener in listeners))
     return Addresses(
         host=_name(server.host),
@@ -139,23 +139,23 @@ def addresses_of(settings: Settings, listeners: Sequence[socket.socket]) -> Addr
 
 
 def _name(host: str) -> str:
-    """What this machine calls the address it listens on."""
+    """The host name for URLs that programs on this machine use."""
     return "localhost" if host in ("127.0.0.1", "::1", "0.0.0.0", "::") else host
 
 
 def config_for(settings: Settings, listeners: Sequence[socket.socket]) -> Config:
-    """Hypercorn's settings; it takes the sockets over."""
+    """The configuration of Hypercorn, which takes over the sockets."""
     config = Config()
     config.bind = [f"fd://{listener.detach()}" for listener in listeners]
     config.graceful_timeout = settings.server.shutdown_grace_s
     if settings.server.tls_cert:
         config.certfile, config.keyfile = settings.server.tls_cert, settings.server.tls_key
-    # The default of 1000 closes a connection under the calls in flight on it.
+    # After the default of 1000 requests, Hypercorn closes a connection although calls are running on it.
     config.keep_alive_max_requests = 10**9
     config.keep_alive_timeout = 75
-    config.backlog = 2048  # hundreds of clients may come at once
+    config.backlog = 2048  # hundreds of clients may connect at once
     config.h11_max_incomplete_size = 1024 * 1024
-    # Hypercorn's queue of streams cannot hold more than 1000, itself included; the rest wait at the client.
+    # Hypercorn's queue holds at most 1000 streams, itself included. Further streams wait at the client.
     config.h2_max_concurrent_streams = 500
     config.include_server_header = False
     config.loglevel = "WARNING"
