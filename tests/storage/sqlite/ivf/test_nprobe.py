@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pinyon.domain import Metric
 from pinyon.search.ranking import exact_scores, higher_is_better
-from pinyon.storage.sqlite.ivf.nprobe import Cells, Questions, cells_for, enough
-from pinyon.storage.sqlite.ivf.sq8 import Codes
+from pinyon.storage.sqlite.ivf.nprobe import CalibrationQueries, MeasuredNprobe, nprobe_for, smallest_nprobe
+from pinyon.storage.sqlite.ivf.sq8 import Sq8Codes
 from pinyon.storage.sqlite.row_sets import distinct, places_of, without
 
 METRICS: list[Metric] = ["cosine", "dotproduct", "euclidean"]
@@ -20,10 +20,10 @@ def some(count: int, seed: int, dimension: int = 48) -> np.ndarray:
 def test_as_many_cells_as_the_share_needs_are_enough() -> None:
     places = np.arange(1_000).reshape(10, 100)
     everywhere = np.ones_like(places, dtype=bool)
-    assert enough(everywhere, places, 0.5) == 500
-    assert enough(everywhere, places, 0.97) == 970
-    assert enough(places < 100, places, 0.5) == 50
-    assert enough(~everywhere, places, 0.5) == 1
+    assert smallest_nprobe(everywhere, places, 0.5) == 500
+    assert smallest_nprobe(everywhere, places, 0.97) == 970
+    assert smallest_nprobe(places < 100, places, 0.5) == 50
+    assert smallest_nprobe(~everywhere, places, 0.5) == 1
 
 
 def test_beyond_what_can_be_counted_the_mean_of_the_tail_tells() -> None:
@@ -31,27 +31,27 @@ def test_beyond_what_can_be_counted_the_mean_of_the_tail_tells() -> None:
     places = random.exponential(100, (512, 10)).astype(np.int64)
     found = np.ones_like(places, dtype=bool)
     for share in (0.98, 0.99, 0.998):
-        assert enough(found, places, share) == pytest.approx(-100 * np.log(1 - share), rel=0.15)
-    assert enough(found, np.zeros_like(places), 0.998) == 1
+        assert smallest_nprobe(found, places, share) == pytest.approx(-100 * np.log(1 - share), rel=0.15)
+    assert smallest_nprobe(found, np.zeros_like(places), 0.998) == 1
 
 
 def test_depths_between_and_beyond_the_measured_ones_need_cells_between_and_beyond() -> None:
-    measured = [Cells(10, 20), Cells(100, 60), Cells(1_000, 100)]
-    at = [cells_for(measured, depth, 500) for depth in (1, 10, 100, 1_000)]
+    measured = [MeasuredNprobe(10, 20), MeasuredNprobe(100, 60), MeasuredNprobe(1_000, 100)]
+    at = [nprobe_for(measured, depth, 500) for depth in (1, 10, 100, 1_000)]
     assert at == pytest.approx([20, 20, 60, 100], abs=1)
-    between = [cells_for(measured, depth, 500) for depth in (10, 20, 50, 100, 500, 2_000, 10_000, 10**6)]
+    between = [nprobe_for(measured, depth, 500) for depth in (10, 20, 50, 100, 500, 2_000, 10_000, 10**6)]
     assert between == sorted(between)
     assert 21 < between[1] < 59 and 61 < between[4] < 99 and between[5] > 101
-    assert cells_for(measured, 10**9, 110) == 110
-    assert cells_for([Cells(10, 20)], 10**6, 500) >= 20
+    assert nprobe_for(measured, 10**9, 110) == 110
+    assert nprobe_for([MeasuredNprobe(10, 20)], 10**6, 500) >= 20
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_the_nearest_of_the_questions_are_those_of_all_that_was_seen(metric: Metric) -> None:
     vectors = some(3_000, 2)
-    questions = Questions(vectors[:100], metric)
+    questions = CalibrationQueries(vectors[:100], metric)
     for start in range(0, len(vectors), 700):
-        questions.see(np.arange(start, min(start + 700, len(vectors))), vectors[start : start + 700])
+        questions.add(np.arange(start, min(start + 700, len(vectors))), vectors[start : start + 700])
     nearest = questions.nearest()
     assert nearest.shape == (100, 1_000)
     for question, rows in zip(questions.vectors, nearest, strict=True):
@@ -67,7 +67,7 @@ def test_byte_codes_lose_none_of_the_nearest_and_few_others_stay(metric: Metric,
     vectors = some(2_000, 3)
     if metric == "cosine":
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    codes = Codes.fitted(vectors, len(vectors))
+    codes = Sq8Codes.fitted(vectors, len(vectors))
     codes.put(np.arange(len(vectors)), vectors)
     among = np.arange(0, len(vectors), 2)
     for query in some(20, 4):

@@ -411,7 +411,7 @@ from pathlib import Path
 from pinyon.storage.sqlite.ivf import ivf_index
 from tests.durability.corruption import opened
 
-ivf_index.InvertedFile.load = lambda *_: os.abort()
+ivf_index.IvfIndex.load = lambda *_: os.abort()
 
 async def main():
     engine = await opened(Path(sys.argv[1]))
@@ -444,7 +444,7 @@ async def test_a_flipped_bit_of_an_inverted_file_is_noticed_before_it_is_read(
     def never(*_: object) -> None:
         raise AssertionError("damaged bytes were handed to the library")
 
-    monkeypatch.setattr("pinyon.storage.sqlite.ivf.ivf_index.InvertedFile.load", never)
+    monkeypatch.setattr("pinyon.storage.sqlite.ivf.ivf_index.IvfIndex.load", never)
     with caplog.at_level(logging.INFO):
         engine = await opened(closed, approximate_from=400)
         await engine.settled()

@@ -12,7 +12,7 @@ from pinyon.filters import parse
 from pinyon.storage.recall import RecallSampler
 from pinyon.storage.sqlite.engine import SqliteEngine
 from pinyon.storage.sqlite.ivf import ivf_index
-from pinyon.storage.sqlite.ivf.ivf_index import Builder, InvertedFile
+from pinyon.storage.sqlite.ivf.ivf_index import Builder, IvfIndex
 from pinyon.storage.sqlite.row_sets import bits_of
 from pinyon.storage.sqlite.vectors import vector_scan
 
@@ -103,7 +103,7 @@ async def test_nothing_is_built_while_a_namespace_is_being_filled_but_not_for_ev
     built = []
 
     class Counted(Builder):
-        def finish(self, version: int) -> InvertedFile | None:
+        def finish(self, version: int) -> IvfIndex | None:
             built.append(version)
             return super().finish(version)
 
@@ -302,7 +302,7 @@ async def test_it_goes_with_its_index(tmp_path: Path) -> None:
 async def test_vectors_that_codes_are_too_coarse_for_are_compared_exactly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pinyon.storage.sqlite.ivf.ivf_index.MOSTLY", -1.0)  # no codes are that good
+    monkeypatch.setattr("pinyon.storage.sqlite.ivf.ivf_index.MOST_FULL_SCANS", -1.0)  # no codes are that good
     engine = await filled(tmp_path)
     answer = await engine.query("docs", "a", QueryPlan(10, vector=clustered(1, 2)[0]))
     assert not answer.approximate
@@ -359,15 +359,15 @@ async def test_rows_that_are_being_taken_in_are_found_by_filters_that_know_them_
         np.random.default_rng(1).standard_normal((40, DIMENSION)) * 9
     )  # badly coded ones are asked about, too
     file._bad[1], file._bad_rows = True, np.array([1])
-    note, found = file._note, []
+    note, found = file._mark, []
 
     def asked_before(*changes: np.ndarray) -> None:
-        found.append(file._found(ivf_index._prepared_one(vectors[50], "cosine"), 10, 1.0, everything, 0.98))
+        found.append(file._candidates(ivf_index._prepared_one(vectors[50], "cosine"), 10, 1.0, everything, 0.98))
         note(*changes)
 
     rows = np.arange(COUNT + 1, COUNT + 601)
     everything = bits_of(np.arange(COUNT + 700))
-    monkeypatch.setattr(file, "_note", asked_before)
+    monkeypatch.setattr(file, "_mark", asked_before)
     file.replace(rows, rows, vectors, 99)
     assert len(found) == 1
     await engine.close()
@@ -387,7 +387,7 @@ async def test_what_the_inverted_file_cannot_answer_is_not_compared_on_the_event
         return compare(*arguments)
 
     monkeypatch.setattr(vector_scan, "_finalists", noted)
-    monkeypatch.setattr(InvertedFile, "candidates", lambda *_: None)
+    monkeypatch.setattr(IvfIndex, "candidates", lambda *_: None)
     assert len((await engine.query("docs", "a", plan)).matches) == 10
     assert len(threads) == 1 and threads[0] is not threading.main_thread()
     await engine.close()

@@ -1,12 +1,13 @@
 """Approximate nearest neighbours: an inverted file (IVF) over the vectors of one namespace, by Faiss.
 
-A query looks at codes of half a byte for one to four numbers (product quantisation, Jegou et al. 2011, laid out as
-Andre et al. 2015 do), and then at codes of a byte for each number of those that look best. It then checks whether what
-the short codes cut off may have been among the nearest, and if so looks at more of them, or asks for all rows to be
-compared (pq_check.py). Vectors that the short codes represent badly are looked at by every query. What is found are
-candidates: which rows to score exactly, never scores. Up to a million vectors there is one cell; more are divided by
-k-means, and a query looks into the cells nearest to it: how many is measured when the file is built (calibration.py).
-Knows no SQL.
+A query first scores short codes, of half a byte for one to four numbers (product quantisation, Jegou et al. 2011, in
+the layout of Andre et al. 2015). It scores the best of them again by longer codes, of a byte for each number (sq8.py).
+Then it estimates how many of the nearest rows the short codes have missed. If these are too many, it takes more rows,
+or asks for all rows to be compared (pq_check.py). Every query scores the vectors that the short codes represent badly.
+The result is candidates: which rows to score exactly, and no scores.
+
+Up to a million vectors there is one cell. More vectors are divided into cells by k-means, and a query looks into the
+cells nearest to it. How many is measured when the inverted file is built (nprobe.py). Knows no SQL.
 """
 
 import ctypes
@@ -21,106 +22,109 @@ from numpy.typing import NDArray
 from pinyon import metrics
 from pinyon.domain import Metric
 from pinyon.storage.sqlite.ivf import nprobe
-from pinyon.storage.sqlite.ivf.nprobe import DEPTHS, QUESTIONS, REACHED, Cells, Questions
-from pinyon.storage.sqlite.ivf.pq_check import LARGEST_SHARE, TRIES, CodeErrors, Seen, look_further
+from pinyon.storage.sqlite.ivf.nprobe import MEASURED_K, QUERIES, TARGET_RECALL, CalibrationQueries, MeasuredNprobe
+from pinyon.storage.sqlite.ivf.pq_check import LARGEST_SHARE, TRIES, CodeErrors, ShortList, factor_of_more_rows
 from pinyon.storage.sqlite.ivf.shared_lock import SharedLock
-from pinyon.storage.sqlite.ivf.sq8 import Codes, kth_best, may_be_nearest
+from pinyon.storage.sqlite.ivf.sq8 import Sq8Codes, kth_best, may_be_nearest
 from pinyon.storage.sqlite.row_sets import Bits, Records, Vectors, in_bits
 
 ONE_CELL_TO = 1_000_000
-"""Vectors up to which all codes are looked at: that takes about as long as choosing cells, and finds more."""
+"""Up to this many vectors there is one cell. Scoring all codes is about as fast as choosing cells, and finds more."""
 MOST_CELLS = 4_096
 TRAINED_ON = 32
-"""Vectors per cell that k-means sees."""
+"""Vectors per cell that k-means is trained on."""
 LEAST_SAMPLE = 16_384
-"""Vectors that the codes are made from, at least; more make them hardly better."""
+"""Fewest vectors that the codes are trained on. More make them hardly better."""
 ROUNDS = 8
-"""Of k-means; more find hardly better cells."""
-FEW_QUESTIONS = 64
-"""Are enough to see whether codes are fine enough; how many cells are needed takes more."""
-MOSTLY, FORGETTING, PROBED = 0.5, 0.02, 32
-"""Share of queries that end in comparing all, from which on the codes are too coarse; how fast older ones are
-forgotten; and that every so many'th query tries all the same."""
-MEASURED = 4_096
-"""Vectors whose codes are compared with them at a time."""
-ALONE_NS, IN_CELLS_NS = 250, 8
-"""What it takes, about, to look at the codes of a row by itself, and beside the others of its cell."""
+"""Rounds of k-means. More find hardly better cells."""
+FEW_QUERIES = 64
+"""Sample size for checking code precision; choosing nprobe needs more."""
+MOST_FULL_SCANS, FORGETTING, RETRY_EVERY = 0.5, 0.02, 32
+"""The codes are too coarse if more than this share of the queries end in comparing all rows. FORGETTING: the weight of
+the latest query in that share. RETRY_EVERY: of so many queries, one tries the codes all the same."""
+ERRORS_AT_ONCE = 4_096
+"""Vectors whose coding errors are computed together."""
+ROW_NS, SCAN_NS = 250, 8
+"""About the time to score the code of a single row, and of a row among the others of its cell, in nanoseconds."""
 TOGETHER = 64
-"""Codes that Faiss lays out, and looks at, together: a tenth quicker than its own 32."""
+"""Codes that Faiss stores and scores together. This is a tenth faster than its default of 32."""
 ADDED_AT_ONCE = 256
-"""Vectors that searches wait for: some milliseconds."""
+"""Vectors that are added together. Searches wait for some milliseconds meanwhile."""
 MOST_REMEMBERED = 1_000
+"""Values of k whose number of cells is remembered."""
 
 
 @cache
 def faiss() -> Any:
-    """The library, imported when the first namespace is large enough: it takes 0.2 s and 50 MB."""
+    """The library. It is imported when a namespace is large enough, because that takes 0.2 s and 50 MB."""
     return import_module("faiss")
 
 
 @lru_cache(maxsize=256)
-def _everything(cells: int) -> Any:
-    """Parameters of a search among all that so many cells hold."""
+def _unfiltered(cells: int) -> Any:
+    """Parameters of a search in so many cells, without a filter."""
     return faiss().SearchParametersIVF(nprobe=cells)
 
 
-def looked_at(depth: int) -> int:
-    """How many rows the short codes have to bring, so that the best `depth` are among them."""
-    return int(depth * max(6.5, 24 * (10 / max(depth, 10)) ** 0.3)) + 8
+def short_list_size(k: int) -> int:
+    """How many rows a search by short codes must bring, so that the k nearest are among them."""
+    return int(k * max(6.5, 24 * (10 / max(k, 10)) ** 0.3)) + 8
 
 
-class InvertedFile:
-    """Row numbers by nearness. version: of the namespace whose vectors it holds. Safe for several threads.
+class IvfIndex:
+    """Finds rows near to a query. Safe for several threads. version: of the namespace whose vectors it holds.
 
-    errors: of the short codes. badly_coded: sorted rows that the longer codes are asked about by every query.
+    errors: of the short codes. badly_coded: sorted rows that every query scores by the longer codes.
     """
 
     def __init__(
         self,
         index: Any,
-        codes: Codes,
+        codes: Sq8Codes,
         metric: Metric,
         version: int,
-        measured: tuple[Cells, ...],
+        measured: tuple[MeasuredNprobe, ...],
         alive: Records,
         errors: CodeErrors,
         badly_coded: Records,
     ) -> None:
         self.version, self.calibration = version, measured
         self._index, self._codes, self._metric = index, codes, metric
-        self._there = np.zeros(0, dtype=bool)
-        self._cells_for: dict[int, int] = {}
+        self._exists = np.zeros(0, dtype=bool)
+        self._nprobes: dict[int, int] = {}
         self._lock = SharedLock()
         self._errors = errors
         self._bad = np.zeros(0, dtype=bool)
         self._bad_when_built = len(badly_coded)
-        self._compared_all, self._queries = 0.0, 0
-        self._note(np.empty(0, np.int64), alive, badly_coded)
+        self._full_scans, self._queries = 0.0, 0
+        self._mark(np.empty(0, np.int64), alive, badly_coded)
 
     def candidates(
         self, query: Vectors, count: int, share: float = 1.0, allowed: Bits | None = None, recall: float = 0.98
     ) -> Records | None:
-        """Row numbers that may be among the `count` nearest, sorted, each once; None: compare all rows.
+        """Sorted numbers of the rows that may be among the `count` nearest; None: compare all rows.
 
-        query: float32 [dimension]. allowed: the rows a filter keeps, which are a `share` of all. recall: share of the
-        nearest that must be among them on average.
+        query: float32 [dimension]. allowed: the rows that match a filter, which are a `share` of all. recall: share of
+        the nearest rows that must be among the candidates on average.
         """
         self._queries += 1
-        if self._compared_all > MOSTLY and self._queries % PROBED:
+        if self._full_scans > MOST_FULL_SCANS and self._queries % RETRY_EVERY:
             return None
         target = _prepared_one(query, self._metric)
         with self._lock.shared():
-            found = self._found(target, count, share, allowed, recall)
-        self._compared_all += FORGETTING * ((found is None) - self._compared_all)
-        return found
+            rows = self._candidates(target, count, share, allowed, recall)
+        self._full_scans += FORGETTING * ((rows is None) - self._full_scans)
+        return rows
 
-    def _found(self, target: Vectors, count: int, share: float, allowed: Bits | None, recall: float) -> Records | None:
-        cells = self.cells_for(count / max(share, 1e-9))
+    def _candidates(
+        self, target: Vectors, count: int, share: float, allowed: Bits | None, recall: float
+    ) -> Records | None:
+        cells = self.nprobe_for(count / max(share, 1e-9))
         some_gone = self._alive < self._index.ntotal
         if allowed is None and some_gone:
             allowed = self._bits
         if allowed is None:
-            parameters = _everything(cells)
+            parameters = _unfiltered(cells)
         else:
             parameters = faiss().SearchParametersIVF(nprobe=cells, sel=faiss().IDSelectorBitmap(allowed))
         bad = self._bad_rows
@@ -128,14 +132,14 @@ class InvertedFile:
             bad = bad[in_bits(allowed, bad)]
         bad_scores = self._codes.scores(target, bad, self._metric) if len(bad) else None
         length = self._codes.length_around(target) if self._metric == "euclidean" else 0.0
-        looked, most = looked_at(count), max(LARGEST_SHARE * self._alive * share, 1)
+        size, most = short_list_size(count), max(LARGEST_SHARE * self._alive * share, 1)
         for _ in range(TRIES):
-            scores, numbers = self._index.search(target[None, :], looked, params=parameters)
+            scores, numbers = self._index.search(target[None, :], size, params=parameters)
             rows, short = numbers[0], scores[0]
-            whole = rows[-1] < 0  # there are not so many: nothing was cut off
-            if whole:
+            is_all = rows[-1] < 0  # Faiss fills up with -1: there are no more rows
+            if is_all:
                 rows, short = rows[rows >= 0], short[: int((rows >= 0).sum())]
-            if some_gone:  # a row that was changed may be found where it was, too
+            if some_gone:  # a row that was changed may also be found at its old place
                 first = np.sort(np.unique(rows, return_index=True)[1])
                 rows, short = rows[first], short[first]
             if len(bad):
@@ -148,102 +152,102 @@ class InvertedFile:
             if bad_scores is not None:
                 every = np.concatenate([rows, bad])
                 all_good, all_off = np.concatenate([good, bad_scores[0]]), np.concatenate([off, bad_scores[1]])
-            factor: float | None = None if whole else 2.0
+            factor: float | None = None if is_all else 2.0
             kth = kth_best(all_good, all_off, count) if len(every) > count else -np.inf
-            if not whole and len(every) > count:
-                seen = Seen(short, good, count, kth, max(length - kth, 0.0))
-                factor = look_further(seen, self._errors, target, self._metric, (1 - recall) * count)
+            if not is_all and len(every) > count:
+                short_list = ShortList(short, good, count, kth, max(length - kth, 0.0))
+                factor = factor_of_more_rows(short_list, self._errors, target, self._metric, (1 - recall) * count)
             if factor is None:
                 return np.sort(may_be_nearest(every, all_good, all_off, kth))
-            if looked * factor > most:
+            if size * factor > most:
                 break
-            looked = int(looked * factor)
+            size = int(size * factor)
             metrics.looked_further()
         metrics.compared_all()
         return None
 
-    def among(self, query: Vectors, rows: Records, count: int) -> Records:
-        """As candidates(), of these rows alone, each of which is looked at."""
+    def candidates_among(self, query: Vectors, rows: Records, count: int) -> Records:
+        """As candidates(), of these rows alone. Scores each of them by its longer code."""
         target = _prepared_one(query, self._metric)
         with self._lock.shared():
             known = self._codes.known(rows)
             return np.sort(self._codes.nearest(target, known, count, self._metric))
 
-    def sooner_alone(self, count: int, rows: int, share: float) -> bool:
-        """Whether to look at each of so many rows is quicker than to look for those of them that are near."""
-        seen = self._index.ntotal * self.cells_for(count / max(share, 1e-9)) / self._index.nlist
-        return bool(rows * ALONE_NS < seen * IN_CELLS_NS)
+    def is_faster_among(self, count: int, rows: int, share: float) -> bool:
+        """Whether candidates_among() so many rows, a `share` of all, is faster than candidates()."""
+        scanned = self._index.ntotal * self.nprobe_for(count / max(share, 1e-9)) / self._index.nlist
+        return bool(rows * ROW_NS < scanned * SCAN_NS)
 
-    def cells_for(self, depth: float) -> int:
-        """How many cells to look into for that many hits, between and beyond the measured depths on a log scale."""
-        depth = round(depth)
-        if depth in self._cells_for:
-            return self._cells_for[depth]
-        found = nprobe.cells_for(self.calibration, depth, self._index.nlist)
-        if len(self._cells_for) < MOST_REMEMBERED:
-            self._cells_for[depth] = found
-        return found
+    def nprobe_for(self, k: float) -> int:
+        """How many cells to look into for k hits."""
+        k = round(k)
+        if k in self._nprobes:
+            return self._nprobes[k]
+        cells = nprobe.nprobe_for(self.calibration, k, self._index.nlist)
+        if len(self._nprobes) < MOST_REMEMBERED:
+            self._nprobes[k] = cells
+        return cells
 
     def replace(self, changed: Records, rows: Records, vectors: Vectors, version: int) -> None:
-        """Take in the vectors that changed rows have now; rows that are not in `rows` are gone."""
+        """Replace the vectors of changed rows. Changed rows that are not in `rows` are deleted."""
         prepared = _prepared(vectors, self._metric)
         bad = rows[badly_coded(self._index, self._errors, prepared)]
         for start in range(0, len(rows), ADDED_AT_ONCE):
             part = slice(start, start + ADDED_AT_ONCE)
-            with self._lock.alone():  # a query's filter may know of these rows before they are noted
+            with self._lock.alone():  # a query's filter may know of these rows before they are marked
                 self._bad = _longer(self._bad, int(rows[part].max()) + 1)
                 self._index.add_with_ids(prepared[part], rows[part])
                 self._codes.put(rows[part], prepared[part])
         with self._lock.alone():
-            self._note(changed, rows, bad)
+            self._mark(changed, rows, bad)
             self.version = version
 
-    def _note(self, gone: Records, rows: Records, bad: Records) -> None:
-        """Rows that are gone or new, and which of the new ones are badly coded."""
+    def _mark(self, gone: Records, rows: Records, bad: Records) -> None:
+        """Mark rows that are gone, rows that are new, and those of the new ones that are badly coded."""
         top = int(max(gone.max(initial=-1), rows.max(initial=-1), bad.max(initial=-1))) + 1
-        there, is_bad = (_longer(flags, top) for flags in (self._there, self._bad))
-        there[gone], is_bad[gone] = False, False
-        there[rows], is_bad[bad] = True, True
-        self._there, self._bits, self._alive = there, np.packbits(there, bitorder="little"), int(there.sum())
+        exists, is_bad = (_longer(flags, top) for flags in (self._exists, self._bad))
+        exists[gone], is_bad[gone] = False, False
+        exists[rows], is_bad[bad] = True, True
+        self._exists, self._bits, self._alive = exists, np.packbits(exists, bitorder="little"), int(exists.sum())
         self._bad, self._bad_rows = is_bad, np.flatnonzero(is_bad)
 
-    def fresh(self) -> "InvertedFile":
-        """This one, with no query counted yet."""
-        self._compared_all, self._queries = 0.0, 0
+    def without_statistics(self) -> "IvfIndex":
+        """This one, with its counts of queries set to zero."""
+        self._full_scans, self._queries = 0.0, 0
         return self
 
     @property
     def stale(self) -> float:
-        """Share of what is held that is of rows gone or changed."""
+        """Share of the entries that belong to deleted or changed rows."""
         return float(1 - self._alive / max(self._index.ntotal, 1))
 
     @property
     def badly_coded(self) -> float:
-        """Share of what is held that is badly coded, and was not when it was built."""
+        """Share of the rows that are badly coded and were added after it was built."""
         return (len(self._bad_rows) - self._bad_when_built) / max(self._alive, 1)
 
     @property
     def size(self) -> int:
-        """Vectors held."""
+        """Number of entries, also those of deleted rows."""
         return int(self._index.ntotal)
 
     @property
     def nbytes(self) -> int:
         """Memory it takes, about."""
         cells = self._index.nlist * self._index.d * 4
-        return int(self._index.ntotal * (self._index.code_size + 8) + cells + self._codes.nbytes + len(self._there))
+        return int(self._index.ntotal * (self._index.code_size + 8) + cells + self._codes.nbytes + len(self._exists))
 
     @property
-    def held_rows(self) -> Records:
-        """Row numbers that are held, also of rows gone."""
+    def rows(self) -> Records:
+        """Numbers of the rows that have a code, also of deleted rows."""
         return self._codes.rows[: self._codes.used]
 
     def save(self, path: Path) -> int:
-        """Write it to two files, this and the one beside it; the version that is in them."""
+        """Write it to two files, this and codes_file(path). Returns the version that they hold."""
         with self._lock.shared():
             faiss().write_index(self._index, str(path))
             self._codes.save(
-                beside(path),
+                codes_file(path),
                 {
                     "variances": self._errors.variances,
                     "most": np.array(self._errors.most),
@@ -254,29 +258,29 @@ class InvertedFile:
 
     @classmethod
     def load(
-        cls, path: Path, metric: Metric, version: int, measured: tuple[Cells, ...], alive: Records
-    ) -> "InvertedFile":
-        """Read one that save() wrote; alive: the rows there are. Raises RuntimeError, OSError or ValueError else."""
-        codes, arrays = Codes.load(beside(path))
+        cls, path: Path, metric: Metric, version: int, measured: tuple[MeasuredNprobe, ...], alive: Records
+    ) -> "IvfIndex":
+        """Read what save() wrote. alive: the rows that exist. Raises RuntimeError, OSError or ValueError."""
+        codes, arrays = Sq8Codes.load(codes_file(path))
         errors = CodeErrors(arrays["variances"], float(arrays["most"]))
         bad = arrays["badly_coded"]
         return cls(faiss().read_index(str(path)), codes, metric, version, measured, alive, errors, bad)
 
 
-def beside(path: Path) -> Path:
-    """Where the byte codes are."""
+def codes_file(path: Path) -> Path:
+    """The file with the byte codes, beside the one with the inverted file."""
     return path.with_name(path.name + ".codes")
 
 
 class Builder:
-    """Makes an inverted file, a part at a time: train() once, add() for every part, then finish()."""
+    """Builds an inverted file in parts: train() once, add() for every part, then finish()."""
 
     def __init__(self, metric: Metric, dimension: int, count: int) -> None:
-        """count: about how many vectors there will be."""
+        """count: about how many vectors will be added."""
         self._metric, self._count = metric, count
         self.cells = 1 if count <= ONE_CELL_TO else int(np.clip(4 * np.sqrt(count), 16, MOST_CELLS))
         kind = faiss().METRIC_L2 if metric == "euclidean" else faiss().METRIC_INNER_PRODUCT
-        finest = 1 + sum(dimension >= least for least in (128, 256, 384))  # errors of many parts even out
+        finest = 1 + sum(dimension >= least for least in (128, 256, 384))  # the errors of many parts average out
         part = next(size for size in (4, 3, 2, 1) if size <= finest and dimension % size == 0)
         self._index = faiss().index_factory(dimension, f"IVF{self.cells},PQ{dimension // part}x4fs_{TOGETHER}", kind)
         self._index.cp.niter, self._index.cp.max_points_per_centroid = ROUNDS, TRAINED_ON
@@ -287,53 +291,50 @@ class Builder:
 
     @property
     def sample(self) -> int:
-        """How many vectors train() should get."""
+        """How many vectors train() needs."""
         return max(self.cells * TRAINED_ON, LEAST_SAMPLE)
 
     def train(self, vectors: Vectors) -> None:
-        """Find the cells, from vectors drawn at random."""
+        """Train cells and codes on vectors drawn at random, float32 [n, dimension]."""
         prepared = _prepared(vectors, self._metric)
         self._index.train(prepared)
-        self._errors = CodeErrors.measured(left_out(self._index, prepared))
-        self._codes = Codes.fitted(prepared, self._count + self._count // 20)
-        self._questions = Questions(prepared, self._metric, QUESTIONS if self.cells > 1 else FEW_QUESTIONS)
+        self._errors = CodeErrors.measured(coding_errors(self._index, prepared))
+        self._codes = Sq8Codes.fitted(prepared, self._count + self._count // 20)
+        self._queries = CalibrationQueries(prepared, self._metric, QUERIES if self.cells > 1 else FEW_QUERIES)
 
     def add(self, rows: Records, vectors: Vectors) -> None:
-        """Take vectors in."""
+        """Add vectors, float32 [n, dimension], of these rows."""
         prepared = _prepared(vectors, self._metric)
         self._index.add_with_ids(prepared, rows)
         self._codes.put(rows, prepared)
         self._bad.append(rows[badly_coded(self._index, self._errors, prepared)])
         self._alive.append(rows.copy())
-        self._questions.see(rows, prepared)
+        self._queries.add(rows, prepared)
 
-    def finish(self, version: int) -> InvertedFile | None:
-        """The inverted file, calibrated; None if the codes are too coarse for these vectors."""
-        nearest, asked = self._questions.nearest(), _prepared(self._questions.vectors, self._metric)
-        depths = [depth for depth in DEPTHS if depth <= nearest.shape[1]]
-        if not depths:
+    def finish(self, version: int) -> IvfIndex | None:
+        """The inverted file with its nprobe measured; None if the codes are too coarse for these vectors."""
+        nearest, queries = self._queries.nearest(), _prepared(self._queries.vectors, self._metric)
+        ks = [k for k in MEASURED_K if k <= nearest.shape[1]]
+        if not ks:
             return None
-        # One search of every cell tells all: a smaller number of cells finds what is in them, and the rest is not.
+        # One search of all cells is enough: fewer cells find those of its rows that are in them.
         parameters = faiss().SearchParametersIVF(nprobe=self.cells)
-        _, best = self._index.search(asked, looked_at(depths[-1]), params=parameters)
-        _, order = self._index.quantizer.search(asked, self.cells)
-        places = np.take_along_axis(np.argsort(order, axis=1), self._cells_of(nearest), axis=1)
-        measured: list[Cells] = []
-        for depth in depths:
-            found = np.array(
-                [
-                    np.isin(rows, some)
-                    for rows, some in zip(nearest[:, :depth], best[:, : looked_at(depth)], strict=True)
-                ]
+        _, best = self._index.search(queries, short_list_size(ks[-1]), params=parameters)
+        _, order = self._index.quantizer.search(queries, self.cells)
+        cell_ranks = np.take_along_axis(np.argsort(order, axis=1), self._cells_of(nearest), axis=1)
+        measured: list[MeasuredNprobe] = []
+        for k in ks:
+            is_found = np.array(
+                [np.isin(rows, some) for rows, some in zip(nearest[:, :k], best[:, : short_list_size(k)], strict=True)]
             )
-            enough = nprobe.enough(found, places[:, :depth], REACHED[depth])
-            measured.append(Cells(depth, min(enough, self.cells)))
+            cells = nprobe.smallest_nprobe(is_found, cell_ranks[:, :k], TARGET_RECALL[k])
+            measured.append(MeasuredNprobe(k, min(cells, self.cells)))
         alive = np.unique(np.concatenate(self._alive))
         bad = np.concatenate(self._bad)
-        file = InvertedFile(self._index, self._codes, self._metric, version, tuple(measured), alive, self._errors, bad)
-        wanted = depths[0]
-        lost = sum(file.candidates(one, wanted) is None for one in asked[:FEW_QUESTIONS])
-        return None if lost > MOSTLY * len(asked[:FEW_QUESTIONS]) else file.fresh()
+        file = IvfIndex(self._index, self._codes, self._metric, version, tuple(measured), alive, self._errors, bad)
+        few = queries[:FEW_QUERIES]
+        full_scans = sum(file.candidates(query, ks[0]) is None for query in few)
+        return None if full_scans > MOST_FULL_SCANS * len(few) else file.without_statistics()
 
     def _cells_of(self, rows: Records) -> Records:
         """The cell that each row is in."""
@@ -345,42 +346,44 @@ class Builder:
         return cell_of[rows]
 
 
-def left_out(index: Any, prepared: Vectors) -> Vectors:
-    """Vectors minus what their short codes stand for, float32 [n, dimension]."""
-    found = np.empty_like(prepared)
-    for start in range(0, len(prepared), MEASURED):
-        part = prepared[start : start + MEASURED]
-        found[start : start + MEASURED] = part - index.pq.decode(index.pq.compute_codes(part))
-    return found
+def coding_errors(index: Any, prepared: Vectors) -> Vectors:
+    """Vectors minus their decoded short codes, float32 [n, dimension]."""
+    errors = np.empty_like(prepared)
+    for start in range(0, len(prepared), ERRORS_AT_ONCE):
+        part = prepared[start : start + ERRORS_AT_ONCE]
+        errors[start : start + ERRORS_AT_ONCE] = part - index.pq.decode(index.pq.compute_codes(part))
+    return errors
 
 
 def badly_coded(index: Any, errors: CodeErrors, prepared: Vectors) -> NDArray[np.bool_]:
     """Which vectors the short codes represent badly, bool [n]."""
-    parts = [prepared[start : start + MEASURED] for start in range(0, len(prepared), MEASURED)]
-    return np.concatenate([errors.badly_coded(left_out(index, part)) for part in parts] or [np.zeros(0, dtype=bool)])
+    parts = [prepared[start : start + ERRORS_AT_ONCE] for start in range(0, len(prepared), ERRORS_AT_ONCE)]
+    return np.concatenate(
+        [errors.badly_coded(coding_errors(index, part)) for part in parts] or [np.zeros(0, dtype=bool)]
+    )
 
 
 def _longer(flags: NDArray[np.bool_], least: int) -> NDArray[np.bool_]:
-    """A copy with at least so many places."""
-    found = np.zeros(max(least, len(flags)), dtype=bool)
-    found[: len(flags)] = flags
-    return found
+    """A copy of at least this length."""
+    longer = np.zeros(max(least, len(flags)), dtype=bool)
+    longer[: len(flags)] = flags
+    return longer
 
 
 def use_threads(count: int) -> None:
-    """How many threads Faiss computes with in calls of this thread."""
+    """Set how many threads Faiss uses in calls from this thread."""
     faiss().omp_set_num_threads(count)
 
 
-def give_back() -> None:
-    """Give the memory that building took back to the system, which glibc does not: 80 MB after a million vectors."""
+def trim_memory() -> None:
+    """Give free memory back to the system. glibc keeps 80 MB after a million vectors were built."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
 
 
 def _prepared(vectors: Vectors, metric: Metric) -> Vectors:
-    """Contiguous float32 [n, dimension]; for cosine of unit length, or zero."""
+    """The vectors as Faiss takes them, float32 [n, dimension], contiguous. For cosine of unit length, or zero."""
     if metric == "cosine":
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         vectors = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
@@ -388,6 +391,6 @@ def _prepared(vectors: Vectors, metric: Metric) -> Vectors:
 
 
 def _prepared_one(vector: Vectors, metric: Metric) -> Vectors:
-    """The same of one, float32 [dimension]."""
+    """As _prepared(), of one vector, float32 [dimension]."""
     length = np.linalg.norm(vector) if metric == "cosine" else 0
     return np.ascontiguousarray(vector / length if length > 0 else vector, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""A lock for what many read and few change."""
+"""A lock for what many threads read and few change."""
 
 import threading
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 class SharedLock:
-    """Many searches at once, or one change."""
+    """Lets many searches in at the same time, or one change. A change that waits goes before later searches."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -14,6 +14,7 @@ class SharedLock:
 
     @contextmanager
     def shared(self) -> Iterator[None]:
+        """Hold the lock for a search."""
         with self._changed:
             while self._waiting:
                 self._changed.wait()
@@ -27,6 +28,7 @@ class SharedLock:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
+        """Hold the lock for a change."""
         with self._changed:
             self._waiting += 1
             while self._searching:

@@ -1,7 +1,7 @@
-"""Vectors at a byte for each number: enough to tell which of some are near, at a quarter of the memory.
+"""Scalar quantisation: vectors with one byte per number, in a quarter of the memory.
 
-Each row has a scale of its own, so that no number is cut off, however large a later vector is; and each row keeps how
-much its code leaves out, so that one that is coded badly is never ruled out by it.
+Each row has a scale of its own, so no number is cut off, however large a later vector is. Each row also keeps the error
+of its code, so a row that is coded badly is never ruled out because of it.
 """
 
 from collections.abc import Mapping
@@ -15,41 +15,41 @@ from pinyon.domain import Metric
 from pinyon.storage.sqlite.row_sets import Records, Vectors
 
 AT_ONCE = 512
-"""Codes looked at in one go: as float32 they are still in the processor's cache."""
+"""Codes that are compared together. As float32 they still fit into the processor's cache."""
 MARGIN = 4.0
-"""Standard deviations of its code's error by which a row may look worse than the last one wanted."""
+"""Safety margin in standard deviations of the coding error, for a row that scores less than the last one wanted."""
 COARSE = 3.0
-"""Times the median error, from which on a row is coded much worse than the others."""
+"""A row is coded much worse than the others if its error is more than this many times the median error."""
 STEPS = 127
-"""Of a code, on each side of zero."""
+"""Steps of a code on each side of zero."""
 LARGE_SHARE, LEAST_SPREAD = 0.999, 1e-3
-"""What is a large number of a dimension; and how small its spread may be beside the largest one."""
+"""Quantile that gives the spread of a dimension, and the smallest spread as a share of the largest one."""
 
 
-class Codes:
-    """An int8 for each number of each vector, by row number: (vector - mean) / spread / the row's scale."""
+class Sq8Codes:
+    """One int8 per number of each vector, by row number: (vector - mean) / spread / the row's scale."""
 
     def __init__(self, mean: Vectors, spread: Vectors, capacity: int) -> None:
         self.mean, self.spread = mean, spread
         self.rows = np.empty(capacity, np.int64)
         self._bytes = np.empty((capacity, len(mean)), np.int8)
-        # By row: its scale, the squared length of what its code stands for, and the length of what it leaves out.
+        # For each row: its scale, the squared length of the decoded vector, and the length of the error.
         self._scales, self._squares, self._errors = (np.empty(capacity, np.float32) for _ in range(3))
         self._slots = np.full(0, -1, np.int32)
         self.used = 0
 
     @classmethod
-    def fitted(cls, vectors: Vectors, capacity: int) -> "Codes":
-        """Around the mean of these vectors, each number on the scale of the large ones among them."""
+    def fitted(cls, vectors: Vectors, capacity: int) -> "Sq8Codes":
+        """Codes without rows, with the mean and the spread of these vectors, float32 [n, dimension]."""
         mean = vectors.mean(axis=0)
         spread = np.quantile(np.abs(vectors - mean), LARGE_SHARE, axis=0)
         largest = max(float(spread.max()), float(np.finfo(np.float32).tiny) / LEAST_SPREAD)
-        # A number that hardly varied may vary later; as finely as the others is fine enough.
+        # A number that hardly varied may vary later. The resolution of the others is enough for it.
         spread = np.where(spread > LEAST_SPREAD * largest, spread, largest)
         return cls(mean.astype(np.float32), spread.astype(np.float32), capacity)
 
     def put(self, rows: Records, vectors: Vectors) -> None:
-        """Keep vectors, each in place of what the row had."""
+        """Add vectors, float32 [n, dimension], or replace those of rows that have one."""
         if not len(rows):
             return
         top = int(rows.max()) + 1
@@ -65,37 +65,37 @@ class Codes:
         relative = around / self.spread
         scales = np.abs(relative).max(axis=1) / np.float32(STEPS)
         codes = np.rint(relative / np.where(scales > 0, scales, 1)[:, None])
-        meant = codes * scales[:, None] * self.spread
+        decoded = codes * scales[:, None] * self.spread
         self._bytes[slots], self._scales[slots] = codes, scales
-        self._squares[slots] = np.vecdot(meant, meant)
-        left = around - meant
-        self._errors[slots] = np.sqrt(np.vecdot(left, left))
+        self._squares[slots] = np.vecdot(decoded, decoded)
+        error = around - decoded
+        self._errors[slots] = np.sqrt(np.vecdot(error, error))
 
     def _grow(self, capacity: int) -> None:
         def longer(array: NDArray[Any]) -> NDArray[Any]:
-            found = np.empty((capacity, *array.shape[1:]), array.dtype)
-            found[: self.used] = array[: self.used]
-            return found
+            grown = np.empty((capacity, *array.shape[1:]), array.dtype)
+            grown[: self.used] = array[: self.used]
+            return grown
 
         self.rows, self._bytes = longer(self.rows), longer(self._bytes)
         self._scales, self._squares, self._errors = map(longer, (self._scales, self._squares, self._errors))
 
     def scores(self, query: Vectors, rows: Records, metric: Metric) -> tuple[Vectors, Vectors]:
-        """How near rows are by their codes, higher is nearer; and how far off that is, as a standard deviation.
+        """Scores of rows by their codes, higher is nearer, and the standard deviation of the error of each.
 
-        float32 [n] each. query: float32 [dimension]. The dot product, or for euclidean the squared distance of the
-        query from the mean without that from the row, which keeps its digits also far from the origin.
+        Returns float32 [n] each. query: float32 [dimension]. A score is the dot product. For euclidean it is the
+        squared distance of the query from the mean minus that from the row, which stays exact far from the origin.
         """
         slots = self._slots[rows]
         around = query - self.mean if metric == "euclidean" else query
         target = self.spread * around
         dots = np.empty(len(rows), np.float32)
         few = min(AT_ONCE, len(rows))
-        held, numbers = (np.empty((few, len(target)), kind) for kind in (np.int8, np.float32))
+        raw, numbers = (np.empty((few, len(target)), kind) for kind in (np.int8, np.float32))
         for start in range(0, len(rows), AT_ONCE):
             part = slots[start : start + AT_ONCE]
             codes = numbers[: len(part)]
-            codes[:] = np.take(self._bytes, part, axis=0, out=held[: len(part)], mode="clip")
+            codes[:] = np.take(self._bytes, part, axis=0, out=raw[: len(part)], mode="clip")
             dots[start : start + AT_ONCE] = codes @ target
         dots *= self._scales[slots]
         root = np.float32(1 / np.sqrt(len(target)))
@@ -112,14 +112,14 @@ class Codes:
         return float(around @ around)
 
     def nearest(self, query: Vectors, rows: Records, count: int, metric: Metric) -> Records:
-        """Those of the rows that may be among the `count` nearest, by their codes and how far these may be off."""
+        """Those of the rows that may be among the `count` nearest, by their codes and the errors of these."""
         if len(rows) <= count:
             return rows
         good, off = self.scores(query, rows, metric)
         return may_be_nearest(rows, good, off, kth_best(good, off, count))
 
     def known(self, rows: Records) -> Records:
-        """Those of the rows that are kept."""
+        """Those of the rows that have a code."""
         rows = rows[rows < len(self._slots)]
         return rows[self._slots[rows] >= 0]
 
@@ -130,7 +130,7 @@ class Codes:
         return self._bytes.nbytes + self._slots.nbytes + self.rows.nbytes + by_row
 
     def save(self, path: Path, further: Mapping[str, NDArray[Any]]) -> None:
-        """Write it to a file, and further arrays with it."""
+        """Write the codes to a file, together with further arrays."""
         used = slice(self.used)
         arrays: dict[str, Any] = {
             "mean": self.mean,
@@ -146,10 +146,10 @@ class Codes:
             np.savez(stream, **arrays)
 
     @classmethod
-    def load(cls, path: Path) -> tuple["Codes", dict[str, NDArray[Any]]]:
+    def load(cls, path: Path) -> tuple["Sq8Codes", dict[str, NDArray[Any]]]:
         """Read what save() wrote: the codes, and every array in the file."""
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as held:
-            arrays = {name: held[name] for name in held.files}
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
         codes = cls(arrays["mean"], arrays["spread"], 0)
         codes.rows, codes._bytes = arrays["rows"], arrays["codes"]
         codes._scales, codes._squares, codes._errors = arrays["scales"], arrays["squares"], arrays["errors"]
@@ -160,9 +160,10 @@ class Codes:
 
 
 def kth_best(good: Vectors, off: Vectors, count: int) -> float:
-    """A score that the count-th best of more than `count` rows is hardly below.
+    """About the count-th best score of more than `count` rows.
 
-    Of rows that are coded much worse than the others the lower bound counts: overrated ones would rule out better ones.
+    For rows that are coded much worse than the others, the lower bound of the score counts. If their scores were too
+    high, they would rule out better rows.
     """
     coarse = off > COARSE * np.partition(off, len(off) // 2)[len(off) // 2]
     if coarse.any():
@@ -171,6 +172,6 @@ def kth_best(good: Vectors, off: Vectors, count: int) -> float:
 
 
 def may_be_nearest(rows: Records, good: Vectors, off: Vectors, least: float) -> Records:
-    """Those of the rows whose scores may reach `least`, each being off by `off`, a standard deviation."""
+    """Those of the rows whose scores may reach `least`. off: the standard deviation of the error of each."""
     near: Records = rows[good + MARGIN * off >= least]
     return near

@@ -27,7 +27,7 @@ from pinyon.search.ranking import higher_is_better, shortest
 from pinyon.storage.sqlite.filters.column_store import ColumnStore
 from pinyon.storage.sqlite.filters.filter_cache import FilterCache
 from pinyon.storage.sqlite.filters.matching import matching_rows, needs_no_reads
-from pinyon.storage.sqlite.ivf.ivf_index import InvertedFile
+from pinyon.storage.sqlite.ivf.ivf_index import IvfIndex
 from pinyon.storage.sqlite.records.selection import namespace as namespace_number
 from pinyon.storage.sqlite.records.selection import prefix_range, where
 from pinyon.storage.sqlite.row_sets import Records, RowSet
@@ -60,7 +60,7 @@ class Memory(msgspec.Struct, frozen=True):
     vectors: VectorCache
     filters: FilterCache
     columns: ColumnStore
-    inverted: Callable[[Handle, int], InvertedFile | None]
+    inverted: Callable[[Handle, int], IvfIndex | None]
     recall: float = 0.98
 
 

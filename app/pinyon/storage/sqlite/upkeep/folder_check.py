@@ -19,8 +19,8 @@ from pinyon.storage.sqlite.connection import high_water, page_checksums
 from pinyon.storage.sqlite.connection.database import connect, lsn_of, translated
 from pinyon.storage.sqlite.folder import index_catalogue
 from pinyon.storage.sqlite.folder.data_dir import DataDir, set_aside_in
-from pinyon.storage.sqlite.ivf.ivf_files import InvertedFiles
-from pinyon.storage.sqlite.ivf.sq8 import Codes
+from pinyon.storage.sqlite.ivf.ivf_files import IvfFiles
+from pinyon.storage.sqlite.ivf.sq8 import Sq8Codes
 from pinyon.storage.sqlite.schema import changes, migrations
 from pinyon.storage.sqlite.upkeep.checking import STORED_TABLES, Problem, problems, table_of
 from pinyon.storage.sqlite.upkeep.rebuilding import rebuild
@@ -144,21 +144,21 @@ def _of_pages(connection: apsw.Connection, wrong: list[int]) -> Iterator[Problem
 
 def _inverted_files(connection: apsw.Connection, file: Path) -> Iterator[Problem]:
     """Inverted files against the vectors they were made from; one that does not fit is made again by the next start."""
-    files = InvertedFiles(file.parent)
+    files = IvfFiles(file.parent)
     for path in sorted(file.parent.glob(f"{file.stem}.ns*.json")):
         ns = int(path.name.removeprefix(f"{file.stem}.ns").partition(".")[0])
-        kept = files.note(file.stem, ns)
+        note = files.note(file.stem, ns)
         why = None
-        if kept is None:
+        if note is None:
             why = "its note is not as it was written"
         else:
             try:
-                held = Codes.load(files.compared(file.stem, ns, kept))[0].rows
-                changed = changes.since(connection, ns, kept.version)
+                rows = Sq8Codes.load(files.checked_codes_file(file.stem, ns, note))[0].rows
+                changed = changes.since(connection, ns, note.version)
                 alive = vector_rows.row_numbers(connection, ns)
-                if changed is not None and len(np.setdiff1d(np.setdiff1d(alive, changed), held)):
+                if changed is not None and len(np.setdiff1d(np.setdiff1d(alive, changed), rows)):
                     why = "it lacks vectors"
-            except Exception as error:  # whatever reads damaged files raises
+            except Exception as error:  # the readers of damaged files raise many kinds
                 why = str(error)
         if why is not None:
             yield Problem("derived", f"the inverted file of namespace number {ns} is not used: {why}", ns)
@@ -185,7 +185,7 @@ def repair(path: Path, report: Report, accept: bool) -> str:
         apart = [problem.inverted_file for problem in report.problems]
         if None not in apart:
             for ns in apart:
-                InvertedFiles(folder.indexes).remove(report.name, cast(int, ns))
+                IvfFiles(folder.indexes).remove(report.name, cast(int, ns))
             return "removed the inverted files; the next start makes them again"
         new = file.with_name(file.name + ".rebuilt")
         count = rebuild(file, new)

@@ -19,8 +19,8 @@ from pinyon import metrics, native_packages
 from pinyon.domain import Handle
 from pinyon.storage.sqlite.connection.database import Database
 from pinyon.storage.sqlite.ivf import ivf_index
-from pinyon.storage.sqlite.ivf.ivf_files import InvertedFiles
-from pinyon.storage.sqlite.ivf.ivf_index import Builder, InvertedFile
+from pinyon.storage.sqlite.ivf.ivf_files import IvfFiles
+from pinyon.storage.sqlite.ivf.ivf_index import Builder, IvfIndex
 from pinyon.storage.sqlite.row_sets import Records, Vectors
 from pinyon.storage.sqlite.schema import changes
 from pinyon.storage.sqlite.upkeep.background_thread import BackgroundThread
@@ -48,7 +48,7 @@ class Entry(msgspec.Struct):
     perhaps while it was caught up. It answers no more queries.
     """
 
-    file: InvertedFile
+    file: IvfIndex
     namespace: str
     size: int
     saved: int | None = None
@@ -75,7 +75,7 @@ class IvfUpkeep:
     """
 
     def __init__(self, folder: Path, from_records: float, thread: BackgroundThread) -> None:
-        self._files, self._from, self._thread = InvertedFiles(folder), from_records, thread
+        self._files, self._from, self._thread = IvfFiles(folder), from_records, thread
         self._entries: dict[Key, Entry] = {}
         self._histories: dict[Key, History] = {}
         self._faiss_runs: bool | None = None
@@ -85,7 +85,7 @@ class IvfUpkeep:
         """Records under which no namespace has an inverted file."""
         return self._from * KEEP_SHARE
 
-    def get(self, handle: Handle, ns: int) -> InvertedFile | None:
+    def get(self, handle: Handle, ns: int) -> IvfIndex | None:
         """The inverted file that answers for a namespace."""
         entry = self._entries.get((handle, ns))
         return None if entry is None or entry.distrusted else entry.file
@@ -235,10 +235,10 @@ class IvfUpkeep:
             state.key[0],
             file.size,
             file.nbytes / 1e6,
-            ", ".join(f"{each.cells} of {builder.cells} for {each.depth}" for each in file.calibration),
+            ", ".join(f"{each.nprobe} of {builder.cells} for {each.k}" for each in file.calibration),
         )
         del builder
-        await run(ivf_index.give_back)
+        await run(ivf_index.trim_memory)
         entry = Entry(file, state.name, file.size)
         await self._save(state, entry)
         return entry
@@ -294,7 +294,7 @@ class IvfUpkeep:
         except Exception as error:  # the readers of damaged files raise many kinds
             log.warning("an inverted file of %s cannot be read, and is built anew: %s", state.key[0], error)
             return None
-        if changed is None or len(np.setdiff1d(np.setdiff1d(alive, changed), file.held_rows)):
+        if changed is None or len(np.setdiff1d(np.setdiff1d(alive, changed), file.rows)):
             return None
         return Entry(file, state.name, note.size, saved=note.version)
 

@@ -19,7 +19,7 @@ from pinyon.errors import NotFound
 from pinyon.storage.sqlite.connection.database import Database
 from pinyon.storage.sqlite.filters.column_store import ColumnStore
 from pinyon.storage.sqlite.filters.filter_cache import FilterCache
-from pinyon.storage.sqlite.ivf.ivf_index import InvertedFile
+from pinyon.storage.sqlite.ivf.ivf_index import IvfIndex
 from pinyon.storage.sqlite.schema import changes
 from pinyon.storage.sqlite.upkeep.background_thread import BackgroundThread
 from pinyon.storage.sqlite.upkeep.change_log_upkeep import ChangeLogUpkeep
@@ -61,7 +61,7 @@ class UpkeepScheduler:
         self._task: asyncio.Task[None] | None = None
         self._current_handle: Handle | None = None
 
-    def inverted_file(self, handle: Handle, ns: int) -> InvertedFile | None:
+    def inverted_file(self, handle: Handle, ns: int) -> IvfIndex | None:
         """The inverted file that answers for a namespace. May be called from any thread."""
         return self._ivf.get(handle, ns)
 

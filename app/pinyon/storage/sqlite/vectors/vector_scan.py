@@ -72,8 +72,8 @@ def _candidates(source: VectorSource, query: Vectors, wanted: int, rows: RowSet 
     """
     assert source.inverted is not None
     count = source.count if rows is None else rows.count
-    if rows is not None and source.inverted.sooner_alone(wanted, count, count / source.count):
-        near = source.inverted.among(query, rows.rows, wanted)
+    if rows is not None and source.inverted.is_faster_among(wanted, count, count / source.count):
+        near = source.inverted.candidates_among(query, rows.rows, wanted)
     elif count < DEEP * wanted:
         return np.empty(0, np.int64)
     else:

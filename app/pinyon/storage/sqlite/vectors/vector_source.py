@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pinyon.domain import Handle
 from pinyon.search.bounds import ByteCodes
-from pinyon.storage.sqlite.ivf.ivf_index import InvertedFile
+from pinyon.storage.sqlite.ivf.ivf_index import IvfIndex
 from pinyon.storage.sqlite.row_sets import Mask, Records, RowSet, Vectors, in_mask, places_of, without
 from pinyon.storage.sqlite.schema import changes
 from pinyon.storage.sqlite.vectors import vector_rows
@@ -62,7 +62,7 @@ class VectorSource(msgspec.Struct, frozen=True):
     version: int
     cache: VectorCache
     handle: Handle
-    inverted: InvertedFile | None = None
+    inverted: IvfIndex | None = None
     changed: Records | None = None
     recall: float = 0.98
     on_event_loop: bool = False
