@@ -75,9 +75,9 @@ def answered(protocol: str, operation: str, status: str, seconds: float) -> None
     _child(REQUESTS, protocol, operation, status).observe(seconds)
 
 
-def looked_up(cache: str, found: bool) -> None:
+def looked_up(cache: str, hit: bool) -> None:
     """Count a lookup of a cache."""
-    _child(CACHE, cache, str(found).lower()).inc()
+    _child(CACHE, cache, str(hit).lower()).inc()
 
 
 def looked_further() -> None:
