@@ -80,7 +80,7 @@ class OpenParts(msgspec.Struct, frozen=True):
     async def close(self) -> None:
         """Stop what runs in the background; storage stays open."""
         await self.reembeddings.close()
-        await self.indexes.close()
+        await self.indexes.embedders.close()
         await self.recall.close()
 
 
@@ -117,7 +117,7 @@ class Service:
                 self.readiness.waiting_for = None
                 await self._load(parts)
                 self.readiness.loading = False
-                await parts.indexes.load_embedders()  # of indexes that were made in the last moment
+                await parts.indexes.embedders.load_all()  # of indexes that were made in the last moment
                 on_ready()
             except Exception as error:
                 self.readiness.waiting_for = "the start failed"
@@ -163,7 +163,7 @@ class Service:
         await self.executor.run(self.catalog.verify)
         await parts.engine.all_opened()
         await parts.indexes.assign_ports()
-        await parts.indexes.load_embedders()
+        await parts.indexes.embedders.load_all()
         if not self.settings.storage.read_only:
             await parts.reembeddings.resume()
         for name in self.settings.models.preload:

@@ -26,13 +26,13 @@ class Embedding:
     fingerprint = printed("new")
 
 
-class Indexes:
+class Embedders:
     """Stands for an index that is embedded by `new` now; `gone`: whose model is not on this machine."""
 
     def __init__(self, gone: bool = False) -> None:
         self._gone = gone
 
-    async def embedder(self, index: Index) -> Embedding:
+    async def get(self, index: Index) -> Embedding:
         return Embedding()
 
     async def encoder(self, index: Index) -> None:
@@ -56,9 +56,9 @@ def reranking(model: str) -> Reranking:
 
 
 def reranker(gone: bool = False) -> HitReranker:
-    indexes: Any = Indexes(gone)
+    embedders: Any = Embedders(gone)
     inference: Any = Scores()
-    return HitReranker(indexes, inference)
+    return HitReranker(embedders, inference)
 
 
 async def test_hits_found_before_a_switch_are_not_compared_with_the_new_model() -> None:

@@ -293,7 +293,7 @@ async def test_an_index_that_is_made_while_models_load_gets_its_own_too(settings
         loading.open()
         await asyncio.wait_for(server.ready.wait(), GIVEN_UP_S)
         indexes = server.service.parts.indexes
-        assert indexes.loaded_embedder(indexes.index("texts")), "nobody has sent a text, and none will have to wait"
+        assert indexes.embedders.loaded(indexes.index("texts")), "nobody has sent a text, and none will have to wait"
 
 
 async def test_a_key_of_one_index_is_told_to_wait_while_that_index_is_opened(filled: Settings, gate: Gate) -> None:

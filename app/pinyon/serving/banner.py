@@ -14,7 +14,7 @@ def banner(service: Service) -> str:
     """What is served, by which models, where the data are, and a command to try."""
     settings, indexes = service.settings, service.parts.indexes
     url = service.addresses.local_url()
-    trouble, unusable = indexes.trouble(), indexes.unusable()
+    trouble, unusable = indexes.embedders.failures(), indexes.unusable()
     failing = trouble.keys() | unusable.keys()
     but = f", but not {', '.join(sorted(failing))}; see below" if failing else ""
     lines = [f"Pinyon is ready on {url}{but}"]
@@ -24,7 +24,7 @@ def banner(service: Service) -> str:
         spec = index.spec
         lines.append(f"  index    {spec.name}: {_kind(spec)}, {spec.metric}, on {indexes.url(index)}")
         if spec.embed is not None:
-            embedder = indexes.loaded_embedder(index)
+            embedder = indexes.embedders.loaded(index)
             answer = embedder.label if embedder else f"nobody: {trouble.get(spec.name)}"
             lines.append(f"           field '{spec.embed.text_field}' embedded by {answer}")
     for name, reason in unusable.items():

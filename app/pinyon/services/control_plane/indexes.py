@@ -1,7 +1,6 @@
 """The indexes service: what indexes there are, where they answer, and what embeds for them."""
 
 import asyncio
-import contextvars
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
@@ -10,7 +9,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from pinyon.auth import permissions
-from pinyon.domain import EmbedSpec, Fingerprint, Handle, Index, IndexDetails, IndexRef, IndexSpec, RecallSample
+from pinyon.domain import EmbedSpec, Handle, Index, IndexDetails, IndexRef, IndexSpec, RecallSample
 from pinyon.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -21,18 +20,16 @@ from pinyon.errors import (
     Unavailable,
     VersionConflict,
 )
-from pinyon.inference.backend import Embedder, SparseEmbedder, TextEncoder
 from pinyon.inference.catalog import Catalog
 from pinyon.inference.model_executor import ModelExecutor
 from pinyon.services.control_plane import index_rules
 from pinyon.services.control_plane.addresses import Addresses
-from pinyon.services.control_plane.readiness import LOADING, RETRY_AFTER_S, Readiness
+from pinyon.services.control_plane.embedders import Embedders
+from pinyon.services.control_plane.readiness import RETRY_AFTER_S, Readiness
 from pinyon.settings import IndexSettings
 from pinyon.storage.engine import Engine
 
 State = Literal["Ready", "Initializing", "InitializationFailed", "Disabled"]
-LOADED_SOON_S = 2.0
-"""How long the answer to a new index waits for its model, so that most are ready at once."""
 
 CONFLICTS = 10
 """How often a change is tried again after somebody else changed the index first."""
@@ -74,11 +71,9 @@ class Indexes:
         recall: Callable[[], list[RecallSample]],
     ) -> None:
         """recall: what was measured of approximate answers."""
-        self._engine, self._catalog, self._executor, self.addresses = engine, catalog, executor, addresses
-        self._readiness, self._recall = readiness, recall
-        self._loading: dict[Handle, asyncio.Task[None]] = {}
-        self._embedders: dict[Handle, Embedder | SparseEmbedder] = {}
-        self._without: dict[str, str] = {}
+        self._engine, self._catalog, self.addresses = engine, catalog, addresses
+        self._recall = recall
+        self.embedders = Embedders(engine, catalog, executor, readiness)
         self._settings_spec: IndexSpec | None = None
 
     async def open(self, settings: IndexSettings | None) -> None:
@@ -121,20 +116,6 @@ class Indexes:
             return
         if index.port not in addresses.index_ports:
             log.warning("index %s cannot be reached: its port %d is taken by another program", index.name, index.port)
-
-    async def load_embedders(self) -> None:
-        """Load what embeds for each index; an index whose model cannot answer stays open for vectors and ids."""
-
-        def waits(index: Index) -> bool:
-            return index.spec.embed is not None and not (index.handle in self._embedders or index.name in self._without)
-
-        while left := [index for index in self.all() if waits(index)]:  # more may be made meanwhile
-            try:
-                await self._embedder(left[0].handle)
-            except NotFound:  # it was deleted meanwhile
-                continue
-            except PinyonError as error:  # it is this index's trouble alone
-                self._without[left[0].name] = error.message
 
     @property
     def max_dimension(self) -> int:
@@ -225,44 +206,18 @@ class Indexes:
             index = await self._engine.create_index(spec, _details(options), ports)
         except AlreadyExists:
             raise AlreadyExists("Resource already exists.") from None
-        await self._begin_to_load(index)
+        await self.embedders.load_soon(index)
         return index
-
-    async def _begin_to_load(self, index: Index) -> None:
-        """Load what embeds for an index before the first text comes; waits a moment, which is enough for most."""
-        if index.spec.embed is None or self._readiness.loading:  # load_embedders() comes to it, too
-            return
-        # Not in the caller's context: it loads with rights of its own.
-        task = asyncio.create_task(self._load_silently(index), context=contextvars.Context())
-        self._loading[index.handle] = task
-        await asyncio.wait([task], timeout=LOADED_SOON_S)
-
-    async def _load_silently(self, index: Index) -> None:
-        try:
-            await self._embedder(index.handle)
-        except NotFound:  # it was deleted meanwhile
-            pass
-        except PinyonError as error:
-            self._without[index.name] = error.message
-            log.error("index %s cannot embed: %s", index.name, error.message)
-        finally:
-            self._loading.pop(index.handle, None)
-
-    async def close(self) -> None:
-        """Wait for no model any more."""
-        for task in list(self._loading.values()):
-            task.cancel()
-        await asyncio.gather(*self._loading.values(), return_exceptions=True)
 
     def state(self, index: Index) -> State:
         """Whether an index can answer: by text, if it embeds."""
         if not self.reachable(index):
             return "Disabled"
-        if index.spec.embed is None or index.handle in self._embedders:
+        if index.spec.embed is None or self.embedders.loaded(index) is not None:
             return "Ready"
-        if index.name in self._without:
+        if index.name in self.embedders.failures():
             return "InitializationFailed"
-        return "Initializing" if index.handle in self._loading or self._readiness.loading else "Ready"
+        return "Initializing" if self.embedders.is_loading(index) else "Ready"
 
     def states(self) -> dict[str, str]:
         """What each index that the caller may know of waits for, by name; 'ready' if for nothing."""
@@ -270,12 +225,13 @@ class Indexes:
         if not grant.scopes:
             return {}
         words = {"Ready": "ready", "Initializing": "models are being loaded", "Disabled": "it has no address"}
-        found = {
-            index.name: words.get(self.state(index)) or f"it cannot embed: {self._without[index.name]}"
+        failures = self.embedders.failures()
+        states = {
+            index.name: words.get(self.state(index)) or f"it cannot embed: {failures[index.name]}"
             for index in self.all()
         }
-        found |= {name: "it is being opened" for name in self._engine.being_opened() if grant.sees(name)}
-        return found | self.unusable()
+        states |= {name: "it is being opened" for name in self._engine.being_opened() if grant.sees(name)}
+        return states | self.unusable()
 
     def _check_model(self, spec: IndexSpec) -> None:
         """Raises FailedPrecondition if nobody here answers to the model of the index."""
@@ -299,8 +255,7 @@ class Indexes:
             return await self._engine.configure_index(changed)
 
         index = await _until_no_conflict(configure)
-        if index.handle not in self._embedders:
-            await self._begin_to_load(index)
+        await self.embedders.load_soon(index)
         return index
 
     def _changed(self, index: Index, change: IndexChange) -> Index:
@@ -341,33 +296,7 @@ class Indexes:
             return index.handle
 
         handle = await _until_no_conflict(delete)
-        if handle is not None:
-            self._embedders.pop(handle, None)
-        self._without.pop(name, None)
-
-    async def embedder(self, index: Index) -> Embedder | SparseEmbedder:
-        """What embeds for the index; loaded when it is first asked for, and then kept.
-
-        Raises InvalidArgument if it has no integrated embedding, FailedPrecondition if its model cannot answer,
-        Unavailable while the server starts and loads models.
-        """
-        embedder = self._embedders.get(index.handle)
-        if embedder is not None:
-            return embedder
-        if index.spec.embed is not None and self._readiness.loading:
-            raise Unavailable(LOADING, RETRY_AFTER_S)
-        return await self._embedder(index.handle)
-
-    async def _embedder(self, index: Handle) -> Embedder | SparseEmbedder:
-        spec = self.spec(index)
-        if spec.embed is None:
-            raise InvalidArgument("Integrated inference is not configured for this index")
-        printed = await self._engine.fingerprint(index)
-        held = await self._executor.run(self._load, spec, spec.embed, printed)
-        self.spec(index)  # raises if the index has been deleted meanwhile
-        self._embedders[index] = held
-        self._without.pop(spec.name, None)
-        return held
+        self.embedders.forget_index(name, handle)
 
     async def foreign_vectors(self, index: IndexRef, namespace: str) -> int:
         """How many records of a namespace have vectors that a caller brought; 0 without it. Checks no rights."""
@@ -381,26 +310,6 @@ class Indexes:
         permissions.check("read")
         grant = permissions.GRANT.get()
         return [one for one in self._recall() if grant.sees(one.index) and grant.enters(one.namespace)]
-
-    def forget_embedder(self, index: Handle) -> None:
-        """The index is embedded by something else from now on."""
-        self._embedders.pop(index, None)
-
-    def _load(self, spec: IndexSpec, embed: EmbedSpec, printed: Fingerprint | None) -> Embedder | SparseEmbedder:
-        printed = printed or self._catalog.fingerprint(embed.model, spec.dimension or None)
-        return self._catalog.sparse_embedder(printed) if spec.sparse else self._catalog.embedder(printed)
-
-    def loaded_embedder(self, index: Index) -> Embedder | SparseEmbedder | None:
-        """What embeds for the index, if it has been loaded."""
-        return self._embedders.get(index.handle)
-
-    async def encoder(self, index: Index) -> TextEncoder | None:
-        """The weights that embed for the index, or None if it has no dense embedding. Raises as embedder()."""
-        if index.spec.embed is None or index.spec.sparse:
-            return None
-        embedder: Any = await self.embedder(index)
-        encoder: TextEncoder = embedder.encoder
-        return encoder
 
     def unusable(self) -> dict[str, str]:
         """Indexes whose files cannot be used, and why."""
@@ -420,10 +329,6 @@ class Indexes:
     def set_aside_count(self) -> int:
         """How many folders there are of what a start moved out of the way."""
         return len(self._engine.set_aside())
-
-    def trouble(self) -> dict[str, str]:
-        """Indexes that could not embed when the server started, and why."""
-        return dict(self._without)
 
 
 async def _until_no_conflict(change: Callable[[], Awaitable[T]]) -> T:

@@ -128,7 +128,7 @@ class Reembeddings:
             await self._stop(handle)
             await self._engine.cancel_reembedding(handle)
             if held is not None and await self._engine.fingerprint(handle) == held.fingerprint:
-                self._indexes.forget_embedder(handle)
+                self._indexes.embedders.forget(handle)
                 raise FailedPrecondition(f"Index {name} was switched over before it could be stopped")
             self._failed[handle] = "it was cancelled"
 
@@ -197,7 +197,7 @@ class Reembeddings:
             await self._engine.keep_reembedded(handle, held.fingerprint, embedded)
             return False
         if await self._engine.finish_reembedding(handle):
-            self._indexes.forget_embedder(handle)
+            self._indexes.embedders.forget(handle)
             return True
         if await self._engine.reembedding(handle) is None:  # another owner has finished it
             return True

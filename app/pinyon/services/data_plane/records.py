@@ -108,7 +108,7 @@ class Records:
     ) -> None:
         self._engine, self._indexes, self._inference, self._limits = engine, indexes, inference, limits
         self._foreign = ForeignVectors(mix)
-        self._reranker = HitReranker(indexes, inference)
+        self._reranker = HitReranker(indexes.embedders, inference)
 
     async def upsert(self, index: Index, namespace: str, rows: Sequence[Any]) -> UpsertResult:
         """Embed and store the rows (decoded JSON), all or none. Raises InvalidArgument before anything is stored."""
@@ -119,14 +119,14 @@ class Records:
         try:
             return await call(index)
         except EmbeddingMismatch:
-            self._indexes.forget_embedder(index.handle)
+            self._indexes.embedders.forget(index.handle)
             return await call(self._indexes.index(index.handle))
 
     async def _upsert(self, index: Index, namespace: str, rows: Sequence[Any]) -> UpsertResult:
         spec = index.spec
         name = validation.namespace_name(namespace, self._limits)
         permissions.check("write", index.handle, name)  # the engine checks it too, but after the texts were embedded
-        embedder = await self._indexes.embedder(index)
+        embedder = await self._indexes.embedders.get(index)
         embed = spec.embed
         assert embed is not None
         if not rows:
@@ -251,7 +251,7 @@ class Records:
             return PlannedSearch(msgspec.structs.replace(plan, text=by_words), reranking, truncated=truncated)
         embed = spec.embed
         assert embed is not None
-        embedder = await self._indexes.embedder(index)
+        embedder = await self._indexes.embedders.get(index)
         (query,) = await self._embed(
             spec, embedder, [text], embed.read_input_type, embed.read_truncate, embed.read_max_tokens
         )

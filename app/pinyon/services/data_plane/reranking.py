@@ -11,7 +11,7 @@ from pinyon.domain import Index, QueryAnswer
 from pinyon.errors import EmbeddingMismatch, InvalidArgument, TextTooLong
 from pinyon.inference.backend import Embedder, Retrieved
 from pinyon.search.ranking import exact_scores, shortest
-from pinyon.services.control_plane.indexes import Indexes
+from pinyon.services.control_plane.embedders import Embedders
 from pinyon.services.inference.embedded_text import dense_vectors
 from pinyon.services.inference.inference import Inference, RerankCall, rank_text, rerank_units
 
@@ -45,8 +45,8 @@ class Reranking(msgspec.Struct, frozen=True):
 class HitReranker:
     """Reranks hits of any index."""
 
-    def __init__(self, indexes: Indexes, inference: Inference) -> None:
-        self._indexes, self._inference = indexes, inference
+    def __init__(self, embedders: Embedders, inference: Inference) -> None:
+        self._embedders, self._inference = embedders, inference
 
     async def check(self, index: Index, rerank: Rerank, text: str | None) -> Reranking:
         """Check everything about a rerank that can be checked before the search.
@@ -55,7 +55,7 @@ class HitReranker:
         """
         call = self._inference.rerank_call(rerank.model, rerank.parameters)
         if call.answer.needs_encoder:
-            await self._indexes.encoder(index)  # raises if the index's model is absent; no other one may answer for it
+            await self._embedders.encoder(index)  # raises if the index's model is absent: no other may answer
         query = rerank.query if rerank.query is not None else text
         if query is None:
             raise InvalidArgument("Reranking needs a query text: give 'rerank.query', or search by 'inputs.text'")
@@ -88,7 +88,7 @@ class HitReranker:
             rank_text(hit.metadata, reranking.fields, place, f" (record '{hit.id}')") for place, hit in enumerate(hits)
         ]
         cosines = await self._cosines(index, reranking, answer, texts) if reranking.fuses else None
-        encoder = await self._indexes.encoder(index) if call.answer.needs_encoder else None
+        encoder = await self._embedders.encoder(index) if call.answer.needs_encoder else None
         retrieved = Retrieved(encoder, answer.statistics, cosines)
         try:
             scores = await self._inference.rerank(call, reranking.query, texts, retrieved)
@@ -110,7 +110,7 @@ class HitReranker:
         """
         embed, hits = index.spec.embed, answer.matches
         assert embed is not None
-        embedder: Any = await self._indexes.embedder(index)
+        embedder: Any = await self._embedders.get(index)
         dense: Embedder = embedder
         if answer.embedded_by is not None and answer.embedded_by != dense.fingerprint:
             raise EmbeddingMismatch(f"Index {index.name} was re-embedded while the search ran; try again")
