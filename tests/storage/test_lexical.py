@@ -19,7 +19,7 @@ from pinyon.search.ranking import K1, LEXICAL_WEIGHT, LONGEST_DISCOUNTED, B
 from pinyon.search.terms import query_terms, terms
 from pinyon.storage.sqlite.connection.database import connect
 from pinyon.storage.sqlite.engine import SqliteEngine
-from pinyon.storage.sqlite.schema import migrations, tables
+from pinyon.storage.sqlite.schema import migrations, tables, vector_tables
 
 from tests.storage.engines import EngineKind, every_engine
 
@@ -180,7 +180,7 @@ async def test_texts_of_a_file_of_an_earlier_version_are_found(tmp_path: Path) -
     connection.execute("PRAGMA journal_mode = WAL")
     migrations.migrate(connection, migrations.STEPS[:4])
     connection.execute("INSERT INTO state (only, spec, details) VALUES (1, ?, '{}')", (tables.to_json(SPEC),))
-    migrations.create_vectors(connection, SPEC.dimension, SPEC.metric)
+    vector_tables.create_vectors(connection, SPEC.dimension, SPEC.metric)
     connection.execute("INSERT INTO namespaces (name, record_count) VALUES ('a', 2)")
     for n, text in ((1, "an apple"), (2, "a pear")):
         fields = tables.to_json({"text": text})

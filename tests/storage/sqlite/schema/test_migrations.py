@@ -12,7 +12,7 @@ from pinyon.domain import IndexSpec, QueryPlan, Record
 from pinyon.errors import DataLoss, FailedPrecondition, PermissionDenied, Unavailable
 from pinyon.storage.sqlite.connection.database import Database, connect
 from pinyon.storage.sqlite.engine import SqliteEngine
-from pinyon.storage.sqlite.schema import migrations, tables
+from pinyon.storage.sqlite.schema import migrations, tables, vector_tables
 
 from tests.storage.consistency import problems
 
@@ -61,7 +61,7 @@ async def test_a_file_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) 
     connection.execute(
         "INSERT INTO state (only, spec) VALUES (1, ?)", (tables.to_json(IndexSpec("docs", 2, "cosine")),)
     )
-    migrations.create_vectors(connection, 2, "cosine")
+    vector_tables.create_vectors(connection, 2, "cosine")
     vector = np.ones(2, np.float32).tobytes()
     connection.execute("INSERT INTO namespaces (name, record_count, bytes) VALUES ('a', 1, 18)")
     connection.execute("INSERT INTO records (ns, id, metadata) VALUES (1, 'old', '{\"n\":1}')")
@@ -141,10 +141,10 @@ async def test_a_reader_that_could_not_open_is_tried_again(tmp_path: Path, monke
     database = Database(tmp_path / "x.sqlite", 1, 0)
     real, failures = module.connect, iter([True, True])
 
-    def sometimes(*arguments: Any) -> apsw.Connection:
+    def sometimes(*arguments: Any, **more: Any) -> apsw.Connection:
         if next(failures, False):
             raise apsw.CantOpenError("too many open files")
-        return real(*arguments)
+        return real(*arguments, **more)
 
     monkeypatch.setattr(module, "connect", sometimes)
     for _ in range(2):
@@ -178,11 +178,11 @@ async def test_a_disk_that_takes_no_writes_can_be_read(tmp_path: Path, monkeypat
     await engine.upsert("docs", "a", [Record("x", np.ones(2, np.float32), {"n": 1})])
     await engine.close()
 
-    def refusing(path: Path, mmap_bytes: int, mode: Any) -> apsw.Connection:
+    def refusing(path: Path, mmap_bytes: int, mode: Any, **more: Any) -> apsw.Connection:
         if mode == "read only":  # SQLite would make shared memory beside the file
             raise apsw.CantOpenError("unable to open database file")
         assert mode == "frozen", mode
-        return connect(path, mmap_bytes, mode)
+        return connect(path, mmap_bytes, mode, **more)
 
     monkeypatch.setattr("pinyon.storage.sqlite.connection.database.connect", refusing)
     engine = await SqliteEngine.open_folder(tmp_path, 1, 0, read_only=True)

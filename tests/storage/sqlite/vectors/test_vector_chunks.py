@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pinyon.storage.sqlite.connection.database import connect
-from pinyon.storage.sqlite.schema import migrations
+from pinyon.storage.sqlite.schema import vector_tables
 from pinyon.storage.sqlite.vectors import vector_chunks
 
 DIMENSION = 4
@@ -19,7 +19,7 @@ TABLES = ("vectors_chunks", "vectors_rowids", "vectors_vector_chunks00", "vector
 
 def made(path: Path) -> apsw.Connection:
     connection = connect(path, 0, "write")
-    migrations.create_vectors(connection, DIMENSION, "cosine")
+    vector_tables.create_vectors(connection, DIMENSION, "cosine")
     return connection
 
 

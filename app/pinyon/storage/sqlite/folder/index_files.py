@@ -21,7 +21,7 @@ from pinyon.storage.sqlite.connection.database import Database, damaged
 from pinyon.storage.sqlite.folder import index_catalogue
 from pinyon.storage.sqlite.folder.data_dir import DataDir
 from pinyon.storage.sqlite.options import Tuning
-from pinyon.storage.sqlite.schema import tables
+from pinyon.storage.sqlite.schema import tables, vector_tables
 from pinyon.storage.sqlite.schema.migrations import BeingDeleted, mark_deleted
 from pinyon.storage.sqlite.text import lexical
 
@@ -120,6 +120,7 @@ class IndexFiles:
                 await database.close()
                 await self._put_away(name, state, says_what_it_is=index is not None)
                 return None
+            await database.read(partial(vector_tables.check_layout, spec=index.spec))
             if not self._read_only:
                 await _bring_words_up(database, index.spec)
             if state != "ready" and not self._read_only:
@@ -239,6 +240,7 @@ class IndexFiles:
 
 def _create(connection: apsw.Connection, spec: IndexSpec, details: IndexDetails) -> Index:
     tables.create_index(connection, spec, details)
+    vector_tables.check_layout(connection, spec)
     index = tables.index(connection)
     assert index is not None
     return index

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinyon.domain import Fingerprint, IndexSpec, Reembedding, StoredText
-from pinyon.storage.sqlite.schema import changes, migrations, tables
+from pinyon.storage.sqlite.schema import changes, tables, vector_tables
 from pinyon.storage.sqlite.text.lexical import text_of
 
 Embedded = tuple[StoredText, NDArray[np.float32], bool]
@@ -135,7 +135,7 @@ def switch(connection: apsw.Connection) -> bool:
         return False
     target = held.target
     connection.execute("DROP TABLE vectors")
-    migrations.create_vectors(connection, target.dimension, target.metric)
+    vector_tables.create_vectors(connection, target.dimension, target.metric)
     connection.execute(
         "INSERT INTO vectors (rowid, ns, embedding)"
         " SELECT record, ns, vector FROM reembedded JOIN records USING (record) ORDER BY ns, record"

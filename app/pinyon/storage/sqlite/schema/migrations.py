@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 
 import apsw
 
-from pinyon.domain import Metric
 from pinyon.errors import FailedPrecondition
 from pinyon.storage.sqlite.transaction import Transaction
 
@@ -22,10 +21,6 @@ DELETED_ID = APPLICATION_ID ^ 0x7FFFFFFF
 
 class BeingDeleted(FailedPrecondition):
     """The file says of itself that it is being deleted."""
-
-
-CHUNK_ROWS = 64
-"""Vectors per chunk of the vec0 table; its default of 1024 reserves 1.5 MB for a namespace with one record."""
 
 
 def _first(connection: apsw.Connection) -> None:
@@ -201,17 +196,6 @@ def _eleventh(connection: apsw.Connection) -> None:
 Steps = Sequence[Callable[[apsw.Connection], None]]
 
 STEPS: Steps = [_first, _second, _third, _fourth, _fifth, _sixth, _seventh, _eighth, _ninth, _tenth, _eleventh]
-
-
-def create_vectors(connection: apsw.Connection, dimension: int, metric: Metric) -> None:
-    """The vec0 table, whose shape depends on the index. Vectors are kept here and nowhere else."""
-    distance = "cosine" if metric == "cosine" else "l2"  # vec0 has no dot product; vector_scan.py does the ranking
-    connection.execute(
-        f"CREATE VIRTUAL TABLE vectors USING vec0("
-        f"ns INTEGER PARTITION KEY, embedding float[{dimension}] distance_metric={distance}, chunk_size={CHUNK_ROWS})"
-    )
-    # vec0 looks chunks up by namespace, on every insert and every query, and has no index for it.
-    connection.execute("CREATE INDEX vectors_chunks_by_ns ON vectors_chunks (partition00)")
 
 
 def mark_deleted(connection: apsw.Connection) -> None:

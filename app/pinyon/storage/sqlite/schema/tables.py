@@ -9,7 +9,7 @@ import msgspec
 
 from pinyon.domain import Fingerprint, Handle, Index, IndexDetails, IndexSpec
 from pinyon.errors import EmbeddingMismatch, VersionConflict
-from pinyon.storage.sqlite.schema import migrations
+from pinyon.storage.sqlite.schema import vector_tables
 from pinyon.storage.sqlite.text import lexical
 
 NO_DETAILS = IndexDetails()
@@ -22,7 +22,7 @@ def create_index(connection: apsw.Connection, spec: IndexSpec, details: IndexDet
         (to_json(spec), to_json(details), lexical.ANALYSIS, uuid4().hex),
     )
     if not spec.sparse:
-        migrations.create_vectors(connection, spec.dimension, spec.metric)
+        vector_tables.create_vectors(connection, spec.dimension, spec.metric)
 
 
 def index(connection: apsw.Connection) -> Index | None:

@@ -6,7 +6,7 @@ nothing back and make every scan read what is not there.
 
 import apsw
 
-from pinyon.storage.sqlite.schema import migrations, tables
+from pinyon.storage.sqlite.schema import tables, vector_tables
 from pinyon.storage.sqlite.transaction import Transaction
 
 
@@ -24,7 +24,7 @@ def rebuild(connection: apsw.Connection) -> None:
         connection.execute("CREATE TABLE compacted (record INTEGER PRIMARY KEY, ns INTEGER, embedding BLOB)")
         connection.execute("INSERT INTO compacted SELECT rowid, ns, embedding FROM vectors")
         connection.execute("DROP TABLE vectors")
-        migrations.create_vectors(connection, spec.dimension, spec.metric)
+        vector_tables.create_vectors(connection, spec.dimension, spec.metric)
         connection.execute(
             "INSERT INTO vectors (rowid, ns, embedding) SELECT record, ns, embedding FROM compacted ORDER BY ns, record"
         )

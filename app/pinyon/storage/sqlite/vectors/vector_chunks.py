@@ -11,7 +11,7 @@ import apsw
 import numpy as np
 from numpy.typing import NDArray
 
-from pinyon.storage.sqlite.schema.migrations import CHUNK_ROWS
+from pinyon.storage.sqlite.schema.vector_tables import CHUNK_ROWS
 
 New = tuple[int, NDArray[np.float32]]
 """Row number and vector."""

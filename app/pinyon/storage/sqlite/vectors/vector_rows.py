@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinyon.storage.sqlite.row_sets import Records, Vectors
-from pinyon.storage.sqlite.schema.migrations import CHUNK_ROWS
+from pinyon.storage.sqlite.schema.vector_tables import CHUNK_ROWS
 
 ROWS_AT_ONCE = 4_096
 """Rows that iter_rows() reads per step."""
