@@ -1,11 +1,15 @@
 """Every implementation of the storage seam, as fixtures."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pinyon.storage.engine import Engine
 from pinyon.storage.sqlite.engine import SqliteEngine
+
+from tests.storage.engines import ENGINES
 
 Open = Callable[[], Awaitable[Engine]]
 
@@ -16,26 +20,22 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pinyon.storage.sqlite.upkeep.write_debounce.QUIET_S", 0.0)
 
 
-@pytest.fixture(params=["sqlite", "sqlite with memory", "sqlite with columns"])
+SQLITE_VARIANTS: dict[str, dict[str, Any]] = {
+    "sqlite without memory": {"mmap_bytes": 2**28},
+    "sqlite with columns": {"mmap_bytes": 0, "approximate_from": 1, "column_bytes": 2**20},
+}
+"""Options of SqliteEngine.open_folder()."""
+
+
+@pytest.fixture(params=[*ENGINES, *SQLITE_VARIANTS])
 def open_engine(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
     """Opens the test's one folder; call again after close() for a restart."""
+    if request.param in ENGINES:
+        return partial(ENGINES[request.param].open, tmp_path / "data")
     if request.param == "sqlite with columns":
         monkeypatch.setattr("pinyon.storage.sqlite.filters.column_store.COLUMNS_FROM", 1)
-
-    async def sqlite() -> Engine:
-        return await SqliteEngine.open_folder(tmp_path / "data", readers=2, mmap_bytes=2**28)
-
-    async def with_memory() -> Engine:
-        return await SqliteEngine.open_folder(
-            tmp_path / "data", readers=2, mmap_bytes=0, cache_bytes=2**26, filter_cache_bytes=2**20, at_once_s=60
-        )
-
-    async def with_columns() -> Engine:
-        return await SqliteEngine.open_folder(
-            tmp_path / "data", readers=2, mmap_bytes=0, approximate_from=1, column_bytes=2**20
-        )
-
-    return {"sqlite": sqlite, "sqlite with memory": with_memory, "sqlite with columns": with_columns}[request.param]
+    options = SQLITE_VARIANTS[request.param]
+    return partial(SqliteEngine.open_folder, tmp_path / "data", readers=2, **options)
 
 
 @pytest.fixture

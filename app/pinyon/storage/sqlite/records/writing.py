@@ -3,7 +3,7 @@
 Whatever changes a record changes its vector, its postings and its namespace's counts with it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -28,10 +28,23 @@ FLOAT_BYTES = 4
 FIELD = itemgetter(0)
 """Of a posting."""
 
-Stored = tuple[int, str, Metadata, bytes | None, str, bool]
-"""Row number, id, fields, sparse blob, the fields as they are kept, in JSON, and whether the text was cut."""
+
+class StoredRecord(msgspec.Struct, frozen=True, gc=False):
+    """A row of the table of records.
+
+    json: the metadata as it is stored. sparse: the sparse vector as it is stored. truncated: whether its text was cut.
+    """
+
+    row: int
+    id: str
+    metadata: Metadata
+    sparse: bytes | None
+    json: str
+    truncated: bool
+
+
 COLUMNS = "record, id, metadata, sparse, truncated"
-"""What it is read from."""
+"""The columns that a StoredRecord is made from, by decoded()."""
 
 
 def upsert(
@@ -46,18 +59,18 @@ def upsert(
     ns = namespace_number(connection, namespace)
     assert ns is not None
     wanted = {record.id: record for record in records}
-    old = {row[1]: row for row in _stored(connection, ns, Selection(ids=list(wanted)))}
+    old = {record.id: record for record in _stored(connection, ns, Selection(ids=list(wanted)))}
     following = connection.execute("SELECT coalesce(max(record), 0) + 1 FROM records").get
-    rows = {id: old[id][0] if id in old else following + place for place, id in enumerate(wanted)}
+    rows = {id: old[id].row if id in old else following + place for place, id in enumerate(wanted)}
     _forget(connection, spec, ns, old.values())
-    stored: list[Stored] = [
-        (rows[r.id], r.id, r.metadata, sparse_index.to_blob(r.sparse), _metadata_text(r), r.truncated)
+    stored = [
+        StoredRecord(rows[r.id], r.id, r.metadata, sparse_index.to_blob(r.sparse), _metadata_text(r), r.truncated)
         for r in wanted.values()
     ]
-    _replace(connection, [row for row in stored if row[1] in old])
+    _replace(connection, [record for record in stored if record.id in old])
     connection.executemany(  # its text is short, as apsw reads it again for each row
         "INSERT INTO records (record, ns, id, metadata, sparse, truncated) VALUES (?, ?, ?, ?, ?, ?)",
-        [(row, ns, id, text, sparse, cut) for row, id, _, sparse, text, cut in stored if id not in old],
+        [(r.row, ns, r.id, r.json, r.sparse, r.truncated) for r in stored if r.id not in old],
     )
     if not spec.sparse:
         vectors = [(rows[id], r.vector, id in old) for id, r in wanted.items() if r.vector is not None]
@@ -87,11 +100,11 @@ def update(connection: apsw.Connection, spec: IndexSpec, namespace: str, plan: U
         return 0, tables.next_lsn(connection)
     for start in range(0, len(selected), AT_ONCE):
         old = _rows(connection, selected[start : start + AT_ONCE])
-        new = [_changed(row, plan) for row in old]
+        new = [_changed(record, plan) for record in old]
         _forget(connection, spec, ns, old)
         _replace(connection, new)
         if plan.vector is not None:
-            vector_chunks.update(connection, [(row[0], plan.vector) for row in new])
+            vector_chunks.update(connection, [(record.row, plan.vector) for record in new])
         remember(connection, spec, ns, new)
     if plan.vector is not None:
         _mark_foreign(connection, ns, selected, spec.embed is not None)
@@ -175,25 +188,32 @@ def _delete_all(connection: apsw.Connection, spec: IndexSpec, ns: int) -> None:
         connection.execute(f"DELETE FROM {table} WHERE ns = ?", (ns,))
 
 
-def _stored(connection: apsw.Connection, ns: int, selection: Selection) -> list[Stored]:
+def _stored(connection: apsw.Connection, ns: int, selection: Selection) -> list[StoredRecord]:
     text, parameters = where(selection, ns)
     return _read(connection, f"SELECT {COLUMNS} FROM records WHERE {text}", parameters)
 
 
-def _rows(connection: apsw.Connection, rows: list[int]) -> list[Stored]:
+def _rows(connection: apsw.Connection, rows: list[int]) -> list[StoredRecord]:
     numbers = (tables.to_json(rows),)
     return _read(connection, f"SELECT {COLUMNS} FROM records WHERE record IN (SELECT value FROM json_each(?))", numbers)
 
 
-def _read(connection: apsw.Connection, sql: str, parameters: Sequence[Any]) -> list[Stored]:
-    found = connection.execute(sql, parameters)
-    return [(row, id, msgspec.json.decode(text), sparse, text, bool(cut)) for row, id, text, sparse, cut in found]
+def _read(connection: apsw.Connection, sql: str, parameters: Sequence[Any]) -> list[StoredRecord]:
+    return decoded(connection.execute(sql, parameters))
 
 
-def _replace(connection: apsw.Connection, rows: Iterable[Stored]) -> None:
+def decoded(rows: Iterable[Any]) -> list[StoredRecord]:
+    """Records from rows of COLUMNS."""
+    return [
+        StoredRecord(row, id, msgspec.json.decode(text), sparse, text, bool(truncated))
+        for row, id, text, sparse, truncated in rows
+    ]
+
+
+def _replace(connection: apsw.Connection, records: Iterable[StoredRecord]) -> None:
     connection.executemany(
         "UPDATE records SET metadata = ?, sparse = ?, truncated = ? WHERE record = ?",
-        [(text, sparse, cut, row) for row, _, _, sparse, text, cut in rows],
+        [(record.json, record.sparse, record.truncated, record.row) for record in records],
     )
 
 
@@ -202,14 +222,14 @@ def _metadata_text(record: Record) -> str:
     return tables.to_json(record.metadata) if encoded is None else encoded.decode()
 
 
-def _changed(row: Stored, plan: UpdatePlan) -> Stored:
-    record, id, metadata, sparse, text, cut = row
+def _changed(record: StoredRecord, plan: UpdatePlan) -> StoredRecord:
+    metadata, json = record.metadata, record.json
     if plan.metadata is not None:
         metadata = {**metadata, **plan.metadata}
-        text = tables.to_json(metadata)
-        _check_metadata(id, text, plan.max_metadata_bytes)
-    sparse = sparse if plan.sparse is None else sparse_index.to_blob(plan.sparse)
-    return record, id, metadata, sparse, text, cut and plan.vector is None
+        json = tables.to_json(metadata)
+        _check_metadata(record.id, json, plan.max_metadata_bytes)
+    sparse = record.sparse if plan.sparse is None else sparse_index.to_blob(plan.sparse)
+    return StoredRecord(record.row, record.id, metadata, sparse, json, record.truncated and plan.vector is None)
 
 
 def _check_metadata(id: str, text: str, max_bytes: int | None) -> None:
@@ -221,10 +241,9 @@ def _check_metadata(id: str, text: str, max_bytes: int | None) -> None:
         )
 
 
-def remember(connection: apsw.Connection, spec: IndexSpec, ns: int, rows: Iterable[Stored]) -> None:
-    """Post what records are found by, and count them. The rows are in the table of records already."""
-    rows = list(rows)
-    posted = _postings(rows)
+def remember(connection: apsw.Connection, spec: IndexSpec, ns: int, records: Collection[StoredRecord]) -> None:
+    """Add records to the postings, the words and the counts. They are in the table of records already."""
+    posted = _postings(records)
     names = set(map(FIELD, posted))
     connection.executemany("INSERT INTO fields (name) VALUES (?) ON CONFLICT DO NOTHING", [(n,) for n in names])
     number = _field_numbers(connection, names)
@@ -232,47 +251,47 @@ def remember(connection: apsw.Connection, spec: IndexSpec, ns: int, rows: Iterab
         "INSERT INTO postings (ns, field, kind, value, record) VALUES (?, ?, ?, ?, ?)",
         sorted([(ns, number[field], kind, value, row) for field, kind, value, row in posted]),
     )
-    sparse_index.add(connection, ns, _sparse(rows))
-    lexical.add(connection, spec, ns, ((row, held) for row, _, held, *_ in rows))
-    _count(connection, spec, ns, rows, 1)
+    sparse_index.add(connection, ns, _sparse(records))
+    lexical.add(connection, spec, ns, [(record.row, record.metadata) for record in records])
+    _count(connection, spec, ns, records, 1)
 
 
-def _forget(connection: apsw.Connection, spec: IndexSpec, ns: int, rows: Iterable[Stored]) -> None:
-    """Take back what remember() did."""
-    rows = list(rows)
-    posted = _postings(rows)
+def _forget(connection: apsw.Connection, spec: IndexSpec, ns: int, records: Collection[StoredRecord]) -> None:
+    """Undo remember()."""
+    posted = _postings(records)
     number = _field_numbers(connection, set(map(FIELD, posted)))
     connection.executemany(
         "DELETE FROM postings WHERE ns = ? AND field = ? AND kind = ? AND value = ? AND record = ?",
         [(ns, number[field], kind, value, row) for field, kind, value, row in posted],
     )
-    sparse_index.remove(connection, ns, _sparse(rows))
-    lexical.remove(connection, spec, ns, ((row, held) for row, _, held, *_ in rows))
-    reembedding.forget(connection, [row for row, *_ in rows])
-    _count(connection, spec, ns, rows, -1)
+    sparse_index.remove(connection, ns, _sparse(records))
+    lexical.remove(connection, spec, ns, [(record.row, record.metadata) for record in records])
+    reembedding.forget(connection, [record.row for record in records])
+    _count(connection, spec, ns, records, -1)
 
 
-def _postings(rows: Iterable[Stored]) -> list[tuple[str, Kind, Posted, int]]:
-    return [(field, kind, value, row) for row, _, held, _, _, _ in rows for field, kind, value in postings(held)]
+def _postings(records: Iterable[StoredRecord]) -> list[tuple[str, Kind, Posted, int]]:
+    return [(field, kind, value, record.row) for record in records for field, kind, value in postings(record.metadata)]
 
 
-def _sparse(rows: Iterable[Stored]) -> list[tuple[int, SparseVector]]:
-    found = ((row, sparse_index.from_blob(blob)) for row, _, _, blob, _, _ in rows if blob is not None)
-    return [(row, sparse) for row, sparse in found if sparse is not None]
+def _sparse(records: Iterable[StoredRecord]) -> list[tuple[int, SparseVector]]:
+    vectors = ((record.row, sparse_index.from_blob(record.sparse)) for record in records)
+    return [(row, vector) for row, vector in vectors if vector is not None]
 
 
-def _count(connection: apsw.Connection, spec: IndexSpec, ns: int, rows: list[Stored], sign: int) -> None:
-    size = sum(size_of(spec, id, text, sparse) for _, id, _, sparse, text, _ in rows)
-    cut = sum(row[-1] for row in rows)
+def _count(connection: apsw.Connection, spec: IndexSpec, ns: int, records: Collection[StoredRecord], sign: int) -> None:
+    """Add records to the counts of their namespace. sign: 1, or -1 to subtract them."""
+    size = sum(size_of(spec, record.id, record.json, record.sparse) for record in records)
+    truncated = sum(record.truncated for record in records)
     connection.execute(
         "UPDATE namespaces SET record_count = record_count + ?, bytes = bytes + ?, truncated = truncated + ?"
         " WHERE ns = ?",
-        (sign * len(rows), sign * size, sign * cut, ns),
+        (sign * len(records), sign * size, sign * truncated, ns),
     )
 
 
 def size_of(spec: IndexSpec, id: str, text: str, sparse: bytes | None) -> int:
-    """Bytes that a record counts for. text: its fields in JSON."""
+    """Bytes that a record counts for. text: its metadata in JSON."""
     return FLOAT_BYTES * spec.dimension + len(id) + len(text.encode()) + len(sparse or b"")
 
 

@@ -204,12 +204,7 @@ def _vectors(connection: apsw.Connection, spec: IndexSpec) -> Iterator[str]:
         there = vector_rows.row_numbers(connection, ns)
         if not np.array_equal(wanted, there):
             yield f"namespace '{name}' has {len(there)} vectors for {len(wanted)} records, or those of others"
-        places = _numbers(
-            connection,
-            "SELECT rowid FROM vectors_rowids WHERE chunk_id IN"
-            " (SELECT chunk_id FROM vectors_chunks WHERE partition00 = ?) ORDER BY rowid",
-            ns,
-        )
+        places = vector_rows.placed_row_numbers(connection, ns)
         if not np.array_equal(places, there):
             yield f"namespace '{name}': the places of vectors do not fit the vectors"
         chunks = vector_rows.chunk_ids(connection, ns)

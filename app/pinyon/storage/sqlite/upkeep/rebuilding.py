@@ -72,10 +72,7 @@ def _copy_records(reading: apsw.Connection, to: apsw.Connection, ns: int) -> Non
             "INSERT INTO records (record, ns, id, metadata, sparse, truncated) VALUES (?, ?, ?, ?, ?, ?)",
             [(row, ns, id, text, sparse, cut) for row, id, text, sparse, cut in found],
         )
-        decoded = [
-            (row, id, msgspec.json.decode(text), sparse, text, bool(cut)) for row, id, text, sparse, cut in found
-        ]
-        writing.remember(to, spec, ns, decoded)
+        writing.remember(to, spec, ns, writing.decoded(found))
         foreign = reading.execute(
             "SELECT record FROM records WHERE ns = ? AND record > ? AND record <= ? AND foreign_vector",
             (ns, last, found[-1][0]),

@@ -52,6 +52,16 @@ def row_numbers(connection: apsw.Connection, ns: int) -> Records:
     return np.sort(rows[np.unpackbits(bits, bitorder="little").astype(bool)])
 
 
+def placed_row_numbers(connection: apsw.Connection, ns: int) -> Records:
+    """The sorted numbers of the rows that have a place in a chunk of a namespace: the same, in an undamaged file."""
+    rows: Any = connection.execute(
+        "SELECT rowid FROM vectors_rowids WHERE chunk_id IN"
+        " (SELECT chunk_id FROM vectors_chunks WHERE partition00 = ?) ORDER BY rowid",
+        (ns,),
+    ).fetchall()
+    return np.array(rows, np.int64).reshape(-1)
+
+
 def read_rows(connection: apsw.Connection, ns: int, dimension: int, rows: Records) -> Part:
     """Those of the rows that the namespace has, in no particular order, and their vectors."""
     return _joined(list(iter_rows(connection, ns, dimension, rows)), dimension)
