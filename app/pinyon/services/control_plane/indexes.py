@@ -1,4 +1,4 @@
-"""The indexes service: what indexes there are, where they answer, and what embeds for them."""
+"""The indexes service: which indexes exist, and where they answer."""
 
 import asyncio
 import logging
@@ -32,7 +32,7 @@ from pinyon.storage.engine import Engine
 State = Literal["Ready", "Initializing", "InitializationFailed", "Disabled"]
 
 CONFLICTS = 10
-"""How often a change is tried again after somebody else changed the index first."""
+"""How often a change is repeated if the index was changed at the same time."""
 T = TypeVar("T")
 
 log = logging.getLogger("pinyon.indexes")
@@ -59,7 +59,7 @@ class IndexChange(msgspec.Struct, frozen=True):
 
 
 class Indexes:
-    """What there is to know of indexes: the engine's word on what they are, and an embedder for each that embeds."""
+    """Every operation on indexes as a whole. embedders: what embeds for each index."""
 
     def __init__(
         self,
@@ -70,38 +70,38 @@ class Indexes:
         readiness: Readiness,
         recall: Callable[[], list[RecallSample]],
     ) -> None:
-        """recall: what was measured of approximate answers."""
+        """recall: returns the measured recall of each namespace."""
         self._engine, self._catalog, self.addresses = engine, catalog, addresses
         self._recall = recall
         self.embedders = Embedders(engine, catalog, executor, readiness)
         self._settings_spec: IndexSpec | None = None
 
     async def open(self, settings: IndexSettings | None) -> None:
-        """Know the index that the settings name. Raises InvalidArgument for settings that describe none."""
+        """Take the index that the settings describe. Raises InvalidArgument if the settings describe no valid index."""
         if settings is not None:
             self._settings_spec = index_rules.from_settings(settings, self._catalog, self.max_dimension)
             if self._settings_spec.name not in self._engine.being_opened():
                 await self.ensure_default()
 
     async def ensure_default(self) -> None:
-        """Make the index that the settings name if it is not there, once it is known what is there.
+        """Create the index that the settings describe, if it does not exist.
 
-        Raises FailedPrecondition if it is there and is something else than the settings say.
+        Raises FailedPrecondition if it exists and differs from the settings.
         """
         wanted = self._settings_spec
         if wanted is None:
             return
         await self._engine.opened(wanted.name)
-        there = next((index for index in self.all() if index.name == wanted.name), None)
+        existing = next((index for index in self.all() if index.name == wanted.name), None)
         if wanted.name in self._engine.unusable():
             log.error("the index of the settings cannot be used; the server goes on with the others")
-        elif there is None:
+        elif existing is None:
             await self._engine.create_index(wanted, _details(IndexOptions()))
         else:
-            check_same(there.spec, wanted)
+            check_same(existing.spec, wanted)
 
     async def assign_ports(self) -> None:
-        """Give each index that has none an address, once all are open."""
+        """Give a port to each index that has none. Call it when all indexes are open."""
         for index in self.all():
             if index.name != self.default and self.addresses.by_port:
                 await self._assign_port(index)
@@ -124,7 +124,7 @@ class Indexes:
 
     @property
     def default(self) -> str | None:
-        """The index that answers on the main port: the one the settings describe, while it exists."""
+        """The name of the index that answers on the main port: the one of the settings, if it exists."""
         if self._settings_spec is None:
             return None
         try:
@@ -136,10 +136,9 @@ class Indexes:
         return self._settings_spec.name
 
     def at(self, host: str, port: int | None) -> Index:
-        """The index that a request means.
+        """The index that a request is for. host: its Host header or :authority. port: the port it arrived on.
 
-        host: its Host header or :authority. port: where it came in. Raises NotFound, saying what answers where, or
-        PermissionDenied for a key of other indexes.
+        Raises NotFound, or PermissionDenied if the API key is for other indexes.
         """
         name = self.addresses.index_named(host)
         by_port = name is None and port is not None and port != self.addresses.port
@@ -151,10 +150,10 @@ class Indexes:
             raise Unavailable("Indexes are being opened; one of them may answer here", RETRY_AFTER_S)
         grant = permissions.GRANT.get()
         if grant.indexes is not None and (name is None or not grant.sees(name)):
-            # One answer for all that is outside: what is there, and whether anything is, is nobody else's business.
+            # The same answer for existing and missing indexes: a key sees nothing outside its scope.
             raise PermissionDenied("This API key is not for what answers here")
         if name is None and by_port:
-            broken = "".join(f"; index {one} cannot be used: {why}" for one, why in self.unusable().items())
+            broken = "".join(f"; index {index} cannot be used: {why}" for index, why in self.unusable().items())
             raise NotFound(f"No index answers on port {port}; describe an index to learn where it answers{broken}")
         if name is None:
             raise NotFound(
@@ -164,32 +163,32 @@ class Indexes:
         return self.index(name)
 
     def url(self, index: Index, reached_as: str | None = None) -> str:
-        """Where the index answers, for a caller that reached this server under that Host header."""
+        """The URL of an index. reached_as: the Host header of the current request."""
         own_port = None if index.name == self.default else index.port
         return self.addresses.url(index.name, own_port, reached_as)
 
     def reachable(self, index: Index) -> bool:
-        """Whether requests for the index can arrive here."""
+        """Whether requests for the index can reach this server."""
         return not self.addresses.by_port or index.name == self.default or index.port in self.addresses.index_ports
 
     def index(self, index: IndexRef) -> Index:
-        """One index, by its name or its handle. Raises NotFound, or PermissionDenied."""
+        """One index. Raises NotFound, or PermissionDenied if the API key is for other indexes."""
         permissions.check_sees(index)
         return self._engine.index(index)
 
     def spec(self, index: IndexRef) -> IndexSpec:
-        """What the index is. Raises NotFound."""
+        """The spec of an index. Raises as index()."""
         return self.index(index).spec
 
     def all(self) -> list[Index]:
-        """Every index that the caller may know of, by name."""
+        """All indexes that the API key may see, sorted by name."""
         return [index for index in self._engine.indexes() if permissions.GRANT.get().sees(index.name)]
 
     async def create(self, spec: IndexSpec, options: IndexOptions) -> Index:
-        """Make an empty index, ready at once.
+        """Create an empty index.
 
-        Raises AlreadyExists, InvalidArgument, NotFound, FailedPrecondition if nobody answers to its model or the
-        settings describe something else under its name, or PermissionDenied without a free port.
+        Raises AlreadyExists, InvalidArgument, NotFound, FailedPrecondition if its model cannot answer or if the
+        settings describe another index of this name, or PermissionDenied if no port is free.
         """
         permissions.check("control", spec.name)
         if any(index.name == spec.name for index in self._engine.indexes()):
@@ -210,7 +209,7 @@ class Indexes:
         return index
 
     def state(self, index: Index) -> State:
-        """Whether an index can answer: by text, if it embeds."""
+        """Whether an index can answer. An index that embeds text needs its model for that."""
         if not self.reachable(index):
             return "Disabled"
         if index.spec.embed is None or self.embedders.loaded(index) is not None:
@@ -220,7 +219,7 @@ class Indexes:
         return "Initializing" if self.embedders.is_loading(index) else "Ready"
 
     def states(self) -> dict[str, str]:
-        """What each index that the caller may know of waits for, by name; 'ready' if for nothing."""
+        """For each index that the API key may see, by name: "ready", or what it waits for."""
         grant = permissions.GRANT.get()
         if not grant.scopes:
             return {}
@@ -234,7 +233,7 @@ class Indexes:
         return states | self.unusable()
 
     def _check_model(self, spec: IndexSpec) -> None:
-        """Raises FailedPrecondition if nobody here answers to the model of the index."""
+        """Raises FailedPrecondition if the model of the index cannot answer here."""
         if spec.embed is not None:
             self._catalog.fingerprint(spec.embed.model, spec.dimension or None)
 
@@ -244,7 +243,7 @@ class Indexes:
         self.index(name)
 
     async def configure(self, name: str, change: IndexChange) -> Index:
-        """Change what may change of an index. Raises NotFound or InvalidArgument before anything is changed."""
+        """Change an index. Raises NotFound or InvalidArgument before anything is changed."""
         permissions.check("control", name)
         if change.embed is not None and self._settings_spec is not None and name == self._settings_spec.name:
             raise InvalidArgument(f"The embedding of index {name} is described in the settings file; change it there")
@@ -275,12 +274,12 @@ class Indexes:
         return msgspec.structs.replace(index, spec=spec, details=details)
 
     async def compact(self, name: str) -> tuple[int, int]:
-        """Give back the room of what was deleted; bytes on disk before and after. Raises NotFound."""
+        """Free the disk space of deleted records. Returns the bytes on disk before and after. Raises NotFound."""
         permissions.check("control", name)
         return await self._engine.compact(name)
 
     async def delete(self, name: str) -> None:
-        """Delete an index with everything in it. Raises NotFound, or PermissionDenied if it is protected."""
+        """Delete an index with all its records. Raises NotFound, or PermissionDenied if it is protected."""
         permissions.check("control", name)
 
         async def delete() -> Handle | None:
@@ -299,40 +298,43 @@ class Indexes:
         self.embedders.forget_index(name, handle)
 
     async def foreign_vectors(self, index: IndexRef, namespace: str) -> int:
-        """How many records of a namespace have vectors that a caller brought; 0 without it. Checks no rights."""
+        """How many records of a namespace have vectors that a caller brought. 0 if it does not exist.
+
+        Does not check the rights of the API key.
+        """
         try:
             return (await self._engine.namespace(index, namespace)).foreign
         except NotFound:
             return 0
 
     def recall(self) -> list[RecallSample]:
-        """How good approximate answers were, as far as some were compared with exact ones."""
+        """The measured recall of each namespace that the API key may see."""
         permissions.check("read")
         grant = permissions.GRANT.get()
-        return [one for one in self._recall() if grant.sees(one.index) and grant.enters(one.namespace)]
+        return [sample for sample in self._recall() if grant.sees(sample.index) and grant.enters(sample.namespace)]
 
     def unusable(self) -> dict[str, str]:
-        """Indexes whose files cannot be used, and why."""
+        """Indexes whose files cannot be used, and why, as far as the API key may see them."""
         grant = permissions.GRANT.get()
-        found = self._engine.unusable() if grant.scopes else {}
-        return {name: error.message for name, error in found.items() if grant.sees(name)}
+        errors = self._engine.unusable() if grant.scopes else {}
+        return {name: error.message for name, error in errors.items() if grant.sees(name)}
 
     def unusable_count(self) -> int:
         """How many indexes cannot be used."""
         return len(self._engine.unusable())
 
     def set_aside(self) -> list[str]:
-        """What a start moved out of the way, for callers who may know of every index."""
+        """Names of the files that a start set aside. Empty unless the API key is for every index."""
         grant = permissions.GRANT.get()
         return self._engine.set_aside() if grant.scopes and grant.indexes is None else []
 
     def set_aside_count(self) -> int:
-        """How many folders there are of what a start moved out of the way."""
+        """How many folders of files a start set aside."""
         return len(self._engine.set_aside())
 
 
 async def _until_no_conflict(change: Callable[[], Awaitable[T]]) -> T:
-    """Make a change of the newest version; again if somebody else was faster. Raises VersionConflict at the end."""
+    """Make a change, and repeat it if the index was changed at the same time. Raises VersionConflict at the end."""
     for _ in range(CONFLICTS):
         try:
             return await change()
@@ -353,24 +355,24 @@ def _details(options: IndexOptions) -> IndexDetails:
     )
 
 
-def _merged(there: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested tables, with what `change` names replaced."""
-    merged = dict(there)
+def _merged(table: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """A nested table with the values of `change` replaced."""
+    merged = dict(table)
     for key, value in change.items():
         both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
         merged[key] = _merged(merged[key], value) if both else value
     return merged
 
 
-def check_same(there: IndexSpec, wanted: IndexSpec) -> None:
-    """Raises FailedPrecondition if the index on disk is something else than the settings describe."""
-    if there == wanted:
+def check_same(existing: IndexSpec, wanted: IndexSpec) -> None:
+    """Raises FailedPrecondition if the index on disk differs from the settings."""
+    if existing == wanted:
         return
-    flat_there, flat_wanted = _flat(there), _flat(wanted)
+    flat_existing, flat_wanted = _flat(existing), _flat(wanted)
     differences = ", ".join(
-        f"{name} is {flat_there.get(name)} on disk and {flat_wanted[name]} in the settings"
+        f"{name} is {flat_existing.get(name)} on disk and {flat_wanted[name]} in the settings"
         for name in flat_wanted
-        if flat_there.get(name) != flat_wanted[name]
+        if flat_existing.get(name) != flat_wanted[name]
     )
     raise FailedPrecondition(
         f"Index {wanted.name} on disk differs from the settings: {differences}. Change the settings back, give the new "
