@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 from pinyon.domain import IndexSpec, Record
-from pinyon.storage.sqlite.connection.database import connect
+from pinyon.storage.sqlite.connection.connections import connect
 from pinyon.storage.sqlite.engine import SqliteEngine
 
 from tests.running import RunningServer, config, free_ports

@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 from pinyon.domain import IndexSpec
 from pinyon.search.terms import terms
-from pinyon.storage.sqlite.connection.database import connect
+from pinyon.storage.sqlite.connection.connections import connect
 from pinyon.storage.sqlite.schema import tables
 from pinyon.storage.sqlite.text.lexical import text_of
 from pinyon.storage.sqlite.text.postings import postings

@@ -17,7 +17,7 @@ from pinyon import filters
 from pinyon.domain import EmbedSpec, Index, IndexSpec, Match, QueryPlan, Record, Selection, UpdatePlan
 from pinyon.search.ranking import K1, LEXICAL_WEIGHT, LONGEST_DISCOUNTED, B
 from pinyon.search.terms import query_terms, terms
-from pinyon.storage.sqlite.connection.database import connect
+from pinyon.storage.sqlite.connection.connections import connect
 from pinyon.storage.sqlite.engine import SqliteEngine
 from pinyon.storage.sqlite.schema import migrations, tables, vector_tables
 

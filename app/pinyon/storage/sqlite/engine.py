@@ -35,7 +35,7 @@ from pinyon.domain import (
 from pinyon.errors import AlreadyExists, DataLoss, FailedPrecondition, NotFound, PinyonError, Unavailable
 from pinyon.locks import NamedLocks
 from pinyon.storage.engine import EngineLimits
-from pinyon.storage.sqlite.connection.database import unexpected
+from pinyon.storage.sqlite.connection.file_errors import unexpected
 from pinyon.storage.sqlite.connection.inline_reads import InlineReads
 from pinyon.storage.sqlite.filters.column_store import ColumnStore
 from pinyon.storage.sqlite.filters.filter_cache import FilterCache

@@ -14,7 +14,8 @@ from pinyon.errors import FailedPrecondition
 from pinyon.settings import StorageSettings
 from pinyon.storage.engine import Engine, EngineLimits
 from pinyon.storage.installation import Finding, Holder, Report
-from pinyon.storage.sqlite.connection.database import connect, connect_frozen, translated
+from pinyon.storage.sqlite.connection.connections import connect, connect_frozen
+from pinyon.storage.sqlite.connection.file_errors import translated
 from pinyon.storage.sqlite.folder import backup, data_dir
 from pinyon.storage.sqlite.options import LIMITS
 from pinyon.storage.sqlite.schema import migrations, tables

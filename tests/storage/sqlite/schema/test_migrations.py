@@ -10,7 +10,8 @@ import pytest
 from pinyon import filters
 from pinyon.domain import IndexSpec, QueryPlan, Record
 from pinyon.errors import DataLoss, FailedPrecondition, PermissionDenied, Unavailable
-from pinyon.storage.sqlite.connection.database import Database, connect
+from pinyon.storage.sqlite.connection.connections import connect
+from pinyon.storage.sqlite.connection.database import Database
 from pinyon.storage.sqlite.engine import SqliteEngine
 from pinyon.storage.sqlite.schema import migrations, tables, vector_tables
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pinyon.domain import IndexSpec, Record
 from pinyon.errors import FailedPrecondition
-from pinyon.storage.sqlite.connection.database import connect
+from pinyon.storage.sqlite.connection.connections import connect
 from pinyon.storage.sqlite.engine import SqliteEngine
 from pinyon.storage.sqlite.schema import vector_tables
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pinyon.storage.sqlite.connection.database import connect
+from pinyon.storage.sqlite.connection.connections import connect
 from pinyon.storage.sqlite.schema import vector_tables
 from pinyon.storage.sqlite.vectors import vector_chunks
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pinyon import filters
 from pinyon.domain import IndexSpec, Metric, QueryPlan, Record
 from pinyon.search.ranking import exact_scores, higher_is_better
-from pinyon.storage.sqlite.connection.database import connect
+from pinyon.storage.sqlite.connection.connections import connect
 from pinyon.storage.sqlite.engine import SqliteEngine
 
 ROWS, DIMENSION = 12_000, 24

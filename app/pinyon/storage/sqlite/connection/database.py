@@ -7,20 +7,19 @@ only once the commit, which others may share, is on disk. A reading function see
 import asyncio
 import contextlib
 import logging
-import struct
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import apsw
-import msgspec
-import sqlite_vec
 
 from pinyon import failpoints
-from pinyon.errors import DataLoss, FailedPrecondition, Internal, NotFound, PermissionDenied, PinyonError, Unavailable
+from pinyon.errors import DataLoss, FailedPrecondition, NotFound, PermissionDenied, PinyonError, Unavailable
 from pinyon.storage.sqlite.connection import high_water, page_cache_vfs, page_checksums
+from pinyon.storage.sqlite.connection.connections import Mode, connect, connect_frozen
+from pinyon.storage.sqlite.connection.file_errors import NONSENSE, damaged, translated
 from pinyon.storage.sqlite.connection.high_water import HighWaterMark, Mark
 from pinyon.storage.sqlite.connection.page_cache_vfs import NotInMemory
 from pinyon.storage.sqlite.connection.readers import Readers
@@ -30,112 +29,11 @@ from pinyon.storage.sqlite.transaction import Transaction
 
 T = TypeVar("T")
 
-PAGE_BYTES = 16_384
-"""Larger pages and mmap together read a scan 1.5 times as fast as SQLite's defaults."""
-BUSY_MS = 5_000
 WRITES_PER_COMMIT = 64
 """Writes that may share a commit."""
 INLINE_CACHE_KIB = 8_192
 """Most pages that a connection on the event-loop thread keeps. Reading a page again costs it 5 us."""
-NONSENSE = (msgspec.MsgspecError, UnicodeDecodeError, struct.error)
-"""What decoding a stored value raises if the value is not what was stored."""
-DAMAGED_READS = (apsw.SQLITE_IOERR_DATA, apsw.SQLITE_IOERR_CORRUPTFS, apsw.SQLITE_IOERR_SHORT_READ)
-"""SQLite's codes for a page whose checksum is wrong, and for one that is not there as a whole."""
-
 log = logging.getLogger("pinyon.storage")
-
-
-Mode = Literal["read", "write", "read only", "frozen"]
-"""read: beside a writer of this process. read only: beside one of another. frozen: there is none, nor can there be."""
-
-
-def connect(path: Path, mmap_bytes: int, mode: Mode, compare: bool = False, in_memory: bool = False) -> apsw.Connection:
-    """A connection with sqlite-vec loaded and the pragmas of this project set.
-
-    in_memory: one that reads only what is in the system's page cache, and raises NotInMemory for the rest.
-
-    One that writes fills in the checksums of pages and compares them. compare: one that reads does, too; then there is
-    no mmap. Raises FailedPrecondition if it cannot.
-    """
-    vfs = page_checksums.CHECKED if compare and page_checksums.available() else page_checksums.PLAIN
-    vfs = page_cache_vfs.NAME if in_memory else vfs
-    if mode == "frozen":
-        connection = connect_frozen(path, vfs)
-    elif mode == "write":
-        connection = _connect_to_write(path)
-    else:
-        flags = apsw.SQLITE_OPEN_READONLY if mode == "read only" else apsw.SQLITE_OPEN_READWRITE
-        connection = apsw.Connection(str(path), flags=flags, vfs=vfs)
-        # Only a connection that fills in checksums may copy the log into the file.
-        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-    connection.enable_load_extension(True)
-    connection.load_extension(sqlite_vec.loadable_path())
-    connection.enable_load_extension(False)
-    connection.set_busy_timeout(BUSY_MS)
-    connection.execute(f"PRAGMA mmap_size = {mmap_bytes}")
-    if mode == "write":
-        connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-        if page_checksums.available():
-            # Of a new file's pages from the first on; of an older file's from the next VACUUM on.
-            connection.reserve_bytes("main", page_checksums.RESERVED)
-        # Beyond FULL: also the removal of the rollback journal that a new file has until it is in WAL mode.
-        connection.execute("PRAGMA synchronous = EXTRA")
-    else:
-        connection.execute("PRAGMA query_only = ON")
-    return connection
-
-
-def _connect_to_write(path: Path) -> apsw.Connection:
-    flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
-    if not page_checksums.available():
-        connection = apsw.Connection(str(path), flags=flags, vfs=page_checksums.PLAIN)
-        if page_checksums.has_room(connection):
-            connection.close()
-            raise FailedPrecondition(
-                f"The file {path.name} has checksums, which this installation cannot write: SQLite's extension "
-                "cksumvfs is missing; install apsw from its wheel"
-            )
-        return connection
-    return apsw.Connection(str(path), flags=flags, vfs=page_checksums.CHECKED)
-
-
-def connect_frozen(path: Path, vfs: str = page_checksums.PLAIN) -> apsw.Connection:
-    """A connection to a file that nobody has open, which changes nothing, not even the files beside it."""
-    flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-    return apsw.Connection(f"{path.resolve().as_uri()}?immutable=1", flags=flags, vfs=vfs)
-
-
-def translated(error: apsw.Error, path: Path) -> PinyonError:
-    """The error of our own family for one of SQLite's; the only place that knows both."""
-    match error:
-        case apsw.BusyError() | apsw.LockedError():
-            return Unavailable(f"The file {path.name} is busy")
-        case apsw.FullError():
-            return Unavailable("The disk is full; nothing was written", retry_after_s=30)
-        case apsw.CantOpenError():
-            return Unavailable(f"The file {path.name} cannot be opened now", retry_after_s=5)
-        case apsw.ReadOnlyError() | apsw.PermissionsError():
-            return FailedPrecondition(f"The file {path.name} cannot be written")
-        case apsw.CorruptError() | apsw.NotADBError():
-            return damaged(path)
-        case apsw.IOError() if getattr(error, "extendedresult", 0) in DAMAGED_READS:
-            return damaged(path, "a page is not as it was written")
-        case apsw.IOError():
-            return Unavailable("The disk did not take or give the data", retry_after_s=5)
-    return Internal(f"The file {path.name} could not be used in a way it should; the log has the details")
-
-
-def unexpected(path: Path, error: Exception) -> DataLoss:
-    """The error for a file whose opening failed in a way that nobody foresaw: most likely its content."""
-    return damaged(path, f"opening it failed with {type(error).__name__}; the log says where")
-
-
-def damaged(path: Path, how: str = "") -> DataLoss:
-    """The error for a file that is not as it was written."""
-    return DataLoss(
-        f"The file {path.name} is damaged{f' ({how})' if how else ''}; restore it from a backup, or see what "
-        f"`pinyon check {path.stem}` finds. Nothing of it was changed"
-    )
 
 
 class Database:

@@ -13,7 +13,8 @@ import apsw
 from pinyon import failpoints
 from pinyon.errors import AlreadyExists, DataLoss, FailedPrecondition, NotFound
 from pinyon.files import put_in_place, sync
-from pinyon.storage.sqlite.connection.database import connect, translated
+from pinyon.storage.sqlite.connection.connections import connect
+from pinyon.storage.sqlite.connection.file_errors import translated
 from pinyon.storage.sqlite.folder import index_catalogue
 from pinyon.storage.sqlite.folder.data_dir import DataDir
 from pinyon.storage.sqlite.schema import migrations

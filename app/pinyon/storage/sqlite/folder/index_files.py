@@ -17,7 +17,8 @@ from pinyon.domain import Index, IndexDetails, IndexSpec
 from pinyon.errors import AlreadyExists, DataLoss, FailedPrecondition, PinyonError, Unavailable
 from pinyon.files import sync
 from pinyon.storage.sqlite.connection import page_checksums
-from pinyon.storage.sqlite.connection.database import Database, damaged
+from pinyon.storage.sqlite.connection.database import Database
+from pinyon.storage.sqlite.connection.file_errors import damaged
 from pinyon.storage.sqlite.folder import index_catalogue
 from pinyon.storage.sqlite.folder.data_dir import DataDir
 from pinyon.storage.sqlite.options import Tuning

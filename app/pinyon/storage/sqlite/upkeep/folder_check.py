@@ -16,7 +16,9 @@ import numpy as np
 from pinyon.errors import DataLoss, FailedPrecondition, NotFound, PinyonError
 from pinyon.files import put_in_place
 from pinyon.storage.sqlite.connection import high_water, page_checksums
-from pinyon.storage.sqlite.connection.database import connect, lsn_of, translated
+from pinyon.storage.sqlite.connection.connections import connect
+from pinyon.storage.sqlite.connection.database import lsn_of
+from pinyon.storage.sqlite.connection.file_errors import translated
 from pinyon.storage.sqlite.folder import index_catalogue
 from pinyon.storage.sqlite.folder.data_dir import DataDir, set_aside_in
 from pinyon.storage.sqlite.ivf.ivf_files import IvfFiles

@@ -10,7 +10,8 @@ import numpy as np
 
 from pinyon.errors import DataLoss
 from pinyon.files import sync
-from pinyon.storage.sqlite.connection.database import connect, translated
+from pinyon.storage.sqlite.connection.connections import connect
+from pinyon.storage.sqlite.connection.file_errors import translated
 from pinyon.storage.sqlite.records import writing
 from pinyon.storage.sqlite.schema import migrations, tables
 from pinyon.storage.sqlite.transaction import Transaction
