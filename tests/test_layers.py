@@ -26,6 +26,7 @@ LAYERS = [
     ["pinyon.storage.engines"],
     ["pinyon.storage.sqlite.installation"],
     ["pinyon.storage.sqlite.engine"],
+    ["pinyon.storage.sqlite.data_plane"],
     ["pinyon.storage.sqlite.upkeep"],
     ["pinyon.storage.sqlite.records"],
     ["pinyon.storage.sqlite.filters"],

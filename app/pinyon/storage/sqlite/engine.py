@@ -1,18 +1,15 @@
-"""The Engine on SQLite: one file per index, opened when the engine is, through apsw with sqlite-vec."""
+"""The engine on SQLite: one file for each index. data_plane.py has what is done with the records."""
 
 import asyncio
 import contextlib
 import logging
-import time
-from collections.abc import Callable, Collection, Coroutine, Sequence
-from functools import partial
+from collections.abc import Collection, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import apsw
 import msgspec
 
-from pinyon import metrics
 from pinyon.domain import (
     Fingerprint,
     Footprint,
@@ -20,30 +17,23 @@ from pinyon.domain import (
     IndexDetails,
     IndexRef,
     IndexSpec,
-    NamespaceInfo,
-    Page,
-    PagePlan,
-    QueryAnswer,
-    QueryPlan,
-    Record,
     Reembedding,
-    Selection,
     StoredText,
-    UpdatePlan,
     name_of,
 )
-from pinyon.errors import AlreadyExists, DataLoss, FailedPrecondition, NotFound, PinyonError, Unavailable
+from pinyon.errors import AlreadyExists, DataLoss, FailedPrecondition, PinyonError, Unavailable
 from pinyon.locks import NamedLocks
 from pinyon.storage.engine import EngineLimits
 from pinyon.storage.sqlite.connection.file_errors import unexpected
 from pinyon.storage.sqlite.connection.inline_reads import InlineReads
+from pinyon.storage.sqlite.data_plane import SqliteDataPlane
 from pinyon.storage.sqlite.filters.column_store import ColumnStore
 from pinyon.storage.sqlite.filters.filter_cache import FilterCache
 from pinyon.storage.sqlite.folder.data_dir import DataDir
 from pinyon.storage.sqlite.folder.index_files import IndexFiles, Opened
 from pinyon.storage.sqlite.leases import Leases
 from pinyon.storage.sqlite.options import LIMITS, Tuning
-from pinyon.storage.sqlite.records import namespaces, reading, reembedding, writing
+from pinyon.storage.sqlite.records import reading, reembedding
 from pinyon.storage.sqlite.records.reading import Vector
 from pinyon.storage.sqlite.schema import tables
 from pinyon.storage.sqlite.upkeep import compaction
@@ -58,8 +48,8 @@ OPENED_AT_ONCE = 4
 log = logging.getLogger("pinyon.storage")
 
 
-class SqliteEngine:
-    """A folder of index files, and the catalogue of them. Made by open_folder()."""
+class SqliteEngine(SqliteDataPlane):
+    """An Engine: a folder of index files, and the catalogue of them. Made by open_folder()."""
 
     def __init__(self, folder: DataDir, tuning: Tuning) -> None:
         self._folder = folder
@@ -68,13 +58,9 @@ class SqliteEngine:
         columns = ColumnStore(0 if tuning.read_only else tuning.column_bytes)
         vectors = VectorCache(tuning.cache_bytes)
         filters = FilterCache(tuning.filter_cache_bytes)
-        self._upkeep = UpkeepScheduler(
-            folder.indexes, tuning.approximate_from, tuning.read_only, columns, vectors, filters
-        )
-        self._inline_reads = InlineReads(tuning.at_once_s)
-        self._memory = reading.Memory(vectors, filters, columns, self._upkeep.inverted_file, tuning.approximate_recall)
-        self._opened: dict[str, Opened] = {}
-        self._unusable: dict[str, PinyonError] = {}
+        upkeep = UpkeepScheduler(folder.indexes, tuning.approximate_from, tuning.read_only, columns, vectors, filters)
+        memory = reading.Memory(vectors, filters, columns, upkeep.inverted_file, tuning.approximate_recall)
+        super().__init__(memory, upkeep, InlineReads(tuning.at_once_s))
         self._opening: dict[str, asyncio.Task[None]] = {}
         self._changing = NamedLocks()
         self._leases = Leases()
@@ -88,12 +74,11 @@ class SqliteEngine:
     async def open_folder(
         cls, path: Path, readers: int, mmap_bytes: int, wait: bool = True, **tuning: Any
     ) -> "SqliteEngine":
-        """Lock the folder and open every index in it; tuning: of Tuning, where it is not the default.
+        """Lock the folder and open every index in it. tuning: fields of Tuning that are not the default.
 
-        wait: until all are open; else they are opened beside everything else, and a slow one holds up no other.
-
-        One index that cannot be opened does not keep the others away: see unusable(). Raises FailedPrecondition or
-        DataLoss for the folder or its catalogue, naming the file.
+        wait: until all indexes are open. Otherwise they are opened in the background, some at a time. An index that
+        cannot be opened does not keep the others from opening: see unusable(). Raises FailedPrecondition or DataLoss,
+        with the name of the file, if the folder or its catalogue cannot be opened.
         """
         told = Tuning(readers, mmap_bytes, **tuning)
         folder = DataDir(path, told.read_only)
@@ -138,6 +123,9 @@ class SqliteEngine:
             await self._upkeep.open(opened.database, opened.index.handle)
         except Exception:
             log.exception("the large namespaces of index %s are searched exactly", opened.index.name)
+
+    def _is_opening(self, name: str) -> bool:
+        return name in self._opening
 
     async def opened(self, name: str) -> None:
         if name in self._opening:
@@ -248,113 +236,6 @@ class SqliteEngine:
     async def fingerprint(self, index: IndexRef) -> Fingerprint | None:
         return await self._open(index).database.read(tables.fingerprint)
 
-    async def upsert(
-        self, index: IndexRef, namespace: str, records: Sequence[Record], fingerprint: Fingerprint | None = None
-    ) -> int:
-        opened = self._open(index)
-
-        def run(connection: apsw.Connection) -> int:
-            if fingerprint is not None:
-                tables.claim(connection, fingerprint)
-            spec = tables.known_spec(connection)
-            return writing.upsert(
-                connection, spec, namespace, records, foreign=fingerprint is None and spec.embed is not None
-            )
-
-        return await self._written(opened, namespace, run)
-
-    async def _written(self, opened: Opened, namespace: str, run: Callable[[apsw.Connection], T]) -> T:
-        """Write, and have what is held of the namespace's vectors follow."""
-        with metrics.stage("write"):
-            done = await opened.database.write(run)
-        self._upkeep.schedule(opened.database, opened.index.handle, namespace)
-        return done
-
-    async def query(self, index: IndexRef, namespace: str, plan: QueryPlan) -> QueryAnswer:
-        opened = self._open(index)
-
-        handle = opened.index.handle
-        alike = handle, namespace, plan.filter is not None
-
-        def run(connection: apsw.Connection, plan: QueryPlan, at: int | None = None) -> QueryAnswer | None:
-            begun = time.perf_counter()
-            answer = reading.query(connection, namespace, plan, self._memory, handle, at)
-            if answer is not None and reading.is_plain(plan):
-                self._inline_reads.note(alike, answer.lsn, time.perf_counter() - begun)
-            return answer
-
-        async def ask(plan: QueryPlan) -> QueryAnswer:
-            answer = await opened.database.read(partial(run, plan=plan))
-            assert answer is not None
-            return answer
-
-        with metrics.stage("search"):
-            answer, at = None, self._inline_reads.fast_at(alike)
-            if at is not None and reading.is_plain(plan):
-                answer = opened.database.read_inline(partial(run, plan=plan, at=at))
-            if answer is None:
-                answer = await ask(plan)
-        if plan.filter is not None and self._memory.columns.wants(opened.index.handle):
-            self._upkeep.schedule(opened.database, opened.index.handle, namespace)
-        return answer
-
-    def answer_exactly(self, index: IndexRef, namespace: str) -> None:
-        with contextlib.suppress(PinyonError):  # it is gone
-            opened = self._open(index)
-            self._upkeep.distrust(opened.database, opened.index.handle, namespace)
-
-    async def settled(self) -> None:
-        """Wait until what is held in memory has followed the writes there were."""
-        await self._upkeep.idle()
-
-    async def page(self, index: IndexRef, namespace: str, plan: PagePlan) -> Page:
-        return await self._open(index).database.read(
-            lambda connection: reading.page(connection, tables.known_spec(connection), namespace, plan)
-        )
-
-    async def update(self, index: IndexRef, namespace: str, plan: UpdatePlan) -> tuple[int, int]:
-        opened = self._open(index)
-        return await self._written(
-            opened,
-            namespace,
-            lambda connection: writing.update(connection, tables.known_spec(connection), namespace, plan),
-        )
-
-    async def count(self, index: IndexRef, namespace: str, selection: Selection) -> int:
-        return await self._open(index).database.read(lambda connection: writing.count(connection, namespace, selection))
-
-    async def delete(self, index: IndexRef, namespace: str, selection: Selection) -> int:
-        opened = self._open(index)
-        return await self._written(
-            opened,
-            namespace,
-            lambda connection: writing.delete(connection, tables.known_spec(connection), namespace, selection),
-        )
-
-    async def every_namespace(self, index: IndexRef) -> list[NamespaceInfo]:
-        return await self._open(index).database.read(namespaces.every)
-
-    async def namespaces(
-        self, index: IndexRef, limit: int, after: str = "", prefix: str = ""
-    ) -> tuple[list[NamespaceInfo], bool, int]:
-        return await self._open(index).database.read(
-            lambda connection: namespaces.page(connection, limit, after, prefix)
-        )
-
-    async def namespace(self, index: IndexRef, name: str) -> NamespaceInfo:
-        return await self._open(index).database.read(lambda connection: namespaces.describe(connection, name))
-
-    async def create_namespace(self, index: IndexRef, name: str, schema: dict[str, Any] | None) -> int:
-        return await self._open(index).database.write(lambda connection: namespaces.create(connection, name, schema))
-
-    async def delete_namespace(self, index: IndexRef, name: str) -> int:
-        opened = self._open(index)
-        lsn = await self._written(
-            opened, name, lambda connection: writing.delete_namespace(connection, tables.known_spec(connection), name)
-        )
-        self._upkeep.namespace_deleted(opened.database, opened.index.handle, name)
-        return lsn
-
     async def reembedding(self, index: IndexRef) -> Reembedding | None:
         return await self._open(index).database.read(reembedding.state)
 
@@ -423,15 +304,3 @@ class SqliteEngine:
             await opened.database.close()
         self._opened.clear()
         await self._files.close()
-
-    def _open(self, index: IndexRef) -> Opened:
-        name = name_of(index)
-        if name in self._opening and name not in self._opened:
-            raise Unavailable(f"The index {name} is being opened", retry_after_s=2)
-        if name in self._unusable:
-            error = self._unusable[name]
-            raise type(error)(error.message)
-        opened = self._opened.get(name)
-        if opened is None or index not in (name, opened.index.handle):
-            raise NotFound(f"Index {name} not found.")
-        return opened

@@ -1,0 +1,167 @@
+"""What is done with the records of an index, on the files that are open."""
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+import apsw
+
+from pinyon import metrics
+from pinyon.domain import (
+    Fingerprint,
+    IndexRef,
+    NamespaceInfo,
+    Page,
+    PagePlan,
+    QueryAnswer,
+    QueryPlan,
+    Record,
+    Selection,
+    UpdatePlan,
+    name_of,
+)
+from pinyon.errors import NotFound, PinyonError, Unavailable
+from pinyon.storage.sqlite.connection.inline_reads import InlineReads
+from pinyon.storage.sqlite.folder.index_files import Opened
+from pinyon.storage.sqlite.records import namespaces, reading, writing
+from pinyon.storage.sqlite.schema import tables
+from pinyon.storage.sqlite.upkeep.scheduler import UpkeepScheduler
+
+T = TypeVar("T")
+
+
+class SqliteDataPlane:
+    """A DataPlane. opened: the indexes that can be used, by name; filled and emptied by the engine.
+
+    Call from the event-loop thread only.
+    """
+
+    def __init__(self, memory: reading.Memory, upkeep: UpkeepScheduler, inline_reads: InlineReads) -> None:
+        self._memory, self._upkeep, self._inline_reads = memory, upkeep, inline_reads
+        self._opened: dict[str, Opened] = {}
+        self._unusable: dict[str, PinyonError] = {}
+
+    def _is_opening(self, name: str) -> bool:
+        """Whether the index of this name is being opened."""
+        raise NotImplementedError
+
+    def _open(self, index: IndexRef) -> Opened:
+        name = name_of(index)
+        if name not in self._opened and self._is_opening(name):
+            raise Unavailable(f"The index {name} is being opened", retry_after_s=2)
+        if name in self._unusable:
+            error = self._unusable[name]
+            raise type(error)(error.message)
+        opened = self._opened.get(name)
+        if opened is None or index not in (name, opened.index.handle):
+            raise NotFound(f"Index {name} not found.")
+        return opened
+
+    async def upsert(
+        self, index: IndexRef, namespace: str, records: Sequence[Record], fingerprint: Fingerprint | None = None
+    ) -> int:
+        opened = self._open(index)
+
+        def run(connection: apsw.Connection) -> int:
+            if fingerprint is not None:
+                tables.claim(connection, fingerprint)
+            spec = tables.known_spec(connection)
+            return writing.upsert(
+                connection, spec, namespace, records, foreign=fingerprint is None and spec.embed is not None
+            )
+
+        return await self._written(opened, namespace, run)
+
+    async def _written(self, opened: Opened, namespace: str, run: Callable[[apsw.Connection], T]) -> T:
+        """Write, and have what is held of the namespace's vectors follow."""
+        with metrics.stage("write"):
+            done = await opened.database.write(run)
+        self._upkeep.schedule(opened.database, opened.index.handle, namespace)
+        return done
+
+    async def query(self, index: IndexRef, namespace: str, plan: QueryPlan) -> QueryAnswer:
+        opened = self._open(index)
+
+        handle = opened.index.handle
+        alike = handle, namespace, plan.filter is not None
+
+        def run(connection: apsw.Connection, plan: QueryPlan, at: int | None = None) -> QueryAnswer | None:
+            begun = time.perf_counter()
+            answer = reading.query(connection, namespace, plan, self._memory, handle, at)
+            if answer is not None and reading.is_plain(plan):
+                self._inline_reads.note(alike, answer.lsn, time.perf_counter() - begun)
+            return answer
+
+        async def ask(plan: QueryPlan) -> QueryAnswer:
+            answer = await opened.database.read(partial(run, plan=plan))
+            assert answer is not None
+            return answer
+
+        with metrics.stage("search"):
+            answer, at = None, self._inline_reads.fast_at(alike)
+            if at is not None and reading.is_plain(plan):
+                answer = opened.database.read_inline(partial(run, plan=plan, at=at))
+            if answer is None:
+                answer = await ask(plan)
+        if plan.filter is not None and self._memory.columns.wants(opened.index.handle):
+            self._upkeep.schedule(opened.database, opened.index.handle, namespace)
+        return answer
+
+    def answer_exactly(self, index: IndexRef, namespace: str) -> None:
+        with contextlib.suppress(PinyonError):  # it is gone
+            opened = self._open(index)
+            self._upkeep.distrust(opened.database, opened.index.handle, namespace)
+
+    async def settled(self) -> None:
+        """Wait until what is held in memory has followed the writes there were."""
+        await self._upkeep.idle()
+
+    async def page(self, index: IndexRef, namespace: str, plan: PagePlan) -> Page:
+        return await self._open(index).database.read(
+            lambda connection: reading.page(connection, tables.known_spec(connection), namespace, plan)
+        )
+
+    async def update(self, index: IndexRef, namespace: str, plan: UpdatePlan) -> tuple[int, int]:
+        opened = self._open(index)
+        return await self._written(
+            opened,
+            namespace,
+            lambda connection: writing.update(connection, tables.known_spec(connection), namespace, plan),
+        )
+
+    async def count(self, index: IndexRef, namespace: str, selection: Selection) -> int:
+        return await self._open(index).database.read(lambda connection: writing.count(connection, namespace, selection))
+
+    async def delete(self, index: IndexRef, namespace: str, selection: Selection) -> int:
+        opened = self._open(index)
+        return await self._written(
+            opened,
+            namespace,
+            lambda connection: writing.delete(connection, tables.known_spec(connection), namespace, selection),
+        )
+
+    async def every_namespace(self, index: IndexRef) -> list[NamespaceInfo]:
+        return await self._open(index).database.read(namespaces.every)
+
+    async def namespaces(
+        self, index: IndexRef, limit: int, after: str = "", prefix: str = ""
+    ) -> tuple[list[NamespaceInfo], bool, int]:
+        return await self._open(index).database.read(
+            lambda connection: namespaces.page(connection, limit, after, prefix)
+        )
+
+    async def namespace(self, index: IndexRef, name: str) -> NamespaceInfo:
+        return await self._open(index).database.read(lambda connection: namespaces.describe(connection, name))
+
+    async def create_namespace(self, index: IndexRef, name: str, schema: dict[str, Any] | None) -> int:
+        return await self._open(index).database.write(lambda connection: namespaces.create(connection, name, schema))
+
+    async def delete_namespace(self, index: IndexRef, name: str) -> int:
+        opened = self._open(index)
+        lsn = await self._written(
+            opened, name, lambda connection: writing.delete_namespace(connection, tables.known_spec(connection), name)
+        )
+        self._upkeep.namespace_deleted(opened.database, opened.index.handle, name)
+        return lsn
