@@ -465,7 +465,7 @@ async def test_repair_of_an_inverted_file_leaves_the_records_alone_and_goes_on_p
     content = (closed / "indexes" / "large.sqlite").read_bytes()
     assert main(["check", "--repair", "--data-dir", str(closed)]) == 1
     told = capsys.readouterr().out
-    assert "left     Stored values of the index docs are hurt" in told
+    assert "left     Stored values of the index docs are damaged" in told
     assert "repaired removed the inverted files" in told
     assert (closed / "indexes" / "large.sqlite").read_bytes() == content
     assert check_index(closed / "indexes" / "large.sqlite").problems == []

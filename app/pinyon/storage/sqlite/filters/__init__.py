@@ -1,1 +1,1 @@
-"""Which rows a filter keeps."""
+"""Which rows match a filter."""

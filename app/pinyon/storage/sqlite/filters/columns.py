@@ -1,6 +1,6 @@
-"""The values of fields by column, in memory: which records a filter keeps, without reading postings one by one.
+"""Answers filters from the values of each field in memory, without reading postings one by one.
 
-Columns are true of one version of a namespace. Rows that have changed since are judged by their fields. Pure.
+Columns are of one version of a namespace. Rows that have changed since are judged by their metadata. Pure.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,20 +16,21 @@ from pinyon.storage.sqlite.row_sets import Mask, Records, RowSet, distinct
 from pinyon.storage.sqlite.text.postings import Kind, Posted, posted, postings
 
 Rows = NDArray[np.int32]
-"""Row numbers; they stay below 2^31."""
+"""Row numbers, which are below 2^31."""
 Posting = tuple[int, Posted, int]
 """Kind, value, row number."""
 
 FEW = 16
-"""Rows of a mask for each that is kept, from which on sorting them is quicker than marking them."""
+"""When fewer than one row in FEW matches, sort the row numbers instead of building a mask."""
 NAME_BYTES = 250
-"""What a distinct value that is no number takes, about."""
+"""Memory of a distinct value that is not a number, about."""
 
 
 class Column(msgspec.Struct, frozen=True):
-    """Every posting of one field. numbers: float64 [n], ascending, and the row of each.
+    """Every posting of one field.
 
-    Other values have codes: int32 [m], ascending, and the row of each; code_of tells the code of a kind and a value.
+    numbers: float64 [n], ascending; number_rows: the row of each. All other values have codes: int32 [m], ascending;
+    code_rows: the row of each; code_of: the code of a kind and a value.
     """
 
     numbers: NDArray[np.float64]
@@ -45,7 +46,7 @@ class Column(msgspec.Struct, frozen=True):
         return self.numbers.nbytes + self.codes.nbytes + rows + NAME_BYTES * len(self.code_of)
 
     def rows(self, condition: In | Compare | Exists) -> Rows:
-        """Rows that the condition keeps, in any order, some of them perhaps twice."""
+        """Rows that match the condition, in any order. Some may come twice."""
         match condition:
             case In(_, values):
                 wanted = list(map(posted, values))
@@ -65,7 +66,7 @@ class Column(msgspec.Struct, frozen=True):
                 return np.concatenate([self.number_rows, self.code_rows])
 
     def between(self, conditions: Iterable[Compare]) -> Rows:
-        """Rows whose number is on the stated side of every bound, in any order."""
+        """Rows whose number is within every bound, in any order."""
         first, end = 0, len(self.numbers)
         for condition in conditions:
             operator = condition.operator
@@ -78,7 +79,7 @@ class Column(msgspec.Struct, frozen=True):
         return self.number_rows[first:end]
 
     def replaced(self, gone: Records, new: Iterable[Posting]) -> "Column":
-        """Without the postings of the rows that are gone (sorted), and with new ones."""
+        """A column without the postings of some rows (sorted), and with new ones."""
         more = column(sorted(new), dict(self.code_of))
         keep = ~np.isin(self.number_rows, gone), ~np.isin(self.code_rows, gone)
         numbers, codes = self.numbers[keep[0]], self.codes[keep[1]]
@@ -93,16 +94,16 @@ class Column(msgspec.Struct, frozen=True):
 
 
 def _equal(values: NDArray[Any], rows: Rows, wanted: NDArray[Any]) -> list[Rows]:
-    """The rows of ascending values that are one of those wanted."""
+    """The rows of the ascending values that equal a wanted one, in parts."""
     first, end = np.searchsorted(values, wanted, "left"), np.searchsorted(values, wanted, "right")
     return [rows[first[place] : end[place]] for place in np.flatnonzero(first < end)]
 
 
-def column(found: Sequence[Posting], code_of: dict[tuple[int, Posted], int]) -> Column:
-    """A column of postings in order. code_of: codes there are; other values get the next ones, and are added to it."""
-    numbers = [(value, row) for kind, value, row in found if kind == Kind.NUMBER]
+def column(ordered: Sequence[Posting], code_of: dict[tuple[int, Posted], int]) -> Column:
+    """A column of ordered postings. code_of: the codes so far. New values get the next codes, and are added to it."""
+    numbers = [(value, row) for kind, value, row in ordered if kind == Kind.NUMBER]
     others = [
-        (code_of.setdefault((kind, value), len(code_of)), row) for kind, value, row in found if kind != Kind.NUMBER
+        (code_of.setdefault((kind, value), len(code_of)), row) for kind, value, row in ordered if kind != Kind.NUMBER
     ]
     others.sort()
     return Column(
@@ -115,7 +116,7 @@ def column(found: Sequence[Posting], code_of: dict[tuple[int, Posted], int]) -> 
 
 
 def joined(parts: Sequence[Column]) -> Column:
-    """One column of several, which were made in order and with the same codes."""
+    """One column of several parts, which were made in order and with the same codes."""
     return Column(
         np.concatenate([part.numbers for part in parts]),
         np.concatenate([part.number_rows for part in parts]),
@@ -126,7 +127,7 @@ def joined(parts: Sequence[Column]) -> Column:
 
 
 class Columns(msgspec.Struct, frozen=True):
-    """Some fields of a namespace, at one version. alive: whether there is a record, by row number."""
+    """Some fields of a namespace at one version. alive: whether a row exists, by row number."""
 
     version: int
     alive: Mask
@@ -140,7 +141,7 @@ class Columns(msgspec.Struct, frozen=True):
         return RowSet.of_mask(self._mask(condition, rows))
 
     def _rows(self, condition: Condition) -> Rows | None:
-        """Rows that a condition on one value keeps, in any order, some of them perhaps twice; None for other ones."""
+        """Rows that match a condition on one value, in any order, perhaps twice; None for other conditions."""
         match condition:
             case In() | Compare() | Exists():
                 return self.by_field[condition.field].rows(condition)
@@ -155,13 +156,13 @@ class Columns(msgspec.Struct, frozen=True):
         rows = self._rows(condition) if rows is None else rows
         if rows is not None:
             mask = np.zeros(len(self.alive), dtype=bool)
-            mask[rows.astype(np.intp)] = True  # numpy takes three times as long to look places up by int32
+            mask[rows.astype(np.intp)] = True  # indexing by int32 takes numpy three times as long
             return mask
         if isinstance(condition, Not):
             return self.alive & ~self._mask(condition.condition)
         assert isinstance(condition, And | Or)
         whole = self._mask(condition.conditions[0])
-        for each in condition.conditions[1:]:  # one after another: a mask has a byte for every row
+        for each in condition.conditions[1:]:  # one after another, because a mask has a byte for every row
             if isinstance(condition, And):
                 whole &= self._mask(each)
             else:
@@ -169,7 +170,7 @@ class Columns(msgspec.Struct, frozen=True):
         return whole
 
     def with_column(self, field: str, new: Column) -> "Columns":
-        """With one more. It may know rows that have come since this version."""
+        """With the column of one more field, which may have rows that are newer than this version."""
         rows = max(int(some.max(initial=-1)) + 1 for some in (new.number_rows, new.code_rows))
         alive = np.pad(self.alive, (0, max(0, rows - len(self.alive))))
         return Columns(self.version, alive, {**self.by_field, field: new})
@@ -179,16 +180,16 @@ class Columns(msgspec.Struct, frozen=True):
         others = {name: column for name, column in self.by_field.items() if name != field}
         return Columns(self.version, self.alive, others) if others else None
 
-    def replaced(self, gone: Records, there: Sequence[tuple[int, Metadata]], version: int) -> "Columns":
-        """With what changed rows (sorted) are now; those that are not in `there` are gone."""
+    def replaced(self, gone: Records, current: Sequence[tuple[int, Metadata]], version: int) -> "Columns":
+        """With changed rows (sorted) as they are now. Those that are not in `current` are deleted."""
         new: dict[str, list[Posting]] = {field: [] for field in self.by_field}
-        for row, metadata in there:
+        for row, metadata in current:
             for field, kind, value in postings(metadata):
                 if field in new:
                     new[field].append((int(kind), value, row))
         alive = np.zeros(max(len(self.alive), int(gone.max(initial=-1)) + 1), dtype=bool)
         alive[: len(self.alive)] = self.alive
         alive[gone] = False
-        alive[[row for row, _ in there]] = True
+        alive[[row for row, _ in current]] = True
         by_field = {field: column.replaced(gone, new[field]) for field, column in self.by_field.items()}
         return Columns(version, alive, by_field)

@@ -1,6 +1,6 @@
-"""A filter condition as an SQL expression over the column `record` of the table records.
+"""Turns a filter condition into an SQL expression over the column `record` of the table records.
 
-pinyon.filters.matches() is what the expression has to mean. Values travel as parameters, never in the text.
+The expression must mean what pinyon.filters.matches() says. Values travel as parameters, never in the text.
 """
 
 from collections.abc import Sequence
@@ -23,9 +23,9 @@ def compile_filter(condition: Condition, ns: int) -> SQL:
     """The expression, for records of the namespace ns."""
     match condition:
         case In() | Compare() | Exists():
-            found = lookups(condition, ns)
-            text = " OR ".join(f"record IN ({query})" for query, _ in found) or "FALSE"
-            return f"({text})", [parameter for _, parameters in found for parameter in parameters]
+            queries = lookups(condition, ns)
+            text = " OR ".join(f"record IN ({query})" for query, _ in queries) or "FALSE"
+            return f"({text})", [parameter for _, parameters in queries for parameter in parameters]
         case Not(inner):
             text, parameters = compile_filter(inner, ns)
             return f"NOT {text}", parameters
@@ -36,9 +36,10 @@ def compile_filter(condition: Condition, ns: int) -> SQL:
 
 
 def lookups(condition: In | Compare | Exists, ns: int) -> list[SQL]:
-    """Queries over postings that together give the records of a condition on one field, perhaps some of them twice.
+    """Queries over the postings that together return the records of a condition on one field, perhaps twice.
 
-    One for each kind of value, because a string never equals a number or a boolean; none if nothing can match.
+    There is one query for each kind of value, because a string never equals a number or a boolean. There is none if
+    nothing can match.
     """
     match condition:
         case In(field, values):
@@ -70,7 +71,7 @@ def _array(kind: Kind, wanted: list[Any]) -> Any:
 
 
 def _joined(word: str, conditions: Sequence[Condition], ns: int) -> SQL:
-    """Joined in halves: SQLite's limit on the depth of an expression counts every AND of a long chain."""
+    """The conditions joined in halves: SQLite limits the depth of an expression, and counts each AND of a chain."""
     if len(conditions) == 1:
         return compile_filter(conditions[0], ns)
     half = len(conditions) // 2

@@ -1,1 +1,1 @@
-"""What is done beside requests: building, checking, compacting."""
+"""Work beside requests: following the writes, checking, repairing, compacting."""

@@ -1,7 +1,7 @@
-"""Whether an index's tables agree with each other: plain functions on a connection. Reads everything, changes nothing.
+"""Checks that the tables of an index agree with each other: plain functions on a connection that change nothing.
 
-Records and vectors are what a client sent; postings, words, sparse postings and counts follow from them. Large tables
-are compared by a sum of hashes, so that memory does not grow with them.
+Records and vectors are what a client sent. Postings, words, sparse postings and counts are derived from them. Large
+tables are compared by a sum of hashes, so that memory does not grow with them.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -21,23 +21,24 @@ from pinyon.storage.sqlite.text.postings import postings
 from pinyon.storage.sqlite.vectors import vector_rows
 
 ROWS = 1_000
-"""Records read at a time."""
+"""Records per read."""
 CHUNKS = 64
-"""Chunks of vectors read at a time."""
+"""Chunks of vectors per read."""
 MODULUS = 2**64
 SHOWN = 3
-"""Complaints of SQLite's own check that are passed on."""
+"""Most errors of SQLite's own check that are reported."""
 STORED_TABLES = ("state", "namespaces", "records", "vectors", "sqlite_")
-"""Beginnings of the names of tables that hold what clients sent; everything else can be made again."""
+"""Prefixes of the names of tables that hold what clients sent. All other tables can be derived again."""
 
 
 Kind = Literal["stored", "derived"]
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """What is wrong, in words. kind: stored: what a client sent is hurt; derived: it can be made again.
+    """Something that is wrong, in words. kind: "stored" if what a client sent is damaged, "derived" if it can be
+    derived again.
 
-    inverted_file: the number of a namespace, if nothing but its inverted file is wrong.
+    inverted_file: the number of a namespace, if only its inverted file is wrong.
     """
 
     kind: Kind
@@ -46,13 +47,13 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Sums:
-    """A number for a collection of rows, the same for the same rows in any order."""
+    """A sum of hashes of rows. It is the same for the same rows in any order."""
 
     def __init__(self) -> None:
         self.count, self._sum = 0, 0
 
     def add(self, rows: Iterable[Any]) -> None:
-        """Take rows in."""
+        """Add rows to the sum."""
         for row in rows:
             self.count += 1
             self._sum = (self._sum + hash(row)) % MODULUS
@@ -73,16 +74,16 @@ def problems(connection: apsw.Connection) -> list[Problem]:
     found = _guarded("stored", partial(_records, connection, spec, wanted))
     if not spec.sparse:
         found += _guarded("stored", partial(_vectors, connection, spec))
-    hurt = bool(found)
+    stored_is_wrong = bool(found)
     for title, rows, sql in wanted.tables():
         found += _guarded("derived", partial(_compared, connection, title, rows, sql))
-    # What SQLite complains of beyond what could be read is of tables that can be made again, or of free pages.
-    found += _guarded("stored" if hurt else "derived", partial(_structure, connection))
+    # All stored tables could be read. So what else SQLite finds is in derived tables or free pages.
+    found += _guarded("stored" if stored_is_wrong else "derived", partial(_structure, connection))
     return found
 
 
 def table_of(connection: apsw.Connection, pages: list[int]) -> str:
-    """The tables that pages belong to, for a message; 'unknown' where that cannot be told."""
+    """The tables that pages belong to, for a message; 'unknown' if SQLite cannot tell."""
     try:
         rows: Any = connection.execute(
             "SELECT DISTINCT name FROM dbstat WHERE pageno IN (SELECT value FROM json_each(?)) ORDER BY name",
@@ -94,7 +95,7 @@ def table_of(connection: apsw.Connection, pages: list[int]) -> str:
 
 
 def _guarded(kind: Kind, find: Callable[[], Iterator[str]]) -> list[Problem]:
-    """What a part of the check finds; a value that cannot be read is one of it."""
+    """The problems that a part of the check finds. A value that cannot be read is one of them."""
     found: list[str] = []
     try:
         found += find()
@@ -117,7 +118,7 @@ def _structure(connection: apsw.Connection) -> Iterator[str]:
 
 
 class Wanted(msgspec.Struct):
-    """What follows from the records: rows of derived tables, numbers of words, and sums by namespace."""
+    """What the derived tables should hold, computed from the records. counts: the counts of each namespace."""
 
     postings: Sums = msgspec.field(default_factory=Sums)
     sparse: Sums = msgspec.field(default_factory=Sums)
@@ -126,7 +127,7 @@ class Wanted(msgspec.Struct):
     counts: dict[int, list[int]] = {}
 
     def tables(self) -> list[tuple[str, Sums, str]]:
-        """What each is called, what it should have, and how what it has is read."""
+        """Of each derived table: its name in messages, the sum that it should have, and the query that reads it."""
         return [
             (
                 "postings, which filters look in,",
@@ -146,7 +147,7 @@ class Wanted(msgspec.Struct):
         return sums
 
     def take(self, spec: IndexSpec, row: Any) -> None:
-        """Take a row of the table of records in. Raises ValueError or MsgspecError if it cannot be read."""
+        """Add a row of the table records. Raises ValueError or MsgspecError if it cannot be read."""
         record, ns, id, text, blob, cut = row
         metadata = msgspec.json.decode(text, type=dict[str, Any])
         self.postings.add((ns, field, int(kind), value, record) for field, kind, value in postings(metadata))
@@ -170,7 +171,7 @@ COUNTS = (
 
 
 def _records(connection: apsw.Connection, spec: IndexSpec, wanted: Wanted) -> Iterator[str]:
-    """Records that cannot be read or belong nowhere; what follows from the others is gathered."""
+    """Records that cannot be read or belong to no namespace. Adds all others to `wanted`."""
     last: Any = 0
     rows: Any
     while rows := connection.execute(
@@ -190,28 +191,28 @@ def _records(connection: apsw.Connection, spec: IndexSpec, wanted: Wanted) -> It
 
 
 def _compared(connection: apsw.Connection, title: str, wanted: Sums, sql: str) -> Iterator[str]:
-    there = Sums()
-    there.add(connection.execute(sql))
-    if there != wanted:
-        yield f"the {title} do not fit the records: {there.count} for {wanted.count}"
+    stored = Sums()
+    stored.add(connection.execute(sql))
+    if stored != wanted:
+        yield f"the {title} do not fit the records: {stored.count} for {wanted.count}"
 
 
 def _vectors(connection: apsw.Connection, spec: IndexSpec) -> Iterator[str]:
-    """Vectors against records, and whether each is one."""
+    """Whether each record has a vector of finite numbers."""
     namespaces: Any = connection.execute("SELECT ns, name FROM namespaces").fetchall()
     for ns, name in namespaces:
         wanted = _numbers(connection, "SELECT record FROM records WHERE ns = ? ORDER BY record", ns)
-        there = vector_rows.row_numbers(connection, ns)
-        if not np.array_equal(wanted, there):
-            yield f"namespace '{name}' has {len(there)} vectors for {len(wanted)} records, or those of others"
+        rows = vector_rows.row_numbers(connection, ns)
+        if not np.array_equal(wanted, rows):
+            yield f"namespace '{name}' has {len(rows)} vectors for {len(wanted)} records, or those of others"
         places = vector_rows.placed_row_numbers(connection, ns)
-        if not np.array_equal(places, there):
+        if not np.array_equal(places, rows):
             yield f"namespace '{name}': the places of vectors do not fit the vectors"
         chunks = vector_rows.chunk_ids(connection, ns)
         for start in range(0, len(chunks), CHUNKS):
-            rows, vectors = vector_rows.read_chunks(connection, ns, spec.dimension, chunks[start : start + CHUNKS])
+            some, vectors = vector_rows.read_chunks(connection, ns, spec.dimension, chunks[start : start + CHUNKS])
             if not np.isfinite(vectors).all():
-                yield f"namespace '{name}' has a vector with a number that is none, after row {rows[0]}"
+                yield f"namespace '{name}' has a vector with a number that is not finite, after row {some[0]}"
 
 
 def _numbers(connection: apsw.Connection, sql: str, ns: int) -> NDArray[np.int64]:

@@ -1,7 +1,7 @@
-"""Giving back the room of what was deleted: plain functions on a connection.
+"""Gives the space of deleted records back to the disk: plain functions on a connection.
 
-sqlite-vec zeroes a deleted vector's slot and drops a chunk only once all of it is empty, so that deletes at random give
-nothing back and make every scan read what is not there.
+sqlite-vec clears the slot of a deleted vector, and drops a chunk only when all its slots are empty. So after deletions
+at random no space is free, and every scan reads empty slots.
 """
 
 import apsw
@@ -11,14 +11,17 @@ from pinyon.storage.sqlite.transaction import Transaction
 
 
 def compact(connection: apsw.Connection) -> None:
-    """Both steps, outside any transaction. A write between could empty a chunk, and leave a gap in the numbers."""
+    """Rebuild the tables and shrink the file. Call outside any transaction.
+
+    No write may come between the two steps: it could empty a chunk, and leave a gap in the numbers of chunks.
+    """
     with Transaction(connection, "IMMEDIATE"):
         rebuild(connection)
     shrink(connection)
 
 
 def rebuild(connection: apsw.Connection) -> None:
-    """Lay the vectors out anew, without gaps, inside the caller's transaction. Rows keep their numbers."""
+    """Write all vectors again without gaps, inside the caller's transaction. Rows keep their numbers."""
     spec = tables.known_spec(connection)
     if not spec.sparse:
         connection.execute("CREATE TABLE compacted (record INTEGER PRIMARY KEY, ns INTEGER, embedding BLOB)")
@@ -33,10 +36,10 @@ def rebuild(connection: apsw.Connection) -> None:
 
 
 def shrink(connection: apsw.Connection) -> None:
-    """Give free pages back to the disk, outside any transaction; needs about the file's size in free space.
+    """Give free pages back to the disk. Needs about the file's size in free space. Call outside any transaction.
 
-    Only right after rebuild(): VACUUM numbers the rows of sqlite-vec's own tables anew, and it looks them up by number.
-    After a rebuild the numbers are the same before and after.
+    Call only right after rebuild(). VACUUM gives new numbers to the rows of sqlite-vec's own tables, which sqlite-vec
+    looks up by number. After a rebuild the new numbers are the old ones.
     """
     connection.execute("VACUUM")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

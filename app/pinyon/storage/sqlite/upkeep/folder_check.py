@@ -1,7 +1,7 @@
-"""`pinyon check`: every file of a data folder compared with what it should be, and repaired if that is asked for.
+"""`pinyon check`: checks every file of a data folder, and repairs it if asked to.
 
-Checking changes nothing and also works beside a running server. Repairing needs the folder for itself, makes a new file
-from the stored values of the old one, and moves the old one to the folder set-aside.
+A check changes nothing and also works beside a running server. A repair needs the folder for itself. It makes a new
+file from the stored values of the old one, and moves the old one to the folder set-aside.
 """
 
 import contextlib
@@ -29,11 +29,11 @@ from pinyon.storage.sqlite.upkeep.rebuilding import rebuild
 from pinyon.storage.sqlite.vectors import vector_rows
 
 LOOKS = 3
-"""How often a page is looked at whose checksum is wrong: a running server may be writing it."""
+"""How often a page with a wrong checksum is read, because a running server may be writing it."""
 
 
 class Report(msgspec.Struct):
-    """What was found of one file. notes: what is no fault, but worth knowing."""
+    """The problems of one file. notes: what is not wrong but worth knowing."""
 
     name: str
     problems: list[Problem] = []
@@ -41,14 +41,14 @@ class Report(msgspec.Struct):
 
     @property
     def repairable(self) -> bool:
-        """Whether everything that is wrong can be made again from what is stored."""
+        """Whether everything that is wrong can be derived from what is stored."""
         return all(problem.kind == "derived" for problem in self.problems)
 
 
 def check_folder(path: Path, wanted: list[str]) -> Iterator[Report]:
-    """A report for the catalogue, and for every index or for those that are wanted.
+    """A report on the catalogue and every index, or on the wanted indexes only.
 
-    Raises FailedPrecondition if there is no data folder, NotFound for an index that is not there.
+    Raises FailedPrecondition if there is no data folder, NotFound if a wanted index does not exist.
     """
     indexes = path / "indexes"
     if not indexes.is_dir():
@@ -106,7 +106,7 @@ def check_index(file: Path) -> Report:
     try:
         with contextlib.closing(connect(file, 0, "read only")) as connection:
             migrations.check(connection, file.name)
-            connection.execute("BEGIN")  # one moment of it, whoever writes
+            connection.execute("BEGIN")  # so that all reads see the same moment
             if wrong:
                 report.problems += _of_pages(connection, wrong)
             lsn = lsn_of(connection)
@@ -126,7 +126,7 @@ def check_index(file: Path) -> Report:
 
 
 def _wrong_pages(file: Path) -> list[int]:
-    """Pages whose checksum is wrong whenever they are looked at, and that the log does not replace."""
+    """Pages whose checksum is wrong at every read, and that the log does not replace."""
     wrong = set(page_checksums.wrong_pages(file))
     for _ in range(LOOKS - 1):
         if not wrong:
@@ -145,7 +145,7 @@ def _of_pages(connection: apsw.Connection, wrong: list[int]) -> Iterator[Problem
 
 
 def _inverted_files(connection: apsw.Connection, file: Path) -> Iterator[Problem]:
-    """Inverted files against the vectors they were made from; one that does not fit is made again by the next start."""
+    """Compares inverted files with the vectors. The next start builds one that does not fit again."""
     files = IvfFiles(file.parent)
     for path in sorted(file.parent.glob(f"{file.stem}.ns*.json")):
         ns = int(path.name.removeprefix(f"{file.stem}.ns").partition(".")[0])
@@ -167,10 +167,10 @@ def _inverted_files(connection: apsw.Connection, file: Path) -> Iterator[Problem
 
 
 def repair(path: Path, report: Report, accept: bool) -> str:
-    """Make a whole file of an index from what is stored in it; what was done, in words.
+    """Make a new file of an index from the values that are stored in it. Returns what was done, in words.
 
-    accept: take stored values as they are, also where they are not as they were written. Raises FailedPrecondition
-    without that, or if the folder is in use, DataLoss if they cannot be read.
+    accept: take stored values as they are, even if they differ from what was written. Raises FailedPrecondition if
+    that is needed, or if the folder is in use. Raises DataLoss if stored values cannot be read.
     """
     folder = DataDir(path)
     try:
@@ -178,8 +178,8 @@ def repair(path: Path, report: Report, accept: bool) -> str:
             return "the next start makes it whole"
         if not report.repairable and not accept:
             raise FailedPrecondition(
-                f"Stored values of the index {report.name} are hurt. `pinyon restore DIR --index {report.name}` puts a "
-                "backup in its place; --accept takes what there is"
+                f"Stored values of the index {report.name} are damaged. `pinyon restore DIR --index {report.name}` "
+                "puts a backup in its place; --accept takes what there is"
             )
         file = folder.index_file(report.name)
         if not file.exists():

@@ -1,4 +1,4 @@
-"""A whole file made from what can be read of another one: stored values copied, everything else made again."""
+"""Makes a new file of an index from what can be read of an old one: copies stored values, derives everything else."""
 
 import contextlib
 from pathlib import Path
@@ -18,19 +18,20 @@ from pinyon.storage.sqlite.transaction import Transaction
 from pinyon.storage.sqlite.vectors import vector_chunks, vector_rows
 
 ROWS, CHUNKS = 1_000, 64
-"""Records, and chunks of vectors, copied at a time."""
+"""Records, and chunks of vectors, per step."""
 
 
 def rebuild(source: Path, target: Path) -> int:
-    """Make the target, which must not be there, from the source, which nobody has open; how many records it has.
+    """Make the target file from the source file. Returns the number of records.
 
-    Raises DataLoss if a stored value cannot be read; then there is no target.
+    The target must not exist, and nobody may have the source open. Raises DataLoss if a stored value cannot be read.
+    Then there is no target.
     """
     try:
         with contextlib.closing(connect(source, 0, "read only")) as reading:
             migrations.check(reading, source.name)
             with contextlib.closing(connect(target, 0, "write")) as writing:
-                writing.execute("PRAGMA synchronous = OFF")  # it is synced as a whole, at the end
+                writing.execute("PRAGMA synchronous = OFF")  # the whole file is synced at the end
                 migrations.migrate(writing)
                 with Transaction(writing, "IMMEDIATE"):
                     count = _copy(reading, writing)
@@ -68,18 +69,18 @@ def _copy_records(reading: apsw.Connection, to: apsw.Connection, ns: int) -> Non
     while rows := reading.execute(
         f"SELECT {writing.COLUMNS} FROM records WHERE ns = ? AND record > ? ORDER BY record LIMIT ?", (ns, last, ROWS)
     ).fetchall():
-        found: list[Any] = rows
+        records: list[Any] = rows
         to.executemany(
             "INSERT INTO records (record, ns, id, metadata, sparse, truncated) VALUES (?, ?, ?, ?, ?, ?)",
-            [(row, ns, id, text, sparse, cut) for row, id, text, sparse, cut in found],
+            [(row, ns, id, text, sparse, cut) for row, id, text, sparse, cut in records],
         )
-        writing.remember(to, spec, ns, writing.decoded(found))
+        writing.remember(to, spec, ns, writing.decoded(records))
         foreign = reading.execute(
             "SELECT record FROM records WHERE ns = ? AND record > ? AND record <= ? AND foreign_vector",
-            (ns, last, found[-1][0]),
+            (ns, last, records[-1][0]),
         ).fetchall()
         to.executemany("UPDATE records SET foreign_vector = 1 WHERE record = ?", foreign)
-        last = found[-1][0]
+        last = records[-1][0]
 
 
 def _copy_vectors(reading: apsw.Connection, to: apsw.Connection, ns: int, dimension: int) -> None:
@@ -88,9 +89,9 @@ def _copy_vectors(reading: apsw.Connection, to: apsw.Connection, ns: int, dimens
     for start in range(0, len(chunks), CHUNKS):
         rows, vectors = vector_rows.read_chunks(reading, ns, dimension, chunks[start : start + CHUNKS])
         if not np.isfinite(vectors).all():
-            raise ValueError("a vector has a number that is none")
-        kept = [(row, vector) for row, vector in zip(rows.tolist(), vectors, strict=True) if row in wanted]
-        vector_chunks.insert(to, ns, kept)
-        wanted -= {row for row, _ in kept}
+            raise ValueError("a vector has a number that is not finite")
+        present = [(row, vector) for row, vector in zip(rows.tolist(), vectors, strict=True) if row in wanted]
+        vector_chunks.insert(to, ns, present)
+        wanted -= {row for row, _ in present}
     if wanted:
         raise ValueError(f"{len(wanted)} records have no vector")

@@ -1,7 +1,7 @@
-"""Writing vectors: plain functions on a connection, a chunk of sqlite-vec's table at a time.
+"""Writes vectors, a chunk of sqlite-vec's table at a time: plain functions on a connection.
 
-vec0 inserts a row in 8 us, of which most goes into finding and opening its chunk again. Rows that come together are
-written straight into the tables of vec0 (vector_rows.py has their layout), with the very bytes it would have written.
+vec0 takes 8 us to insert a row, mostly to find and open its chunk again. So rows that come together are written
+directly into the tables of vec0 (vector_rows.py has their layout), with the same bytes that vec0 would write.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,12 +16,12 @@ from pinyon.storage.sqlite.schema.vector_tables import CHUNK_ROWS
 New = tuple[int, NDArray[np.float32]]
 """Row number and vector."""
 FEW = 8
-"""Rows that vec0 inserts sooner."""
+"""Fewer rows are inserted faster by vec0."""
 FLOAT_BYTES = 4
 
 
 def insert(connection: apsw.Connection, ns: int, new: Sequence[New]) -> None:
-    """Keep vectors of rows that have none. As with vec0, only the newest chunk of a namespace is filled up."""
+    """Insert vectors of new rows. Like vec0, this fills up only the newest chunk of a namespace."""
     if len(new) < FEW:
         connection.executemany(
             "INSERT INTO vectors (rowid, ns, embedding) VALUES (?, ?, ?)",
@@ -34,23 +34,23 @@ def insert(connection: apsw.Connection, ns: int, new: Sequence[New]) -> None:
 
 def _fill_up(connection: apsw.Connection, ns: int, new: Sequence[New]) -> int:
     """Put vectors into the free slots of the newest chunk. Returns how many."""
-    found: Any = connection.execute(
+    newest: Any = connection.execute(
         "SELECT chunk_id, validity, rowids FROM vectors_chunks WHERE partition00 = ? ORDER BY chunk_id DESC LIMIT 1",
         (ns,),
     ).get
-    if found is None:
+    if newest is None:
         return 0
-    chunk, validity, numbers = found
-    live = np.unpackbits(np.frombuffer(validity, np.uint8), bitorder="little")
-    slots = np.flatnonzero(live == 0)[: len(new)]
+    chunk, validity, numbers = newest
+    is_used = np.unpackbits(np.frombuffer(validity, np.uint8), bitorder="little")
+    slots = np.flatnonzero(is_used == 0)[: len(new)]
     if not len(slots):
         return 0
-    live[slots] = 1
+    is_used[slots] = 1
     rows = np.frombuffer(numbers, np.int64).copy()
     rows[slots] = [row for row, _ in new[: len(slots)]]
     connection.execute(
         "UPDATE vectors_chunks SET validity = ?, rowids = ? WHERE chunk_id = ?",
-        (np.packbits(live, bitorder="little"), rows, chunk),
+        (np.packbits(is_used, bitorder="little"), rows, chunk),
     )
     with connection.blob_open("main", "vectors_vector_chunks00", "vectors", chunk, True) as blob:
         for slot, (_, vector) in zip(slots.tolist(), new, strict=False):
@@ -61,7 +61,7 @@ def _fill_up(connection: apsw.Connection, ns: int, new: Sequence[New]) -> int:
 
 
 def _add_chunk(connection: apsw.Connection, ns: int, new: Sequence[New]) -> None:
-    """Put vectors into a new chunk, from its beginning."""
+    """Put vectors into the first slots of a new chunk."""
     rows, slots = np.zeros(CHUNK_ROWS, np.int64), np.arange(len(new))
     rows[slots] = [row for row, _ in new]
     empty = bytes((CHUNK_ROWS - len(new)) * len(new[0][1]) * FLOAT_BYTES)
@@ -77,7 +77,7 @@ def _add_chunk(connection: apsw.Connection, ns: int, new: Sequence[New]) -> None
 
 
 def _note_places(connection: apsw.Connection, chunk: int, rows: NDArray[np.int64], slots: NDArray[np.int64]) -> None:
-    # Row and slot as one number, so that SQLite reads both from one array: four times as fast as a row at a time.
+    # Row and slot travel as one number in one array. That is four times as fast as one row at a time.
     connection.execute(
         "INSERT INTO vectors_rowids (rowid, chunk_id, chunk_offset) SELECT value / ?2, ?1, value % ?2 FROM carray(?3)",
         (chunk, CHUNK_ROWS, apsw.carray(rows * CHUNK_ROWS + slots)),
@@ -97,7 +97,7 @@ def remove(connection: apsw.Connection, rows: Iterable[int]) -> None:
 
 
 def remove_all(connection: apsw.Connection, ns: int) -> None:
-    """Remove the vectors of a namespace, by whole chunks: one by one, vec0 takes 40 us a row."""
+    """Remove all vectors of a namespace by whole chunks. vec0 takes 40 us to remove one row."""
     chunks = "(SELECT chunk_id FROM vectors_chunks WHERE partition00 = ?)"
     connection.execute(f"DELETE FROM vectors_rowids WHERE chunk_id IN {chunks}", (ns,))
     connection.execute(f"DELETE FROM vectors_vector_chunks00 WHERE rowid IN {chunks}", (ns,))

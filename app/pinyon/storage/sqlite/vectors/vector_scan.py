@@ -1,7 +1,7 @@
-"""Nearest neighbours, exact by a numpy scan, or nearly so by an inverted file; scores are exact always.
+"""Finds the nearest vectors: exactly by a numpy scan, or approximately by an inverted file. Scores are always exact.
 
-SQL's `MATCH` ends at k = 4096, has no dot product and breaks ties as it likes; the scan has none of these limits and
-is about as fast. Tests compare the two.
+sqlite-vec's `MATCH` ends at k = 4096, has no dot product and breaks ties arbitrarily. The scan has none of these limits
+and is about as fast. Tests compare the two.
 """
 
 from typing import Any
@@ -15,19 +15,17 @@ from pinyon.search.ranking import exact_scores, higher_is_better
 from pinyon.storage.sqlite.row_sets import Records, RowSet, Vectors, distinct
 from pinyon.storage.sqlite.vectors.vector_source import NeedsReaderThread, VectorSource, vectors_of
 
-FEW = 256
-"""Rows that are sooner all scored than looked for."""
-
-DEEP = 40
-"""Rows for each hit that is wanted; with fewer it takes longer to look for them than to compare all."""
-
+INDEX_FROM = 256
+"""Below this many rows, scoring all of them is faster than using the index."""
+ROWS_PER_HIT = 40
+"""With fewer rows per wanted hit, comparing all rows is faster than using the index."""
 LOWEST = float(np.finfo(np.float32).min)
-"""No score is lower; rows that are not wanted count as lower still."""
-MANY, GROUP = 128, 16
-"""Values for each that is wanted, from which on they are looked at in groups of so many."""
+"""The lowest possible score. Rows that are not wanted count as minus infinity."""
+GROUPS_FROM, GROUP = 128, 16
+"""From so many values per wanted one, the k-th largest is first estimated from groups of this size."""
 
 Additions = tuple[Records, NDArray[np.float64]]
-"""Sorted row numbers, and a number for each."""
+"""Sorted row numbers, and what is added to the dot product of each."""
 
 
 def nearest(
@@ -38,21 +36,21 @@ def nearest(
     rows: RowSet | None = None,
     more: Additions | None = None,
 ) -> tuple[Records, NDArray[np.float32]]:
-    """Row numbers and exact scores of the top_k best, and of every further one that ties with the last of them.
+    """Row numbers and exact scores of the top_k best rows, and of every further row that ties with the last of them.
 
-    query: float32 [dimension]. rows: those that a filter left; None: all of the namespace. more: what to
-    add to the dot products of some rows (their sparse part). Returns int64 [n] and float32 [n],
-    n >= min(top_k, rows), in no particular order.
+    query: float32 [dimension]. rows: the rows that match the filter; None: all rows of the namespace. more: the sparse
+    part of the dot products of some rows. Returns int64 [n] and float32 [n], n >= min(top_k, rows), in no particular
+    order. Raises NeedsReaderThread.
 
-    Two passes: quick float32 scores of every row, each with a bound on its rounding error; then exact scores of the
-    rows that may be among the best by that bound, which are few unless many are alike. With an inverted file the first
-    pass looks at some of the rows only, and may miss some of the best; scores are exact either way.
+    There are two passes. The first computes fast scores of every row, each with a bound on its error. The second
+    computes exact scores of the rows that may be among the best by that bound, which are few unless many rows are
+    alike. With an inverted file the first pass scores only some of the rows, and may miss some of the best.
     """
     if rows is not None and rows.count == source.count:
         rows = None
     count = source.count if rows is None else rows.count
     wanted = min(top_k, count)
-    if source.inverted is not None and more is None and count > FEW:
+    if source.inverted is not None and more is None and count > INDEX_FROM:
         candidates = _candidates(source, query, wanted, rows)
         records, scores = _scored(source, metric, query, candidates)
         if len(records) >= wanted:
@@ -66,15 +64,15 @@ def nearest(
 
 
 def _candidates(source: VectorSource, query: Vectors, wanted: int, rows: RowSet | None) -> Records:
-    """Sorted numbers of rows that an inverted file finds near, and of all it may be wrong about.
+    """Sorted numbers of the rows that an inverted file finds near, and of all rows that it may be wrong about.
 
-    None at all where so many are wanted that all are sooner compared, or where it may have missed too many.
+    Returns no rows where comparing all rows is faster, or where it may have missed too many.
     """
     assert source.inverted is not None
     count = source.count if rows is None else rows.count
     if rows is not None and source.inverted.is_faster_among(wanted, count, count / source.count):
         near = source.inverted.candidates_among(query, rows.rows, wanted)
-    elif count < DEEP * wanted:
+    elif count < ROWS_PER_HIT * wanted:
         return np.empty(0, np.int64)
     else:
         bits = None if rows is None else rows.bits
@@ -91,22 +89,22 @@ def _candidates(source: VectorSource, query: Vectors, wanted: int, rows: RowSet 
 def _scored(
     source: VectorSource, metric: Metric, query: Vectors, rows: Records, more: Additions | None = None
 ) -> tuple[Records, NDArray[np.float32]]:
-    """The rows that there are, and their exact scores."""
+    """Those of the rows that exist, and their exact scores."""
     if not len(rows):
         return rows, np.empty(0, np.float32)
-    found = [
+    parts = [
         (part.rows, exact_scores(metric, part.vectors, query, _added(part.rows, more)))
         for part in vectors_of(source, RowSet.of_rows(rows))
     ]
-    if not found:
+    if not parts:
         return np.empty(0, np.int64), np.empty(0, np.float32)
-    return _joined([records for records, _ in found]), _joined([values for _, values in found])
+    return _joined([records for records, _ in parts]), _joined([scores for _, scores in parts])
 
 
 def best(
     records: Records, scores: NDArray[np.float32], top_k: int, metric: Metric = "dotproduct"
 ) -> tuple[Records, NDArray[np.float32]]:
-    """The top_k best, and every further one that ties with the last of them."""
+    """The top_k best rows, and every further row that ties with the last of them."""
     good = higher_is_better(metric, scores)
     enough = good >= _kth_largest(good, top_k)
     return records[enough], scores[enough]
@@ -120,7 +118,10 @@ def _finalists(
     wanted_rows: RowSet | None,
     more: Additions | None,
 ) -> tuple[Records, Vectors | None]:
-    """Numbers of the rows that may be among the top_k best, and their vectors where they are at hand; else sorted."""
+    """Numbers of the rows that may be among the top_k best.
+
+    With their vectors if these are still in memory; else None, and the numbers are sorted.
+    """
     parts: list[tuple[Records, NDArray[np.floating[Any]], NDArray[np.float32]]] = []
     vectors = None
     for part in vectors_of(source, wanted_rows, may_add_others=True):
@@ -147,12 +148,12 @@ def _finalists(
 
 
 def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
-    """One array of all, without a copy where there is one."""
+    """All parts as one array, without a copy if there is only one."""
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _added(records: Records, more: Additions | None) -> NDArray[np.float64] | float:
-    """What is to be added for each of the rows, float64 [n]; or nothing for all."""
+    """What is to be added to the score of each row, float64 [n]; 0 if nothing is added to any."""
     if more is None or not len(more[0]):
         return 0.0
     rows, values = more
@@ -161,15 +162,15 @@ def _added(records: Records, more: Additions | None) -> NDArray[np.float64] | fl
 
 
 def _may_be_best(good: NDArray[np.floating[Any]], error: float, k: int) -> Records:
-    """Where the values are that may be among the k largest, if each is off by `error` at most."""
-    near = np.flatnonzero(good >= max(_at_most_kth(good, k), LOWEST) - 2 * error)
+    """Places of the values that may be among the k largest, if the error of each is at most `error`."""
+    near = np.flatnonzero(good >= max(_lower_bound_of_kth(good, k), LOWEST) - 2 * error)
     few = good[near]
     return near[few >= max(_kth_largest(few, k), LOWEST) - 2 * error]
 
 
-def _at_most_kth(values: NDArray[np.floating[Any]], k: int) -> float:
-    """A value that the k-th largest is not below, found quickly: k groups' largest values are k values."""
-    if len(values) < MANY * k:
+def _lower_bound_of_kth(values: NDArray[np.floating[Any]], k: int) -> float:
+    """A fast lower bound of the k-th largest value: the largest values of k groups are k values."""
+    if len(values) < GROUPS_FROM * k:
         return -np.inf
     groups = values[: len(values) // GROUP * GROUP].reshape(GROUP, -1).max(axis=0)
     return float(np.partition(groups, -k)[-k])
@@ -179,6 +180,6 @@ def _kth_largest(values: NDArray[np.floating[Any]], k: int) -> float:
     """The k-th largest value, or minus infinity if there are fewer."""
     if len(values) < k:
         return -np.inf
-    if len(values) > MANY * k:
-        values = values[values >= _at_most_kth(values, k)]
+    if len(values) > GROUPS_FROM * k:
+        values = values[values >= _lower_bound_of_kth(values, k)]
     return float(np.partition(values, -k)[-k])
