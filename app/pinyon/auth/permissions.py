@@ -1,7 +1,7 @@
-"""What whoever sent a request may do, decided by its API key; checked where something is done, not where it is asked.
+"""What the caller of a request may do. Its API key decides. It is checked where something is done.
 
-A request runs with the grant of its key in a context variable, which every task it starts inherits. What the server
-does by itself has every right.
+A request runs with the grant of its key in a context variable, and so does every task that it starts. The server itself
+may do everything.
 """
 
 from contextvars import ContextVar
@@ -14,23 +14,23 @@ from pinyon.errors import PermissionDenied
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """Scopes, in some indexes and in some namespaces of them; None: in all."""
+    """Scopes in some indexes, and in some namespaces of them. None: in all."""
 
     scopes: frozenset[Scope]
     indexes: frozenset[str] | None = None
     namespaces: frozenset[str] | None = None
 
     def sees(self, index: IndexRef) -> bool:
-        """Whether it is for this index, by name or handle, at all."""
+        """Whether the grant is for this index."""
         return self.indexes is None or name_of(index) in self.indexes
 
     def enters(self, namespace: str) -> bool:
-        """Whether it is for namespaces of this name."""
+        """Whether the grant is for namespaces of this name."""
         return self.namespaces is None or namespace in self.namespaces
 
     @property
     def limited(self) -> bool:
-        """Whether there is anything that it is not for."""
+        """Whether there are indexes or namespaces that the grant is not for."""
         return self.indexes is not None or self.namespaces is not None
 
 

@@ -75,7 +75,7 @@ class SqliteDataPlane:
         return await self._written(opened, namespace, run)
 
     async def _written(self, opened: Opened, namespace: str, run: Callable[[apsw.Connection], T]) -> T:
-        """Write, and have what is held of the namespace's vectors follow."""
+        """Write, and schedule the upkeep of what is in memory of the namespace."""
         with metrics.stage("write"):
             done = await opened.database.write(run)
         self._upkeep.schedule(opened.database, opened.index.handle, namespace)
@@ -115,7 +115,7 @@ class SqliteDataPlane:
             self._upkeep.distrust(opened.database, opened.index.handle, namespace)
 
     async def settled(self) -> None:
-        """Wait until what is held in memory has followed the writes there were."""
+        """Wait until the upkeep has caught up with all writes."""
         await self._upkeep.idle()
 
     async def page(self, index: IndexRef, namespace: str, plan: PagePlan) -> Page:

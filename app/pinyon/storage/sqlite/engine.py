@@ -32,7 +32,7 @@ from pinyon.storage.sqlite.filters.filter_cache import FilterCache
 from pinyon.storage.sqlite.folder.data_dir import DataDir
 from pinyon.storage.sqlite.folder.index_files import IndexFiles, Opened
 from pinyon.storage.sqlite.leases import Leases
-from pinyon.storage.sqlite.options import LIMITS, Tuning
+from pinyon.storage.sqlite.options import LIMITS, EngineOptions
 from pinyon.storage.sqlite.records import reading, reembedding
 from pinyon.storage.sqlite.records.reading import Vector
 from pinyon.storage.sqlite.schema import tables
@@ -42,7 +42,7 @@ from pinyon.storage.sqlite.vectors.vector_cache import VectorCache
 
 T = TypeVar("T")
 
-OPENED_AT_ONCE = 4
+OPENED_SIDE_BY_SIDE = 4
 """Indexes that are opened side by side."""
 
 log = logging.getLogger("pinyon.storage")
@@ -51,16 +51,16 @@ log = logging.getLogger("pinyon.storage")
 class SqliteEngine(SqliteDataPlane):
     """An Engine: a folder of index files, and the catalogue of them. Made by open_folder()."""
 
-    def __init__(self, folder: DataDir, tuning: Tuning) -> None:
+    def __init__(self, folder: DataDir, options: EngineOptions) -> None:
         self._folder = folder
-        self._files = IndexFiles(folder, tuning)
-        self._read_only = tuning.read_only
-        columns = ColumnStore(0 if tuning.read_only else tuning.column_bytes)
-        vectors = VectorCache(tuning.cache_bytes)
-        filters = FilterCache(tuning.filter_cache_bytes)
-        upkeep = UpkeepScheduler(folder.indexes, tuning.approximate_from, tuning.read_only, columns, vectors, filters)
-        memory = reading.Memory(vectors, filters, columns, upkeep.inverted_file, tuning.approximate_recall)
-        super().__init__(memory, upkeep, InlineReads(tuning.at_once_s))
+        self._files = IndexFiles(folder, options)
+        self._read_only = options.read_only
+        columns = ColumnStore(0 if options.read_only else options.column_bytes)
+        vectors = VectorCache(options.cache_bytes)
+        filters = FilterCache(options.filter_cache_bytes)
+        upkeep = UpkeepScheduler(folder.indexes, options.approximate_from, options.read_only, columns, vectors, filters)
+        memory = reading.Memory(vectors, filters, columns, upkeep.inverted_file, options.approximate_recall)
+        super().__init__(memory, upkeep, InlineReads(options.at_once_s))
         self._opening: dict[str, asyncio.Task[None]] = {}
         self._changing = NamedLocks()
         self._leases = Leases()
@@ -72,23 +72,23 @@ class SqliteEngine(SqliteDataPlane):
 
     @classmethod
     async def open_folder(
-        cls, path: Path, readers: int, mmap_bytes: int, wait: bool = True, **tuning: Any
+        cls, path: Path, readers: int, mmap_bytes: int, wait: bool = True, **options: Any
     ) -> "SqliteEngine":
-        """Lock the folder and open every index in it. tuning: fields of Tuning that are not the default.
+        """Lock the folder and open every index in it. options: fields of EngineOptions that are not the default.
 
         wait: until all indexes are open. Otherwise they are opened in the background, some at a time. An index that
         cannot be opened does not keep the others from opening: see unusable(). Raises FailedPrecondition or DataLoss,
         with the name of the file, if the folder or its catalogue cannot be opened.
         """
-        told = Tuning(readers, mmap_bytes, **tuning)
-        folder = DataDir(path, told.read_only)
-        engine = cls(folder, told)
+        parsed = EngineOptions(readers, mmap_bytes, **options)
+        folder = DataDir(path, parsed.read_only)
+        engine = cls(folder, parsed)
         try:
             await engine._files.open()
             try:
-                some = asyncio.Semaphore(OPENED_AT_ONCE)
+                slots = asyncio.Semaphore(OPENED_SIDE_BY_SIDE)
                 for name in await engine._files.names():
-                    engine._opening[name] = asyncio.create_task(engine._open_index(name, some))
+                    engine._opening[name] = asyncio.create_task(engine._open_index(name, slots))
                 if wait:
                     await engine.all_opened()
             except BaseException:
@@ -99,24 +99,24 @@ class SqliteEngine(SqliteDataPlane):
             raise
         return engine
 
-    async def _open_index(self, name: str, some: asyncio.Semaphore) -> None:
+    async def _open_index(self, name: str, slots: asyncio.Semaphore) -> None:
         try:
-            async with some:
+            async with slots:
                 opened = await self._files.open_index(name)
             if opened is not None:
                 self._opened[name] = opened
-                await self._see_to_large_namespaces(opened)
+                await self._open_large_namespaces(opened)
         except PinyonError as error:
             log.error("the index %s cannot be used: %s", name, error.message)
             self._unusable[name] = error
-        except Exception as error:  # whatever it is, it is this index's trouble alone
+        except Exception as error:  # an error of one index must not keep the others from opening
             log.exception("the index %s cannot be used", name)
             self._unusable[name] = unexpected(self._folder.index_file(name), error)
         finally:
             del self._opening[name]
 
-    async def _see_to_large_namespaces(self, opened: Opened) -> None:
-        """Look for inverted files. An index is used all the same if that fails: its tables answer exactly."""
+    async def _open_large_namespaces(self, opened: Opened) -> None:
+        """Load inverted files. If that fails the index is used without them: its tables answer exactly."""
         if self._read_only:
             return
         try:
@@ -195,15 +195,15 @@ class SqliteEngine(SqliteDataPlane):
             del self._opened[name]
             await self._forget(opened.index)
             await opened.database.close()
-            await self._files.try_to_remove(name)  # it is deleted, whatever is still in its place
+            await self._files.try_to_remove(name)  # the index is deleted, even if files of it are left
 
     async def _forget(self, index: Index) -> None:
-        """Drop what is held in memory of an index that is gone, or was changed as a whole."""
+        """Free what is in memory of an index that was deleted, or changed as a whole."""
         await self._upkeep.release(index.handle)
         self._leases.forget(index.handle.id)
 
     async def _change(self, index: IndexRef, change: Coroutine[Any, Any, T]) -> T:
-        """One change of an index as a whole at a time, finished even if whoever asked for it goes away."""
+        """Make one change of an index as a whole at a time. It is finished even if its caller is cancelled."""
         name = name_of(index)
 
         async def in_turn() -> T:

@@ -1,4 +1,4 @@
-"""What makes the engine quick, and how much of it."""
+"""Options and limits of the SQLite engine."""
 
 import msgspec
 
@@ -9,12 +9,12 @@ LIMITS = EngineLimits(dimension=8_192)
 """The longest vector that a table of sqlite-vec takes."""
 
 
-class Tuning(msgspec.Struct, frozen=True):
-    """What makes the engine quick; see the settings of the same names.
+class EngineOptions(msgspec.Struct, frozen=True):
+    """Options of the engine. The settings of the same names say more.
 
-    approximate_from: records of a namespace from which on it is searched approximately; None: never. at_once_s: what a
-    search may take for the next one to be run where it is asked; 0: none is. read_only: change nothing; whoever writes
-    is another process, or nobody.
+    approximate_from: a namespace with so many records is searched approximately; None: never. at_once_s: if a search
+    took no longer than this, the next one runs on the event loop; 0: none does. read_only: change nothing, because
+    another process may write.
     """
 
     readers: int

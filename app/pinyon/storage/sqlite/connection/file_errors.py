@@ -9,13 +9,13 @@ import msgspec
 from pinyon.errors import DataLoss, FailedPrecondition, Internal, PinyonError, Unavailable
 
 NONSENSE = (msgspec.MsgspecError, UnicodeDecodeError, struct.error)
-"""What decoding a stored value raises if the value is not what was stored."""
+"""Errors of decoding a stored value that has changed since it was stored."""
 DAMAGED_READS = (apsw.SQLITE_IOERR_DATA, apsw.SQLITE_IOERR_CORRUPTFS, apsw.SQLITE_IOERR_SHORT_READ)
-"""SQLite's codes for a page whose checksum is wrong, and for one that is not there as a whole."""
+"""SQLite's codes for a page whose checksum is wrong, and for a page that is not complete."""
 
 
 def translated(error: apsw.Error, path: Path) -> PinyonError:
-    """The error of our own family for one of SQLite's; the only place that knows both."""
+    """The error of our own family for an error of SQLite."""
     match error:
         case apsw.BusyError() | apsw.LockedError():
             return Unavailable(f"The file {path.name} is busy")
@@ -35,7 +35,7 @@ def translated(error: apsw.Error, path: Path) -> PinyonError:
 
 
 def unexpected(path: Path, error: Exception) -> DataLoss:
-    """The error for a file whose opening failed in a way that nobody foresaw: most likely its content."""
+    """The error for a file that could not be opened for an unknown reason, most likely its content."""
     return damaged(path, f"opening it failed with {type(error).__name__}; the log says where")
 
 

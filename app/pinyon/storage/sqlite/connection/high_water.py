@@ -1,8 +1,8 @@
-"""The number of the last write that a file acknowledged, kept in a small file of its own beside it.
+"""The number of the last write that a file acknowledged, in a small file beside it.
 
-A log that lost its end, or a file that somebody replaced by an older one, looks whole to SQLite. The mark tells: it is
-written after each commit, so that the tables can only be ahead of it, never behind. It is not synced: after a power cut
-an older mark is there, which is harmless.
+A log that lost its end, or an older file in the place of a newer one, looks complete to SQLite. The mark shows the
+difference: it is written after each commit, so the tables can be ahead of it but never behind it. It is not synced:
+after a power cut the mark may be an older one, which does no harm.
 """
 
 import contextlib
@@ -47,7 +47,7 @@ def read(path: Path) -> Mark | None:
 class HighWaterMark:
     """The mark of an open file, for several threads. Must be closed.
 
-    A disk that does not take it is no reason to refuse a write.
+    A mark that cannot be written does not stop a write.
     """
 
     def __init__(self, path: Path, mark: Mark) -> None:
@@ -77,7 +77,7 @@ class HighWaterMark:
                 os.pwrite(self._descriptor, b"%s %08x\n" % (told, zlib.crc32(told)), 0)
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
         with self._lock:
             if self._descriptor is not None:
                 os.close(self._descriptor)

@@ -1,7 +1,7 @@
-"""The threads that read from a file, each by a connection of its own, which is opened when it is first needed.
+"""The threads that read from a file. Each has a connection of its own, which it opens when it first needs it.
 
-Handing over takes two thirds of the time that concurrent.futures and asyncio.wrap_future take for it: answers go to the
-event loop that waits for them at once.
+A thread gives its answer directly to the event loop that waits for it. That takes two thirds of the time of
+concurrent.futures with asyncio.wrap_future.
 """
 
 import asyncio
@@ -17,21 +17,21 @@ from pinyon.storage.sqlite.transaction import Transaction
 
 T = TypeVar("T")
 Job = tuple[Callable[[apsw.Connection], Any], "asyncio.Future[Any]"]
-"""A function, and who waits for it."""
+"""A function, and the future of its result."""
 
 
 class Readers:
-    """Runs functions, each on one snapshot. Of one event loop, which run() is called in. Must be closed."""
+    """Runs functions, each on one snapshot. Call run() from one event loop only. Must be closed."""
 
     def __init__(self, connect: Callable[[], apsw.Connection], count: int, name: str) -> None:
-        """count: threads at most; they are started when there is something for them to do."""
+        """count: threads at most. A thread is started when all others are busy."""
         self._connect, self._count, self._name = connect, count, name
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._busy = 0
 
     def run(self, function: Callable[[apsw.Connection], T]) -> "asyncio.Future[T]":
-        """What the function returns or raises; one that nobody waits for any more when its turn comes is not run."""
+        """Run the function on a thread. It is not run if the future was cancelled before its turn."""
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._busy += 1
         if self._busy > len(self._threads) < self._count:
@@ -43,7 +43,7 @@ class Readers:
         return answer
 
     def close(self) -> None:
-        """Finish what was asked for, and end the threads and their connections."""
+        """Run what was submitted, then end the threads and their connections."""
         for _ in self._threads:
             self._jobs.put(None)
         for thread in self._threads:

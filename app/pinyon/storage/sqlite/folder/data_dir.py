@@ -1,11 +1,11 @@
-"""The data folder: one process at a time holds it, and says who it is.
+"""The data folder. One process at a time has it open, and writes down who it is.
 
 DATA/pinyon.lock          held as long as the process lives; the operating system lets go of it at any kind of end
 DATA/holder.json          who holds it, for the message a second process prints
 DATA/catalogue.sqlite     which indexes exist, see index_catalogue.py
 DATA/indexes/NAME.sqlite  one file per index, with SQLite's -wal and -shm beside it
-DATA/indexes/NAME.lsn     the last write that it acknowledged, see integrity/high_water.py
-DATA/indexes/NAME.nsN.*   inverted files of large namespaces, see approximate.py; made again if they are taken away
+DATA/indexes/NAME.lsn     the last write that it acknowledged, see high_water.py
+DATA/indexes/NAME.nsN.*   inverted files of large namespaces, see ivf_files.py; made again if they are missing
 DATA/set-aside/WHEN-...   files that a start did not understand and moved out of the way, a folder for each time
 """
 
@@ -50,7 +50,7 @@ class DataDir:
                 raise FailedPrecondition(f"There is no data folder of Pinyon's at {self.path} to read")
             return
         try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)  # the data is nobody else's business
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)  # only this user may read the data
             self.indexes.mkdir(exist_ok=True)
             self._lock = FileLock(self.path / "pinyon.lock", timeout=0)
             self._lock.acquire()
@@ -91,21 +91,21 @@ class DataDir:
         return names
 
     def anything_beside(self, name: str) -> bool:
-        """Whether there is anything that is kept beside the file of an index."""
+        """Whether any file exists that belongs beside the file of an index."""
         return any(path.exists() for path in self._beside(name))
 
     def log_size(self, name: str) -> int:
-        """Bytes of an index's log that are not folded into its file."""
+        """Bytes of the log of an index."""
         return self.sizes(name)["log"]
 
     def remove_index_files(self, name: str) -> None:
-        """Remove the file of an index and all that is kept beside it; none of it there is fine.
+        """Remove the file of an index and everything beside it. Missing files are not an error.
 
         When this returns they are gone also after a power cut. Raises FailedPrecondition if the system refuses.
         """
         file = self.index_file(name)
         try:
-            # The main file last: while it is there, the rest of it is known to be unfinished business.
+            # The main file goes last: while it exists, the next start knows that the rest must be removed.
             for path in (*self._beside(name), file):
                 failpoints.reach("remove")
                 path.unlink(missing_ok=True)
@@ -142,7 +142,7 @@ class DataDir:
         return [*_of_sqlite(file), mark_file(file), *self.indexes.glob(f"{name}.ns*")]
 
     def close(self) -> None:
-        """Let the folder go."""
+        """Release the lock of the folder."""
         if self._lock is not None:
             self._lock.release()
 
@@ -156,7 +156,7 @@ def set_aside_in(path: Path) -> list[str]:
 
 
 def _whose(path: Path) -> str:
-    """Whose the folder is, for a message; nothing where it is this user's, or not there."""
+    """Who owns the folder, for a message. Empty if it is this user, or nobody."""
     there = next((each for each in (path, *path.parents) if each.exists()), None)
     try:
         if there is None or there.stat().st_uid == os.geteuid():
@@ -167,7 +167,7 @@ def _whose(path: Path) -> str:
 
 
 def _of_sqlite(file: Path) -> list[Path]:
-    """What SQLite keeps beside a file."""
+    """Files that SQLite puts beside a file."""
     return [file.with_name(file.name + end) for end in ("-wal", "-shm", "-journal")]
 
 
@@ -179,7 +179,7 @@ def _size(path: Path) -> int:
 
 
 def announce(path: Path, url: str) -> None:
-    """Say where the server answers that has the folder open, which is this process. Raises OSError."""
+    """Write down where this process, which has the folder open, answers. Raises OSError."""
     held = holder_of(path)
     since = held.since if held is not None else datetime.now(UTC).isoformat(timespec="seconds")
     new = path / "holder.json.new"
@@ -188,7 +188,7 @@ def announce(path: Path, url: str) -> None:
 
 
 def holder_of(path: Path) -> Holder | None:
-    """What the last process that had the folder open said of itself."""
+    """The last process that had the folder open, as it wrote itself down."""
     try:
         return msgspec.json.decode((path / "holder.json").read_bytes(), type=Holder)
     except (OSError, msgspec.MsgspecError):
@@ -196,7 +196,7 @@ def holder_of(path: Path) -> Holder | None:
 
 
 def in_use_by(path: Path) -> str | None:
-    """Who holds the folder, or None; makes nothing there."""
+    """The process that has the folder open, in words, or None. Makes no file."""
     lock = path / "pinyon.lock"
     if not lock.exists():
         return None

@@ -1,8 +1,8 @@
-"""The files of a folder of indexes, and the catalogue that says which of them exist; made and removed as a whole.
+"""The files of indexes, and the catalogue of them. Both are made and removed as a whole.
 
-What a start finds is believed in this order: the index's own file, which says what it is; then the catalogue. A file is
-removed only if it says itself that it is being deleted, or that nothing was ever stored in it while the catalogue says
-that it was being made. Whatever is not understood stays, or is moved to the folder set-aside.
+A start believes the file of an index first, and the catalogue second. It removes a file only in two cases: the file
+says that it is being deleted; or nothing was ever stored in it, and the catalogue says that it was being made. A file
+that the start cannot read stays, or is moved to the folder set-aside.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from pinyon.storage.sqlite.connection.database import Database
 from pinyon.storage.sqlite.connection.file_errors import damaged
 from pinyon.storage.sqlite.folder import index_catalogue
 from pinyon.storage.sqlite.folder.data_dir import DataDir
-from pinyon.storage.sqlite.options import Tuning
+from pinyon.storage.sqlite.options import EngineOptions
 from pinyon.storage.sqlite.schema import tables, vector_tables
 from pinyon.storage.sqlite.schema.migrations import BeingDeleted, mark_deleted
 from pinyon.storage.sqlite.text import lexical
@@ -30,30 +30,30 @@ log = logging.getLogger("pinyon.storage")
 
 
 class Opened(msgspec.Struct):
-    """An index that can be used."""
+    """An index whose file is open."""
 
     database: Database
     index: Index
 
 
 class IndexFiles:
-    """One folder's. Several indexes may be opened or made at a time, and each only once."""
+    """The indexes of one folder. Different indexes may be opened or made at the same time."""
 
-    def __init__(self, folder: DataDir, tuning: Tuning) -> None:
-        self._folder, self._read_only = folder, tuning.read_only
+    def __init__(self, folder: DataDir, options: EngineOptions) -> None:
+        self._folder, self._read_only = folder, options.read_only
         self._database = partial(
             Database,
-            readers=tuning.readers,
-            mmap_bytes=tuning.mmap_bytes,
-            writes_per_commit=tuning.writes_per_commit,
-            read_only=tuning.read_only,
+            readers=options.readers,
+            mmap_bytes=options.mmap_bytes,
+            writes_per_commit=options.writes_per_commit,
+            read_only=options.read_only,
             marked=True,
         )
         self._catalogue: Database
         self._left_over: set[str] = set()
 
     async def open(self) -> None:
-        """Open the catalogue, or a new one in place of one that cannot be read: the files say what they are."""
+        """Open the catalogue. If it is damaged, make a new one, because the files say what they are."""
         try:
             self._catalogue = await self._open_catalogue()
         except DataLoss as error:
@@ -123,7 +123,7 @@ class IndexFiles:
                 return None
             await database.read(partial(vector_tables.check_layout, spec=index.spec))
             if not self._read_only:
-                await _bring_words_up(database, index.spec)
+                await _update_words(database, index.spec)
             if state != "ready" and not self._read_only:
                 await self._catalogue.write(partial(index_catalogue.enter_ready, name=name))
                 log.warning("the index %s is %s; its file is whole, and is taken in", name, _said(state))
@@ -221,7 +221,7 @@ class IndexFiles:
             log.warning("what is left of index %s is moved away later: %s", name, error.message)
 
     async def try_to_remove(self, name: str) -> None:
-        """Remove what there is of an index that does not count any more; what cannot be removed is, later."""
+        """Remove the files of an index that is deleted. What cannot be removed now is removed later."""
         try:
             await self._remove(name)
         except PinyonError as error:
@@ -247,18 +247,18 @@ def _create(connection: apsw.Connection, spec: IndexSpec, details: IndexDetails)
     return index
 
 
-TOLD_EVERY = 20_000
+LOG_EVERY = 20_000
 """Texts between two lines of the log."""
 
 
-async def _bring_words_up(database: Database, spec: IndexSpec) -> None:
-    """Take the texts of a file of an earlier version in again, if they get other terms now."""
+async def _update_words(database: Database, spec: IndexSpec) -> None:
+    """Index the texts of an older file again, if this version makes other terms of them."""
     if not await database.read(partial(lexical.is_behind, spec=spec)):
         return
     count = await database.read(lambda connection: connection.execute("SELECT count(*) FROM records").get)
 
     def tell(done: int) -> None:
-        if done % TOLD_EVERY == 0 or done == count:
+        if done % LOG_EVERY == 0 or done == count:
             log.info("the words of index %s are brought up to date: %d of %d texts", spec.name, done, count)
 
     await database.write(partial(lexical.rebuild, spec=spec, progress=tell))
@@ -269,7 +269,7 @@ def _said(state: str | None) -> str:
 
 
 def _with_checksums(connection: apsw.Connection) -> None:
-    """Make room for checksums in a catalogue of an earlier version."""
+    """Make room for checksums in the catalogue of an earlier version."""
     if not page_checksums.has_room(connection):
         connection.execute("VACUUM")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
