@@ -1,6 +1,6 @@
-"""API keys: made of 256 random bits, kept as their SHA-256 in DATA/keys.json, recognised in constant time.
+"""API keys. A key has 256 random bits; DATA/keys.json has its SHA-256. Keys are compared in constant time.
 
-The file is read again when it changes, so that keys are made and revoked while the server runs.
+The file is read again when it changes, so that keys can be made and revoked while the server runs.
 """
 
 import hashlib
@@ -54,7 +54,7 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 def create(data_dir: Path, name: str, limits: Limits = Limits()) -> str:  # noqa: B008  (frozen)
-    """Make a key; the only time that it is told. Raises AlreadyExists or FailedPrecondition."""
+    """Make a key and return it. It cannot be read again later. Raises AlreadyExists or FailedPrecondition."""
     with _changing(data_dir):
         keys = stored(data_dir)
         if any(key.name == name for key in keys):
@@ -66,7 +66,7 @@ def create(data_dir: Path, name: str, limits: Limits = Limits()) -> str:  # noqa
 
 
 def revoke(data_dir: Path, name: str) -> None:
-    """Make a key unknown. Raises NotFound."""
+    """Delete a key. Raises NotFound."""
     with _changing(data_dir):
         keys = stored(data_dir)
         left = [key for key in keys if key.name != name]
@@ -77,7 +77,7 @@ def revoke(data_dir: Path, name: str) -> None:
 
 @contextmanager
 def _changing(data_dir: Path) -> Iterator[None]:
-    """One change at a time, also of several processes."""
+    """One process at a time may change the file."""
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = FileLock(data_dir / f"{FILE}.lock", timeout=10)
@@ -163,7 +163,7 @@ class Keys:
         return self._trouble
 
     def caller(self, key: str) -> Caller | None:
-        """Who has this key."""
+        """The caller with this key, or None."""
         self._look()
         asked = digest(key).encode()
         # Every one is compared, so that the time tells nothing about which.

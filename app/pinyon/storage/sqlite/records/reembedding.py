@@ -1,7 +1,7 @@
-"""Embedding an index anew, while it answers: plain functions on a connection, inside the caller's transaction.
+"""Embedding an index anew while it answers. Plain functions on a connection, inside the caller's transaction.
 
-New vectors wait in the table `reembedded` until every record has one; then they become the vectors of the index, all at
-once. Whatever changes a record meanwhile takes its new vector away (writing.py), so that the record is done again.
+New vectors wait in the table `reembedded` until every record has one. Then all of them become the vectors of the index
+at once. A write that changes a record deletes its new vector (writing.py), so that the record is embedded again.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ Embedded = tuple[StoredText, NDArray[np.float32], bool]
 
 
 def state(connection: apsw.Connection) -> Reembedding | None:
-    """What is going on, or None. Counts every record."""
+    """How far the re-embedding is, or None if there is none. Counts every record."""
     held = _held(connection)
     if held is None:
         return None
@@ -30,7 +30,7 @@ def state(connection: apsw.Connection) -> Reembedding | None:
 
 
 def _held(connection: apsw.Connection) -> tuple[IndexSpec, Fingerprint] | None:
-    """What the index will be, and by what; None if nothing is going on."""
+    """What the index will be, and what embeds it; None if there is no re-embedding."""
     row: Any = connection.execute("SELECT target, fingerprint FROM reembedding").get
     if row is None:
         return None
@@ -38,7 +38,7 @@ def _held(connection: apsw.Connection) -> tuple[IndexSpec, Fingerprint] | None:
 
 
 def begin(connection: apsw.Connection, target: IndexSpec, embedded_by: Fingerprint) -> None:
-    """Begin, or go on if the same was begun before; anything else that was begun is forgotten."""
+    """Begin. If the same was begun before, go on with it; if something else was, cancel that."""
     if _held(connection) == (target, embedded_by):
         return
     cancel(connection)
@@ -49,7 +49,7 @@ def begin(connection: apsw.Connection, target: IndexSpec, embedded_by: Fingerpri
 
 
 def follow(connection: apsw.Connection) -> None:
-    """Take over what has changed of the index meanwhile; vectors of another field are dropped."""
+    """Bring the target up to date with the index. If another field is embedded now, drop the new vectors."""
     held, spec = _held(connection), tables.index_spec(connection)
     if held is None or spec is None or held[0].embed is None or spec.embed is None:
         return
@@ -65,7 +65,7 @@ def follow(connection: apsw.Connection) -> None:
 
 
 def cancel(connection: apsw.Connection) -> None:
-    """Forget it; the index stays as it is."""
+    """Drop the new vectors. The index stays as it is."""
     connection.execute("DELETE FROM reembedding")
     connection.execute("DELETE FROM reembedded")
 
@@ -81,12 +81,12 @@ def without_text(connection: apsw.Connection, spec: IndexSpec) -> tuple[int, str
 
 
 def pending(connection: apsw.Connection, most: int) -> list[StoredText]:
-    """Some of the records that have no new vector yet; none when all have one, or have no text."""
+    """Texts of some records that have no new vector yet. Empty when all have one, or have no text."""
     row: Any = connection.execute("SELECT target, upto FROM reembedding").get
     if row is None:
         return []
     target, upto = msgspec.json.decode(row[0], type=IndexSpec), row[1]
-    # From where it stands; then from the beginning, for those that were changed meanwhile.
+    # First the records that were not read yet; then, from the beginning, those that have changed since.
     for after in (upto, 0):
         rows: Any = connection.execute(
             "SELECT name, id, metadata FROM records JOIN namespaces USING (ns)"
@@ -100,7 +100,7 @@ def pending(connection: apsw.Connection, most: int) -> list[StoredText]:
 
 
 def stage(connection: apsw.Connection, embedded_by: Fingerprint, embedded: Sequence[Embedded]) -> None:
-    """Keep new vectors, except for records that have another text by now, or are gone."""
+    """Store new vectors, except for records that have another text by now, or are gone."""
     held = _held(connection)
     if held is None or held[1] != embedded_by:  # cancelled meanwhile, or begun for another model
         return
@@ -119,17 +119,17 @@ def stage(connection: apsw.Connection, embedded_by: Fingerprint, embedded: Seque
 
 
 def forget(connection: apsw.Connection, records: Sequence[int]) -> None:
-    """Take away the new vectors of records that change."""
+    """Delete the new vectors of records that change."""
     connection.executemany("DELETE FROM reembedded WHERE record = ?", [(record,) for record in records])
 
 
 def forget_all(connection: apsw.Connection, ns: int) -> None:
-    """Take away the new vectors of a namespace, whose records are still there."""
+    """Delete the new vectors of a namespace. Call before its records are deleted."""
     connection.execute("DELETE FROM reembedded WHERE record IN (SELECT record FROM records WHERE ns = ?)", (ns,))
 
 
 def switch(connection: apsw.Connection) -> bool:
-    """Make the new vectors those of the index, if every record has one; whether it was done."""
+    """Make the new vectors those of the index if every record has one. Returns whether it did."""
     held, before = state(connection), tables.index_spec(connection)
     if held is None or before is None or held.done < held.total:
         return False

@@ -1,4 +1,4 @@
-"""Which rows are meant: namespaces by name, records by id, by filter, or by place in the order of ids."""
+"""Which rows a call is about: the number of a namespace, and SQL for the selected records."""
 
 from typing import Any
 

@@ -13,7 +13,7 @@ from pinyon.storage.sqlite.row_sets import Records, distinct
 
 
 def follow(connection: apsw.Connection, ns: int) -> int | None:
-    """Have changes written down from now on. Returns the version from which they are; None without the namespace."""
+    """Log changes from now on. Returns the version from which they are logged, or None without the namespace."""
     version: int | None = connection.execute(
         "UPDATE namespaces SET followed = coalesce(followed, version) WHERE ns = ? RETURNING followed", (ns,)
     ).get
@@ -21,7 +21,10 @@ def follow(connection: apsw.Connection, ns: int) -> int | None:
 
 
 def note(connection: apsw.Connection, ns: int, version: int, rows: Records, of_vectors: bool) -> None:
-    """Write down, if somebody follows, that the write with this version changed these rows, or only their fields."""
+    """Log that the write with this version changed these rows. Does nothing unless changes are logged.
+
+    of_vectors: whether it changed their vectors, or only their metadata.
+    """
     if len(rows) and connection.execute("SELECT followed FROM namespaces WHERE ns = ?", (ns,)).get is not None:
         connection.execute(
             "INSERT INTO changes (ns, version, rows, of_vectors) VALUES (?, ?, ?, ?)",
@@ -30,16 +33,19 @@ def note(connection: apsw.Connection, ns: int, version: int, rows: Records, of_v
 
 
 def version(connection: apsw.Connection, ns: int) -> int:
-    """The last write to a namespace; 0 without it."""
+    """The LSN of the last write to a namespace, or 0 without it."""
     return int(connection.execute("SELECT version FROM namespaces WHERE ns = ?", (ns,)).get or 0)
 
 
 def since(connection: apsw.Connection, ns: int, version: int, of_vectors: bool = True) -> Records | None:
-    """Sorted rows whose vectors, or whose vectors or fields, changed after that version; None if that is not known."""
-    found: Any = connection.execute("SELECT followed, version FROM namespaces WHERE ns = ?", (ns,)).get
-    if found is None or found[0] is None or found[0] > version:
+    """Sorted rows that changed after that version, or None if the log does not go back so far.
+
+    of_vectors: only rows whose vectors changed; otherwise also rows whose metadata changed.
+    """
+    state: Any = connection.execute("SELECT followed, version FROM namespaces WHERE ns = ?", (ns,)).get
+    if state is None or state[0] is None or state[0] > version:
         return None
-    if found[1] == version:
+    if state[1] == version:
         return np.empty(0, np.int64)
     noted = connection.execute(
         "SELECT rows FROM changes WHERE ns = ? AND version > ? AND of_vectors >= ?", (ns, version, of_vectors)
@@ -48,13 +54,13 @@ def since(connection: apsw.Connection, ns: int, version: int, of_vectors: bool =
     return distinct(np.frombuffer(b"".join(blobs), dtype=np.int64))
 
 
-def settle(connection: apsw.Connection, ns: int, version: int) -> None:
-    """Forget the changes up to that version: whoever follows has them on disk."""
+def trim(connection: apsw.Connection, ns: int, version: int) -> None:
+    """Delete the log up to that version, because nobody needs older changes any more."""
     connection.execute("UPDATE namespaces SET followed = ? WHERE ns = ? AND followed <= ?", (version, ns, version))
     connection.execute("DELETE FROM changes WHERE ns = ? AND version <= ?", (ns, version))
 
 
 def stop(connection: apsw.Connection, ns: int | None = None) -> None:
-    """Write nothing down any more, and forget: of a namespace, or of all."""
+    """Stop the log of a namespace, or of all, and delete it."""
     connection.execute("UPDATE namespaces SET followed = NULL WHERE ns = coalesce(?, ns)", (ns,))
     connection.execute("DELETE FROM changes WHERE ns = coalesce(?, ns)", (ns,))

@@ -45,7 +45,7 @@ def text_of(spec: IndexSpec, metadata: Metadata) -> str | None:
 
 
 def add(connection: apsw.Connection, spec: IndexSpec, ns: int, rows: Iterable[tuple[int, Metadata]]) -> None:
-    """Take in the texts of records."""
+    """Index the texts of records."""
     found = _terms(spec, rows)
     connection.executemany(
         "INSERT INTO lexical (rowid, terms) VALUES (?, ?)",
@@ -56,14 +56,14 @@ def add(connection: apsw.Connection, spec: IndexSpec, ns: int, rows: Iterable[tu
 
 
 def tokens_of(spec: IndexSpec, ns: int, metadata: Metadata) -> list[str] | None:
-    """The tokens that FTS5 keeps of a record; None of one that has no text."""
+    """The tokens of a record in FTS5, or None if it has no text."""
     for _, held in _terms(spec, [(0, metadata)]):
         return [_token(ns, term) for term in held]
     return None
 
 
 def remove(connection: apsw.Connection, spec: IndexSpec, ns: int, rows: Iterable[tuple[int, Metadata]]) -> None:
-    """Take out the texts of records."""
+    """Remove the texts of records from the index."""
     found = _terms(spec, rows)
     connection.executemany("DELETE FROM lexical WHERE rowid = ?", [(row,) for row, _ in found])
     connection.executemany("UPDATE records SET words = 0 WHERE record = ?", [(row,) for row, _ in found])
@@ -71,17 +71,17 @@ def remove(connection: apsw.Connection, spec: IndexSpec, ns: int, rows: Iterable
 
 
 def remove_all(connection: apsw.Connection, ns: int) -> None:
-    """Take out every text of a namespace, whose records are still there."""
+    """Remove every text of a namespace. Call before its records are deleted."""
     connection.execute("DELETE FROM lexical WHERE rowid IN (SELECT record FROM records WHERE ns = ?)", (ns,))
     connection.execute("UPDATE namespaces SET words = 0, texts = 0 WHERE ns = ?", (ns,))
 
 
 ANALYSIS = 1
-"""Of terms.py: raised when a text gets other terms than before, so that files of earlier versions are brought up."""
+"""Version of terms.py. It is raised when texts get other terms than before, so that older files are indexed again."""
 
 
 def is_behind(connection: apsw.Connection, spec: IndexSpec) -> bool:
-    """Whether texts were taken in by an earlier version of the analysis."""
+    """Whether texts were indexed by an earlier version of the analysis."""
     behind = int(connection.execute("SELECT analysis FROM state").get or 0) < ANALYSIS
     return behind and spec.embed is not None and not spec.sparse
 

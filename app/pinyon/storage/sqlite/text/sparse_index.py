@@ -12,12 +12,12 @@ from pinyon.storage.sqlite.row_sets import Records
 
 
 def to_blob(sparse: SparseVector | None) -> bytes | None:
-    """As it is kept: uint32 terms, then float32 weights."""
+    """A vector as it is stored: uint32 terms, then float32 weights."""
     return None if sparse is None else sparse.indices.tobytes() + sparse.values.tobytes()
 
 
 def from_blob(blob: bytes | None) -> SparseVector | None:
-    """What was kept."""
+    """The vector of a stored value."""
     if blob is None:
         return None
     half = len(blob) // 2
@@ -37,7 +37,7 @@ def add(connection: apsw.Connection, ns: int, rows: Iterable[tuple[int, SparseVe
 
 
 def remove(connection: apsw.Connection, ns: int, rows: Iterable[tuple[int, SparseVector]]) -> None:
-    """Take the terms of records back."""
+    """Remove the terms of records."""
     connection.executemany(
         "DELETE FROM sparse_postings WHERE ns = ? AND term = ? AND record = ?",
         [(ns, term, record) for record, sparse in rows for term in sparse.indices.tolist()],

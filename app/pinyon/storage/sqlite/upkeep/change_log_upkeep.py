@@ -41,7 +41,7 @@ class ChangeLogUpkeep:
         elif state.logged_from is None:
             await log_changes(database, state)
         elif min(needed) > state.logged_from + (TRIM_AFTER if ivf_from is None else 0):
-            await database.write(partial(changes.settle, ns=state.ns, version=min(needed)))
+            await database.write(partial(changes.trim, ns=state.ns, version=min(needed)))
 
     def _needed_by_vectors(self, state: NamespaceState) -> int | None:
         """The version of the cached vectors, if they can still be brought up to date."""
