@@ -1,8 +1,7 @@
-"""Run the benchmarks, write benchmarks/results.md and draw docs/growth.svg.
+"""Runs the benchmarks, writes benchmarks/results.md and draws docs/growth.svg.
 
-`make bench` runs all of them, `python -m benchmarks NAME...` some.
-
-What is not run again keeps what it had. Nothing else should run meanwhile; all of it takes about an hour.
+`make bench` runs all of them, which takes about an hour. `python -m benchmarks NAME...` runs some, and the others keep
+their results. Run nothing else on the machine meanwhile.
 """
 
 import os
@@ -41,11 +40,11 @@ SECTIONS = {
     "startup": ("Start", "startup"),
     "lexical": ("Lexical retrieval", "lexical --records 30000"),
 }
-"""Title and command of each, in the order of the page."""
+"""The title and the command of each benchmark, in the order of the page."""
 
 
 def run(command: str) -> str:
-    """What a benchmark prints. Raises CalledProcessError if it fails."""
+    """The output of a benchmark. Raises CalledProcessError if it fails."""
     done = subprocess.run(
         [sys.executable, "-m", *f"benchmarks.{command}".split()], cwd=HERE.parent, stdout=subprocess.PIPE, text=True
     )
@@ -54,7 +53,7 @@ def run(command: str) -> str:
 
 
 def sections() -> dict[str, str]:
-    """What the page has, by title."""
+    """The sections that the page has now, by title."""
     if not RESULTS.exists():
         return {}
     parts = RESULTS.read_text(encoding="utf-8").split("\n## ")[1:]
@@ -62,23 +61,23 @@ def sections() -> dict[str, str]:
 
 
 def main(names: list[str]) -> None:
-    """Run them, writing the page after each."""
+    """Run these benchmarks, or all. Writes the page after each."""
     unknown = [name for name in names if name not in SECTIONS]
     if unknown:
         raise SystemExit(f"There is no benchmark {unknown[0]}; there are {', '.join(SECTIONS)}")
-    held = sections()
+    results = sections()
     for name in names or SECTIONS:
         title, command = SECTIONS[name]
         print(f"{name}: python -m benchmarks.{command}", file=sys.stderr, flush=True)
         when = datetime.now(UTC).date().isoformat()
-        held[title] = f"`python -m benchmarks.{command}`, {when}\n\n{run(command)}"
-        write(held)
+        results[title] = f"`python -m benchmarks.{command}`, {when}\n\n{run(command)}"
+        write(results)
         if name.startswith("nearest"):
             growth.main()
 
 
-def write(held: dict[str, str]) -> None:
-    """The page."""
+def write(results: dict[str, str]) -> None:
+    """Write the page."""
     versions = ", ".join(
         f"{name} {version(name)}"
         for name in ("numpy", "faiss-cpu", "numkong", "torch", "sentence-transformers", "openvino", "sqlite-vec")
@@ -91,8 +90,8 @@ def write(held: dict[str, str]) -> None:
         " absolute times are of a shared machine. What was found and done about it: docs/notes/performance.md.",
     ]
     order = [title for title, _ in SECTIONS.values()]
-    for title in sorted(held, key=lambda title: order.index(title) if title in order else len(order)):
-        parts.append(f"## {title}\n\n{held[title]}")
+    for title in sorted(results, key=lambda title: order.index(title) if title in order else len(order)):
+        parts.append(f"## {title}\n\n{results[title]}")
     RESULTS.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 

@@ -1,5 +1,6 @@
-"""A 568M cross-encoder (the size of bge-reranker-v2-m3) in every precision there is here. Its weights are random: the
-times are real, the scores mean nothing, so nothing is said of agreement. Pairs of about 64 tokens.
+"""Measures a cross-encoder of 568M parameters (as bge-reranker-v2-m3) in every precision. Pairs have about 64 tokens.
+
+Its weights are random: the times are real, but the scores mean nothing and are not compared.
 
     python -m benchmarks.cross_encoder
 """
@@ -27,7 +28,7 @@ QUERY = "who wrote the first book about the history of the region"
 
 
 def make(folder: Path) -> None:
-    """A folder as the hub's, with random weights and MiniLM's tokenizer."""
+    """Write a model folder as the hub has it, with random weights and MiniLM's tokenizer."""
     import transformers
 
     config = transformers.XLMRobertaConfig(
@@ -77,7 +78,7 @@ def rate(folder: Path, precision: str) -> float:
         model.predict(pairs)
     else:
         own = Catalog(MODELS, {NAME: str(folder)}).bare(NAME, precision)  # type: ignore[arg-type]
-        own.predict(QUERY, rows, 512)  # OpenVINO prepares for shapes it has not met
+        own.predict(QUERY, rows, 512)  # OpenVINO prepares for each new shape
         begun = time.perf_counter()
         own.predict(QUERY, rows, 512)
     return len(rows) / (time.perf_counter() - begun)

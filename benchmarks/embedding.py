@@ -1,9 +1,9 @@
-"""Embedding through the service, against the bare model and stock sentence-transformers on the same texts, in one run.
+"""Compares embedding through the service with the model alone and with sentence-transformers, in one run.
 
     python -m benchmarks.embedding [--precision openvino-bf16]
 
-Upserts of 96 Cranfield abstracts over HTTP; searches by text while nothing else runs, and while upserts come at full
-speed; searches with 1, 8 and 64 clients. A server of its own, two cores for everything.
+Measures upserts of 96 abstracts over HTTP; searches by text on an idle server and beside upserts at full speed; and
+searches with 1, 8 and 64 clients. Server and clients share two cores.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def questions() -> list[str]:
 
 
 def bare(kind: str) -> tuple[float, float]:
-    """Texts/s of a model alone, and its p50 for a question in ms, in a process of its own."""
+    """Texts per second of a model alone, and its p50 for a question in ms. Run it in a process of its own."""
     rows, asked = passages(), questions()[:60]
     if kind == "stock":
         from sentence_transformers import SentenceTransformer
@@ -65,7 +65,7 @@ def bare(kind: str) -> tuple[float, float]:
     rate = len(rows) / (time.perf_counter() - begun)
     times = []
     for question in asked:
-        time.sleep(0.003)  # questions come one by one, not back to back: between them the cores fall asleep
+        time.sleep(0.003)  # questions come with pauses, in which the cores fall asleep
         begun = time.perf_counter()
         encode([question])
         times.append(time.perf_counter() - begun)
@@ -78,23 +78,23 @@ def alone(kind: str) -> tuple[float, float]:
         return process.submit(bare, kind).result()
 
 
-kept: Any = None
-"""In the process that answers in turn with the service: its model."""
+model: Any = None
+"""The model, in the process that is measured in turn with the service."""
 
 
 def timed(kind: str, some: list[str]) -> float:
-    """Seconds the bare model takes for texts, in a process that keeps it."""
-    global kept
-    if kept is None:
-        kept = Catalog(PROJECT / "models").bare(MODEL, kind)  # type: ignore[arg-type]
-        kept.encode(some[:32], 256)
+    """Seconds that the model takes for texts, in a process that keeps it loaded."""
+    global model
+    if model is None:
+        model = Catalog(PROJECT / "models").bare(MODEL, kind)  # type: ignore[arg-type]
+        model.encode(some[:32], 256)
     begun = time.perf_counter()
-    kept.encode(some, 256)
+    model.encode(some, 256)
     return time.perf_counter() - begun
 
 
 def overhead(url: str, kind: str) -> None:
-    """Print what a search takes beside its model, by a thin client: by itself, and in turn with the bare model."""
+    """Print the overhead of a search over its model: by the stages in /metrics, and in turn with the model alone."""
     asked = questions()[-2 * SEARCHES - 5 :]
     service = http.client.HTTPConnection(url.removeprefix("http://"))
 

@@ -1,9 +1,9 @@
-"""What lexical retrieval costs: upserts with and without it, and searches by meaning, by words and by both.
+"""Measures the cost of lexical retrieval: upserts with and without it, and dense, lexical and hybrid searches.
 
-    .venv/bin/python benchmarks/lexical.py [--records 50000]
+    python -m benchmarks.lexical [--records 50000]
 
-Texts of about 60 words drawn from a vocabulary with the frequencies of a natural language (Zipf), random vectors of 384
-dimensions, through the storage engine. Prints records per second and milliseconds.
+Texts have 60 words from a vocabulary with the frequencies of a natural language (Zipf). Vectors are random, with 384
+dimensions. Uses the storage engine directly. Prints records per second and milliseconds.
 """
 
 import argparse
@@ -22,14 +22,14 @@ BATCH, DIMENSION, WORDS, VOCABULARY, QUERIES = 96, 384, 60, 50_000, 100
 
 
 def texts(count: int, rng: np.random.Generator) -> list[str]:
-    """Texts of words with Zipf's frequencies."""
+    """Texts whose words have Zipf's frequencies."""
     weights = 1 / (np.arange(VOCABULARY) + 5)
     drawn = rng.choice(VOCABULARY, (count, WORDS), p=weights / weights.sum())
     return [" ".join(f"word{n}" for n in row) for row in drawn]
 
 
 async def measure(records: int) -> None:
-    """Load twice, search one of them, print."""
+    """Load two indexes, search the one with texts, print the results."""
     rng = np.random.default_rng(0)
     rows = texts(records, rng)
     vectors = rng.standard_normal((records, DIMENSION)).astype(np.float32)
@@ -38,7 +38,7 @@ async def measure(records: int) -> None:
         await engine.create_index(IndexSpec("without", DIMENSION, "cosine"))
         await engine.create_index(IndexSpec("with", DIMENSION, "cosine", EmbedSpec("any", "text")))
         taken = {"without": 0.0, "with": 0.0}
-        for start in tqdm(range(0, records, BATCH), unit="batch"):  # in turns, so that noise meets both
+        for start in tqdm(range(0, records, BATCH), unit="batch"):  # in turns, so that noise affects both
             part = range(start, min(start + BATCH, records))
             batch = [Record(f"r{n}", vectors[n], {"text": rows[n]}) for n in part]
             for name in taken:
@@ -61,10 +61,9 @@ async def measure(records: int) -> None:
                 await engine.query("with", "a", plan)
                 if place >= 5:
                     times[name].append((time.perf_counter() - begun) * 1000)
-        for name, held in times.items():
-            print(
-                f"{name:15} p50 {statistics.median(held):6.1f} ms  p95 {statistics.quantiles(held, n=20)[-1]:6.1f} ms"
-            )
+        for name, milliseconds in times.items():
+            p50, p95 = statistics.median(milliseconds), statistics.quantiles(milliseconds, n=20)[-1]
+            print(f"{name:15} p50 {p50:6.1f} ms  p95 {p95:6.1f} ms")
         await engine.close()
         for name in taken:
             size = (Path(folder) / "indexes" / f"{name}.sqlite").stat().st_size

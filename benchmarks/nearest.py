@@ -1,10 +1,10 @@
-"""Nearest neighbours through the storage engine, against an exact product by numpy on one thread, in the same run.
+"""Compares vector searches through the storage engine with an exact product by numpy on one thread, in one run.
 
     python -m benchmarks.nearest --records 100000 [--changes]
 
-Vectors of real text; beyond what there is, real vectors with noise, and it says so. Queries are real questions. A row:
-k, p50 and p95 of a query, its ratio to numpy (float32 product and argpartition at the same k), recall@k. --changes: the
-same after a tenth and a half of the records were deleted and as many got another record's vector.
+Vectors and questions come from benchmarks/vectors.py. A row has k, p50 and p95 of a query, the ratio to numpy (float32
+product and argpartition with the same k), and recall@k. --changes repeats this after 15 % of the records were deleted
+and 15 % got the vector of another record.
 """
 
 import argparse
@@ -28,7 +28,7 @@ SELECTIVITIES = [0.001, 0.01, 0.1, 0.5, 1.0]
 
 
 def resident() -> int:
-    """Bytes of this process in memory that are no file's."""
+    """Resident bytes of this process, without mapped files."""
     fields = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
     return int(fields["RssAnon"].split()[0]) * 1024
 
@@ -40,7 +40,7 @@ def percentiles(seconds: list[float]) -> tuple[float, float]:
 
 
 class Bench:
-    """One index, and the same vectors in an array."""
+    """An index, and the same vectors in an array."""
 
     def __init__(self, engine: SqliteEngine, held: np.ndarray, asked: np.ndarray) -> None:
         self.engine, self.held, self.asked = engine, held, asked
@@ -48,7 +48,7 @@ class Bench:
         self.share = np.random.default_rng(0).permutation(len(held)) / len(held)
 
     async def load(self) -> float:
-        """Records/s."""
+        """Upsert all vectors. Returns records per second."""
         begun = time.perf_counter()
         for start in range(0, len(self.held), BATCH):
             batch = [
@@ -59,11 +59,11 @@ class Bench:
         return len(self.held) / (time.perf_counter() - begun)
 
     def exact(self, query: np.ndarray, k: int) -> np.ndarray:
-        """What numpy takes at best: one product, one argpartition."""
+        """The k nearest rows, by the fastest way in numpy: one product, one argpartition."""
         return np.argpartition(self.held @ query, -k)[-k:]
 
     async def row(self, k: int, condition: filters.Condition | None = None, among: np.ndarray | None = None) -> tuple:
-        """p50, p95, numpy's p50, recall."""
+        """p50 and p95 in ms, numpy's p50 in ms, and recall."""
         among = self.alive if among is None else among & self.alive
         for query in self.asked[-5:]:
             await self.engine.query("docs", "a", QueryPlan(k, vector=query, filter=condition))
@@ -97,7 +97,7 @@ class Bench:
             print(f"| {k} | {p50:.2f} | {p95:.2f} | {numpy:.2f} | {p50 / numpy:.3f} | {recall:.4f} |", flush=True)
 
     async def filtered(self) -> None:
-        """Print a row for each selectivity: the filter for the first time, and again."""
+        """Print a row for each selectivity: the first use of a filter, and later uses."""
         plain = (await self.row(10))[0]
         begun = time.perf_counter()
         await self.engine.query("docs", "a", QueryPlan(10, self.asked[0], filter=filters.parse({"share": {"$gte": 0}})))
@@ -132,7 +132,7 @@ class Bench:
             )
 
     async def beside_writes(self, k: int = 100) -> None:
-        """Print how long searches take when every sixth request is a write, with and without a filter."""
+        """Print the times of searches when every sixth request is a write, with and without a filter."""
         print(f"\nBeside writes, k = {k}: a record is written again, then five searches, forty times\n")
         print("| | p50 ms | p95 ms | longest ms |")
         print("|---|---|---|---|")
@@ -149,7 +149,7 @@ class Bench:
             print(f"| {name} | {p50:.2f} | {p95:.2f} | {max(times[10:]) * 1e3:.1f} |", flush=True)
 
     async def change(self) -> None:
-        """15 % deleted, and 15 % given other vectors."""
+        """Delete 15 % of the records, and give 15 % other vectors."""
         random = np.random.default_rng(1)
         touched = random.choice(len(self.held), int(0.3 * len(self.held)), replace=False)
         gone, moved = np.split(touched, 2)
@@ -209,6 +209,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=100_000)
     parser.add_argument("--changes", action="store_true")
-    parser.add_argument("--exact", action="store_true", help="compare all, as below the setting approximate_from")
+    parser.add_argument("--exact", action="store_true", help="never search approximately")
     options = parser.parse_args()
     asyncio.run(main(options.records, options.changes, None if options.exact else 50_000))

@@ -1,10 +1,10 @@
-"""One engine by itself: load vectors with a field, then queries for 10, at settings from quick to thorough.
+"""Measures one engine: loads vectors with a field, then searches for 10, at settings from fast to thorough.
 
     PYTHON -m benchmarks.peer NAME FOLDER      in the engine's own environment
 
 FOLDER has vectors.npy, questions.npy and nearest.npy (the exact 10 of each question). Prints a line of JSON once it has
-loaded, then one for each line that it reads, for which it asks all questions at every setting. Every engine runs inside
-this process, with the interface its own documentation shows, one query after another. Started by benchmarks/peers.py.
+loaded. For each line that it reads, it asks all questions at every setting and prints a line of JSON. Every engine runs
+inside this process, as its documentation shows, one query after another. benchmarks/peers.py starts it.
 """
 
 import asyncio
@@ -22,18 +22,18 @@ import numpy as np
 
 BATCH = 1_000
 MOST_S = 30
-"""For the questions of one setting; of a slow engine fewer are asked."""
+"""Seconds for the questions of one setting. A slow engine gets fewer questions."""
 Search = Callable[[np.ndarray], Iterable[int] | Awaitable[Iterable[int]]]
 
 
 def parts(vectors: np.ndarray) -> Iterable[tuple[range, np.ndarray]]:
-    """Numbers and vectors, a batch at a time."""
+    """Batches of row numbers and vectors."""
     for start in range(0, len(vectors), BATCH):
         yield range(start, min(start + BATCH, len(vectors))), vectors[start : start + BATCH]
 
 
 class Pinyon:
-    """Through the storage engine, as its own process uses it: in an event loop that runs."""
+    """Pinyon's storage engine, in an event loop, as the server uses it."""
 
     package, settings = "pinyon", ["", "exact"]
 
@@ -250,7 +250,7 @@ class Txtai:
 
 
 async def measured(engine: Any, setting: Any, asked: np.ndarray, nearest: np.ndarray) -> dict[str, Any]:
-    """Times in ms and recall at one setting."""
+    """p50 and p95 in ms, and recall, at one setting."""
     search = engine.search(setting)
 
     async def found(query: np.ndarray) -> list[int]:
@@ -275,8 +275,8 @@ ENGINES = {each.package: each for each in (Pinyon, Chroma, Lance, Qdrant, Milvus
 
 
 def main(name: str, folder: Path) -> None:
-    """Measure and tell."""
-    out = os.fdopen(os.dup(1), "w")  # what engines print is not the answer
+    """Measure, and print the results."""
+    out = os.fdopen(os.dup(1), "w")  # engines print to stdout too
     os.dup2(2, 1)
 
     def tell(told: Any) -> None:

@@ -1,6 +1,6 @@
-"""infinity-emb by itself, on the texts of benchmarks/embedding.py.
+"""Measures infinity-emb on the texts of benchmarks/embedding.py.
 
-python -m benchmarks.peer_embedding                    makes .venv-bench/infinity-emb when it is missing
+python -m benchmarks.peer_embedding                    makes .venv-bench/infinity-emb if it is missing
 PYTHON -m benchmarks.peer_embedding FOLDER FILE [QUERY]    in that environment: model folder, JSON list of texts
                                                        to embed, or to rerank for a query
 """

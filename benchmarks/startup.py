@@ -1,8 +1,8 @@
-"""How long a start takes: /health, /ready, against a bare import of sentence-transformers with its weights, and --help.
+"""Measures a start: /health, /ready and --help, against loading a model with sentence-transformers alone.
 
     python -m benchmarks.startup [--rounds 5]
 
-All in turns, medians. The server has the index of the quick start, with some records in it.
+Everything runs in turns, and medians count. The server has the index of the quick start with some records.
 """
 
 import argparse
@@ -24,7 +24,7 @@ BARE = "import sys; from sentence_transformers import SentenceTransformer as S; 
 
 
 def taken(command: list[str]) -> float:
-    """Seconds a command takes."""
+    """Seconds that a command takes."""
     begun = time.perf_counter()
     subprocess.run(command, cwd=PROJECT, check=True, capture_output=True, env=environment())
     return time.perf_counter() - begun

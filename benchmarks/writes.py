@@ -1,6 +1,5 @@
-"""Writes: upserts of 1,000 vectors with five fields, and single records from 64 writers at once.
-
-Through the storage engine, synchronous=FULL: what is counted is on disk.
+"""Measures writes through the storage engine: upserts of 1,000 records with five fields, and single records from 64
+writers. A write counts once it is on disk.
 """
 
 import argparse
@@ -17,7 +16,7 @@ DIMENSION, BATCH, WRITERS, EACH = 384, 1_000, 64, 40
 
 
 def record(place: int, vector: np.ndarray) -> Record:
-    """A record with five fields, as filters use them."""
+    """A record with five fields of the kinds that filters use."""
     fields = {
         "title": f"Document number {place}",
         "category": f"category {place % 20}",
@@ -29,7 +28,7 @@ def record(place: int, vector: np.ndarray) -> Record:
 
 
 async def measure(records: int) -> None:
-    """Print the table."""
+    """Measure, and print a table."""
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((records, DIMENSION)).astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:

@@ -62,10 +62,7 @@ def vector_cache(size: int) -> tuple[Any, Callable[[int], None]]:
     def put(n: int) -> None:
         cache.put(("docs@1", n), CachedVectors.of(1, np.arange(size, dtype=np.int64), np.ones((size, 8), np.float32)))
 
-    class Counted:
-        nbytes = property(lambda _: cache._bytes)
-
-    return Counted(), put
+    return cache, put
 
 
 def columns(size: int) -> tuple[Any, Callable[[int], None]]:

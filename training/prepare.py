@@ -1,10 +1,10 @@
-"""Training lists for pinyon-rerank-mini: a query, its positive, hard negatives, and what retrieval thinks of each.
+"""Makes training lists for pinyon-rerank-mini: a query, its positive, hard negatives, and their retrieval scores.
 
     .venv/bin/python -m training.prepare PATH/TO/TRAINING/DATA OUT.jsonl
 
-The data are gzipped lines {"query", "positive", "negatives"}. Each file's passages are one collection: its BM25
-statistics and its vectors by all-MiniLM-L6-v2 give every listed passage the two parts of a hybrid score (the cosine,
-and the share of the query's information that its words carry), and the best of the collection are mined as negatives.
+The data are gzipped lines {"query", "positive", "negatives"}. The passages of a file form one collection. Its BM25
+statistics and its vectors by all-MiniLM-L6-v2 give each listed passage the two parts of a hybrid score: the cosine, and
+the share of the query's information that its words carry. The best passages of the collection become negatives too.
 """
 
 import argparse
@@ -31,7 +31,7 @@ Row = dict[str, Any]
 
 
 def rows_of(path: Path, most: int, dice: random.Random) -> list[Row]:
-    """Some of a file's pairs, at random."""
+    """At most `most` random pairs of a file."""
     with gzip.open(path, "rt", encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
     dice.shuffle(rows)
@@ -39,7 +39,7 @@ def rows_of(path: Path, most: int, dice: random.Random) -> list[Row]:
 
 
 def cloze(passages: list[str], number: int, dice: random.Random) -> list[Row]:
-    """One or two sentences as the query, the rest of their passage as the positive; no given negatives."""
+    """Pairs of one or two sentences as the query and the rest of their passage as the positive, without negatives."""
     made: list[Row] = []
     for passage in dice.sample(passages, len(passages)):
         sentences = re.split(r"(?<=[.!?])\s+", passage)
@@ -56,7 +56,7 @@ def cloze(passages: list[str], number: int, dice: random.Random) -> list[Row]:
 
 
 class Collection:
-    """The passages of one file as retrieval sees them. vectors: float32 [n, dimension]; weights: BM25, [n, terms]."""
+    """The passages of one file with their vectors, float32 [n, dimension], and their BM25 weights, [n, terms]."""
 
     def __init__(self, passages: list[str], encoder: TorchEncoder, tokens: int) -> None:
         self.place = {text: place for place, text in enumerate(passages)}

@@ -1,12 +1,11 @@
-"""Train pinyon-rerank-mini: a cross-encoder that adds to hybrid retrieval what it misses.
+"""Trains pinyon-rerank-mini, a cross-encoder that complements hybrid retrieval.
 
     .venv/bin/python -m training.train LISTS.jsonl OUT_FOLDER [--threads 1]
 
-Starts from all-MiniLM-L6-v2, whose word and position embeddings stay as they are, so that they need not be shipped.
-The loss is the softmax cross-entropy over each list of (a x cosine + b x share + the cross-encoder's score), a and b
-learned beside it: it is the fused score that is judged, so the cross-encoder learns what the other two do not know. A
-smaller share of the loss judges the cross-encoder alone, so that it is of use where there is nothing to fuse with.
-Continues from its last checkpoint.
+It starts from all-MiniLM-L6-v2, whose word and position embeddings stay fixed, so that they need not be shipped. The
+loss is the softmax cross-entropy over each list of (a x cosine + b x share + the cross-encoder's score); a and b are
+learned too. The loss judges the fused score, so the cross-encoder learns what the other two miss. A smaller part of the
+loss judges the cross-encoder alone, so that it is also useful by itself. Training continues from its last checkpoint.
 """
 
 import argparse
@@ -25,24 +24,24 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from training.prepare import CONFIG, EMBEDDER
 
-KEPT = ("bert.embeddings.word_embeddings.weight", "bert.embeddings.position_embeddings.weight")
-"""Parameters of all-MiniLM-L6-v2 that are not trained."""
+FIXED = ("bert.embeddings.word_embeddings.weight", "bert.embeddings.position_embeddings.weight")
+"""Parameters of all-MiniLM-L6-v2 that stay fixed."""
 List = dict[str, Any]
 
 
 class Fused(torch.nn.Module):
-    """The cross-encoder and the weights of what it is fused with."""
+    """The cross-encoder, and the weights of the scores that it is fused with."""
 
     def __init__(self) -> None:
         super().__init__()
         self.encoder = AutoModelForSequenceClassification.from_pretrained(EMBEDDER, num_labels=1)
         torch.nn.init.normal_(self.encoder.classifier.weight, std=0.02)
         for name, parameter in self.encoder.named_parameters():
-            parameter.requires_grad = name not in KEPT
+            parameter.requires_grad = name not in FIXED
         self.mix = torch.nn.Parameter(torch.tensor([10.0, 15.0]))
 
     def forward(self, features: dict[str, torch.Tensor], parts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Fused and own scores [lists, passages]; parts [lists, passages, 2]: cosine and share."""
+        """Fused scores and own scores, both [lists, passages]. parts: cosine and share, [lists, passages, 2]."""
         with torch.autocast("cpu", dtype=torch.bfloat16):
             own = self.encoder(**features).logits
         own = own.float().view(parts.shape[:2])
@@ -140,7 +139,7 @@ def cut(tokenizer: Any, pairs: list[tuple[str, str]], most: int) -> list[list[in
 def export(model: Fused, path: Path) -> None:
     """What is trained, in half precision; beside it the learned weights of cosine and share."""
     state = {
-        name: tensor.half().contiguous() for name, tensor in model.encoder.state_dict().items() if name not in KEPT
+        name: tensor.half().contiguous() for name, tensor in model.encoder.state_dict().items() if name not in FIXED
     }
     mix = {"cosine": f"{model.mix[0].item():.4f}", "share": f"{model.mix[1].item():.4f}"}
     save_file(state, str(path), metadata={"format": "pt", **mix})

@@ -76,10 +76,10 @@ def _on_signals(stop: asyncio.Event, service: Service) -> None:
 
     def begin_to_stop() -> None:
         if service.readiness.loading:
-            waits = "what is being opened or loaded comes to its end first"
+            waits = "it first finishes opening files and loading models"
         else:
-            waits = f"requests have {service.settings.server.shutdown_grace_s:g} s to be answered"
-        print(f"Pinyon is stopping: {waits}. Ask again to end it at once.", flush=True)
+            waits = f"running requests have {service.settings.server.shutdown_grace_s:g} s to finish"
+        print(f"Pinyon is stopping: {waits}. Send the signal again to end it immediately.", flush=True)
         stop.set()
         for number in numbers:  # a second signal ends the process
             loop.remove_signal_handler(number)

@@ -76,6 +76,11 @@ class VectorCache:
         self._last_asked: dict[Key, int] = {}
         self._bytes = 0
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of all entries in bytes."""
+        return self._bytes
+
     def get(self, key: Key, version: int) -> CachedVectors | None:
         """The vectors of this version, or None."""
         with self._lock:
