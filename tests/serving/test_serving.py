@@ -97,12 +97,11 @@ def computed_s(server: RunningServer) -> float:
 
 def test_requests_in_flight_finish_and_nothing_new_is_taken(tmp_path: Path) -> None:
     server = RunningServer(config(tmp_path, "all-MiniLM-L6-v2"), tmp_path / "data", "--shutdown-grace-s", "600")
-    rows = [{"_id": f"r{n}", "chunk_text": f"{n} " + "word " * 250} for n in range(96)]  # some seconds of work
+    rows = [{"_id": f"r{n}", "chunk_text": f"{n} " + "word " * 250} for n in range(48)]  # seconds of work
     answers: list[httpx.Response] = []
 
     def send() -> None:
-        with server.client() as client:
-            answers.append(client.post(UPSERT, json=rows))
+        answers.append(httpx.post(server.url + UPSERT, json=rows, timeout=600))
 
     sender = threading.Thread(target=send)
     host, _, port = server.url.removeprefix("http://").partition(":")
