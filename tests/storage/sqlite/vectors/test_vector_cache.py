@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pinyon.domain import IndexSpec, Metric, QueryPlan, Record, Selection
+from pinyon.domain import Handle, IndexSpec, Metric, QueryPlan, Record, Selection
 from pinyon.filters import parse
 from pinyon.storage.sqlite.engine import SqliteEngine
 from pinyon.storage.sqlite.vectors import vector_rows, vector_source
-from pinyon.storage.sqlite.vectors.vector_cache import CachedVectors, most_bytes
+from pinyon.storage.sqlite.vectors.vector_cache import CachedVectors, VectorCache, most_bytes
 
 COUNT, DIMENSION = 2_500, 8
 pytestmark = pytest.mark.anyio
@@ -148,6 +148,33 @@ async def test_changes_are_noted_down_only_while_vectors_are_in_memory(
     await engine.settled()
     assert await followed(engine) == -1
     await engine.close()
+
+
+async def test_changes_are_not_noted_down_for_vectors_that_nobody_searches_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vector_source, "MOST_WRITES", 5)
+    engine = await opened(tmp_path)
+    await warm(engine)
+    for turn in range(7):
+        await engine.upsert("docs", "a", [Record("other", some(1, turn)[0], {})])
+        await engine.settled()
+    assert await followed(engine) == -1
+    await warm(engine)
+    assert await followed(engine) >= 0
+    await engine.close()
+
+
+async def test_a_namespace_may_be_kept_out_where_others_would_have_to_go() -> None:
+    vectors = CachedVectors.of(1, np.arange(10), some(10, 1))
+    cache = VectorCache(2 * vectors.nbytes - 1)
+    one, other = (Handle("docs", "id"), 1), (Handle("docs", "id"), 2)
+    cache.put(one, vectors)
+    for key in (one, other):
+        assert not cache.worth_keeping(key, 2, vectors.nbytes)
+    assert cache.worth_keeping(one, 2, vectors.nbytes, may_replace=False)
+    assert not cache.worth_keeping(other, 2, vectors.nbytes, may_replace=False)
+    assert cache.worth_keeping(other, 2, vectors.nbytes)
 
 
 @pytest.mark.parametrize("count", [1, 1_999, 2_000, 20_000])
