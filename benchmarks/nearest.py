@@ -170,7 +170,7 @@ async def main(records: int, changes: bool, approximate_from: int | None) -> Non
     held, asked, real = vectors.load(records)
     print(vectors.describe(records, real))
     with tempfile.TemporaryDirectory() as folder:
-        options = {"cache_bytes": 2**29, "filter_cache_bytes": 2**26, "column_bytes": 2**27, "at_once_s": 0.001}
+        options = {"cache_bytes": 2**29, "filter_cache_bytes": 2**26, "column_bytes": 2**27, "inline_read_s": 0.001}
         engine = await SqliteEngine.open_folder(
             Path(folder), 2, 2**31 - 65536, approximate_from=approximate_from, **options
         )

@@ -45,7 +45,7 @@ class Pinyon:
         self.run = self.loop.run_until_complete
         self.engine = self.run(
             SqliteEngine.open_folder(
-                folder, 2, 2**31 - 65536, cache_bytes=2**29, approximate_from=50_000, at_once_s=0.001
+                folder, 2, 2**31 - 65536, cache_bytes=2**29, approximate_from=50_000, inline_read_s=0.001
             )
         )
         self.run(self.engine.create_index(IndexSpec("docs", 384, "cosine")))

@@ -134,7 +134,7 @@ class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "less, search exactly.",
         ),
     ] = 0.98
-    at_once_ms: Annotated[
+    inline_read_ms: Annotated[
         float,
         Meta(
             ge=0,

@@ -60,7 +60,7 @@ class SqliteEngine(SqliteDataPlane):
         filters = FilterCache(options.filter_cache_bytes)
         upkeep = UpkeepScheduler(folder.indexes, options.approximate_from, options.read_only, columns, vectors, filters)
         memory = reading.Memory(vectors, filters, columns, upkeep.inverted_file, options.approximate_recall)
-        super().__init__(memory, upkeep, InlineReads(options.at_once_s))
+        super().__init__(memory, upkeep, InlineReads(options.inline_read_s))
         self._opening: dict[str, asyncio.Task[None]] = {}
         self._changing = NamedLocks()
         self._leases = Leases()

@@ -53,7 +53,7 @@ class SqliteInstallation:
             column_bytes=settings.column_bytes,
             approximate_from=settings.approximate_from or None,
             approximate_recall=settings.approximate_recall,
-            at_once_s=settings.at_once_ms / 1000,
+            inline_read_s=settings.inline_read_ms / 1000,
             read_only=settings.read_only,
             wait=wait,
         )

@@ -12,7 +12,7 @@ LIMITS = EngineLimits(dimension=8_192)
 class EngineOptions(msgspec.Struct, frozen=True):
     """Options of the engine. The settings of the same names say more.
 
-    approximate_from: a namespace with so many records is searched approximately; None: never. at_once_s: if a search
+    approximate_from: a namespace with so many records is searched approximately; None: never. inline_read_s: if a search
     took no longer than this, the next one runs on the event loop; 0: none does. read_only: change nothing, because
     another process may write.
     """
@@ -25,5 +25,5 @@ class EngineOptions(msgspec.Struct, frozen=True):
     column_bytes: int = 0
     approximate_from: int | None = None
     approximate_recall: float = 0.98
-    at_once_s: float = 0.0
+    inline_read_s: float = 0.0
     read_only: bool = False

@@ -24,7 +24,7 @@ PLAIN = QueryPlan(5, vector=VECTORS[0])
 
 
 async def filled(folder: Path, **tuning: Any) -> SqliteEngine:
-    told = {"cache_bytes": 2**20, "at_once_s": 60.0, **tuning}
+    told = {"cache_bytes": 2**20, "inline_read_s": 60.0, **tuning}
     engine = await SqliteEngine.open_folder(folder, 2, 0, **told)
     await engine.create_index(IndexSpec("docs", 8, "cosine"))
     await engine.upsert("docs", "a", [Record(f"r{n}", vector, {"n": n}) for n, vector in enumerate(VECTORS)])
@@ -117,7 +117,7 @@ async def test_so_are_new_filters_on_fields_that_are_held_by_column(
     await engine.close()
 
 
-@pytest.mark.parametrize("tuning", [{"at_once_s": 0.0}, {"at_once_s": 1e-9}, {"cache_bytes": 0}])
+@pytest.mark.parametrize("tuning", [{"inline_read_s": 0.0}, {"inline_read_s": 1e-9}, {"cache_bytes": 0}])
 async def test_switched_off_or_slow_or_from_the_disk_all_are_handed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tuning: dict[str, float]
 ) -> None:

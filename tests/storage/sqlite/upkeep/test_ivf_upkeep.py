@@ -376,7 +376,7 @@ async def test_rows_that_are_being_taken_in_are_found_by_filters_that_know_them_
 async def test_what_the_inverted_file_cannot_answer_is_not_compared_on_the_event_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = await filled(tmp_path, at_once_s=10.0, cache_bytes=2**24)
+    engine = await filled(tmp_path, inline_read_s=10.0, cache_bytes=2**24)
     plan, threads = QueryPlan(10, vector=clustered(1, 2)[0]), []
     for _ in range(2):  # quick, and noted as that; vectors are in memory
         assert (await engine.query("docs", "a", plan)).approximate
