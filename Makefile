@@ -10,6 +10,9 @@ PORT ?=
 # Tests that run side by side: one for each core, or as many as named, for example make test WORKERS=4
 WORKERS ?= auto
 
+# What serving needs. A variable, because a comma would end the argument of a call.
+SERVING := .[openvino,numkong]
+
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 # Quiet, unless something goes wrong.
@@ -38,7 +41,7 @@ setup: .venv/ready-to-develop
 	@echo "Setting up .venv: about 2 GB of disk, the first time; a minute or two, more on a slow network"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(call step,1 of 2: torch,$(PIP) install --no-deps --retries 1 --extra-index-url $(TORCH_INDEX) torch==2.13.0)
-	$(call step,2 of 2: what Pinyon needs,$(PIP) install -c constraints.txt -e '.[openvino,numkong]')
+	$(call step,2 of 2: what Pinyon needs,$(PIP) install -c constraints.txt -e '$(SERVING)')
 	@touch $@
 	@echo "Set up."
 

@@ -12,9 +12,9 @@ LIMITS = EngineLimits(dimension=8_192)
 class EngineOptions(msgspec.Struct, frozen=True):
     """Options of the engine. The settings of the same names say more.
 
-    approximate_from: a namespace with so many records is searched approximately; None: never. inline_read_s: if a search
-    took no longer than this, the next one runs on the event loop; 0: none does. read_only: change nothing, because
-    another process may write.
+    approximate_from: a namespace with so many records is searched approximately; None: never. inline_read_s: if a
+    search took no longer than this, the next one runs on the event loop; 0: none does. read_only: change nothing,
+    because another process may write.
     """
 
     readers: int
