@@ -63,3 +63,11 @@ async def test_no_index_is_made_by_a_library_that_is_not_known(tmp_path: Path, m
     assert engine.indexes() == []
     assert list((tmp_path / "indexes").iterdir()) == []
     await engine.close()
+
+
+def test_only_one_module_spells_the_names_of_the_tables_of_sqlite_vec() -> None:
+    app = Path(vector_tables.__file__).parents[3]
+    names = list(vector_tables.LAYOUT)
+    assert names == ["vectors_chunks", "vectors_info", "vectors_rowids", "vectors_vector_chunks00"]
+    spelled_in = {path for path in app.rglob("*.py") if any(name in path.read_text() for name in names)}
+    assert spelled_in == {Path(vector_tables.__file__)}

@@ -1,7 +1,7 @@
 """Writes vectors, a chunk of sqlite-vec's table at a time: plain functions on a connection.
 
 vec0 takes 8 us to insert a row, mostly to find and open its chunk again. So rows that come together are written
-directly into the tables of vec0 (vector_rows.py has their layout), with the same bytes that vec0 would write.
+directly into the tables of vec0 (vector_tables.py has their layout), with the same bytes that vec0 would write.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ import apsw
 import numpy as np
 from numpy.typing import NDArray
 
-from pinyon.storage.sqlite.schema.vector_tables import CHUNK_ROWS
+from pinyon.storage.sqlite.schema.vector_tables import CHUNK_ROWS, CHUNK_VECTORS, CHUNKS, PLACES
 
 New = tuple[int, NDArray[np.float32]]
 """Row number and vector."""
@@ -35,7 +35,7 @@ def insert(connection: apsw.Connection, ns: int, new: Sequence[New]) -> None:
 def _fill_up(connection: apsw.Connection, ns: int, new: Sequence[New]) -> int:
     """Put vectors into the free slots of the newest chunk. Returns how many."""
     newest: Any = connection.execute(
-        "SELECT chunk_id, validity, rowids FROM vectors_chunks WHERE partition00 = ? ORDER BY chunk_id DESC LIMIT 1",
+        f"SELECT chunk_id, validity, rowids FROM {CHUNKS} WHERE partition00 = ? ORDER BY chunk_id DESC LIMIT 1",
         (ns,),
     ).get
     if newest is None:
@@ -49,10 +49,10 @@ def _fill_up(connection: apsw.Connection, ns: int, new: Sequence[New]) -> int:
     rows = np.frombuffer(numbers, np.int64).copy()
     rows[slots] = [row for row, _ in new[: len(slots)]]
     connection.execute(
-        "UPDATE vectors_chunks SET validity = ?, rowids = ? WHERE chunk_id = ?",
+        f"UPDATE {CHUNKS} SET validity = ?, rowids = ? WHERE chunk_id = ?",
         (np.packbits(is_used, bitorder="little"), rows, chunk),
     )
-    with connection.blob_open("main", "vectors_vector_chunks00", "vectors", chunk, True) as blob:
+    with connection.blob_open("main", CHUNK_VECTORS, "vectors", chunk, True) as blob:
         for slot, (_, vector) in zip(slots.tolist(), new, strict=False):
             blob.seek(slot * len(vector) * FLOAT_BYTES)
             blob.write(vector.tobytes())
@@ -67,19 +67,17 @@ def _add_chunk(connection: apsw.Connection, ns: int, new: Sequence[New]) -> None
     empty = bytes((CHUNK_ROWS - len(new)) * len(new[0][1]) * FLOAT_BYTES)
     vectors = b"".join([*(vector.tobytes() for _, vector in new), empty])
     chunk = connection.execute(
-        "INSERT INTO vectors_chunks (size, partition00, validity, rowids) VALUES (?, ?, ?, ?) RETURNING chunk_id",
+        f"INSERT INTO {CHUNKS} (size, partition00, validity, rowids) VALUES (?, ?, ?, ?) RETURNING chunk_id",
         (CHUNK_ROWS, ns, np.packbits(np.arange(CHUNK_ROWS) < len(new), bitorder="little"), rows),
     ).get
-    connection.execute(
-        "INSERT INTO vectors_vector_chunks00 (oid, rowid, vectors) VALUES (?, ?, ?)", (chunk, chunk, vectors)
-    )
+    connection.execute(f"INSERT INTO {CHUNK_VECTORS} (oid, rowid, vectors) VALUES (?, ?, ?)", (chunk, chunk, vectors))
     _note_places(connection, chunk, rows[slots], slots)
 
 
 def _note_places(connection: apsw.Connection, chunk: int, rows: NDArray[np.int64], slots: NDArray[np.int64]) -> None:
     # Row and slot travel as one number in one array. That is four times as fast as one row at a time.
     connection.execute(
-        "INSERT INTO vectors_rowids (rowid, chunk_id, chunk_offset) SELECT value / ?2, ?1, value % ?2 FROM carray(?3)",
+        f"INSERT INTO {PLACES} (rowid, chunk_id, chunk_offset) SELECT value / ?2, ?1, value % ?2 FROM carray(?3)",
         (chunk, CHUNK_ROWS, apsw.carray(rows * CHUNK_ROWS + slots)),
     )
 
@@ -98,7 +96,7 @@ def remove(connection: apsw.Connection, rows: Iterable[int]) -> None:
 
 def remove_all(connection: apsw.Connection, ns: int) -> None:
     """Remove all vectors of a namespace by whole chunks. vec0 takes 40 us to remove one row."""
-    chunks = "(SELECT chunk_id FROM vectors_chunks WHERE partition00 = ?)"
-    connection.execute(f"DELETE FROM vectors_rowids WHERE chunk_id IN {chunks}", (ns,))
-    connection.execute(f"DELETE FROM vectors_vector_chunks00 WHERE rowid IN {chunks}", (ns,))
-    connection.execute("DELETE FROM vectors_chunks WHERE partition00 = ?", (ns,))
+    chunks = f"(SELECT chunk_id FROM {CHUNKS} WHERE partition00 = ?)"
+    connection.execute(f"DELETE FROM {PLACES} WHERE chunk_id IN {chunks}", (ns,))
+    connection.execute(f"DELETE FROM {CHUNK_VECTORS} WHERE rowid IN {chunks}", (ns,))
+    connection.execute(f"DELETE FROM {CHUNKS} WHERE partition00 = ?", (ns,))

@@ -1,9 +1,6 @@
-"""Reads vectors from the tables in which sqlite-vec keeps them: plain functions on a connection.
+"""Reads vectors from the tables in which sqlite-vec stores them: plain functions on a connection.
 
-Layout of sqlite-vec 0.1.9 that this file relies on:
-    vectors_chunks(chunk_id, partition00, validity, rowids)   a bit and an int64 per slot
-    vectors_vector_chunks00, at row id chunk_id: vectors      a float32 [dimension] per slot
-    vectors_rowids(rowid, chunk_id, chunk_offset)             where a row lies
+vector_tables.py names these tables and has their layout.
 """
 
 from collections.abc import Iterator
@@ -16,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinyon.storage.sqlite.row_sets import Records, Vectors
-from pinyon.storage.sqlite.schema.vector_tables import CHUNK_ROWS
+from pinyon.storage.sqlite.schema.vector_tables import CHUNK_ROWS, CHUNK_VECTORS, CHUNKS, PLACES
 
 ROWS_AT_ONCE = 4_096
 """Rows that iter_rows() reads per step."""
@@ -38,15 +35,13 @@ def vector_of(connection: apsw.Connection, record: int) -> Vectors:
 
 def chunk_ids(connection: apsw.Connection, ns: int) -> Records:
     """The numbers of the chunks of a namespace."""
-    ids: Any = connection.execute("SELECT chunk_id FROM vectors_chunks WHERE partition00 = ?", (ns,)).fetchall()
+    ids: Any = connection.execute(f"SELECT chunk_id FROM {CHUNKS} WHERE partition00 = ?", (ns,)).fetchall()
     return np.array(ids, dtype=np.int64).reshape(-1)
 
 
 def row_numbers(connection: apsw.Connection, ns: int) -> Records:
     """The sorted numbers of all rows of a namespace."""
-    blobs: Any = connection.execute(
-        "SELECT rowids, validity FROM vectors_chunks WHERE partition00 = ?", (ns,)
-    ).fetchall()
+    blobs: Any = connection.execute(f"SELECT rowids, validity FROM {CHUNKS} WHERE partition00 = ?", (ns,)).fetchall()
     rows = np.frombuffer(b"".join(row[0] for row in blobs), dtype=np.int64)
     bits = np.frombuffer(b"".join(row[1] for row in blobs), dtype=np.uint8)
     return np.sort(rows[np.unpackbits(bits, bitorder="little").astype(bool)])
@@ -55,8 +50,8 @@ def row_numbers(connection: apsw.Connection, ns: int) -> Records:
 def placed_row_numbers(connection: apsw.Connection, ns: int) -> Records:
     """The sorted numbers of the rows that have a place in a chunk of a namespace: the same, in an undamaged file."""
     rows: Any = connection.execute(
-        "SELECT rowid FROM vectors_rowids WHERE chunk_id IN"
-        " (SELECT chunk_id FROM vectors_chunks WHERE partition00 = ?) ORDER BY rowid",
+        f"SELECT rowid FROM {PLACES} WHERE chunk_id IN"
+        f" (SELECT chunk_id FROM {CHUNKS} WHERE partition00 = ?) ORDER BY rowid",
         (ns,),
     ).fetchall()
     return np.array(rows, np.int64).reshape(-1)
@@ -80,9 +75,9 @@ def iter_rows(connection: apsw.Connection, ns: int, dimension: int, rows: Record
     try:
         for start in range(0, len(rows), ROWS_AT_ONCE):
             places: Any = connection.execute(
-                "SELECT value, chunk_id, chunk_offset FROM carray(?) CROSS JOIN vectors_rowids"
-                " ON vectors_rowids.rowid = value"
-                " WHERE (SELECT partition00 FROM vectors_chunks WHERE chunk_id = vectors_rowids.chunk_id) = ?",
+                f"SELECT value, chunk_id, chunk_offset FROM carray(?) CROSS JOIN {PLACES} AS place"
+                " ON place.rowid = value"
+                f" WHERE (SELECT partition00 FROM {CHUNKS} WHERE chunk_id = place.chunk_id) = ?",
                 (apsw.carray(rows[start : start + ROWS_AT_ONCE]), ns),
             ).fetchall()
             if not places:
@@ -92,7 +87,7 @@ def iter_rows(connection: apsw.Connection, ns: int, dimension: int, rows: Record
             target, open_chunk = memoryview(vectors.data).cast("B"), None
             for number, (_, chunk, offset) in enumerate(places):
                 if blob is None:
-                    blob = connection.blob_open("main", "vectors_vector_chunks00", "vectors", chunk, False)
+                    blob = connection.blob_open("main", CHUNK_VECTORS, "vectors", chunk, False)
                 elif chunk != open_chunk:
                     blob.reopen(chunk)
                 open_chunk = chunk
@@ -110,7 +105,7 @@ def iter_chunks(connection: apsw.Connection, ns: int, dimension: int, chunks: Re
     Blobs are read straight into one buffer. Through rows of a query they would be copied twice with Python's lock held,
     and searches would wait for each other.
     """
-    sql = "SELECT chunk_id, rowids, validity FROM vectors_chunks WHERE partition00 = ?"
+    sql = f"SELECT chunk_id, rowids, validity FROM {CHUNKS} WHERE partition00 = ?"
     bindings: tuple[object, ...] = (ns,)
     if chunks is not None:
         sql += " AND chunk_id IN (SELECT value FROM carray(?))"
@@ -123,7 +118,7 @@ def iter_chunks(connection: apsw.Connection, ns: int, dimension: int, chunks: Re
         while group := list(islice(cursor, CHUNKS_AT_ONCE)):
             for place, (chunk, _, _) in enumerate(group):
                 if blob is None:
-                    blob = connection.blob_open("main", "vectors_vector_chunks00", "vectors", chunk, False)
+                    blob = connection.blob_open("main", CHUNK_VECTORS, "vectors", chunk, False)
                 else:
                     blob.reopen(chunk)
                 blob.read_into(target, place * chunk_bytes, chunk_bytes)
