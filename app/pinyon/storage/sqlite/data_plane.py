@@ -38,8 +38,8 @@ class SqliteDataPlane:
     Call from the event-loop thread only.
     """
 
-    def __init__(self, memory: reading.Memory, upkeep: UpkeepScheduler, inline_reads: InlineReads) -> None:
-        self._memory, self._upkeep, self._inline_reads = memory, upkeep, inline_reads
+    def __init__(self, caches: reading.SearchCaches, upkeep: UpkeepScheduler, inline_reads: InlineReads) -> None:
+        self._caches, self._upkeep, self._inline_reads = caches, upkeep, inline_reads
         self._opened: dict[str, Opened] = {}
         self._unusable: dict[str, PinyonError] = {}
 
@@ -89,7 +89,7 @@ class SqliteDataPlane:
 
         def run(connection: apsw.Connection, plan: QueryPlan, at: int | None = None) -> QueryAnswer | None:
             begun = time.perf_counter()
-            answer = reading.query(connection, namespace, plan, self._memory, handle, at)
+            answer = reading.query(connection, namespace, plan, self._caches, handle, at)
             if answer is not None and reading.is_plain(plan):
                 self._inline_reads.note(alike, answer.lsn, time.perf_counter() - begun)
             return answer
@@ -105,7 +105,7 @@ class SqliteDataPlane:
                 answer = opened.database.read_inline(partial(run, plan=plan, at=at))
             if answer is None:
                 answer = await ask(plan)
-        if plan.filter is not None and self._memory.columns.wants(opened.index.handle):
+        if plan.filter is not None and self._caches.columns.wants(opened.index.handle):
             self._upkeep.schedule(opened.database, opened.index.handle, namespace)
         return answer
 

@@ -59,8 +59,8 @@ class SqliteEngine(SqliteDataPlane):
         vectors = VectorCache(options.cache_bytes)
         filters = FilterCache(options.filter_cache_bytes)
         upkeep = UpkeepScheduler(folder.indexes, options.approximate_from, options.read_only, columns, vectors, filters)
-        memory = reading.Memory(vectors, filters, columns, upkeep.inverted_file, options.approximate_recall)
-        super().__init__(memory, upkeep, InlineReads(options.inline_read_s))
+        caches = reading.SearchCaches(vectors, filters, columns, upkeep.inverted_file, options.approximate_recall)
+        super().__init__(caches, upkeep, InlineReads(options.inline_read_s))
         self._opening: dict[str, asyncio.Task[None]] = {}
         self._changing = NamedLocks()
         self._leases = Leases()

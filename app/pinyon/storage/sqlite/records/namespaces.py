@@ -1,4 +1,4 @@
-"""The namespaces of an index: plain functions on a connection."""
+"""Lists, describes and makes the namespaces of an index. Plain functions on a connection."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ COLUMNS = "name, record_count, schema, truncated, foreign_vectors"
 
 
 def every(connection: apsw.Connection) -> list[NamespaceInfo]:
-    """Every namespace, in byte order of the names."""
+    """All namespaces, in byte order of their names."""
     rows = connection.execute(f"SELECT {COLUMNS} FROM namespaces ORDER BY name")
     return [_info(row) for row in rows]
 
@@ -22,7 +22,11 @@ def every(connection: apsw.Connection) -> list[NamespaceInfo]:
 def page(
     connection: apsw.Connection, limit: int, after: str = "", prefix: str = ""
 ) -> tuple[list[NamespaceInfo], bool, int]:
-    """Namespaces by name from after `after` on, whether more follow, and how many have the prefix in all."""
+    """One page of the namespaces whose names begin with the prefix, in byte order of their names.
+
+    Returns at most `limit` namespaces whose names come after `after`, whether more follow, and how many have the prefix
+    in all.
+    """
     first, end = prefix_range(prefix)
     rows = connection.execute(
         f"SELECT {COLUMNS} FROM namespaces WHERE name >= ? AND name < ? AND name > ? ORDER BY name LIMIT ?",
@@ -33,7 +37,7 @@ def page(
 
 
 def describe(connection: apsw.Connection, name: str) -> NamespaceInfo:
-    """One namespace. Raises NotFound."""
+    """The namespace of a name. Raises NotFound."""
     row = connection.execute(f"SELECT {COLUMNS} FROM namespaces WHERE name = ?", (name,)).get
     if row is None:
         raise NotFound("Namespace not found")
@@ -41,7 +45,7 @@ def describe(connection: apsw.Connection, name: str) -> NamespaceInfo:
 
 
 def create(connection: apsw.Connection, name: str, schema: dict[str, Any] | None) -> int:
-    """Make an empty namespace. Returns the LSN. Raises AlreadyExists."""
+    """Make an empty namespace. Returns the LSN of the write. Raises AlreadyExists."""
     if connection.execute("SELECT 1 FROM namespaces WHERE name = ?", (name,)).get is not None:
         raise AlreadyExists("Namespace already exists")
     text = None if schema is None else tables.to_json(schema)

@@ -1,4 +1,4 @@
-"""Reading records: plain functions on a connection, inside the caller's snapshot."""
+"""Reads records. Plain functions on a connection, inside the caller's snapshot."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -38,29 +38,32 @@ from pinyon.storage.sqlite.vectors.vector_cache import Key, VectorCache
 from pinyon.storage.sqlite.vectors.vector_rows import vector_of
 from pinyon.storage.sqlite.vectors.vector_source import NeedsReaderThread, VectorSource
 
-PAGE = 100
-"""Records that are read in little time."""
-ROWS_AT_ONCE = 512
-"""Records that match_terms reads at a time."""
+SMALL_TOP_K = 100
+"""Largest top_k of a plain search. Reading so many records takes little time."""
+WORDS_BATCH = 512
+"""Records that a search with match_terms reads at a time."""
 
 MOST_CHANGED, MOST_CHANGED_SHARE = 1_000, 0.02
-"""Rows, and share of the rows, that an inverted file may be behind: each is read and scored."""
+"""How many rows, or which share of all rows, may have changed since an inverted file was made. The larger of both
+counts. Each of these rows is read and scored, which makes a search slower.
+"""
 
 Vector = NDArray[np.float32]
 decode = msgspec.json.Decoder(dict).decode
 Scored = tuple[Records, NDArray[np.float32]]
 
 
-class Memory(msgspec.Struct, frozen=True):
-    """What is held in memory beside the tables. inverted: the inverted file of an index's handle and a namespace.
+class SearchCaches(msgspec.Struct, frozen=True):
+    """What a search uses beside the tables.
 
-    recall: share of the nearest that approximate answers must have on average.
+    ivf_index: returns the inverted file of an index and of the number of a namespace, or None. recall: the share of the
+    true nearest records that approximate answers should have on average.
     """
 
     vectors: VectorCache
     filters: FilterCache
     columns: ColumnStore
-    inverted: Callable[[Handle, int], IvfIndex | None]
+    ivf_index: Callable[[Handle, int], IvfIndex | None]
     recall: float = 0.98
 
 
@@ -68,23 +71,25 @@ def query(
     connection: apsw.Connection,
     namespace: str,
     plan: QueryPlan,
-    memory: Memory,
+    caches: SearchCaches,
     handle: Handle,
-    at: int | None = None,
+    inline_at: int | None = None,
 ) -> QueryAnswer | None:
-    """The records nearest to the plan's vector or record: filter first, then rank, ties by id.
+    """The best records for the plan's vector, record or text. Filters first, then ranks; ties are sorted by id.
 
-    at: give up, with None, if the last write has another number, or what is filtered or compared would have to be read.
+    inline_at: the LSN at which the search runs on the event loop. Then it returns None if the last write has another
+    LSN, or if rows to filter or vectors to compare are not in memory. Raises InvalidArgument if the vector does not
+    have the dimension of the index.
     """
     spec, embedded_by, lsn = tables.state(connection)
-    if at not in (None, lsn):
+    if inline_at not in (None, lsn):
         return None
-    found = connection.execute(
+    namespace_row = connection.execute(
         "SELECT ns, bytes, record_count, version, foreign_vectors FROM namespaces WHERE name = ?", (namespace,)
     ).get
-    if found is None:
+    if namespace_row is None:
         return QueryAnswer([], lsn, 0)
-    ns, size, count, version, foreign = found
+    ns, size, count, version, foreign = namespace_row
     if plan.embedded_by is not None:
         tables.check_embedded_by(embedded_by, plan.embedded_by)
     vector, sparse = plan.vector, plan.sparse
@@ -98,88 +103,89 @@ def query(
             return QueryAnswer([], lsn, size)
         vector = None if spec.sparse else vector_of(connection, row[0])
         sparse = sparse_index.from_blob(row[1]) if spec.takes_sparse else None
-    if at is not None and not _in_memory(memory, plan, (handle, ns), version):
+    if inline_at is not None and not _in_memory(caches, plan, (handle, ns), version):
         return None
-    keep = None
+    matching = None
     if plan.filter is not None:
-        columns = None if spec.sparse else memory.columns
-        keep = matching_rows(connection, plan.filter, (handle, ns), version, count, memory.filters, columns)
+        columns = None if spec.sparse else caches.columns
+        matching = matching_rows(connection, plan.filter, (handle, ns), version, count, caches.filters, columns)
     text = plan.statistics_text
     statistics = None if text is None else lexical.statistics(connection, spec, ns, text)
-    inverted = None if plan.exact else memory.inverted(handle, ns)
-    changed = None if inverted is None else changes.since(connection, ns, inverted.version)
+    ivf_index = None if plan.exact else caches.ivf_index(handle, ns)
+    changed = None if ivf_index is None else changes.since(connection, ns, ivf_index.version)
     if changed is None or len(changed) > max(MOST_CHANGED, MOST_CHANGED_SHARE * count):
-        if inverted is not None and at is not None:
+        if ivf_index is not None and inline_at is not None:
             return None
-        inverted = changed = None
+        ivf_index = changed = None
     source = VectorSource(
         connection,
         ns,
         spec.dimension,
         count,
         version,
-        memory.vectors,
+        caches.vectors,
         handle,
-        inverted,
+        ivf_index,
         changed,
-        memory.recall,
-        on_event_loop=at is not None,
+        caches.recall,
+        on_event_loop=inline_at is not None,
     )
     kind = retrieval.kind(plan, vector is not None)
     if kind == "lexical":
-        matches = _lexical(source, spec, plan, keep)
+        matches = _lexical(source, spec, plan, matching)
     elif kind == "hybrid":
         assert vector is not None
-        matches = _hybrid(source, spec, vector, plan, keep)
+        matches = _hybrid(source, spec, vector, plan, matching)
     else:
-        shared = None
+        sparse_scores = None
         if sparse is not None:
-            shared = sparse_index.dots(connection, ns, sparse, count if plan.by_rarity else None)
+            sparse_scores = sparse_index.dots(connection, ns, sparse, count if plan.by_rarity else None)
         try:
-            scored = _scored(source, spec, vector, shared, plan, keep)
+            scored = _scored(source, spec, vector, sparse_scores, plan, matching)
         except NeedsReaderThread:
             return None
         matches = _matches(connection, spec, scored, plan)
-    return QueryAnswer(matches, lsn, size, statistics, embedded_by, inverted is not None, foreign)
+    return QueryAnswer(matches, lsn, size, statistics, embedded_by, ivf_index is not None, foreign)
 
 
 def is_plain(plan: QueryPlan) -> bool:
-    """Whether a search is for a page of the records nearest to a vector or a record, and nothing else but a filter."""
-    others = plan.sparse, plan.words, plan.text, plan.statistics_text
-    return others.count(None) == len(others) and plan.top_k <= PAGE and not plan.include_values
+    """Whether a search is for few records nearest to a vector or a record, with or without a filter, and no more."""
+    other_parts = plan.sparse, plan.words, plan.text, plan.statistics_text
+    return other_parts.count(None) == len(other_parts) and plan.top_k <= SMALL_TOP_K and not plan.include_values
 
 
-def _in_memory(memory: Memory, plan: QueryPlan, key: Key, version: int) -> bool:
-    """Whether the rows that a plain search filters by and the vectors that it compares are in memory."""
-    if plan.filter is not None and not needs_no_reads(plan.filter, key, version, memory.filters, memory.columns):
+def _in_memory(caches: SearchCaches, plan: QueryPlan, key: Key, version: int) -> bool:
+    """Whether a plain search finds its filter's rows and the vectors that it compares in memory."""
+    if plan.filter is not None and not needs_no_reads(plan.filter, key, version, caches.filters, caches.columns):
         return False
-    cached = memory.vectors.latest(key)
+    cached = caches.vectors.latest(key)
     if cached is None:
         return False
-    # An inverted file brings few rows. Of those that have changed since, it does not matter that they must be read.
-    return cached.version == version or (memory.inverted(*key) is not None and not plan.exact)
+    # With an inverted file few rows are compared. Only those that have changed since must be read, which is quick.
+    return cached.version == version or (caches.ivf_index(*key) is not None and not plan.exact)
 
 
 def _scored(
     source: VectorSource,
     spec: IndexSpec,
     vector: Vector | None,
-    shared: tuple[Records, NDArray[np.float64]] | None,
+    sparse_scores: tuple[Records, NDArray[np.float64]] | None,
     plan: QueryPlan,
-    keep: RowSet | None,
+    matching: RowSet | None,
 ) -> Scored:
-    """Row numbers and scores of the best, and of whatever ties with the last of them.
+    """Row numbers and scores of the best records, with all that tie with the last of them.
 
-    shared: records that share terms with the query, and their sparse products.
+    sparse_scores: the records that share terms with the query, and their sparse products. matching: the rows that match
+    the filter, or None without a filter.
     """
     if vector is not None:
-        return vector_scan.nearest(source, spec.metric, vector, plan.top_k, keep, shared)
-    if shared is None:
+        return vector_scan.nearest(source, spec.metric, vector, plan.top_k, matching, sparse_scores)
+    if sparse_scores is None:
         return np.empty(0, np.int64), np.empty(0, np.float32)
-    records, products = shared
-    if keep is not None:
-        allowed = keep.contains(records)
-        records, products = records[allowed], products[allowed]
+    records, products = sparse_scores
+    if matching is not None:
+        is_match = matching.contains(records)
+        records, products = records[is_match], products[is_match]
     limit = np.finfo(np.float32).max
     scores = np.clip(products, -limit, limit).astype(np.float32)
     if plan.words is not None:
@@ -187,19 +193,21 @@ def _scored(
     return vector_scan.best(records, scores, plan.top_k)
 
 
-def _lexical(source: VectorSource, spec: IndexSpec, plan: QueryPlan, keep: RowSet | None) -> list[Match]:
+def _lexical(source: VectorSource, spec: IndexSpec, plan: QueryPlan, matching: RowSet | None) -> list[Match]:
     """Hits by the words of the plan's text."""
-    by_words = lexical.search(source.connection, spec, source.ns, plan.text or "", keep)
+    by_words = lexical.search(source.connection, spec, source.ns, plan.text or "", matching)
     best = vector_scan.best(by_words.records, by_words.scores.astype(np.float32), retrieval.depth(plan))
     return _matches(source.connection, spec, best, plan, higher=True)
 
 
-def _hybrid(source: VectorSource, spec: IndexSpec, vector: Vector, plan: QueryPlan, keep: RowSet | None) -> list[Match]:
-    """Hits by vector and by words: the best candidates of each side, each scored by both sides."""
-    by_words = lexical.search(source.connection, spec, source.ns, plan.text or "", keep)
+def _hybrid(
+    source: VectorSource, spec: IndexSpec, vector: Vector, plan: QueryPlan, matching: RowSet | None
+) -> list[Match]:
+    """Hits by vector and by words. The candidates are the best of each side; both sides score every candidate."""
+    by_words = lexical.search(source.connection, spec, source.ns, plan.text or "", matching)
     depth = retrieval.depth(plan)
     best_words = vector_scan.best(by_words.records, by_words.scores.astype(np.float32), depth)[0]
-    nearest = vector_scan.nearest(source, "cosine", vector, depth, keep)[0]
+    nearest = vector_scan.nearest(source, "cosine", vector, depth, matching)[0]
     candidates = np.union1d(best_words, nearest)
     if not len(candidates):
         return []
@@ -211,25 +219,28 @@ def _hybrid(source: VectorSource, spec: IndexSpec, vector: Vector, plan: QueryPl
 def _best_with_words(
     connection: apsw.Connection, records: Records, scores: NDArray[np.float32], top_k: int, wanted: HasWords
 ) -> Scored:
-    """As vector_scan.best(), of the records that have the words: read best first, and no further than is needed."""
+    """Like vector_scan.best(), but only with records that have the words.
+
+    Reads the records best first, and stops when no further one can be among the best.
+    """
     order = np.argsort(-scores, kind="stable")
-    kept: list[int] = []
-    for start in range(0, len(order), ROWS_AT_ONCE):
-        places = order[start : start + ROWS_AT_ONCE]
-        if len(kept) >= top_k and scores[places[0]] < scores[kept[top_k - 1]]:
+    with_words: list[int] = []
+    for start in range(0, len(order), WORDS_BATCH):
+        places = order[start : start + WORDS_BATCH]
+        if len(with_words) >= top_k and scores[places[0]] < scores[with_words[top_k - 1]]:
             break
         rows: Any = connection.execute(
             "SELECT record, metadata FROM records WHERE record IN (SELECT value FROM carray(?))",
             (apsw.carray(np.ascontiguousarray(records[places])),),
         )
         texts: dict[int, str] = dict(rows)
-        kept += [place for place in places.tolist() if _has_words(texts[int(records[place])], wanted)]
-    chosen = np.array(kept, dtype=np.int64)
+        with_words += [place for place in places.tolist() if _has_words(texts[int(records[place])], wanted)]
+    chosen = np.array(with_words, dtype=np.int64)
     return records[chosen], scores[chosen]
 
 
 def _has_words(metadata: str, wanted: HasWords) -> bool:
-    """The quick look at the JSON text spares most records the decoding."""
+    """Whether metadata, in JSON, have the words. Looks at the text first, so that few records are decoded."""
     lower = metadata.lower()
     return all(word in lower for word in wanted.words) and has_words(wanted, msgspec.json.decode(metadata))
 
@@ -242,9 +253,10 @@ def _matches(
     higher: bool = False,
     parts: Mapping[int, ScoreParts] | None = None,
 ) -> list[Match]:
-    """Hits with ids and fields, best first and ties by id, cut to top_k.
+    """The first top_k hits with ids and fields, best first; ties are sorted by id.
 
-    higher: higher scores are better whatever the index's metric is. parts: of each score, by row number.
+    higher: higher scores are better, whatever the metric of the index is. parts: the parts of each score, by row
+    number.
     """
     records, scores = scored
     if not len(records):
@@ -255,10 +267,10 @@ def _matches(
     same = scores[1:] == scores[:-1]
     if same.any():
         tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
-        found: Any = connection.execute(
+        id_rows: Any = connection.execute(
             "SELECT record, id FROM carray(?) CROSS JOIN records ON record = value", (apsw.carray(records[tied]),)
         )
-        ids = dict(found)
+        ids = dict(id_rows)
         by_id = sorted(
             zip((-good[order[tied]]).tolist(), records[tied].tolist(), strict=True),
             key=lambda row: (row[0], ids[row[1]]),
@@ -267,7 +279,7 @@ def _matches(
     records, scores = records[: plan.top_k], scores[: plan.top_k]
     rows: Any = connection.execute(
         "SELECT record, id, metadata, sparse FROM carray(?) CROSS JOIN records ON record = value",
-        (apsw.carray(np.sort(records)),),  # rows that are neighbours in the file are read one after another
+        (apsw.carray(np.sort(records)),),  # sorted, because neighbours in the file are quicker to read in order
     )
     stored = {row: (id, decode(metadata), blob) for row, id, metadata, blob in rows}
     matches = []

@@ -1,7 +1,8 @@
-"""Embedding an index anew while it answers. Plain functions on a connection, inside the caller's transaction.
+"""Re-embeds an index while it answers. Plain functions on a connection, inside the caller's transaction.
 
-New vectors wait in the table `reembedded` until every record has one. Then all of them become the vectors of the index
-at once. A write that changes a record deletes its new vector (writing.py), so that the record is embedded again.
+New vectors wait in the table `reembedded` until every record has one. Then one transaction makes all of them the
+vectors of the index. A write that changes a record deletes its new vector (writing.py), so that the record is embedded
+again.
 """
 
 from collections.abc import Sequence
@@ -20,26 +21,33 @@ Embedded = tuple[StoredText, NDArray[np.float32], bool]
 """A text, its new vector, and whether the text was cut."""
 
 
+class Goal(msgspec.Struct, frozen=True):
+    """Where a re-embedding leads. target: what the index will be. embedded_by: the model that embeds it."""
+
+    target: IndexSpec
+    embedded_by: Fingerprint
+
+
 def state(connection: apsw.Connection) -> Reembedding | None:
-    """How far the re-embedding is, or None if there is none. Counts every record."""
-    held = _held(connection)
-    if held is None:
+    """The progress of the re-embedding, or None if there is none. Counts every record."""
+    goal = _goal(connection)
+    if goal is None:
         return None
     counts: Any = connection.execute("SELECT (SELECT count(*) FROM reembedded), (SELECT count(*) FROM records)").get
-    return Reembedding(*held, *counts)
+    return Reembedding(goal.target, goal.embedded_by, *counts)
 
 
-def _held(connection: apsw.Connection) -> tuple[IndexSpec, Fingerprint] | None:
-    """What the index will be, and what embeds it; None if there is no re-embedding."""
+def _goal(connection: apsw.Connection) -> Goal | None:
+    """The goal of the re-embedding, or None if there is none."""
     row: Any = connection.execute("SELECT target, fingerprint FROM reembedding").get
     if row is None:
         return None
-    return msgspec.json.decode(row[0], type=IndexSpec), msgspec.json.decode(row[1], type=Fingerprint)
+    return Goal(msgspec.json.decode(row[0], type=IndexSpec), msgspec.json.decode(row[1], type=Fingerprint))
 
 
 def begin(connection: apsw.Connection, target: IndexSpec, embedded_by: Fingerprint) -> None:
-    """Begin. If the same was begun before, go on with it; if something else was, cancel that."""
-    if _held(connection) == (target, embedded_by):
+    """Begin a re-embedding. Continues one with the same goal, and cancels one with another goal."""
+    if _goal(connection) == Goal(target, embedded_by):
         return
     cancel(connection)
     connection.execute(
@@ -49,15 +57,15 @@ def begin(connection: apsw.Connection, target: IndexSpec, embedded_by: Fingerpri
 
 
 def follow(connection: apsw.Connection) -> None:
-    """Bring the target up to date with the index. If another field is embedded now, drop the new vectors."""
-    held, spec = _held(connection), tables.index_spec(connection)
-    if held is None or spec is None or held[0].embed is None or spec.embed is None:
+    """Bring the target up to date with a changed index. If another field is embedded now, drop the new vectors."""
+    goal, spec = _goal(connection), tables.index_spec(connection)
+    if goal is None or spec is None or goal.target.embed is None or spec.embed is None:
         return
-    before = held[0].embed
+    before = goal.target.embed
     embed = msgspec.structs.replace(
         spec.embed, model=before.model, read_truncate=before.read_truncate, write_truncate=before.write_truncate
     )
-    target = msgspec.structs.replace(spec, dimension=held[0].dimension, embed=embed)
+    target = msgspec.structs.replace(spec, dimension=goal.target.dimension, embed=embed)
     connection.execute("UPDATE reembedding SET target = ?", (tables.to_json(target),))
     if spec.embed.text_field != before.text_field:
         connection.execute("DELETE FROM reembedded")
@@ -65,13 +73,13 @@ def follow(connection: apsw.Connection) -> None:
 
 
 def cancel(connection: apsw.Connection) -> None:
-    """Drop the new vectors. The index stays as it is."""
+    """Cancel the re-embedding and drop the new vectors. The index stays as it is."""
     connection.execute("DELETE FROM reembedding")
     connection.execute("DELETE FROM reembedded")
 
 
 def without_text(connection: apsw.Connection, spec: IndexSpec) -> tuple[int, str]:
-    """How many records have no text to embed, and the id of one of them."""
+    """The number of records without a text to embed, and the id of one of them ("" if there are none)."""
     count, example = 0, ""
     rows: Any = connection.execute("SELECT id, metadata FROM records")
     for id, metadata in rows:
@@ -81,12 +89,12 @@ def without_text(connection: apsw.Connection, spec: IndexSpec) -> tuple[int, str
 
 
 def pending(connection: apsw.Connection, most: int) -> list[StoredText]:
-    """Texts of some records that have no new vector yet. Empty when all have one, or have no text."""
+    """Texts of up to `most` records that have no new vector yet. Empty if every record has one or has no text."""
     row: Any = connection.execute("SELECT target, upto FROM reembedding").get
     if row is None:
         return []
     target, upto = msgspec.json.decode(row[0], type=IndexSpec), row[1]
-    # First the records that were not read yet; then, from the beginning, those that have changed since.
+    # Read the records after `upto` first. Then start from the beginning, to find records that have changed since.
     for after in (upto, 0):
         rows: Any = connection.execute(
             "SELECT name, id, metadata FROM records JOIN namespaces USING (ns)"
@@ -94,46 +102,45 @@ def pending(connection: apsw.Connection, most: int) -> list[StoredText]:
             (after, most),
         ).fetchall()
         texts = [(name, id, text_of(target, msgspec.json.decode(metadata))) for name, id, metadata in rows]
-        if found := [StoredText(name, id, text) for name, id, text in texts if text is not None]:
-            return found
+        if stored_texts := [StoredText(name, id, text) for name, id, text in texts if text is not None]:
+            return stored_texts
     return []
 
 
 def stage(connection: apsw.Connection, embedded_by: Fingerprint, embedded: Sequence[Embedded]) -> None:
-    """Store new vectors, except for records that have another text by now, or are gone."""
-    held = _held(connection)
-    if held is None or held[1] != embedded_by:  # cancelled meanwhile, or begun for another model
+    """Store new vectors, except for records that were deleted or have another text by now."""
+    goal = _goal(connection)
+    if goal is None or goal.embedded_by != embedded_by:  # it was cancelled meanwhile, or begun for another model
         return
-    target = held[0]
     for text, vector, truncated in embedded:
-        found: Any = connection.execute(
+        record: Any = connection.execute(
             "SELECT record, metadata FROM records WHERE ns = (SELECT ns FROM namespaces WHERE name = ?) AND id = ?",
             (text.namespace, text.id),
         ).get
-        if found is not None and text_of(target, msgspec.json.decode(found[1])) == text.text:
+        if record is not None and text_of(goal.target, msgspec.json.decode(record[1])) == text.text:
             connection.execute(
                 "INSERT OR REPLACE INTO reembedded (record, vector, truncated) VALUES (?, ?, ?)",
-                (found[0], vector.tobytes(), truncated),
+                (record[0], vector.tobytes(), truncated),
             )
-            connection.execute("UPDATE reembedding SET upto = max(upto, ?)", (found[0],))
+            connection.execute("UPDATE reembedding SET upto = max(upto, ?)", (record[0],))
 
 
-def forget(connection: apsw.Connection, records: Sequence[int]) -> None:
-    """Delete the new vectors of records that change."""
+def delete_staged(connection: apsw.Connection, records: Sequence[int]) -> None:
+    """Delete the new vectors of records that change. records: their row numbers."""
     connection.executemany("DELETE FROM reembedded WHERE record = ?", [(record,) for record in records])
 
 
-def forget_all(connection: apsw.Connection, ns: int) -> None:
+def delete_all_staged(connection: apsw.Connection, ns: int) -> None:
     """Delete the new vectors of a namespace. Call before its records are deleted."""
     connection.execute("DELETE FROM reembedded WHERE record IN (SELECT record FROM records WHERE ns = ?)", (ns,))
 
 
 def switch(connection: apsw.Connection) -> bool:
-    """Make the new vectors those of the index if every record has one. Returns whether it did."""
-    held, before = state(connection), tables.index_spec(connection)
-    if held is None or before is None or held.done < held.total:
+    """Make the new vectors those of the index, if every record has one. Returns whether it did."""
+    reembedding, before = state(connection), tables.index_spec(connection)
+    if reembedding is None or before is None or reembedding.done < reembedding.total:
         return False
-    target = held.target
+    target = reembedding.target
     connection.execute("DROP TABLE vectors")
     vector_tables.create_vectors(connection, target.dimension, target.metric)
     connection.execute(
@@ -153,7 +160,7 @@ def switch(connection: apsw.Connection) -> bool:
     )
     connection.execute(
         "UPDATE state SET spec = ?, fingerprint = ?, version = version + 1",
-        (tables.to_json(target), tables.to_json(held.fingerprint)),
+        (tables.to_json(target), tables.to_json(reembedding.fingerprint)),
     )
     cancel(connection)
     return True

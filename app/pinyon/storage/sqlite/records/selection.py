@@ -1,4 +1,4 @@
-"""Which rows a call is about: the number of a namespace, and SQL for the selected records."""
+"""Finds the rows that a call is about: the number of a namespace, and SQL conditions for the selected records."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ from pinyon.storage.sqlite.filters.filter_sql import compile_filter
 
 
 def namespace(connection: apsw.Connection, name: str) -> int | None:
-    """The number of a namespace, or None."""
-    found: int | None = connection.execute("SELECT ns FROM namespaces WHERE name = ?", (name,)).get
-    return found
+    """The number of a namespace, or None if there is no such namespace."""
+    number: int | None = connection.execute("SELECT ns FROM namespaces WHERE name = ?", (name,)).get
+    return number
 
 
 def where(selection: Selection, ns: int) -> tuple[str, list[Any]]:
@@ -27,5 +27,8 @@ def where(selection: Selection, ns: int) -> tuple[str, list[Any]]:
 
 
 def prefix_range(prefix: str) -> tuple[str, str]:
-    """Half-open range of the ASCII strings that begin with the prefix, in byte order."""
+    """The first string that begins with the prefix, and the first one after all of these, in byte order.
+
+    prefix: ASCII.
+    """
     return prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1) if prefix else "\U0010ffff"

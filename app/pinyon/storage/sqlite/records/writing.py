@@ -1,6 +1,6 @@
-"""Writing records: plain functions on a connection, inside the caller's transaction.
+"""Writes records. Plain functions on a connection, inside the caller's transaction.
 
-Whatever changes a record changes its vector, its postings and its namespace's counts with it.
+Every change of a record also changes its vector, its postings, its words and the counts of its namespace.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -22,17 +22,18 @@ from pinyon.storage.sqlite.text import lexical, sparse_index
 from pinyon.storage.sqlite.text.postings import Kind, Posted, postings
 from pinyon.storage.sqlite.vectors import vector_chunks
 
-AT_ONCE = 1_000
-"""Records an update or a delete holds in memory at a time."""
+BATCH = 1_000
+"""Records that an update or a delete holds in memory at a time."""
 FLOAT_BYTES = 4
 FIELD = itemgetter(0)
-"""Of a posting."""
+"""Returns the field of a posting."""
 
 
 class StoredRecord(msgspec.Struct, frozen=True, gc=False):
-    """A row of the table of records.
+    """A row of the table `records`.
 
-    json: the metadata as it is stored. sparse: the sparse vector as it is stored. truncated: whether its text was cut.
+    json: the metadata as it is stored. sparse: the sparse vector as it is stored. truncated: whether the model cut the
+    text.
     """
 
     row: int
@@ -44,47 +45,50 @@ class StoredRecord(msgspec.Struct, frozen=True, gc=False):
 
 
 COLUMNS = "record, id, metadata, sparse, truncated"
-"""The columns that a StoredRecord is made from, by decoded()."""
+"""The columns that decoded() makes a StoredRecord from."""
 
 
 def upsert(
     connection: apsw.Connection, spec: IndexSpec, namespace: str, records: Sequence[Record], foreign: bool = False
 ) -> int:
-    """Store the records, replacing those with the same id; the last of equal ids wins. Returns the LSN.
+    """Store the records. Returns the LSN of the write.
 
-    foreign: the index embeds text, and these vectors come from elsewhere.
+    A record replaces the stored one with the same id. If several records have the same id, the last one counts.
+    foreign: the index embeds text, and these vectors come from elsewhere. Raises InvalidArgument if a vector does not
+    have the dimension of the index.
     """
     _check_dimension(spec, (record.vector for record in records))
     connection.execute("INSERT INTO namespaces (name) VALUES (?) ON CONFLICT DO NOTHING", (namespace,))
     ns = namespace_number(connection, namespace)
     assert ns is not None
-    wanted = {record.id: record for record in records}
-    old = {record.id: record for record in _stored(connection, ns, Selection(ids=list(wanted)))}
-    following = connection.execute("SELECT coalesce(max(record), 0) + 1 FROM records").get
-    rows = {id: old[id].row if id in old else following + place for place, id in enumerate(wanted)}
-    _forget(connection, spec, ns, old.values())
-    stored = [
+    by_id = {record.id: record for record in records}
+    old = {record.id: record for record in _stored(connection, ns, Selection(ids=list(by_id)))}
+    free = connection.execute("SELECT coalesce(max(record), 0) + 1 FROM records").get
+    rows = {id: old[id].row if id in old else free + place for place, id in enumerate(by_id)}
+    _remove_derived(connection, spec, ns, old.values())
+    new = [
         StoredRecord(rows[r.id], r.id, r.metadata, sparse_index.to_blob(r.sparse), _metadata_text(r), r.truncated)
-        for r in wanted.values()
+        for r in by_id.values()
     ]
-    _replace(connection, [record for record in stored if record.id in old])
-    connection.executemany(  # its text is short, as apsw reads it again for each row
+    _replace(connection, [record for record in new if record.id in old])
+    connection.executemany(  # the SQL is short, because apsw reads it again for each row
         "INSERT INTO records (record, ns, id, metadata, sparse, truncated) VALUES (?, ?, ?, ?, ?, ?)",
-        [(r.row, ns, r.id, r.json, r.sparse, r.truncated) for r in stored if r.id not in old],
+        [(r.row, ns, r.id, r.json, r.sparse, r.truncated) for r in new if r.id not in old],
     )
     if not spec.sparse:
-        vectors = [(rows[id], r.vector, id in old) for id, r in wanted.items() if r.vector is not None]
-        vector_chunks.update(connection, [(row, vector) for row, vector, there in vectors if there])
-        vector_chunks.insert(connection, ns, [(row, vector) for row, vector, there in vectors if not there])
-    remember(connection, spec, ns, stored)
+        vectors = [(id, r.vector) for id, r in by_id.items() if r.vector is not None]
+        vector_chunks.update(connection, [(rows[id], vector) for id, vector in vectors if id in old])
+        vector_chunks.insert(connection, ns, [(rows[id], vector) for id, vector in vectors if id not in old])
+    add_derived(connection, spec, ns, new)
     _mark_foreign(connection, ns, list(rows.values()), foreign)
     return _written(connection, ns, [] if spec.sparse else rows.values())
 
 
 def update(connection: apsw.Connection, spec: IndexSpec, namespace: str, plan: UpdatePlan) -> tuple[int, int]:
-    """Change the selected records. Returns how many there were, and the LSN.
+    """Change the selected records. Returns how many there are, and the LSN of the write.
 
-    Raises InvalidArgument if the selection, or the metadata of a record, is larger than the plan allows.
+    Raises InvalidArgument if the plan's vector does not have the dimension of the index, if more records are selected
+    than the plan allows, or if the metadata of a record would be larger than it allows.
     """
     _check_dimension(spec, [plan.vector])
     ns = namespace_number(connection, namespace)
@@ -96,23 +100,23 @@ def update(connection: apsw.Connection, spec: IndexSpec, namespace: str, plan: U
         raise InvalidArgument(
             f"The filter selects {len(selected)} records; at most {plan.max_records} can be updated at once"
         )
-    if not selected:  # a write all the same: its number does not tell whether there was something
+    if not selected:  # It is a write all the same, so that the LSN does not tell whether any record was selected.
         return 0, tables.next_lsn(connection)
-    for start in range(0, len(selected), AT_ONCE):
-        old = _rows(connection, selected[start : start + AT_ONCE])
+    for start in range(0, len(selected), BATCH):
+        old = _rows(connection, selected[start : start + BATCH])
         new = [_changed(record, plan) for record in old]
-        _forget(connection, spec, ns, old)
+        _remove_derived(connection, spec, ns, old)
         _replace(connection, new)
         if plan.vector is not None:
             vector_chunks.update(connection, [(record.row, plan.vector) for record in new])
-        remember(connection, spec, ns, new)
+        add_derived(connection, spec, ns, new)
     if plan.vector is not None:
         _mark_foreign(connection, ns, selected, spec.embed is not None)
     return len(selected), _written(connection, ns, [] if spec.sparse else selected, plan.vector is not None)
 
 
 def count(connection: apsw.Connection, namespace: str, selection: Selection) -> int:
-    """How many records are selected."""
+    """The number of selected records."""
     ns = namespace_number(connection, namespace)
     if ns is None:
         return 0
@@ -121,7 +125,10 @@ def count(connection: apsw.Connection, namespace: str, selection: Selection) -> 
 
 
 def delete(connection: apsw.Connection, spec: IndexSpec, namespace: str, selection: Selection) -> int:
-    """Delete the selected records; the namespace stays. Returns the LSN. Raises NotFound without the namespace."""
+    """Delete the selected records. The namespace stays. Returns the LSN of the write.
+
+    Raises NotFound if there is no such namespace.
+    """
     ns = namespace_number(connection, namespace)
     if ns is None:
         raise NotFound("Namespace not found")
@@ -131,9 +138,9 @@ def delete(connection: apsw.Connection, spec: IndexSpec, namespace: str, selecti
         return _written(connection, ns)
     text, parameters = where(selection, ns)
     selected = [row for (row,) in connection.execute(f"SELECT record FROM records WHERE {text}", parameters)]
-    for start in range(0, len(selected), AT_ONCE):
-        part = selected[start : start + AT_ONCE]
-        _forget(connection, spec, ns, _rows(connection, part))
+    for start in range(0, len(selected), BATCH):
+        part = selected[start : start + BATCH]
+        _remove_derived(connection, spec, ns, _rows(connection, part))
         connection.executemany("DELETE FROM records WHERE record = ?", [(row,) for row in part])
         if not spec.sparse:
             vector_chunks.remove(connection, part)
@@ -141,7 +148,7 @@ def delete(connection: apsw.Connection, spec: IndexSpec, namespace: str, selecti
 
 
 def delete_namespace(connection: apsw.Connection, spec: IndexSpec, namespace: str) -> int:
-    """Delete a namespace with its records. Returns the LSN. Raises NotFound."""
+    """Delete a namespace with its records. Returns the LSN of the write. Raises NotFound."""
     ns = namespace_number(connection, namespace)
     if ns is None:
         raise NotFound("Namespace not found")
@@ -151,7 +158,7 @@ def delete_namespace(connection: apsw.Connection, spec: IndexSpec, namespace: st
 
 
 def _mark_foreign(connection: apsw.Connection, ns: int, rows: list[int], foreign: bool) -> None:
-    """Note whether the vectors of rows come from elsewhere; their count follows by triggers."""
+    """Note whether the vectors of these rows come from elsewhere. Triggers keep the count of such vectors right."""
     count = connection.execute("SELECT foreign_vectors FROM namespaces WHERE ns = ?", (ns,)).get
     if foreign or count:
         connection.execute(
@@ -161,7 +168,10 @@ def _mark_foreign(connection: apsw.Connection, ns: int, rows: list[int], foreign
 
 
 def _check_dimension(spec: IndexSpec, vectors: Iterable[NDArray[np.float32] | None]) -> None:
-    """Raises InvalidArgument: the index may have got another dimension since the caller looked."""
+    """Raises InvalidArgument if a vector does not have the dimension of the index.
+
+    The caller has checked it too, but a re-embedding may have changed the dimension since.
+    """
     for vector in vectors:
         if vector is not None and len(vector) != spec.dimension:
             raise InvalidArgument(
@@ -170,7 +180,10 @@ def _check_dimension(spec: IndexSpec, vectors: Iterable[NDArray[np.float32] | No
 
 
 def _written(connection: apsw.Connection, ns: int, rows: Iterable[int] = (), of_vectors: bool = True) -> int:
-    """Number the write, and mark the namespace and these rows, or their fields, as changed by it. Returns the LSN."""
+    """Give the write an LSN, and mark the namespace and these rows as changed by it. Returns the LSN.
+
+    of_vectors: the vectors of the rows have changed, not only their fields.
+    """
     lsn = tables.next_lsn(connection)
     connection.execute("UPDATE namespaces SET version = ? WHERE ns = ?", (lsn, ns))
     changes.note(connection, ns, lsn, np.fromiter(rows, np.int64), of_vectors)
@@ -178,12 +191,12 @@ def _written(connection: apsw.Connection, ns: int, rows: Iterable[int] = (), of_
 
 
 def _delete_all(connection: apsw.Connection, spec: IndexSpec, ns: int) -> None:
-    """Everything of a namespace."""
+    """Delete everything in a namespace. Its row in the table `namespaces` stays."""
     if not spec.sparse:
         vector_chunks.remove_all(connection, ns)
     changes.stop(connection, ns)
     lexical.remove_all(connection, ns)
-    reembedding.forget_all(connection, ns)
+    reembedding.delete_all_staged(connection, ns)
     for table in ("postings", "sparse_postings", "records"):
         connection.execute(f"DELETE FROM {table} WHERE ns = ?", (ns,))
 
@@ -241,8 +254,8 @@ def _check_metadata(id: str, text: str, max_bytes: int | None) -> None:
         )
 
 
-def remember(connection: apsw.Connection, spec: IndexSpec, ns: int, records: Collection[StoredRecord]) -> None:
-    """Add records to the postings, the words and the counts. They are in the table of records already."""
+def add_derived(connection: apsw.Connection, spec: IndexSpec, ns: int, records: Collection[StoredRecord]) -> None:
+    """Add the postings, the words and the counts of records that are in the table `records` already."""
     posted = _postings(records)
     names = set(map(FIELD, posted))
     connection.executemany("INSERT INTO fields (name) VALUES (?) ON CONFLICT DO NOTHING", [(n,) for n in names])
@@ -252,12 +265,12 @@ def remember(connection: apsw.Connection, spec: IndexSpec, ns: int, records: Col
         sorted([(ns, number[field], kind, value, row) for field, kind, value, row in posted]),
     )
     sparse_index.add(connection, ns, _sparse(records))
-    lexical.add(connection, spec, ns, [(record.row, record.metadata) for record in records])
+    lexical.add(connection, spec, ns, [lexical.Document(record.row, record.metadata) for record in records])
     _count(connection, spec, ns, records, 1)
 
 
-def _forget(connection: apsw.Connection, spec: IndexSpec, ns: int, records: Collection[StoredRecord]) -> None:
-    """Undo remember()."""
+def _remove_derived(connection: apsw.Connection, spec: IndexSpec, ns: int, records: Collection[StoredRecord]) -> None:
+    """Remove what add_derived() adds, and the new vectors of a re-embedding."""
     posted = _postings(records)
     number = _field_numbers(connection, set(map(FIELD, posted)))
     connection.executemany(
@@ -265,8 +278,8 @@ def _forget(connection: apsw.Connection, spec: IndexSpec, ns: int, records: Coll
         [(ns, number[field], kind, value, row) for field, kind, value, row in posted],
     )
     sparse_index.remove(connection, ns, _sparse(records))
-    lexical.remove(connection, spec, ns, [(record.row, record.metadata) for record in records])
-    reembedding.forget(connection, [record.row for record in records])
+    lexical.remove(connection, spec, ns, [lexical.Document(record.row, record.metadata) for record in records])
+    reembedding.delete_staged(connection, [record.row for record in records])
     _count(connection, spec, ns, records, -1)
 
 
@@ -291,7 +304,7 @@ def _count(connection: apsw.Connection, spec: IndexSpec, ns: int, records: Colle
 
 
 def size_of(spec: IndexSpec, id: str, text: str, sparse: bytes | None) -> int:
-    """Bytes that a record counts for. text: its metadata in JSON."""
+    """The size of a record in bytes, as the statistics count it. text: its metadata in JSON."""
     return FLOAT_BYTES * spec.dimension + len(id) + len(text.encode()) + len(sparse or b"")
 
 

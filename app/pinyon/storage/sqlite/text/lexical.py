@@ -1,12 +1,14 @@
-"""The lexical index of a file: which texts have which terms, in FTS5; plain functions on a connection.
+"""The lexical index of an index file, in FTS5: which texts have which terms. Plain functions on a connection.
 
-FTS5 keeps and merges the inverted lists, in the record's own transaction. Terms carry their namespace's number, so that
-a list holds one namespace only: how many of its texts have a term is the length of the list, and others cost nothing.
-Scores are ours (ranking.bm25), with the namespace's own counts; FTS5's bm25() counts the whole table.
+FTS5 stores and merges the inverted lists, in the transaction that writes the record. Each token starts with the number
+of its namespace. So the length of a token's list is the number of texts of that namespace that have the term, and
+texts of other namespaces cost nothing. Scores come from ranking.bm25() with the counts of the namespace, because
+FTS5's own bm25() counts the whole table.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -18,17 +20,49 @@ from numpy.typing import NDArray
 from pinyon.domain import IndexSpec, Metadata, TermStatistics
 from pinyon.search.ranking import K1, bm25, discounted, idf
 from pinyon.search.terms import query_terms, terms
-from pinyon.storage.sqlite.row_sets import RowSet
-
-Records = NDArray[np.int64]
-Text = tuple[int, str]
-"""Row number of a record, and its text."""
+from pinyon.storage.sqlite.row_sets import Records, RowSet
 
 
-class Scored(msgspec.Struct, frozen=True):
-    """records: sorted int64 [n] of the texts with any of the query's terms. scores: float64 [n], BM25.
+class Document(msgspec.Struct, frozen=True, gc=False):
+    """A record whose text may be indexed. row: its row number."""
 
-    shares: float64 [n] in 0..1, of the query's information that each text carries, as ranking.fused() takes them.
+    row: int
+    metadata: Metadata
+
+
+class DocumentTerms(msgspec.Struct, frozen=True, gc=False):
+    """The terms of a record's text, in their order and with repetitions. row: the record's row number."""
+
+    row: int
+    terms: list[str]
+
+
+class TextCounts(msgspec.Struct, frozen=True, gc=False):
+    """How many texts a namespace has, and how many words these have in all."""
+
+    texts: int
+    words: int
+
+
+class InvertedList(msgspec.Struct, frozen=True):
+    """The records that have a token. records: int64 [n], sorted. counts: float64 [n], how often each has it."""
+
+    records: Records
+    counts: NDArray[np.float64]
+
+
+class QueryTerm(msgspec.Struct, frozen=True):
+    """A term of a query. weight: how often the query has it, times its inverse document frequency."""
+
+    documents: InvertedList
+    weight: float
+
+
+class LexicalScores(msgspec.Struct, frozen=True):
+    """Scores of the texts that have any term of the query.
+
+    records: int64 [n], sorted. scores: float64 [n], BM25. shares: float64 [n] in 0..1, how much of the query's
+    information each text carries, as ranking.fused() takes it.
     """
 
     records: Records
@@ -37,37 +71,40 @@ class Scored(msgspec.Struct, frozen=True):
 
 
 def text_of(spec: IndexSpec, metadata: Metadata) -> str | None:
-    """The text that a record of the index is found by, or None."""
+    """The text of a record that is embedded and indexed. Returns None if the record or the index has none."""
     if spec.embed is None or spec.sparse:
         return None
     text = metadata.get(spec.embed.text_field)
     return text if isinstance(text, str) else None
 
 
-def add(connection: apsw.Connection, spec: IndexSpec, ns: int, rows: Iterable[tuple[int, Metadata]]) -> None:
+def add(connection: apsw.Connection, spec: IndexSpec, ns: int, documents: Iterable[Document]) -> None:
     """Index the texts of records."""
-    found = _terms(spec, rows)
+    texts = _analyzed(spec, documents)
     connection.executemany(
         "INSERT INTO lexical (rowid, terms) VALUES (?, ?)",
-        [(row, " ".join(_token(ns, term) for term in held)) for row, held in found],
+        [(text.row, " ".join(_token(ns, term) for term in text.terms)) for text in texts],
     )
-    connection.executemany("UPDATE records SET words = ? WHERE record = ?", [(len(held), row) for row, held in found])
-    _count(connection, ns, len(found), sum(len(held) for _, held in found))
+    connection.executemany(
+        "UPDATE records SET words = ? WHERE record = ?", [(len(text.terms), text.row) for text in texts]
+    )
+    _add_to_counts(connection, ns, len(texts), sum(len(text.terms) for text in texts))
 
 
 def tokens_of(spec: IndexSpec, ns: int, metadata: Metadata) -> list[str] | None:
     """The tokens of a record in FTS5, or None if it has no text."""
-    for _, held in _terms(spec, [(0, metadata)]):
-        return [_token(ns, term) for term in held]
+    for text in _analyzed(spec, [Document(0, metadata)]):
+        return [_token(ns, term) for term in text.terms]
     return None
 
 
-def remove(connection: apsw.Connection, spec: IndexSpec, ns: int, rows: Iterable[tuple[int, Metadata]]) -> None:
+def remove(connection: apsw.Connection, spec: IndexSpec, ns: int, documents: Iterable[Document]) -> None:
     """Remove the texts of records from the index."""
-    found = _terms(spec, rows)
-    connection.executemany("DELETE FROM lexical WHERE rowid = ?", [(row,) for row, _ in found])
-    connection.executemany("UPDATE records SET words = 0 WHERE record = ?", [(row,) for row, _ in found])
-    _count(connection, ns, -len(found), -sum(len(held) for _, held in found))
+    texts = _analyzed(spec, documents)
+    rows = [(text.row,) for text in texts]
+    connection.executemany("DELETE FROM lexical WHERE rowid = ?", rows)
+    connection.executemany("UPDATE records SET words = 0 WHERE record = ?", rows)
+    _add_to_counts(connection, ns, -len(texts), -sum(len(text.terms) for text in texts))
 
 
 def remove_all(connection: apsw.Connection, ns: int) -> None:
@@ -77,7 +114,7 @@ def remove_all(connection: apsw.Connection, ns: int) -> None:
 
 
 ANALYSIS = 1
-"""Version of terms.py. It is raised when texts get other terms than before, so that older files are indexed again."""
+"""Version of terms.py. Raise it when texts get other terms than before, so that older files are indexed again."""
 
 
 def is_behind(connection: apsw.Connection, spec: IndexSpec) -> bool:
@@ -87,9 +124,9 @@ def is_behind(connection: apsw.Connection, spec: IndexSpec) -> bool:
 
 
 def rebuild(connection: apsw.Connection, spec: IndexSpec, progress: Callable[[int], None] = lambda texts: None) -> None:
-    """Take in every record of the file anew: another field, language or analysis is what it is found by.
+    """Index every record of the file again, because the text field, the language or the analysis has changed.
 
-    progress: told now and then how many texts there are already.
+    progress: called now and then with the number of records that are done.
     """
     done = 0
     connection.execute("UPDATE state SET analysis = ?", (ANALYSIS,))
@@ -104,91 +141,100 @@ def rebuild(connection: apsw.Connection, spec: IndexSpec, progress: Callable[[in
         while rows := connection.execute(
             "SELECT record, metadata FROM records WHERE ns = ? AND record > ? ORDER BY record LIMIT 1000", (ns, last)
         ).fetchall():
-            held: list[Any] = rows
-            add(connection, spec, ns, [(row, msgspec.json.decode(metadata)) for row, metadata in held])
-            last, done = held[-1][0], done + len(held)
+            batch: list[Any] = rows
+            add(connection, spec, ns, [Document(row, msgspec.json.decode(metadata)) for row, metadata in batch])
+            last, done = batch[-1][0], done + len(batch)
             progress(done)
 
 
-def search(connection: apsw.Connection, spec: IndexSpec, ns: int, text: str, keep: RowSet | None) -> Scored:
-    """The texts of a namespace that share terms with a query. keep: the rows that a filter left, or None."""
+def search(connection: apsw.Connection, spec: IndexSpec, ns: int, text: str, matching: RowSet | None) -> LexicalScores:
+    """Score the texts of a namespace that share terms with a query.
+
+    matching: the rows that match the filter, or None without a filter.
+    """
     language = spec.embed.analysis if spec.embed else "none"
-    counts_of_ns: Any = connection.execute("SELECT words, texts FROM namespaces WHERE ns = ?", (ns,)).get
-    words, texts = counts_of_ns
-    asked: dict[str, int] = {}
-    for term in query_terms(text, language):
-        asked[term] = asked.get(term, 0) + 1
-    lists: list[tuple[Records, NDArray[np.float64], float]] = []
-    most = 0.0
-    for term in sorted(asked):
-        records, counts = _list(connection, _token(ns, term))
-        weight = asked[term] * idf(texts, len(records))
-        most += weight * (K1 + 1)
-        lists.append((records, counts, weight))
-    every = np.unique(np.concatenate([records for records, _, _ in lists])) if lists else np.empty(0, np.int64)
-    if keep is not None:
-        every = every[keep.contains(every)]
-    scores, shares = np.zeros(len(every)), np.zeros(len(every))
-    if not len(every):
-        return Scored(every, scores, shares)
-    lengths, average = _lengths(connection, ns, every), words / texts
-    shorter = discounted(lengths, average)
-    for records, counts, weight in lists:
-        there, of_every, of_list = np.intersect1d(every, records, assume_unique=True, return_indices=True)
-        if len(there):
-            scores[of_every] += weight * bm25(counts[of_list], lengths[of_every], average)
-            shares[of_every] += weight * bm25(counts[of_list], shorter[of_every], average)
-    return Scored(every, scores, shares / most)
+    counts = _text_counts(connection, ns)
+    weighted_terms: list[QueryTerm] = []
+    highest = 0.0  # what BM25 approaches for a text that repeats every term of the query without end
+    for term, repetitions in sorted(Counter(query_terms(text, language)).items()):
+        documents = _inverted_list(connection, _token(ns, term))
+        weight = repetitions * idf(counts.texts, len(documents.records))
+        highest += weight * (K1 + 1)
+        weighted_terms.append(QueryTerm(documents, weight))
+    records = np.empty(0, np.int64)
+    if weighted_terms:
+        records = np.unique(np.concatenate([term.documents.records for term in weighted_terms]))
+    if matching is not None:
+        records = records[matching.contains(records)]
+    scores, shares = np.zeros(len(records)), np.zeros(len(records))
+    if not len(records):
+        return LexicalScores(records, scores, shares)
+    lengths, average = _lengths(connection, records), counts.words / counts.texts
+    discounted_lengths = discounted(lengths, average)
+    for query_term in weighted_terms:
+        documents = query_term.documents
+        _, places, list_places = np.intersect1d(records, documents.records, assume_unique=True, return_indices=True)
+        if len(places):
+            term_counts = documents.counts[list_places]
+            scores[places] += query_term.weight * bm25(term_counts, lengths[places], average)
+            shares[places] += query_term.weight * bm25(term_counts, discounted_lengths[places], average)
+    return LexicalScores(records, scores, shares / highest)
 
 
 def statistics(connection: apsw.Connection, spec: IndexSpec, ns: int, text: str) -> TermStatistics | None:
-    """How many of the namespace's texts have each of a text's terms; None where records have no texts."""
+    """Count the texts of the namespace that have each term of the text. Returns None if the namespace has no texts."""
     if spec.embed is None or spec.sparse:
         return None
-    found: Any = connection.execute("SELECT words, texts FROM namespaces WHERE ns = ?", (ns,)).get
-    words, texts = found
-    having = {
+    counts = _text_counts(connection, ns)
+    document_frequencies = {
         term: connection.execute(
             "SELECT count(DISTINCT doc) FROM lexical_instances WHERE term = ?", (_token(ns, term),)
         ).get
         for term in sorted(set(query_terms(text, spec.embed.analysis)))
     }
-    return TermStatistics(texts, words / texts, having, spec.embed.analysis) if texts else None
+    if not counts.texts:
+        return None
+    return TermStatistics(counts.texts, counts.words / counts.texts, document_frequencies, spec.embed.analysis)
 
 
-def _terms(spec: IndexSpec, rows: Iterable[tuple[int, Metadata]]) -> list[tuple[int, list[str]]]:
+def _analyzed(spec: IndexSpec, documents: Iterable[Document]) -> list[DocumentTerms]:
     """The terms of each record that has a text."""
     if spec.embed is None or spec.sparse:
         return []
-    texts = [(row, text_of(spec, metadata)) for row, metadata in rows]
-    return [(row, terms(text, spec.embed.analysis)) for row, text in texts if text is not None]
+    texts = [(document.row, text_of(spec, document.metadata)) for document in documents]
+    return [DocumentTerms(row, terms(text, spec.embed.analysis)) for row, text in texts if text is not None]
 
 
-def _count(connection: apsw.Connection, ns: int, texts: int, words: int) -> None:
+def _text_counts(connection: apsw.Connection, ns: int) -> TextCounts:
+    row: Any = connection.execute("SELECT texts, words FROM namespaces WHERE ns = ?", (ns,)).get
+    return TextCounts(*row)
+
+
+def _add_to_counts(connection: apsw.Connection, ns: int, texts: int, words: int) -> None:
+    """Add to the counts of a namespace. Negative numbers subtract."""
     if texts:
         connection.execute(
             "UPDATE namespaces SET texts = texts + ?, words = words + ? WHERE ns = ?", (texts, words, ns)
         )
 
 
-def _list(connection: apsw.Connection, token: str) -> tuple[Records, NDArray[np.float64]]:
-    """The records that have a token, sorted, and how often each."""
-    # One long text of numbers comes out of SQLite several times as fast as a row for each.
+def _inverted_list(connection: apsw.Connection, token: str) -> InvertedList:
+    # SQLite returns one long text of numbers several times as fast as one row for each number.
     numbers = connection.execute("SELECT group_concat(doc, ' ') FROM lexical_instances WHERE term = ?", (token,)).get
     if numbers is None:
-        return np.empty(0, np.int64), np.empty(0, np.float64)
+        return InvertedList(np.empty(0, np.int64), np.empty(0, np.float64))
     records, counts = np.unique(np.fromstring(numbers, dtype=np.int64, sep=" "), return_counts=True)
-    return records, counts.astype(np.float64)
+    return InvertedList(records, counts.astype(np.float64))
 
 
-def _lengths(connection: apsw.Connection, ns: int, records: Sequence[int] | Records) -> NDArray[np.float64]:
-    """How many terms each of the records has; sorted row numbers."""
-    rows: Any = connection.execute(
+def _lengths(connection: apsw.Connection, records: Records) -> NDArray[np.float64]:
+    """How many terms each record has, float64 [n]. records: int64 [n], sorted."""
+    lengths: Any = connection.execute(
         "SELECT group_concat(words, ' ') FROM"
         " (SELECT words FROM records WHERE record IN (SELECT value FROM carray(?)) ORDER BY record)",
         (apsw.carray(np.ascontiguousarray(records)),),
     ).get
-    return np.fromstring(rows, dtype=np.float64, sep=" ")
+    return np.fromstring(lengths, dtype=np.float64, sep=" ")
 
 
 @lru_cache(maxsize=200_000)
@@ -197,5 +243,5 @@ def _hashed(term: str) -> str:
 
 
 def _token(ns: int, term: str) -> str:
-    """A term of a namespace as FTS5 keeps it: letters and digits only, whatever script the term is in."""
+    """A term of a namespace as FTS5 stores it: only letters and digits, whatever script the term is in."""
     return f"{ns:x}x{_hashed(term)}"

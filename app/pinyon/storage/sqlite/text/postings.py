@@ -1,6 +1,6 @@
-"""What a record is found by: its metadata as (field, kind, value) triples. Pure.
+"""The postings of a record: its metadata as (field, kind, value) triples, which filters look up. Pure functions.
 
-Filters only ever ask for equality on strings, so a long string is posted as its digest.
+Filters compare strings only for equality, so a long string is stored as its digest.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from pinyon.domain import Metadata
 from pinyon.filters import Scalar
 
 LONGEST_PLAIN = 64
-"""Bytes of UTF-8 up to which a string is posted as itself."""
+"""Longest string that is stored as itself, in bytes of UTF-8."""
 
 
 class Kind(IntEnum):
@@ -21,14 +21,19 @@ class Kind(IntEnum):
     NUMBER = 1
     STRING = 2
     EMPTY = 3
-    """A list without elements: it matches no value, but the field exists."""
+    """An empty list. It matches no value, but the field exists."""
 
 
 Posted = float | int | bytes
+"""The stored form of a value."""
 
 
 def posted(value: Scalar) -> tuple[Kind, Posted]:
-    """Kind and stored form of one value: 0 or 1, a float, or tagged UTF-8 bytes (or their SHA-256)."""
+    """The kind of a value, and its stored form.
+
+    A boolean is stored as 0 or 1, a number as a float, a string as b"=" and its UTF-8 bytes, and a long string as b"#"
+    and the SHA-256 of these bytes.
+    """
     if isinstance(value, str):
         encoded = value.encode()
         if len(encoded) <= LONGEST_PLAIN:
@@ -40,15 +45,14 @@ def posted(value: Scalar) -> tuple[Kind, Posted]:
 
 
 def postings(metadata: Metadata) -> list[tuple[str, Kind, Posted]]:
-    """Every distinct (field, kind, value) of a record."""
-    found: list[tuple[str, Kind, Posted]] = []
+    """Every (field, kind, value) of a record's metadata, each once."""
+    triples: list[tuple[str, Kind, Posted]] = []
     for field, value in metadata.items():
         if not isinstance(value, list):
             scalar: Any = value
-            kind, kept = posted(scalar)
-            found.append((field, kind, kept))
+            triples.append((field, *posted(scalar)))
         elif value:
-            found += [(field, *posted(element)) for element in dict.fromkeys(value)]
+            triples += [(field, *posted(element)) for element in dict.fromkeys(value)]
         else:
-            found.append((field, Kind.EMPTY, 0))
-    return found
+            triples.append((field, Kind.EMPTY, 0))
+    return triples

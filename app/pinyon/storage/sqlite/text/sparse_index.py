@@ -1,4 +1,7 @@
-"""Sparse vectors: how they are kept, and which records share terms with a query. Plain functions on a connection."""
+"""The index of sparse vectors: how vectors are stored, and which records share terms with a query.
+
+Plain functions on a connection.
+"""
 
 from collections.abc import Iterable
 
@@ -17,7 +20,7 @@ def to_blob(sparse: SparseVector | None) -> bytes | None:
 
 
 def from_blob(blob: bytes | None) -> SparseVector | None:
-    """The vector of a stored value."""
+    """A vector from its stored form."""
     if blob is None:
         return None
     half = len(blob) // 2
@@ -25,7 +28,7 @@ def from_blob(blob: bytes | None) -> SparseVector | None:
 
 
 def add(connection: apsw.Connection, ns: int, rows: Iterable[tuple[int, SparseVector]]) -> None:
-    """Post the terms of records."""
+    """Index the terms of records. rows: row numbers and vectors."""
     connection.executemany(
         "INSERT INTO sparse_postings (ns, term, record, weight) VALUES (?, ?, ?, ?)",
         sorted(
@@ -37,7 +40,7 @@ def add(connection: apsw.Connection, ns: int, rows: Iterable[tuple[int, SparseVe
 
 
 def remove(connection: apsw.Connection, ns: int, rows: Iterable[tuple[int, SparseVector]]) -> None:
-    """Remove the terms of records."""
+    """Remove the terms of records from the index. rows: row numbers and vectors."""
     connection.executemany(
         "DELETE FROM sparse_postings WHERE ns = ? AND term = ? AND record = ?",
         [(ns, term, record) for record, sparse in rows for term in sparse.indices.tolist()],
@@ -47,21 +50,22 @@ def remove(connection: apsw.Connection, ns: int, rows: Iterable[tuple[int, Spars
 def dots(
     connection: apsw.Connection, ns: int, query: SparseVector, rare_of: int | None = None
 ) -> tuple[Records, NDArray[np.float64]]:
-    """Records that share a term with the query, sorted int64 [n], and their dot products, float64 [n].
+    """The records that share a term with the query, int64 [n] and sorted, and their dot products, float64 [n].
 
-    rare_of: how many records the namespace has, to weigh each term of the query by how rare it is there; None: not to.
-    Terms are added in ascending order, so that a record's product is the same whatever else is stored.
+    rare_of: the number of records in the namespace, to multiply each term of the query by its inverse document
+    frequency there. None: no such weights. Terms are added in ascending order, so that the product of a record is the
+    same whatever else is stored.
     """
     records, products = [np.empty(0, np.int64)], [np.empty(0, np.float64)]
     for place in np.argsort(query.indices):
-        found = connection.execute(
+        postings = connection.execute(
             "SELECT record, weight FROM sparse_postings WHERE ns = ? AND term = ?", (ns, int(query.indices[place]))
         ).fetchall()
-        if found:
-            pairs = np.array(found, dtype=np.float64)  # row numbers are far below 2^53
+        if postings:
+            pairs = np.array(postings, dtype=np.float64)  # exact, because row numbers are far below 2^53
             records.append(pairs[:, 0].astype(np.int64))
-            rarity = 1.0 if rare_of is None else idf(rare_of, len(found))
+            rarity = 1.0 if rare_of is None else idf(rare_of, len(postings))
             products.append(pairs[:, 1] * float(query.values[place]) * rarity)
-    every, place_of = np.unique(np.concatenate(records), return_inverse=True)
-    sums = np.bincount(place_of, weights=np.concatenate(products), minlength=len(every))
-    return every, sums.astype(np.float64)
+    sharing, place_of = np.unique(np.concatenate(records), return_inverse=True)
+    sums = np.bincount(place_of, weights=np.concatenate(products), minlength=len(sharing))
+    return sharing, sums.astype(np.float64)

@@ -74,7 +74,7 @@ def _copy_records(reading: apsw.Connection, to: apsw.Connection, ns: int) -> Non
             "INSERT INTO records (record, ns, id, metadata, sparse, truncated) VALUES (?, ?, ?, ?, ?, ?)",
             [(row, ns, id, text, sparse, cut) for row, id, text, sparse, cut in records],
         )
-        writing.remember(to, spec, ns, writing.decoded(records))
+        writing.add_derived(to, spec, ns, writing.decoded(records))
         foreign = reading.execute(
             "SELECT record FROM records WHERE ns = ? AND record > ? AND record <= ? AND foreign_vector",
             (ns, last, records[-1][0]),
