@@ -100,7 +100,7 @@ class SqliteDataPlane:
             return answer
 
         with metrics.stage("search"):
-            answer, at = None, self._inline_reads.fast_at(alike)
+            answer, at = None, self._inline_reads.fast_lsn(alike)
             if at is not None and reading.is_plain(plan):
                 answer = opened.database.read_inline(partial(run, plan=plan, at=at))
             if answer is None:

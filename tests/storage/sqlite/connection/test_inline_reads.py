@@ -203,10 +203,10 @@ async def test_errors_are_the_same_and_leave_nothing_behind(tmp_path: Path) -> N
 def test_a_slow_one_ends_it_and_so_do_too_many_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:
     known = InlineReads(0.001)
     known.note(("i", "a", False), 7, 0.0009)
-    assert [known.fast_at(key) for key in (("i", "a", False), ("i", "a", True), ("i", "b", False))] == [7, None, None]
+    assert [known.fast_lsn(key) for key in (("i", "a", False), ("i", "a", True), ("i", "b", False))] == [7, None, None]
     known.note(("i", "a", False), 7, 0.0011)
-    assert known.fast_at(("i", "a", False)) is None
+    assert known.fast_lsn(("i", "a", False)) is None
     monkeypatch.setattr(inline_reads, "MOST_KNOWN", 3)
     for name in "abcd":
         known.note(("i", name, False), 1, 0.0)
-    assert [known.fast_at(("i", name, False)) for name in "abcd"] == [None, None, None, 1]
+    assert [known.fast_lsn(("i", name, False)) for name in "abcd"] == [None, None, None, 1]

@@ -237,8 +237,8 @@ def test_a_mark_that_cannot_be_read_says_nothing(tmp_path: Path) -> None:
     mark = HighWaterMark(file, Mark(123, 7, True))
     assert high_water.read(file) == Mark(123, 7, True)
     mark.acknowledge(124)
-    mark.fold(100)
-    mark.fold(99)
+    mark.note_checkpoint(100)
+    mark.note_checkpoint(99)
     assert high_water.read(file) == Mark(124, 100, True)
     mark.close()
     content = bytearray(high_water.mark_file(file).read_bytes())
@@ -535,14 +535,14 @@ async def test_whatever_opening_an_index_raises_is_trouble_of_that_index_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = await killed_folder(tmp_path)
-    real = index_files._bring_words_up
+    real = index_files._update_words
 
     async def stumbles(database: object, spec: IndexSpec) -> None:
         if spec.name == "docs":
             raise AttributeError("'list' object has no attribute 'get'")
         await real(database, spec)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(index_files, "_bring_words_up", stumbles)
+    monkeypatch.setattr(index_files, "_update_words", stumbles)
     engine = await opened(data)
     assert [index.name for index in engine.indexes()] == ["other"]
     assert "opening it failed with AttributeError" in engine.unusable()["docs"].message

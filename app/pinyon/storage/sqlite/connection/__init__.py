@@ -1,1 +1,1 @@
-"""Connections to a file: one that writes, several that read."""
+"""Connections to one SQLite file: one that writes and several that read."""

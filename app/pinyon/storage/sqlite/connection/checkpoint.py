@@ -1,7 +1,7 @@
 """Checkpoints: they copy the write-ahead log of a file into the file, beside the writes.
 
-What was answered is safe without them: they keep the log short. A thread with a connection of its own copies most of a
-long log while writes go on. The writer copies the rest between two writes, and the next write begins the log anew.
+They only keep the log short: acknowledged writes are safe without them. A thread with its own connection copies most
+of a long log while writes go on. The writer copies the rest between two writes, and the next write starts the log anew.
 """
 
 import contextlib
@@ -13,18 +13,18 @@ from typing import Literal
 import apsw
 
 PASSIVE_FROM, RESTART_FROM = 500, 8_000
-"""Pages of the log from which a checkpoint copies what readers allow; and from which it waits for the readers."""
+"""Pages of the log from which a checkpoint copies what readers allow, and from which it waits for the readers."""
 ROUNDS = 2
-"""The second round copies what was written during the first, and leaves less for the writer."""
+"""Times that the thread copies the log. The second time copies what was written during the first."""
 
 log = logging.getLogger("pinyon.storage")
 
 
 class Checkpoint:
-    """The checkpoints of one file. Call from the thread that writes, which gives its connection. Must be finished.
+    """The checkpoints of one file. Call from the thread that writes. Call finish() at the end.
 
-    connect: makes another connection. number: reads the number of the last write. checkpointed: is told the number up
-    to which the file has every write without its log; on any thread.
+    connection: the one that writes. connect: makes another connection. number: reads the number of the last write.
+    checkpointed: is called on any thread with the number up to which the file has every write without its log.
     """
 
     def __init__(
@@ -38,28 +38,28 @@ class Checkpoint:
         self._number, self._checkpointed = number, checkpointed
         self._pages = 0
         self._thread: threading.Thread | None = None
-        connection.set_wal_hook(self._written)  # replaces SQLite's own checkpoints, which callers would wait for
+        connection.set_wal_hook(self._written)  # replaces SQLite's own checkpoints, which make callers wait
 
     def _written(self, connection: apsw.Connection, database: str, pages: int) -> int:
         self._pages = pages
         return apsw.SQLITE_OK
 
-    def go_on(self) -> None:
-        """Between two writes: begin or end a checkpoint if the log is long enough."""
+    def advance(self) -> None:
+        """Start or end a checkpoint if the log is long enough. Call between two writes."""
         if self._thread is not None and self._thread.is_alive():
             if self._pages < RESTART_FROM:
                 return
             self._thread.join()
-        begun, self._thread = self._thread is not None, None
+        was_started, self._thread = self._thread is not None, None
         if self._pages < PASSIVE_FROM:
             return
-        if begun or not self._begin():
+        if was_started or not self._start_thread():
             self._run(self._connection, "RESTART" if self._pages >= RESTART_FROM else "PASSIVE")
             self._pages = 0
 
-    def _begin(self) -> bool:
-        """Start a thread that copies the log beside the writes. Returns whether it could be started."""
-        thread = threading.Thread(target=self._run_beside, name="checkpoint", daemon=True)
+    def _start_thread(self) -> bool:
+        """Start a thread that copies the log while writes go on. Returns whether it could be started."""
+        thread = threading.Thread(target=self._work, name="checkpoint", daemon=True)
         try:
             thread.start()
         except RuntimeError:  # the system has no more threads
@@ -67,7 +67,7 @@ class Checkpoint:
         self._thread = thread
         return True
 
-    def _run_beside(self) -> None:
+    def _work(self) -> None:
         try:
             with contextlib.closing(self._connect()) as connection:
                 for _ in range(ROUNDS):
@@ -76,7 +76,7 @@ class Checkpoint:
             self._warn(error)
 
     def finish(self) -> None:
-        """Wait for the thread, because a file can have one checkpoint at a time."""
+        """Wait for the thread. Needed before any other checkpoint, because a file can have only one at a time."""
         if self._thread is not None:
             self._thread.join()
 

@@ -1,7 +1,8 @@
-"""Connections and threads of one SQLite file: one writer, several readers, each on a thread of its own.
+"""Connections and threads of one SQLite file: one writer and several readers, each on its own thread.
 
-Callers hand over plain functions on a connection. A writing function commits as a whole or leaves nothing, and returns
-only once the commit, which others may share, is on disk. A reading function sees one snapshot.
+Callers pass plain functions on a connection. A function that writes commits as a whole or changes nothing, and its
+caller gets the result once the commit is on disk. Several writes may share a commit. A function that reads sees one
+snapshot.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from pinyon import failpoints
 from pinyon.errors import DataLoss, FailedPrecondition, NotFound, PermissionDenied, PinyonError, Unavailable
 from pinyon.storage.sqlite.connection import high_water, page_cache_vfs, page_checksums
 from pinyon.storage.sqlite.connection.connections import Mode, connect, connect_frozen
-from pinyon.storage.sqlite.connection.file_errors import NONSENSE, damaged, translated
+from pinyon.storage.sqlite.connection.file_errors import DECODING_ERRORS, damaged, translated
 from pinyon.storage.sqlite.connection.high_water import HighWaterMark, Mark
 from pinyon.storage.sqlite.connection.page_cache_vfs import NotInMemory
 from pinyon.storage.sqlite.connection.readers import Readers
@@ -32,12 +33,12 @@ T = TypeVar("T")
 WRITES_PER_COMMIT = 64
 """Writes that may share a commit."""
 INLINE_CACHE_KIB = 8_192
-"""Most pages that a connection on the event-loop thread keeps. Reading a page again costs it 5 us."""
+"""Size of the page cache of the connection on the event-loop thread. Reading a page again takes it 5 us."""
 log = logging.getLogger("pinyon.storage")
 
 
 class Database:
-    """One open file. Opening compares it with what was written, and brings it to the newest schema."""
+    """One open file. Opening it checks that it is as it was written, and brings it to the newest schema."""
 
     def __init__(
         self,
@@ -49,36 +50,37 @@ class Database:
         read_only: bool = False,
         marked: bool = False,
     ) -> None:
-        """Raises FailedPrecondition for a file that is not ours or of a later version, DataLoss for a damaged one.
+        """Raises FailedPrecondition for a file that is not Pinyon's or of a later version, DataLoss for a damaged one.
 
-        read_only: change nothing, not even the schema; Raises FailedPrecondition if that would be needed. marked: the
-        file numbers its writes, and the number of the last one is kept beside it (integrity/high_water.py).
+        read_only: change nothing; raises FailedPrecondition if the schema is not the newest. marked: the file numbers
+        its writes, and the number of the last one is stored beside it (high_water.py).
         """
         self.path, self._mmap_bytes, self._marked = path, mmap_bytes, marked
         self.closed = False
         self.damage: str | None = None
         self._mark: HighWaterMark | None = None
         self._frozen = False
-        self._writing: Writer | None = None
+        self._writer: Writer | None = None
         self._inline: apsw.Connection | None = None
         try:
             failpoints.reach("open", path.stem)
             self._check_files()
-            self._first = self._look(steps) if read_only else self._prepared(steps)
+            self._connection = self._open_read_only(steps) if read_only else self._open_to_write(steps)
         except apsw.Error as error:
             raise self._translated(error) from error
-        except NONSENSE as error:
+        except DECODING_ERRORS as error:
             raise self._undecodable(error) from error
         except OSError as error:
             raise Unavailable(f"The file {path.name} cannot be read: {error.strerror or error}", 5) from error
         if not read_only:
-            again = partial(connect, path, mmap_bytes, "write")
-            told = (lsn_of, self._mark.acknowledge, self._mark.fold) if self._mark is not None else ()
-            self._writing = Writer(self._first, again, f"write-{path.stem}", writes_per_commit, *told)
+            another = partial(connect, path, mmap_bytes, "write")
+            mark = self._mark
+            callbacks = () if mark is None else (lsn_of, mark.acknowledge, mark.note_checkpoint)
+            self._writer = Writer(self._connection, another, f"write-{path.stem}", writes_per_commit, *callbacks)
         self._readers = Readers(self._reader, readers, f"read-{path.stem}")
 
     def _check_files(self) -> None:
-        """Raises DataLoss where SQLite would drop a log, or take a file for one that never had checksums."""
+        """Raises DataLoss where SQLite would silently drop a log, or treat a file as if it had never had checksums."""
         file, log_file = self.path, self.path.with_name(self.path.name + "-wal")
         size = file.stat().st_size if file.exists() else 0
         if not size and log_file.exists() and log_file.stat().st_size:
@@ -89,10 +91,10 @@ class Database:
         if mark is not None and mark.checksums and size and page_checksums.file_lost_room(file):
             raise damaged(file, "its header says that it has no checksums, and it has")
 
-    def _prepared(self, steps: migrations.Steps) -> apsw.Connection:
-        """The connection to write by, of a file that was compared and has the newest schema."""
+    def _open_to_write(self, steps: migrations.Steps) -> apsw.Connection:
+        """Verify the file, and bring it to the newest schema. Returns the connection that writes."""
         if self.path.exists():
-            self._compare(steps)
+            self._verify(steps)
         connection = connect(self.path, self._mmap_bytes, "write")
         try:
             migrations.check(connection, self.path.name, steps)
@@ -100,16 +102,16 @@ class Database:
             migrations.migrate(connection, steps)
             if self._marked:
                 before = high_water.read(self.path)
-                folded = 0 if before is None else before.folded
-                mark = Mark(lsn_of(connection), folded, page_checksums.has_room(connection))
+                checkpointed = 0 if before is None else before.checkpointed
+                mark = Mark(lsn_of(connection), checkpointed, page_checksums.has_room(connection))
                 self._mark = HighWaterMark(self.path, mark)
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _compare(self, steps: migrations.Steps) -> None:
-        """Raises DataLoss if the file is not as it was written; then it and its log stay as they are."""
+    def _verify(self, steps: migrations.Steps) -> None:
+        """Raises DataLoss if the file is not as it was written. Then the file and its log are left as they are."""
         in_log = page_checksums.pages_in_log(self.path)
         self._check_pages(set(page_checksums.wrong_pages(self.path)) - in_log)
         if in_log and self._marked:
@@ -119,8 +121,8 @@ class Database:
             migrations.check(connection, self.path.name, steps)
             self._check_mark(connection)
             self._check_name(connection)
-            folded: tuple[int, int, int] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").get
-        if folded[0]:
+            busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").get
+        if busy:
             log.warning("another process reads %s; some of its checksums are not compared now", self.path.name)
         elif in_log:
             self._check_pages(set(page_checksums.wrong_pages(self.path, in_log)))
@@ -129,34 +131,37 @@ class Database:
         if not wrong:
             return
         how = f"{len(wrong)} pages are not as they were written, page {min(wrong)} first"
-        if self._folded_elsewhere():
+        if self._checkpointed_elsewhere():
             how += (
                 "; another program put its log into it, perhaps sqlite3 or an earlier version of Pinyon after a crash: "
                 f"if so, `pinyon check {self.path.stem} --accept` takes it as it is"
             )
         raise damaged(self.path, how)
 
-    def _folded_elsewhere(self) -> bool:
-        """Whether the file holds writes that this program never moved from the log into it."""
+    def _checkpointed_elsewhere(self) -> bool:
+        """Whether the file has writes that another program moved from the log into it."""
         mark = high_water.read(self.path) if self._marked else None
         try:
             with contextlib.closing(connect_frozen(self.path, page_checksums.PLAIN)) as connection:
-                return mark is not None and lsn_of(connection) > mark.folded
-        except (apsw.Error, *NONSENSE):
+                return mark is not None and lsn_of(connection) > mark.checkpointed
+        except (apsw.Error, *DECODING_ERRORS):
             return False
 
     def _check_without_log(self) -> None:
-        """Raises FailedPrecondition or DataLoss if the log that lies beside the file is not its own."""
+        """Raises DataLoss if the file without its log has fewer writes than its mark says.
+
+        Raises FailedPrecondition if the file belongs to an index of another name.
+        """
         mark = high_water.read(self.path)
         vfs = page_checksums.CHECKED if page_checksums.available() else page_checksums.PLAIN
         try:
             with contextlib.closing(connect_frozen(self.path, vfs)) as connection:
                 self._check_name(connection)
                 lsn = lsn_of(connection)
-        except (apsw.Error, *NONSENSE):  # a crash while the log was folded; the log has what the file lacks
-            return
-        if mark is not None and lsn < mark.folded:
-            raise damaged(self.path, f"without its log it ends at write {lsn}, and had got to {mark.folded}")
+        except (apsw.Error, *DECODING_ERRORS):
+            return  # the program crashed during a checkpoint, so the file is unfinished; its log has the rest
+        if mark is not None and lsn < mark.checkpointed:
+            raise damaged(self.path, f"without its log it ends at write {lsn}, and had got to {mark.checkpointed}")
 
     def _check_mark(self, connection: apsw.Connection) -> None:
         """Raises DataLoss if the file has fewer writes than were acknowledged."""
@@ -169,16 +174,19 @@ class Database:
             )
 
     def _check_name(self, connection: apsw.Connection) -> None:
-        """Raises FailedPrecondition if the file, or a log that lies beside it, is of an index of another name."""
-        spec = tables.index_spec(connection) if self._marked and _says_what_it_is(connection) else None
+        """Raises FailedPrecondition if the file or its log belongs to an index of another name."""
+        spec = tables.index_spec(connection) if self._marked and _has_state(connection) else None
         if spec is not None and spec.name != self.path.stem:
             raise FailedPrecondition(
                 f"The file {self.path.name} or its log holds the index {spec.name}; give it its name back, or move it "
                 "elsewhere"
             )
 
-    def _look(self, steps: migrations.Steps) -> apsw.Connection:
-        """A connection that changes nothing. On a disk that takes no writes there cannot be another writer either."""
+    def _open_read_only(self, steps: migrations.Steps) -> apsw.Connection:
+        """Open a connection that changes nothing.
+
+        If the disk takes no writes, no other process can write either, so the file is opened as frozen.
+        """
         try:
             connection = connect(self.path, self._mmap_bytes, "read only")
             connection.execute("SELECT 1 FROM sqlite_schema").fetchall()
@@ -202,33 +210,33 @@ class Database:
         return connection
 
     async def write(self, function: Callable[[apsw.Connection], T]) -> T:
-        """Run the function, all or nothing, on the writer; when this returns the result is on disk.
+        """Run the function on the writer, all or nothing. When this returns, the result is on disk.
 
-        Raises DataLoss for a file that was found to be damaged: to write on would damage it further. Raises
-        PermissionDenied for one that was opened to be read only.
+        Raises DataLoss if the file was found to be damaged, because writing would damage it further. Raises
+        PermissionDenied if the file was opened read-only.
         """
         return await self._answer(lambda: asyncio.wrap_future(self._submit(function, bare=False)))
 
     async def maintain(self, function: Callable[[apsw.Connection], T]) -> T:
-        """Run the function on the writer, outside any transaction. Raises as write()."""
+        """Run the function on the writer, outside any transaction. Raises the errors of write()."""
         return await self._answer(lambda: asyncio.wrap_future(self._submit(function, bare=True)))
 
     def _submit(self, function: Callable[[apsw.Connection], T], bare: bool) -> "Future[T]":
-        if self._writing is None:
+        if self._writer is None:
             raise PermissionDenied("This server was started with --read-only, and changes nothing")
         if self.damage is not None:
             raise DataLoss(self.damage)
-        return self._writing.submit(function, bare)
+        return self._writer.submit(function, bare)
 
     async def read(self, function: Callable[[apsw.Connection], T]) -> T:
         """Run the function on one snapshot of the file."""
         return await self._answer(lambda: self._readers.run(function))
 
     def read_inline(self, function: Callable[[apsw.Connection], T | None]) -> T | None:
-        """As read(), but in the calling thread, for what takes less time than handing it over.
+        """Like read(), but on the calling thread, which is faster for short reads.
 
         Returns None if the file is busy, or if something that the function reads is not in memory. Call from the
-        event-loop thread only. Raises as read().
+        event-loop thread only. Raises the errors of read().
         """
         self._check_open()
         if not page_cache_vfs.available():
@@ -244,11 +252,11 @@ class Database:
             return None
         except apsw.Error as error:
             raise self._translated(error) from error
-        except NONSENSE as error:
+        except DECODING_ERRORS as error:
             raise self._undecodable(error) from error
 
     def _reader(self, in_memory: bool = False) -> apsw.Connection:
-        mode: Mode = "read" if self._writing is not None else "frozen" if self._frozen else "read only"
+        mode: Mode = "read" if self._writer is not None else "frozen" if self._frozen else "read only"
         return connect(self.path, 0 if in_memory else self._mmap_bytes, mode, in_memory=in_memory)
 
     async def _answer(self, submit: "Callable[[], asyncio.Future[T]]") -> T:
@@ -257,7 +265,7 @@ class Database:
             return await submit()
         except apsw.Error as error:
             raise self._translated(error) from error
-        except NONSENSE as error:
+        except DECODING_ERRORS as error:
             raise self._undecodable(error) from error
         except PinyonError:
             raise
@@ -266,7 +274,7 @@ class Database:
             if problem is None:
                 raise
             log.error("storage error on %s: %s, after %r", self.path, problem, error)
-            raise self._noted(damaged(self.path)) from error
+            raise self._stop_writes(damaged(self.path)) from error
 
     def _check_open(self) -> None:
         if self.closed:  # the index was deleted after the caller looked it up
@@ -274,63 +282,64 @@ class Database:
 
     def _translated(self, error: apsw.Error) -> PinyonError:
         log.error("storage error on %s: %s: %s", self.path, type(error).__name__, error)
-        found = translated(error, self.path)
-        return self._noted(found) if isinstance(found, DataLoss) else found
+        own = translated(error, self.path)
+        return self._stop_writes(own) if isinstance(own, DataLoss) else own
 
     def _undecodable(self, error: Exception) -> DataLoss:
         log.error("storage error on %s: a stored value cannot be read: %s", self.path, error)
-        return self._noted(damaged(self.path, "a stored value cannot be read"))
+        return self._stop_writes(damaged(self.path, "a stored value cannot be read"))
 
-    def _noted(self, error: DataLoss) -> DataLoss:
-        """From now on nothing is written to the file: that would damage it further."""
+    def _stop_writes(self, error: DataLoss) -> DataLoss:
+        """Refuse all later writes, because they would damage the file further. Returns the error."""
         self.damage = error.message
         return error
 
     async def close(self) -> None:
-        """Wait for what runs, fold the log into the file, close every connection."""
+        """Wait for running functions, copy the log into the file, and close every connection."""
         self.closed = True
         await asyncio.to_thread(self._close)
 
-    def _fold(self) -> None:
-        busy, *_ = self._first.execute("PRAGMA wal_checkpoint(TRUNCATE)").get
+    def _checkpoint(self) -> None:
+        """Copy the whole log into the file, and note it in the mark."""
+        busy, *_ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").get
         if self._mark is not None and not busy:
-            self._mark.fold(lsn_of(self._first))
+            self._mark.note_checkpoint(lsn_of(self._connection))
 
     def _close(self) -> None:
         self._readers.close()
         if self._inline is not None:
             with contextlib.suppress(apsw.Error):
                 self._inline.close()
-        if self._writing is not None:
-            self._writing.close()
+        if self._writer is not None:
+            self._writer.close()
             try:
-                if self.damage is not None:  # its log is evidence
-                    self._first.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+                if self.damage is not None:  # keep its log, which may help to repair it
+                    self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
                 else:
-                    self._fold()
+                    self._checkpoint()
             except apsw.Error as error:  # nothing is lost: the next start replays the log
-                log.warning("could not fold the log of %s at the end: %s", self.path, error)
+                log.warning("could not copy the log of %s into the file at the end: %s", self.path, error)
         with contextlib.suppress(apsw.Error):
-            self._first.close()
+            self._connection.close()
         page_cache_vfs.close_descriptors(self.path)
         if self._mark is not None:
             self._mark.close()
 
 
 def lsn_of(connection: apsw.Connection) -> int:
-    """The number of the last write to an index; 0 of a file that does not say what it is."""
-    return int(connection.execute("SELECT lsn FROM state").get or 0) if _says_what_it_is(connection) else 0
+    """The number of the last write to an index; 0 for a file without the table `state`."""
+    return int(connection.execute("SELECT lsn FROM state").get or 0) if _has_state(connection) else 0
 
 
-def _says_what_it_is(connection: apsw.Connection) -> bool:
-    """Whether the file has the table that says so."""
+def _has_state(connection: apsw.Connection) -> bool:
+    """Whether the file has the table that says what index it is."""
     return bool(connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'state'").get)
 
 
 def _quick_check(connection: apsw.Connection) -> str | None:
     """What SQLite finds wrong with the structure of a file, or None."""
     try:
-        found = str(connection.execute("PRAGMA quick_check(1)").get)
+        report = str(connection.execute("PRAGMA quick_check(1)").get)
     except apsw.Error as error:
         return str(error)
-    return None if found == "ok" else found
+    return None if report == "ok" else report

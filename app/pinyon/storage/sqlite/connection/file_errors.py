@@ -1,4 +1,4 @@
-"""Errors of our own family for what SQLite raises about a file."""
+"""Turns errors of SQLite about a file into errors of Pinyon's own family."""
 
 import struct
 from pathlib import Path
@@ -8,14 +8,14 @@ import msgspec
 
 from pinyon.errors import DataLoss, FailedPrecondition, Internal, PinyonError, Unavailable
 
-NONSENSE = (msgspec.MsgspecError, UnicodeDecodeError, struct.error)
-"""Errors of decoding a stored value that has changed since it was stored."""
+DECODING_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, struct.error)
+"""Raised by decoding a stored value that has changed since it was stored."""
 DAMAGED_READS = (apsw.SQLITE_IOERR_DATA, apsw.SQLITE_IOERR_CORRUPTFS, apsw.SQLITE_IOERR_SHORT_READ)
 """SQLite's codes for a page whose checksum is wrong, and for a page that is not complete."""
 
 
 def translated(error: apsw.Error, path: Path) -> PinyonError:
-    """The error of our own family for an error of SQLite."""
+    """The error of Pinyon's own family for an error of SQLite."""
     match error:
         case apsw.BusyError() | apsw.LockedError():
             return Unavailable(f"The file {path.name} is busy")
@@ -35,7 +35,7 @@ def translated(error: apsw.Error, path: Path) -> PinyonError:
 
 
 def unexpected(path: Path, error: Exception) -> DataLoss:
-    """The error for a file that could not be opened for an unknown reason, most likely its content."""
+    """The error for a file that cannot be opened for an unknown reason. Most likely its content is damaged."""
     return damaged(path, f"opening it failed with {type(error).__name__}; the log says where")
 
 

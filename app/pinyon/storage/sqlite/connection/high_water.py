@@ -1,8 +1,8 @@
 """The number of the last write that a file acknowledged, in a small file beside it.
 
-A log that lost its end, or an older file in the place of a newer one, looks complete to SQLite. The mark shows the
-difference: it is written after each commit, so the tables can be ahead of it but never behind it. It is not synced:
-after a power cut the mark may be an older one, which does no harm.
+SQLite does not notice that a log lost its end, or that an older file replaced a newer one. The mark shows it: it is
+written after each commit, so the tables can be ahead of it but never behind it. It is not synced: after a power cut the
+mark may be an older one, which does no harm.
 """
 
 import contextlib
@@ -18,30 +18,30 @@ LINE = re.compile(rb"((\d{20}) (\d{20}) ([01])) ([0-9a-f]{8})\n")
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """lsn: of the last acknowledged write. folded: of the last one that the main file has without its log.
+    """lsn: of the last acknowledged write. checkpointed: LSN up to which the main file has every write without its log.
 
     checksums: whether the file's pages have checksums.
     """
 
     lsn: int
-    folded: int
+    checkpointed: int
     checksums: bool
 
 
 def mark_file(path: Path) -> Path:
-    """Where the mark of a file of this name is."""
+    """The path of the mark of a file."""
     return path.with_suffix(".lsn")
 
 
 def read(path: Path) -> Mark | None:
-    """The mark of the file; None if there is none that can be read."""
+    """The mark of a file. None if there is none, or if it cannot be read."""
     try:
-        found = LINE.fullmatch(mark_file(path).read_bytes())
+        line = LINE.fullmatch(mark_file(path).read_bytes())
     except OSError:
         return None
-    if found is None or f"{zlib.crc32(found[1]):08x}".encode() != found[5]:
+    if line is None or f"{zlib.crc32(line[1]):08x}".encode() != line[5]:
         return None
-    return Mark(int(found[2]), int(found[3]), found[4] == b"1")
+    return Mark(int(line[2]), int(line[3]), line[4] == b"1")
 
 
 class HighWaterMark:
@@ -58,23 +58,23 @@ class HighWaterMark:
         self._write()
 
     def acknowledge(self, lsn: int) -> None:
-        """A write with this number is committed."""
+        """Note that the write with this number is committed."""
         with self._lock:
-            self._mark = Mark(lsn, self._mark.folded, self._mark.checksums)
+            self._mark = Mark(lsn, self._mark.checkpointed, self._mark.checksums)
             self._write()
 
-    def fold(self, lsn: int) -> None:
-        """The main file has every write up to this one."""
+    def note_checkpoint(self, lsn: int) -> None:
+        """Note that the main file has every write up to this one."""
         with self._lock:
-            self._mark = Mark(self._mark.lsn, max(lsn, self._mark.folded), self._mark.checksums)
+            self._mark = Mark(self._mark.lsn, max(lsn, self._mark.checkpointed), self._mark.checksums)
             self._write()
 
     def _write(self) -> None:
-        """In place: so few bytes, within one sector, are written as a whole."""
+        """Overwrite the mark in place. It lies within one sector, so the disk writes it as a whole."""
         if self._descriptor is not None:
-            told = b"%020d %020d %d" % (self._mark.lsn, self._mark.folded, self._mark.checksums)
+            line = b"%020d %020d %d" % (self._mark.lsn, self._mark.checkpointed, self._mark.checksums)
             with contextlib.suppress(OSError):
-                os.pwrite(self._descriptor, b"%s %08x\n" % (told, zlib.crc32(told)), 0)
+                os.pwrite(self._descriptor, b"%s %08x\n" % (line, zlib.crc32(line)), 0)
 
     def close(self) -> None:
         """Close the file."""

@@ -1,37 +1,38 @@
 """Decides which searches run on the event-loop thread instead of a reader thread.
 
-The way to another thread and back takes up to 0.2 ms, of which more than half is the other thread's cold start. Two
-things must hold. Everything that the search touches is in memory: Database.read_inline() makes sure of that. And it
-computes for a short time: that is assumed of a search like one that did, while nothing is written.
+The way to another thread and back takes up to 0.2 ms, more than half of it for waking the other thread. A search may
+run on the event-loop thread under two conditions. Everything that it reads is in memory: Database.read_inline() ensures
+that. And it computes for a short time only: this is assumed if the last search of its kind was fast, and nothing was
+written since.
 """
 
 from pinyon.domain import Handle
 
 MOST_KNOWN = 10_000
-"""Kinds of searches that are remembered. Beyond this, all are forgotten."""
+"""Kinds of searches to remember. When there are more, all are forgotten."""
 Kind = tuple[Handle, str, bool]
-"""An index's handle, the name of a namespace, and whether with a filter."""
+"""The handle of an index, the name of a namespace, and whether the search has a filter."""
 
 
 class InlineReads:
-    """What is known of the searches for a page of the records nearest to a vector. Safe for several threads.
+    """Remembers which kinds of vector searches were fast. Safe for several threads.
 
-    most_s: the longest time that a search may take for the next one to run on the event-loop thread; 0: none does.
+    most_s: if a search took at most this many seconds, the next one may run on the event-loop thread; 0: none does.
     """
 
     def __init__(self, most_s: float) -> None:
         self._most_s = most_s
-        self._fast_at: dict[Kind, int] = {}
+        self._fast_lsn: dict[Kind, int] = {}
 
-    def fast_at(self, kind: Kind) -> int | None:
-        """The LSN that the last search of this kind saw; None if it took too long."""
-        return self._fast_at.get(kind)
+    def fast_lsn(self, kind: Kind) -> int | None:
+        """The LSN that the last search of this kind saw. None if it took too long, or there was none."""
+        return self._fast_lsn.get(kind)
 
     def note(self, kind: Kind, lsn: int, seconds: float) -> None:
-        """Remember how long a search took, without its wait for a thread."""
+        """Remember how long a search took, not counting its wait for a thread."""
         if seconds > self._most_s:
-            self._fast_at.pop(kind, None)
+            self._fast_lsn.pop(kind, None)
             return
-        if len(self._fast_at) >= MOST_KNOWN:
-            self._fast_at.clear()
-        self._fast_at[kind] = lsn
+        if len(self._fast_lsn) >= MOST_KNOWN:
+            self._fast_lsn.clear()
+        self._fast_lsn[kind] = lsn

@@ -1,7 +1,7 @@
-"""A VFS of SQLite that never waits for the disk: it reads what is in the system's page cache, and refuses the rest.
+"""A VFS of SQLite that never waits for the disk: it reads what is in the system's page cache, and fails for the rest.
 
-A connection on the event-loop thread uses it. The kernel itself tells whether a page is in memory (RWF_NOWAIT of
-Linux), so such a connection cannot hold up the event loop, whatever it is asked for.
+The connection on the event-loop thread uses it. Linux itself says whether a page is in memory (RWF_NOWAIT), so no read
+of this connection can block the event loop.
 """
 
 import errno
@@ -15,7 +15,7 @@ from pinyon.storage.sqlite.connection import page_checksums
 
 NAME = "pinyon-page-cache"
 WOULD_WAIT = (errno.EAGAIN, errno.EOPNOTSUPP, errno.EINVAL)
-"""Errors of a read that would wait for the disk, or that the file system cannot do without waiting."""
+"""Errors of a read that would have to wait, or of a file system that cannot read without waiting."""
 
 _descriptors: dict[str, list[int]] = {}
 _vfs: "PageCacheVFS | None" = None
@@ -26,7 +26,7 @@ class NotInMemory(Exception):
 
 
 def available() -> bool:
-    """Whether the system can refuse to wait for the disk. Registers the VFS when it is first asked."""
+    """Whether this system can read without waiting for the disk. The first call registers the VFS."""
     global _vfs
     if not hasattr(os, "RWF_NOWAIT"):
         return False
@@ -36,9 +36,9 @@ def available() -> bool:
 
 
 def close_descriptors(path: Path) -> None:
-    """Close what was opened for the connections to a file. Call when all connections of this process are closed.
+    """Close the descriptors of a file. Call when all connections of this process to it are closed.
 
-    SQLite's locks are lost when a process closes any descriptor of the file, so this cannot be done earlier.
+    A process that closes any descriptor of a file loses SQLite's locks on it, so this cannot be done earlier.
     """
     for descriptor in _descriptors.pop(os.path.abspath(path), []):
         os.close(descriptor)
@@ -51,7 +51,7 @@ class PageCacheVFS(apsw.VFS):
         super().__init__(NAME, page_checksums.PLAIN)
 
     def xOpen(self, name: Any, flags: list[int]) -> apsw.VFSFile:
-        if name is None:  # a temporary file, which is of this connection alone
+        if name is None:  # a temporary file, which only this connection uses
             return apsw.VFSFile(page_checksums.PLAIN, name, flags)
         return PageCacheFile(name, flags)
 
@@ -83,7 +83,7 @@ class PageCacheFile(apsw.VFSFile):
         return bytes(buffer[:count])
 
     def xClose(self) -> None:
-        """Close the file; see close_descriptors() for the file that has SQLite's locks."""
+        """Close the file. The descriptor of the main file stays open until close_descriptors()."""
         super().xClose()
         if not self._has_locks:
             os.close(self._descriptor)

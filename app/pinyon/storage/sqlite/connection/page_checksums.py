@@ -1,8 +1,8 @@
-"""A checksum on every page of a SQLite file: what the disk changed is noticed instead of read.
+"""A checksum on every page of a SQLite file, which shows when the disk has changed a page.
 
-SQLite's own extension does it (cksumvfs, which comes with apsw): it reserves eight bytes at the end of each page, fills
-them in when a page is written to the file, and compares them when the connection reads it. Connections that read come
-without it, because it forbids mmap. Whoever opens a file to write to it therefore has every page compared once.
+SQLite's own extension does it (cksumvfs, which comes with apsw). It reserves eight bytes at the end of each page, fills
+them in when a page is written to the file, and compares them when the page is read. Connections that only read do not
+use it, because it forbids mmap. So every page is compared once when a file is opened for writing.
 """
 
 import contextlib
@@ -16,21 +16,21 @@ import apsw.sqlite_extra
 PLAIN = "unix"
 """SQLite's own file access."""
 CHECKED = "cksmvfs"
-"""The same with checksums, for files that have room for them."""
+"""File access with checksums, for files that have room for them."""
 RESERVED = 8
 """Bytes at the end of each page that hold its checksum."""
 RESERVED_AT, PAGE_SIZE_AT, PAGE_COUNT_AT, HEADER_BYTES = 20, 16, 28, 100
 """Where a file's header says how many bytes are reserved, how large a page is, and how many pages there are."""
 
 BUFFERED = 1_048_576
-"""Bytes read at a time. Not mapped: a sector that the disk cannot read would end the process."""
+"""Bytes to read at a time. The file is not mapped, because an unreadable sector would then end the process."""
 
 log = logging.getLogger("pinyon.storage")
 
 
 @cache
 def available() -> bool:
-    """Whether this installation's apsw has the extension; loads it for the whole process."""
+    """Whether the installed apsw has the extension. The first call loads it for the whole process."""
     try:
         connection = apsw.Connection(":memory:", vfs=PLAIN)
         apsw.sqlite_extra.load(connection, "cksumvfs")
@@ -48,19 +48,19 @@ def has_room(connection: apsw.Connection) -> bool:
 
 
 def file_has_room(path: Path) -> bool:
-    """The same of a file that this process has no connection to; False also for what is no SQLite file."""
+    """Like has_room(), for a file that this process has not opened. False also if it is not a SQLite file."""
     header = _header(path)
     return header is not None and header[RESERVED_AT] == RESERVED
 
 
 def file_lost_room(path: Path) -> bool:
-    """Whether it is a SQLite file whose header says that there is no room."""
+    """Whether this is a SQLite file whose header says that its pages have no room for checksums."""
     header = _header(path)
     return header is not None and header[RESERVED_AT] != RESERVED
 
 
 def _header(path: Path) -> bytes | None:
-    """The header of a SQLite file, or None of another one."""
+    """The header of a SQLite file. None for any other file."""
     try:
         with path.open("rb") as stream:
             header = stream.read(HEADER_BYTES)
@@ -70,11 +70,11 @@ def _header(path: Path) -> bytes | None:
 
 
 def wrong_pages(path: Path, only: set[int] | None = None) -> list[int]:
-    """Numbers, from 1, of the pages whose checksum does not fit; none where pages have no room for checksums.
+    """Numbers, from 1, of the pages whose checksum is wrong. Empty if the pages have no room for checksums.
 
-    only: look at no others. For a file that nobody writes to, and that this process has no connection to: to close a
-    file takes the process's locks on it away. A page that is in the log (pages_in_log) may be half written in the file.
-    Raises OSError.
+    only: check no other pages. Nobody may be writing to the file. This process must have no connection to it, because
+    closing the file here would drop the connection's locks. A page that is also in the log (pages_in_log) may be half
+    written in the file. Raises OSError.
     """
     if not available() or not file_has_room(path):
         return []
@@ -94,19 +94,19 @@ def wrong_pages(path: Path, only: set[int] | None = None) -> list[int]:
                 content = stream.read(size)
                 return len(content) == size and bool(cursor.execute("SELECT verify_checksum(?)", (content,)).get)
 
-            looked_at = range(1, whole + 1) if only is None else [page for page in sorted(only) if page <= whole]
-            wrong = [page for page in looked_at if not fits(page)]
+            checked = range(1, whole + 1) if only is None else [page for page in sorted(only) if page <= whole]
+            wrong = [page for page in checked if not fits(page)]
         if only is None:  # pages that the header counts and the file does not have
             wrong += range(whole + 1, counted + 1)
         return wrong
 
 
 LOG_HEADER, FRAME_HEADER = 32, 24
-"""Bytes of a write-ahead log's header, and of the one before each page in it."""
+"""Bytes of the header of a write-ahead log, and of the header of each page in it."""
 
 
 def pages_in_log(path: Path) -> set[int]:
-    """Numbers of the pages that the file's log may have newer versions of. Layout: sqlite.org/fileformat2.html."""
+    """Numbers of the pages of which the log may have newer versions. Layout: sqlite.org/fileformat2.html."""
     pages: set[int] = set()
     try:
         with path.with_name(path.name + "-wal").open("rb") as log_file:

@@ -1,7 +1,7 @@
-"""The threads that read from a file. Each has a connection of its own, which it opens when it first needs it.
+"""The threads that read from a file. Each has its own connection, which it opens when it first needs it.
 
-A thread gives its answer directly to the event loop that waits for it. That takes two thirds of the time of
-concurrent.futures with asyncio.wrap_future.
+A thread gives its result directly to the waiting event loop. That takes two thirds of the time that concurrent.futures
+with asyncio.wrap_future takes.
 """
 
 import asyncio
@@ -21,17 +21,17 @@ Job = tuple[Callable[[apsw.Connection], Any], "asyncio.Future[Any]"]
 
 
 class Readers:
-    """Runs functions, each on one snapshot. Call run() from one event loop only. Must be closed."""
+    """Runs functions, each on one snapshot. Call run() from one event loop only. Call close() at the end."""
 
     def __init__(self, connect: Callable[[], apsw.Connection], count: int, name: str) -> None:
-        """count: threads at most. A thread is started when all others are busy."""
+        """count: the most threads. A thread is started only when all others are busy."""
         self._connect, self._count, self._name = connect, count, name
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._busy = 0
 
     def run(self, function: Callable[[apsw.Connection], T]) -> "asyncio.Future[T]":
-        """Run the function on a thread. It is not run if the future was cancelled before its turn."""
+        """Run the function on a thread. If the future is cancelled first, the function is not run."""
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._busy += 1
         if self._busy > len(self._threads) < self._count:
@@ -43,7 +43,7 @@ class Readers:
         return answer
 
     def close(self) -> None:
-        """Run what was submitted, then end the threads and their connections."""
+        """Run all submitted functions, then end the threads and close their connections."""
         for _ in self._threads:
             self._jobs.put(None)
         for thread in self._threads:
@@ -64,14 +64,14 @@ class Readers:
                 except BaseException as error:
                     failure = error
             with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits
-                answer.get_loop().call_soon_threadsafe(self._tell, answer, result, failure)
+                answer.get_loop().call_soon_threadsafe(self._deliver, answer, result, failure)
             del job, function, answer, result, failure
         if connection is not None:
             with contextlib.suppress(apsw.Error):
                 connection.close()
 
-    def _tell(self, answer: "asyncio.Future[T]", result: T, failure: BaseException | None) -> None:
-        """In the event loop."""
+    def _deliver(self, answer: "asyncio.Future[T]", result: T, failure: BaseException | None) -> None:
+        """Complete the future. Runs on the event-loop thread."""
         self._busy -= 1
         if answer.cancelled():
             return

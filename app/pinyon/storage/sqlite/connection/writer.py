@@ -1,7 +1,7 @@
 """The one thread that writes to a file. Several writes share a commit.
 
-Writes that wait are run one after another in one transaction, so that they share the wait for the disk. Each write
-after the first runs in a savepoint: it succeeds or fails alone. A caller is told only when the commit is on disk.
+Waiting writes run one after another in one transaction, so that they share the wait for the disk. Each write after the
+first runs in a savepoint, so it can fail without the others. A caller gets its result only when the commit is on disk.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from pinyon.storage.sqlite.transaction import Transaction
 T = TypeVar("T")
 
 LONGEST_GROUP_S = 0.01
-"""After this long no more writes join a transaction, because the first write waits for the last."""
+"""After this many seconds no more writes join a transaction, because the first write waits for the last."""
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -32,7 +32,7 @@ class Job(msgspec.Struct, frozen=True):
     bare: bool
 
     def begin(self) -> bool:
-        """Whether the caller still waits. From here on the job cannot be cancelled."""
+        """Start the job, which then cannot be cancelled. Returns False if it was cancelled before."""
         return self.done.set_running_or_notify_cancel()
 
 
@@ -44,17 +44,19 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class AfterGroup(msgspec.Struct, frozen=True):
-    """What a group leaves. closed: no more jobs will come. bare: a job that it took from the queue and did not run."""
+    """What follows a group. closed: no more jobs will come. bare: a job that was taken from the queue but not run."""
 
     closed: bool = False
     bare: Job | None = None
 
 
 class Writer:
-    """Runs functions on a connection. A function may be run twice, the first time without effect. Must be closed.
+    """Runs functions on a connection. Call close() at the end.
 
-    connect: makes another connection. most_in_group: writes that may share a commit; 1 for a commit each. number:
-    reads the number of the last write. committed: is told this number after each commit, before the callers are.
+    A function may run twice; then the first run is rolled back.
+
+    connect: makes another connection. most_in_group: how many writes may share a commit. number: reads the number of
+    the last write. committed: is called with this number after each commit, before the callers get their results.
     checkpointed: as in Checkpoint.
     """
 
@@ -76,7 +78,7 @@ class Writer:
         self._thread.start()
 
     def submit(self, function: Callable[[apsw.Connection], T], bare: bool = False) -> "Future[T]":
-        """Run the function in turn. The future has its result once it is on disk, or its error once it left nothing.
+        """Queue the function. Its future gets the result when that is on disk, or the error when nothing is left of it.
 
         bare: run it outside any transaction.
         """
@@ -85,7 +87,7 @@ class Writer:
         return done
 
     def close(self) -> None:
-        """Finish what was submitted, and end the thread."""
+        """Run all submitted functions, then end the thread."""
         self._jobs.put(None)
         self._thread.join()
         self._checkpoint.finish()
@@ -94,23 +96,23 @@ class Writer:
         while (job := self._jobs.get()) is not None:
             after = AfterGroup()
             if not job.bare and job.begin():
-                after = self._group(job)
+                after = self._run_group(job)
             bare = job if job.bare else after.bare
             if bare is not None and bare.begin():
                 self._checkpoint.finish()
-                self._tell(bare, self._bare(bare))
+                self._deliver(bare, self._run_bare(bare))
             if after.closed:
                 return
-            self._checkpoint.go_on()
+            self._checkpoint.advance()
 
-    def _group(self, job: Job) -> AfterGroup:
+    def _run_group(self, job: Job) -> AfterGroup:
         """Run this job, and the jobs that wait behind it, in one transaction."""
         group, outcomes, after = [job], list[Outcome](), AfterGroup()
-        begun = time.monotonic()
+        start = time.monotonic()
         try:
             with Transaction(self._connection, "IMMEDIATE"):
                 outcomes.append(Outcome(job.function(self._connection)))  # if it fails, the transaction is empty
-                while len(group) < self._most and time.monotonic() - begun < LONGEST_GROUP_S and not self._jobs.empty():
+                while len(group) < self._most and time.monotonic() - start < LONGEST_GROUP_S and not self._jobs.empty():
                     following = self._jobs.get()
                     if following is None:
                         after = AfterGroup(closed=True)
@@ -120,44 +122,44 @@ class Writer:
                         break
                     if following.begin():
                         group.append(following)
-                        outcomes.append(self._run(following))
+                        outcomes.append(self._run_in_savepoint(following))
         except BaseException as error:
-            # One write, or the commit, ended the whole transaction. Each write tries again by itself.
-            outcomes = [self._alone(each) for each in group] if len(group) > 1 else [Outcome(failure=error)]
+            # One write, or the commit, ended the whole transaction. So each write runs again in its own.
+            outcomes = [self._run_alone(each) for each in group] if len(group) > 1 else [Outcome(failure=error)]
         if any(outcome.failure is None for outcome in outcomes):
-            with contextlib.suppress(apsw.Error):  # it is committed, and the callers must be told so
+            with contextlib.suppress(apsw.Error):  # the writes are committed, so their callers must get a result
                 self._committed(self._number(self._connection))
         for each, outcome in zip(group, outcomes, strict=True):
-            self._tell(each, outcome)
+            self._deliver(each, outcome)
         return after
 
-    def _tell(self, job: Job, outcome: Outcome) -> None:
+    def _deliver(self, job: Job, outcome: Outcome) -> None:
         if outcome.failure is None:
             job.done.set_result(outcome.result)
         else:
             job.done.set_exception(outcome.failure)
 
-    def _bare(self, job: Job) -> Outcome:
+    def _run_bare(self, job: Job) -> Outcome:
         try:
             return Outcome(job.function(self._connection))
         except BaseException as error:
             return Outcome(failure=error)
 
-    def _run(self, job: Job) -> Outcome:
-        """Run a job in the transaction of its group. Raises the error if it has ended the transaction."""
+    def _run_in_savepoint(self, job: Job) -> Outcome:
+        """Run a job in the transaction of its group. Raises the job's error if that has ended the transaction."""
         self._connection.execute("SAVEPOINT one")
         outcome: Outcome
         try:
             outcome = Outcome(job.function(self._connection))
         except BaseException as error:
-            if not self._connection.in_transaction:  # a full disk, for one
+            if not self._connection.in_transaction:  # for example because the disk is full
                 raise
             self._connection.execute("ROLLBACK TO one")
             outcome = Outcome(failure=error)
         self._connection.execute("RELEASE one")
         return outcome
 
-    def _alone(self, job: Job) -> Outcome:
+    def _run_alone(self, job: Job) -> Outcome:
         try:
             with Transaction(self._connection, "IMMEDIATE"):
                 return Outcome(job.function(self._connection))

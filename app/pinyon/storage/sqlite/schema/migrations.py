@@ -1,9 +1,8 @@
-"""The schema of an index file, as numbered steps; each runs once, in one transaction with its number.
+"""The schema of an index file, as numbered steps. Each step runs once, in one transaction with its number.
 
-check() and migrate() do the same for other files with steps of their own.
-
-A step is never edited once released, and calls nothing that may change: a file of any age must come to the same tables.
-PRAGMA user_version holds the number of the last one that ran.
+PRAGMA user_version is the number of the last step that ran. What a step does is never changed once it is released, and
+it calls no code that may change, so that files of every age get the same tables. Other files pass their own steps to
+check() and migrate().
 """
 
 from collections.abc import Callable, Sequence
@@ -14,19 +13,20 @@ from pinyon.errors import FailedPrecondition
 from pinyon.storage.sqlite.transaction import Transaction
 
 APPLICATION_ID = int.from_bytes(b"Piny")
-"""Marks a SQLite file as ours, in its header."""
+"""In the header of a SQLite file: marks it as one of Pinyon's."""
 DELETED_ID = APPLICATION_ID ^ 0x7FFFFFFF
-"""Marks a file of ours that is being deleted: every bit but the sign is another, so that no slip of a bit makes it."""
+"""Marks a file that is being deleted. Every bit but the sign differs, so a single wrong bit cannot make this mark."""
 
 
 class BeingDeleted(FailedPrecondition):
-    """The file says of itself that it is being deleted."""
+    """The file is marked as being deleted."""
 
 
 def _first(connection: apsw.Connection) -> None:
     connection.execute(
         """
-        -- One row: what this index is (JSON), what embedded it (JSON), the number of the last write.
+        -- One row: the spec of the index (JSON), the fingerprint of what embedded it (JSON), and the number of the
+        -- last write.
         CREATE TABLE state (
             only INTEGER PRIMARY KEY CHECK (only = 1),
             spec TEXT NOT NULL,
@@ -41,8 +41,8 @@ def _first(connection: apsw.Connection) -> None:
             bytes INTEGER NOT NULL DEFAULT 0
         ) STRICT;
 
-        -- `record` is also the row id in the vec0 table. It counts up from 1 and is never a hash: sqlite-vec
-        -- compares row ids as 32-bit integers in places.
+        -- `record` is also the row id in the vec0 table. It counts up from 1 and is never a hash, because some code
+        -- of sqlite-vec compares row ids as 32-bit integers.
         CREATE TABLE records (
             record INTEGER PRIMARY KEY,
             ns INTEGER NOT NULL,
@@ -53,7 +53,7 @@ def _first(connection: apsw.Connection) -> None:
 
         CREATE TABLE fields (field INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
 
-        -- One row for every value of every metadata field: what filters look in. See postings.py for kind and value.
+        -- One row for every value of every metadata field. Filters search these. See postings.py for kind and value.
         CREATE TABLE postings (
             ns INTEGER NOT NULL,
             field INTEGER NOT NULL,
@@ -81,27 +81,28 @@ def _second(connection: apsw.Connection) -> None:
             PRIMARY KEY (ns, term, record)
         ) STRICT, WITHOUT ROWID;
 
-        -- What the user declared of a namespace's fields (JSON).
+        -- The schema that the user declared for the fields of a namespace (JSON).
         ALTER TABLE namespaces ADD COLUMN schema TEXT;
         """
     )
 
 
 def _third(connection: apsw.Connection) -> None:
-    # The LSN of the last write to the namespace: equal versions have equal records.
+    # The LSN of the last write to the namespace. At the same version, a namespace has the same records.
     connection.execute("ALTER TABLE namespaces ADD COLUMN version INTEGER NOT NULL DEFAULT 0")
 
 
 def _fourth(connection: apsw.Connection) -> None:
-    # What the owner says of the index (JSON).
+    # What the owner declared about the index (JSON).
     connection.execute("ALTER TABLE state ADD COLUMN details TEXT")
 
 
 def _fifth(connection: apsw.Connection) -> None:
-    # Texts of an older file are added to the table once every step has run: lexical.is_behind() tells.
+    # When all steps have run, the texts of an older file are added: lexical.is_behind() says that they are missing.
     connection.execute(
         """
-        -- Terms of texts. records.words: terms of a record's text; namespaces.words and .texts: their sum and number.
+        -- Terms of texts. records.words: number of terms in a record's text. namespaces.words: their sum.
+        -- namespaces.texts: the number of records with a text.
         CREATE VIRTUAL TABLE lexical USING fts5(terms, content='', contentless_delete=1, tokenize='ascii');
         CREATE VIRTUAL TABLE lexical_instances USING fts5vocab(lexical, 'instance');
         ALTER TABLE records ADD COLUMN words INTEGER NOT NULL DEFAULT 0;
@@ -114,11 +115,12 @@ def _fifth(connection: apsw.Connection) -> None:
 def _sixth(connection: apsw.Connection) -> None:
     connection.execute(
         """
-        -- Whether a record's text was cut before it was embedded, and how many of a namespace were.
+        -- Whether a record's text was truncated before embedding, and for how many records of a namespace that is so.
         ALTER TABLE records ADD COLUMN truncated INTEGER NOT NULL DEFAULT 0;
         ALTER TABLE namespaces ADD COLUMN truncated INTEGER NOT NULL DEFAULT 0;
 
-        -- At most one row: what the index is being embedded anew for (JSON), and up to which record.
+        -- At most one row: the spec and fingerprint that the index is being re-embedded for (JSON), and up to which
+        -- record that is done.
         CREATE TABLE reembedding (
             only INTEGER PRIMARY KEY CHECK (only = 1),
             target TEXT NOT NULL,
@@ -126,7 +128,7 @@ def _sixth(connection: apsw.Connection) -> None:
             upto INTEGER NOT NULL DEFAULT 0
         ) STRICT;
 
-        -- New vectors that wait for the others.
+        -- New vectors, until every record has one.
         CREATE TABLE reembedded (record INTEGER PRIMARY KEY, vector BLOB NOT NULL, truncated INTEGER NOT NULL) STRICT;
         """
     )
@@ -135,10 +137,10 @@ def _sixth(connection: apsw.Connection) -> None:
 def _seventh(connection: apsw.Connection) -> None:
     connection.execute(
         """
-        -- The version from which the changes of a namespace's vectors are written down; NULL: they are not.
+        -- The version from which the changes of a namespace's vectors are logged; NULL: they are not logged.
         ALTER TABLE namespaces ADD COLUMN followed INTEGER;
 
-        -- What each write changed: row numbers, int64.
+        -- The rows that each write changed: row numbers, int64.
         CREATE TABLE changes (
             ns INTEGER NOT NULL,
             version INTEGER NOT NULL,
@@ -150,19 +152,20 @@ def _seventh(connection: apsw.Connection) -> None:
 
 
 def _eighth(connection: apsw.Connection) -> None:
-    # Whether a write changed vectors, or fields only.
+    # Whether a write changed vectors; 0: it changed only fields.
     connection.execute("ALTER TABLE changes ADD COLUMN of_vectors INTEGER NOT NULL DEFAULT 1")
 
 
 def _ninth(connection: apsw.Connection) -> None:
-    # The version of the analysis that texts were taken in by; 0: of one before versions.
+    # The version of the text analysis that made the terms; 0: one from before there were versions.
     connection.execute("ALTER TABLE state ADD COLUMN analysis INTEGER NOT NULL DEFAULT 0")
 
 
 def _tenth(connection: apsw.Connection) -> None:
     connection.execute(
         """
-        -- Whether a caller brought the vector of a record of an index that embeds text, and how many a namespace has.
+        -- In an index that embeds text: whether the vector of a record came from the caller, and how many such records
+        -- a namespace has.
         ALTER TABLE records ADD COLUMN foreign_vector INTEGER NOT NULL DEFAULT 0;
         ALTER TABLE namespaces ADD COLUMN foreign_vectors INTEGER NOT NULL DEFAULT 0;
 
@@ -175,7 +178,7 @@ def _tenth(connection: apsw.Connection) -> None:
             WHERE ns = NEW.ns;
         END;
 
-        -- Of an earlier version it is only known where nothing was ever embedded.
+        -- For records of an earlier version this is known only if the index has never embedded anything.
         UPDATE records SET foreign_vector = 1
         WHERE (SELECT fingerprint IS NULL AND json_extract(spec, '$.embed') IS NOT NULL FROM state);
         """
@@ -185,7 +188,7 @@ def _tenth(connection: apsw.Connection) -> None:
 def _eleventh(connection: apsw.Connection) -> None:
     connection.execute(
         """
-        -- The id that an index keeps for good, and the number of changes of what it is, counted from 1.
+        -- The permanent id of the index, and the version of its configuration, which counts up from 1.
         ALTER TABLE state ADD COLUMN id TEXT NOT NULL DEFAULT '';
         ALTER TABLE state ADD COLUMN version INTEGER NOT NULL DEFAULT 1;
         UPDATE state SET id = lower(hex(randomblob(16)));
@@ -199,29 +202,32 @@ STEPS: Steps = [_first, _second, _third, _fourth, _fifth, _sixth, _seventh, _eig
 
 
 def mark_deleted(connection: apsw.Connection) -> None:
-    """Have the file say that it is being deleted, in the caller's transaction."""
+    """Mark the file as being deleted, in the caller's transaction."""
     connection.execute(f"PRAGMA application_id = {DELETED_ID}")
 
 
 def check(connection: apsw.Connection, name: str, steps: Steps = STEPS) -> None:
-    """Raises FailedPrecondition, with the file's name, for a file of a later version or one that is not Pinyon's."""
+    """Raises FailedPrecondition if a file is of a later version or not Pinyon's, and BeingDeleted if it is so marked.
+
+    name: of the file, for the message.
+    """
     empty = not connection.execute("SELECT 1 FROM sqlite_schema").fetchall()
     made_by = connection.pragma("application_id")
     if made_by == DELETED_ID:
         raise BeingDeleted(f"The file {name} is being deleted")
     if not empty and made_by != APPLICATION_ID:
         raise FailedPrecondition(f"The file {name} in the data folder was not made by Pinyon; move it elsewhere")
-    found = connection.pragma("user_version")
-    if found > len(steps):
+    version = connection.pragma("user_version")
+    if version > len(steps):
         raise FailedPrecondition(
-            f"The file {name} has schema {found}, this Pinyon knows up to {len(steps)}; use the newer Pinyon"
+            f"The file {name} has schema {version}, this Pinyon knows up to {len(steps)}; use the newer Pinyon"
         )
 
 
 def migrate(connection: apsw.Connection, steps: Steps = STEPS) -> None:
     """Bring a checked file to the newest schema."""
-    found = connection.pragma("user_version")
-    for number, step in enumerate(steps[found:], start=found + 1):
+    version = connection.pragma("user_version")
+    for number, step in enumerate(steps[version:], start=version + 1):
         with Transaction(connection, "IMMEDIATE"):
             step(connection)
             connection.execute(f"PRAGMA user_version = {number}")

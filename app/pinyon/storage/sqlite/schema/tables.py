@@ -1,4 +1,4 @@
-"""The tables that say what an index file is: its spec, what embedded it, the number of its last write."""
+"""The table `state` of an index file: its spec, its details, what embedded it, the number of its last write."""
 
 from functools import lru_cache
 from typing import Any
@@ -16,7 +16,7 @@ NO_DETAILS = IndexDetails()
 
 
 def create_index(connection: apsw.Connection, spec: IndexSpec, details: IndexDetails = NO_DETAILS) -> None:
-    """Say what the index is, give it an id, and make the table for its vectors."""
+    """Store what the index is, give it an id, and make the table of its vectors."""
     connection.execute(
         "INSERT INTO state (only, spec, details, analysis, id) VALUES (1, ?, ?, ?, ?)",
         (to_json(spec), to_json(details), lexical.ANALYSIS, uuid4().hex),
@@ -26,7 +26,7 @@ def create_index(connection: apsw.Connection, spec: IndexSpec, details: IndexDet
 
 
 def index(connection: apsw.Connection) -> Index | None:
-    """The index without its port, which the catalogue knows. None in a file whose creation never finished."""
+    """The index without its port, which is in the catalogue. None if the creation of the file never finished."""
     row: Any = connection.execute("SELECT spec, details, id, version FROM state").get
     if row is None:
         return None
@@ -35,13 +35,13 @@ def index(connection: apsw.Connection) -> Index | None:
 
 
 def index_spec(connection: apsw.Connection) -> IndexSpec | None:
-    """What the index is; None in a file whose creation never finished."""
+    """The spec of the index. None if the creation of the file never finished."""
     text = connection.execute("SELECT spec FROM state").get
     return None if text is None else _spec(text)
 
 
 def known_spec(connection: apsw.Connection) -> IndexSpec:
-    """What the index is, in this very snapshot: it may become something else when it is embedded anew."""
+    """The spec of the index in this snapshot. Re-embedding may change it later."""
     return _spec(connection.execute("SELECT spec FROM state").get)
 
 
@@ -51,7 +51,7 @@ def _spec(text: str) -> IndexSpec:
 
 
 def index_details(connection: apsw.Connection) -> IndexDetails:
-    """What the owner says of the index."""
+    """What the owner declared about the index."""
     return _details(connection.execute("SELECT details FROM state").get)
 
 
@@ -61,34 +61,34 @@ def _details(text: str | None) -> IndexDetails:
 
 def check_version(connection: apsw.Connection, version: int) -> None:
     """Raises VersionConflict if the index is at another version."""
-    found = int(connection.execute("SELECT version FROM state").get)
-    if found != version:
-        raise VersionConflict(f"The index was changed meanwhile: it is at version {found}, not {version}; try again")
+    current = int(connection.execute("SELECT version FROM state").get)
+    if current != version:
+        raise VersionConflict(f"The index was changed meanwhile: it is at version {current}, not {version}; try again")
 
 
 def configure(connection: apsw.Connection, version: int, spec: IndexSpec, details: IndexDetails) -> None:
-    """Replace the details of an index, and how it embeds and finds text, if it is at this version.
+    """Replace the details of an index, and how it embeds and searches text.
 
-    Raises VersionConflict if it is not.
+    Raises VersionConflict if the index is at another version.
     """
     check_version(connection, version)
     before = index_spec(connection)
     connection.execute(
         "UPDATE state SET spec = ?, details = ?, version = version + 1", (to_json(spec), to_json(details))
     )
-    if before is not None and before.embed is None and spec.embed is not None:  # nobody here made these vectors
+    if before is not None and before.embed is None and spec.embed is not None:  # callers brought these vectors
         connection.execute("UPDATE records SET foreign_vector = 1 WHERE foreign_vector = 0")
-    if before is None or _found_by(before) != _found_by(spec):
+    if before is None or _text_search(before) != _text_search(spec):
         lexical.rebuild(connection, spec)
 
 
-def _found_by(spec: IndexSpec) -> tuple[str, str] | None:
-    """Field and language of lexical retrieval."""
+def _text_search(spec: IndexSpec) -> tuple[str, str] | None:
+    """The text field and the language of keyword search. None if the index embeds no text."""
     return None if spec.embed is None else (spec.embed.text_field, spec.embed.analysis)
 
 
 def fingerprint(connection: apsw.Connection) -> Fingerprint | None:
-    """What embedded the records; None while nothing has."""
+    """The fingerprint of what embedded the records. None until something has."""
     return _fingerprint(connection.execute("SELECT fingerprint FROM state").get)
 
 
@@ -98,21 +98,24 @@ def _fingerprint(text: str | None) -> Fingerprint | None:
 
 
 def claim(connection: apsw.Connection, embedded_by: Fingerprint) -> None:
-    """Say what embeds, the first time. Raises EmbeddingMismatch later for anything else: models are never mixed."""
-    held = fingerprint(connection)
-    if held is None:
+    """Store the fingerprint of what embeds, if there is none yet, because an index never mixes models.
+
+    Raises EmbeddingMismatch if the index was embedded by something else.
+    """
+    stored = fingerprint(connection)
+    if stored is None:
         connection.execute("UPDATE state SET fingerprint = ?", (to_json(embedded_by),))
     else:
-        check_embedded_by(held, embedded_by)
+        check_embedded_by(stored, embedded_by)
 
 
-def check_embedded_by(held: Fingerprint | None, embedded_by: Fingerprint) -> None:
+def check_embedded_by(stored: Fingerprint | None, embedded_by: Fingerprint) -> None:
     """Raises EmbeddingMismatch if the index was embedded by something else."""
-    if held is not None and held != embedded_by:
+    if stored is not None and stored != embedded_by:
         raise EmbeddingMismatch(
-            f"This index was embedded by '{held.weights}' ({held.version[:12]}) for '{held.model}' and cannot take "
-            f"vectors of '{embedded_by.weights}' ({embedded_by.version[:12]}) for '{embedded_by.model}' until it is "
-            "re-embedded"
+            f"This index was embedded by '{stored.weights}' ({stored.version[:12]}) for '{stored.model}' and cannot "
+            f"take vectors of '{embedded_by.weights}' ({embedded_by.version[:12]}) for '{embedded_by.model}' until it "
+            "is re-embedded"
         )
 
 
@@ -122,13 +125,13 @@ def lsn(connection: apsw.Connection) -> int:
 
 
 def state(connection: apsw.Connection) -> tuple[IndexSpec, Fingerprint | None, int]:
-    """What the index is, what embedded the records, and the number of the last write: known_spec() and the others."""
+    """known_spec(), fingerprint() and lsn() in one query."""
     spec, embedded_by, lsn = connection.execute("SELECT spec, fingerprint, lsn FROM state").get
     return _spec(spec), _fingerprint(embedded_by), lsn
 
 
 def next_lsn(connection: apsw.Connection) -> int:
-    """The number of the write that is being made."""
+    """Count up the number of the last write. Returns the new number, for the write that is being made."""
     return int(connection.execute("UPDATE state SET lsn = lsn + 1 RETURNING lsn").get)
 
 
