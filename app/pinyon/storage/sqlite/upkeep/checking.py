@@ -1,7 +1,7 @@
-"""Checks that the tables of an index agree with each other: plain functions on a connection that change nothing.
+"""Checks that the tables of an index agree with each other. Plain functions on a connection, which change nothing.
 
-Records and vectors are what a client sent. Postings, words, sparse postings and counts are derived from them. Large
-tables are compared by a sum of hashes, so that memory does not grow with them.
+Records and vectors are stored as a client sent them. Postings, words, sparse postings and counts are derived from the
+records. A derived table is compared with the records by a sum of hashes, so that memory does not grow with the table.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -21,24 +21,23 @@ from pinyon.storage.sqlite.text.postings import postings
 from pinyon.storage.sqlite.vectors import vector_rows
 
 ROWS = 1_000
-"""Records per read."""
+"""Records that are read at a time."""
 CHUNKS = 64
-"""Chunks of vectors per read."""
+"""Chunks of vectors that are read at a time."""
 MODULUS = 2**64
-SHOWN = 3
-"""Most errors of SQLite's own check that are reported."""
+MOST_SQLITE_ERRORS = 3
+"""How many errors of SQLite's own check are reported."""
 STORED_TABLES = ("state", "namespaces", "records", "vectors", "sqlite_")
 """Prefixes of the names of tables that hold what clients sent. All other tables can be derived again."""
-
 
 Kind = Literal["stored", "derived"]
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """Something that is wrong, in words. kind: "stored" if what a client sent is damaged, "derived" if it can be
-    derived again.
+    """Something that is wrong, in words.
 
-    inverted_file: the number of a namespace, if only its inverted file is wrong.
+    kind: "stored" if data that a client sent are damaged, "derived" if the damaged data can be derived again.
+    inverted_file: the number of a namespace if only its inverted file is wrong, else None.
     """
 
     kind: Kind
@@ -47,7 +46,7 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Sums:
-    """A sum of hashes of rows. It is the same for the same rows in any order."""
+    """A sum of hashes of rows. The same rows in another order give the same sum."""
 
     def __init__(self) -> None:
         self.count, self._sum = 0, 0
@@ -65,25 +64,25 @@ class Sums:
 
 
 def problems(connection: apsw.Connection) -> list[Problem]:
-    """Everything that is wrong with the file of an index."""
-    found = _guarded("stored", partial(_state, connection))
-    if found:
-        return found
+    """All problems of the file of an index. Looks no further if the file does not say what index it is."""
+    state_problems = _guarded("stored", partial(_state, connection))
+    if state_problems:
+        return state_problems
     spec = tables.known_spec(connection)
-    wanted = Wanted()
-    found = _guarded("stored", partial(_records, connection, spec, wanted))
+    expected = Expected()
+    stored = _guarded("stored", partial(_records, connection, spec, expected))
     if not spec.sparse:
-        found += _guarded("stored", partial(_vectors, connection, spec))
-    stored_is_wrong = bool(found)
-    for title, rows, sql in wanted.tables():
-        found += _guarded("derived", partial(_compared, connection, title, rows, sql))
-    # All stored tables could be read. So what else SQLite finds is in derived tables or free pages.
-    found += _guarded("stored" if stored_is_wrong else "derived", partial(_structure, connection))
-    return found
+        stored += _guarded("stored", partial(_vectors, connection, spec))
+    derived: list[Problem] = []
+    for table in expected.tables():
+        derived += _guarded("derived", partial(_compared, connection, table))
+    # If all stored tables could be read, what SQLite finds beside that is in derived tables or in free pages.
+    structure = _guarded("stored" if stored else "derived", partial(_structure, connection))
+    return stored + derived + structure
 
 
 def table_of(connection: apsw.Connection, pages: list[int]) -> str:
-    """The tables that pages belong to, for a message; 'unknown' if SQLite cannot tell."""
+    """The names of the tables that the pages belong to, for a message. Returns 'unknown' if SQLite cannot tell."""
     try:
         rows: Any = connection.execute(
             "SELECT DISTINCT name FROM dbstat WHERE pageno IN (SELECT value FROM json_each(?)) ORDER BY name",
@@ -95,13 +94,13 @@ def table_of(connection: apsw.Connection, pages: list[int]) -> str:
 
 
 def _guarded(kind: Kind, find: Callable[[], Iterator[str]]) -> list[Problem]:
-    """The problems that a part of the check finds. A value that cannot be read is one of them."""
-    found: list[str] = []
+    """Run a part of the check and return its problems. A value that cannot be read ends the part and is a problem."""
+    sentences: list[str] = []
     try:
-        found += find()
+        sentences.extend(find())
     except (apsw.Error, msgspec.MsgspecError, ValueError) as error:
-        found.append(f"a stored value cannot be read: {error}")
-    return [Problem(kind, words) for words in found]
+        sentences.append(f"a stored value cannot be read: {error}")
+    return [Problem(kind, words) for words in sentences]
 
 
 def _state(connection: apsw.Connection) -> Iterator[str]:
@@ -112,12 +111,20 @@ def _state(connection: apsw.Connection) -> Iterator[str]:
 
 
 def _structure(connection: apsw.Connection) -> Iterator[str]:
-    for (words,) in connection.execute(f"PRAGMA integrity_check({SHOWN})"):
+    for (words,) in connection.execute(f"PRAGMA integrity_check({MOST_SQLITE_ERRORS})"):
         if words != "ok":
             yield f"SQLite: {words}"
 
 
-class Wanted(msgspec.Struct):
+class DerivedTable(msgspec.Struct, frozen=True):
+    """A derived table. title: its name in messages. expected: the sum of its right rows. sql: reads the rows."""
+
+    title: str
+    expected: Sums
+    sql: str
+
+
+class Expected(msgspec.Struct):
     """What the derived tables should hold, computed from the records. counts: the counts of each namespace."""
 
     postings: Sums = msgspec.field(default_factory=Sums)
@@ -126,18 +133,20 @@ class Wanted(msgspec.Struct):
     lengths: Sums = msgspec.field(default_factory=Sums)
     counts: dict[int, list[int]] = {}
 
-    def tables(self) -> list[tuple[str, Sums, str]]:
-        """Of each derived table: its name in messages, the sum that it should have, and the query that reads it."""
+    def tables(self) -> list[DerivedTable]:
+        """The derived tables, with the sums of all records that were added."""
         return [
-            (
-                "postings, which filters look in,",
+            DerivedTable(
+                "postings, which filters use,",
                 self.postings,
                 "SELECT ns, name, kind, value, record FROM postings LEFT JOIN fields USING (field)",
             ),
-            ("postings of sparse vectors", self.sparse, "SELECT ns, term, record, weight FROM sparse_postings"),
-            ("words of texts", self.words, "SELECT doc, term FROM lexical_instances"),
-            ("numbers of words", self.lengths, "SELECT record, words FROM records"),
-            ("counts of namespaces", self.namespaces(), COUNTS),
+            DerivedTable(
+                "postings of sparse vectors", self.sparse, "SELECT ns, term, record, weight FROM sparse_postings"
+            ),
+            DerivedTable("words of texts", self.words, "SELECT doc, term FROM lexical_instances"),
+            DerivedTable("numbers of words", self.lengths, "SELECT record, words FROM records"),
+            DerivedTable("counts of namespaces", self.namespaces(), COUNTS),
         ]
 
     def namespaces(self) -> Sums:
@@ -146,8 +155,8 @@ class Wanted(msgspec.Struct):
         sums.add((ns, *counts) for ns, counts in self.counts.items())
         return sums
 
-    def take(self, spec: IndexSpec, row: Any) -> None:
-        """Add a row of the table records. Raises ValueError or MsgspecError if it cannot be read."""
+    def add_record(self, spec: IndexSpec, row: Any) -> None:
+        """Add a row of the table `records`. Raises ValueError or MsgspecError if it cannot be read."""
         record, ns, id, text, blob, cut = row
         metadata = msgspec.json.decode(text, type=dict[str, Any])
         self.postings.add((ns, field, int(kind), value, record) for field, kind, value in postings(metadata))
@@ -170,8 +179,8 @@ COUNTS = (
 )
 
 
-def _records(connection: apsw.Connection, spec: IndexSpec, wanted: Wanted) -> Iterator[str]:
-    """Records that cannot be read or belong to no namespace. Adds all others to `wanted`."""
+def _records(connection: apsw.Connection, spec: IndexSpec, expected: Expected) -> Iterator[str]:
+    """Finds records that cannot be read or belong to no namespace. Adds every readable record to `expected`."""
     last: Any = 0
     rows: Any
     while rows := connection.execute(
@@ -180,39 +189,39 @@ def _records(connection: apsw.Connection, spec: IndexSpec, wanted: Wanted) -> It
     ).fetchall():
         for row in rows:
             try:
-                wanted.take(spec, row)
+                expected.add_record(spec, row)
             except (msgspec.MsgspecError, ValueError) as error:
                 yield f"the fields of record '{row[2]}' cannot be read: {error}"
         last = rows[-1][0]
     known: Any = {ns for (ns,) in connection.execute("SELECT ns FROM namespaces")}
-    if lost := wanted.counts.keys() - known:
-        number = sum(wanted.counts[ns][0] for ns in lost)
+    if lost := expected.counts.keys() - known:
+        number = sum(expected.counts[ns][0] for ns in lost)
         yield f"{number} records belong to a namespace that is not there"
 
 
-def _compared(connection: apsw.Connection, title: str, wanted: Sums, sql: str) -> Iterator[str]:
-    stored = Sums()
-    stored.add(connection.execute(sql))
-    if stored != wanted:
-        yield f"the {title} do not fit the records: {stored.count} for {wanted.count}"
+def _compared(connection: apsw.Connection, table: DerivedTable) -> Iterator[str]:
+    actual = Sums()
+    actual.add(connection.execute(table.sql))
+    if actual != table.expected:
+        yield f"the {table.title} do not fit the records: {actual.count} instead of {table.expected.count}"
 
 
 def _vectors(connection: apsw.Connection, spec: IndexSpec) -> Iterator[str]:
-    """Whether each record has a vector of finite numbers."""
+    """Finds records without a vector, vectors without a record, and vectors with numbers that are not finite."""
     namespaces: Any = connection.execute("SELECT ns, name FROM namespaces").fetchall()
     for ns, name in namespaces:
-        wanted = _numbers(connection, "SELECT record FROM records WHERE ns = ? ORDER BY record", ns)
+        records = _numbers(connection, "SELECT record FROM records WHERE ns = ? ORDER BY record", ns)
         rows = vector_rows.row_numbers(connection, ns)
-        if not np.array_equal(wanted, rows):
-            yield f"namespace '{name}' has {len(rows)} vectors for {len(wanted)} records, or those of others"
-        places = vector_rows.placed_row_numbers(connection, ns)
-        if not np.array_equal(places, rows):
+        if not np.array_equal(records, rows):
+            yield f"namespace '{name}': the rows of its {len(records)} records and its {len(rows)} vectors differ"
+        placed_rows = vector_rows.placed_row_numbers(connection, ns)
+        if not np.array_equal(placed_rows, rows):
             yield f"namespace '{name}': the places of vectors do not fit the vectors"
         chunks = vector_rows.chunk_ids(connection, ns)
         for start in range(0, len(chunks), CHUNKS):
-            some, vectors = vector_rows.read_chunks(connection, ns, spec.dimension, chunks[start : start + CHUNKS])
+            numbers, vectors = vector_rows.read_chunks(connection, ns, spec.dimension, chunks[start : start + CHUNKS])
             if not np.isfinite(vectors).all():
-                yield f"namespace '{name}' has a vector with a number that is not finite, after row {some[0]}"
+                yield f"namespace '{name}' has a vector with a number that is not finite, in or after row {numbers[0]}"
 
 
 def _numbers(connection: apsw.Connection, sql: str, ns: int) -> NDArray[np.int64]:

@@ -1,7 +1,7 @@
-"""Gives the space of deleted records back to the disk: plain functions on a connection.
+"""Gives the space of deleted records back to the disk. Plain functions on a connection.
 
-sqlite-vec clears the slot of a deleted vector, and drops a chunk only when all its slots are empty. So after deletions
-at random no space is free, and every scan reads empty slots.
+sqlite-vec clears the slot of a deleted vector, and drops a chunk only when all its slots are empty. So random deletions
+free no space, and every scan reads empty slots.
 """
 
 import apsw
@@ -13,7 +13,8 @@ from pinyon.storage.sqlite.transaction import Transaction
 def compact(connection: apsw.Connection) -> None:
     """Rebuild the tables and shrink the file. Call outside any transaction.
 
-    No write may come between the two steps: it could empty a chunk, and leave a gap in the numbers of chunks.
+    No write may happen between the two steps. It could empty a chunk, and so leave a gap in the numbers of chunks,
+    which shrink() cannot handle.
     """
     with Transaction(connection, "IMMEDIATE"):
         rebuild(connection)
@@ -21,7 +22,7 @@ def compact(connection: apsw.Connection) -> None:
 
 
 def rebuild(connection: apsw.Connection) -> None:
-    """Write all vectors again without gaps, inside the caller's transaction. Rows keep their numbers."""
+    """Write all vectors again without gaps, inside the caller's transaction. Row numbers stay the same."""
     spec = tables.known_spec(connection)
     if not spec.sparse:
         connection.execute("CREATE TABLE compacted (record INTEGER PRIMARY KEY, ns INTEGER, embedding BLOB)")
@@ -36,10 +37,10 @@ def rebuild(connection: apsw.Connection) -> None:
 
 
 def shrink(connection: apsw.Connection) -> None:
-    """Give free pages back to the disk. Needs about the file's size in free space. Call outside any transaction.
+    """Give free pages back to the disk. Needs about as much free space as the file is large.
 
-    Call only right after rebuild(). VACUUM gives new numbers to the rows of sqlite-vec's own tables, which sqlite-vec
-    looks up by number. After a rebuild the new numbers are the old ones.
+    Call outside any transaction, and only right after rebuild(). VACUUM numbers the rows of sqlite-vec's own tables
+    again, and sqlite-vec looks these rows up by number. After a rebuild the new numbers are the same as the old ones.
     """
     connection.execute("VACUUM")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

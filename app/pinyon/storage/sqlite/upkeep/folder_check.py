@@ -1,7 +1,7 @@
-"""`pinyon check`: checks every file of a data folder, and repairs it if asked to.
+"""`pinyon check`: checks every file of a data folder, and repairs files if it is asked to.
 
-A check changes nothing and also works beside a running server. A repair needs the folder for itself. It makes a new
-file from the stored values of the old one, and moves the old one to the folder set-aside.
+A check changes nothing, and works beside a running server too. A repair needs the folder for itself. It makes a new
+file from the values that the old one stores, and moves the old file to the folder set-aside.
 """
 
 import contextlib
@@ -28,12 +28,12 @@ from pinyon.storage.sqlite.upkeep.checking import STORED_TABLES, Problem, proble
 from pinyon.storage.sqlite.upkeep.rebuilding import rebuild
 from pinyon.storage.sqlite.vectors import vector_rows
 
-LOOKS = 3
-"""How often a page with a wrong checksum is read, because a running server may be writing it."""
+CHECKSUM_READS = 3
+"""How often a page with a wrong checksum is read. A running server may be writing it at the first read."""
 
 
 class Report(msgspec.Struct):
-    """The problems of one file. notes: what is not wrong but worth knowing."""
+    """The problems of one file. name: "catalogue", or the name of an index. notes: worth knowing, but not wrong."""
 
     name: str
     problems: list[Problem] = []
@@ -41,20 +41,20 @@ class Report(msgspec.Struct):
 
     @property
     def repairable(self) -> bool:
-        """Whether everything that is wrong can be derived from what is stored."""
+        """Whether everything that is wrong can be derived again from stored values."""
         return all(problem.kind == "derived" for problem in self.problems)
 
 
 def check_folder(path: Path, wanted: list[str]) -> Iterator[Report]:
-    """A report on the catalogue and every index, or on the wanted indexes only.
+    """Check the catalogue and every index. If `wanted` names indexes, check only these.
 
-    Raises FailedPrecondition if there is no data folder, NotFound if a wanted index does not exist.
+    Raises FailedPrecondition if there is no data folder, and NotFound if a wanted index does not exist.
     """
     indexes = path / "indexes"
     if not indexes.is_dir():
         raise FailedPrecondition(f"There is no data folder of Pinyon's at {path}")
     files = {file.stem for file in indexes.glob("*.sqlite")}
-    catalogue, states = _catalogue(path, files)
+    catalogue, states = _check_catalogue(path, files)
     names = files | states.keys()
     if missing := [name for name in wanted if name not in names]:
         raise NotFound(f"There is no index {missing[0]}; there are: {', '.join(sorted(names)) or 'none'}")
@@ -64,7 +64,8 @@ def check_folder(path: Path, wanted: list[str]) -> Iterator[Report]:
         yield check_index(indexes / f"{name}.sqlite")
 
 
-def _catalogue(path: Path, files: set[str]) -> tuple[Report, dict[str, str]]:
+def _check_catalogue(path: Path, files: set[str]) -> tuple[Report, dict[str, str]]:
+    """A report on the catalogue, and the state of each index in it by name. files: names of indexes with a file."""
     report, states = Report("catalogue"), dict[str, str]()
     if folders := set_aside_in(path):
         report.notes.append(f"set aside by earlier starts, in {path / 'set-aside'}: {', '.join(folders)}")
@@ -83,7 +84,7 @@ def _catalogue(path: Path, files: set[str]) -> tuple[Report, dict[str, str]]:
         report.problems.append(Problem("derived", f"it cannot be read: {translated(error, file).message}"))
         return report, states
     for name in sorted(files - states.keys()):
-        report.problems.append(Problem("derived", f"the index {name} is not in it; the next start enters it"))
+        report.problems.append(Problem("derived", f"the index {name} is not in it; the next start adds it"))
     for name, state in sorted(states.items()):
         if state != "ready":
             report.notes.append(f"the index {name} is '{state}'; the next start finishes that, or undoes it")
@@ -91,7 +92,7 @@ def _catalogue(path: Path, files: set[str]) -> tuple[Report, dict[str, str]]:
 
 
 def check_index(file: Path) -> Report:
-    """A report on the file of an index."""
+    """Check the file of an index."""
     report = Report(file.stem)
     if not file.exists():
         report.problems.append(Problem("stored", "its file is gone; put it back, or restore it from a backup"))
@@ -106,12 +107,12 @@ def check_index(file: Path) -> Report:
     try:
         with contextlib.closing(connect(file, 0, "read only")) as connection:
             migrations.check(connection, file.name)
-            connection.execute("BEGIN")  # so that all reads see the same moment
+            connection.execute("BEGIN")  # so that all reads see the same snapshot
             if wrong:
-                report.problems += _of_pages(connection, wrong)
+                report.problems.append(_pages_problem(connection, wrong))
             lsn = lsn_of(connection)
             if mark is not None and lsn < mark.lsn:
-                report.problems.append(Problem("stored", f"it ends at write {lsn}; {mark.lsn} was acknowledged"))
+                report.problems.append(Problem("stored", f"it ends at write {lsn}; write {mark.lsn} was acknowledged"))
             version = connection.pragma("user_version")
             if version < len(migrations.STEPS):
                 report.notes.append(f"it has schema {version}; the next start brings it up to date")
@@ -126,26 +127,26 @@ def check_index(file: Path) -> Report:
 
 
 def _wrong_pages(file: Path) -> list[int]:
-    """Pages whose checksum is wrong at every read, and that the log does not replace."""
+    """The numbers of pages whose checksum is wrong at every read, and that the log does not replace."""
     wrong = set(page_checksums.wrong_pages(file))
-    for _ in range(LOOKS - 1):
+    for _ in range(CHECKSUM_READS - 1):
         if not wrong:
             return []
         wrong &= set(page_checksums.wrong_pages(file))
     return sorted(wrong - page_checksums.pages_in_log(file))
 
 
-def _of_pages(connection: apsw.Connection, wrong: list[int]) -> Iterator[Problem]:
+def _pages_problem(connection: apsw.Connection, wrong: list[int]) -> Problem:
     names = table_of(connection, wrong)
     stored = names == "unknown" or any(name.startswith(STORED_TABLES) for name in names.split(", "))
-    yield Problem(
+    return Problem(
         "stored" if stored else "derived",
         f"{len(wrong)} pages are not as they were written, page {wrong[0]} first, of {names}",
     )
 
 
 def _inverted_files(connection: apsw.Connection, file: Path) -> Iterator[Problem]:
-    """Compares inverted files with the vectors. The next start builds one that does not fit again."""
+    """Finds inverted files that are damaged or lack vectors. The next start makes these again."""
     files = IvfFiles(file.parent)
     for path in sorted(file.parent.glob(f"{file.stem}.ns*.json")):
         ns = int(path.name.removeprefix(f"{file.stem}.ns").partition(".")[0])
@@ -157,25 +158,26 @@ def _inverted_files(connection: apsw.Connection, file: Path) -> Iterator[Problem
             try:
                 rows = Sq8Codes.load(files.checked_codes_file(file.stem, ns, note))[0].rows
                 changed = changes.since(connection, ns, note.version)
-                alive = vector_rows.row_numbers(connection, ns)
-                if changed is not None and len(np.setdiff1d(np.setdiff1d(alive, changed), rows)):
+                stored_rows = vector_rows.row_numbers(connection, ns)
+                if changed is not None and len(np.setdiff1d(np.setdiff1d(stored_rows, changed), rows)):
                     why = "it lacks vectors"
-            except Exception as error:  # the readers of damaged files raise many kinds
+            except Exception as error:  # reading a damaged file can raise many kinds of errors
                 why = str(error)
         if why is not None:
             yield Problem("derived", f"the inverted file of namespace number {ns} is not used: {why}", ns)
 
 
 def repair(path: Path, report: Report, accept: bool) -> str:
-    """Make a new file of an index from the values that are stored in it. Returns what was done, in words.
+    """Make a new file of an index from the values that the old file stores. Returns what was done, in words.
 
-    accept: take stored values as they are, even if they differ from what was written. Raises FailedPrecondition if
-    that is needed, or if the folder is in use. Raises DataLoss if stored values cannot be read.
+    If only inverted files are wrong, it removes these instead. accept: use the stored values even if they are damaged,
+    which means that they may differ from what clients sent. Raises FailedPrecondition if stored values are damaged and
+    `accept` is not given, or if the folder is in use. Raises DataLoss if stored values cannot be read.
     """
     folder = DataDir(path)
     try:
         if report.name == "catalogue":
-            return "the next start makes it whole"
+            return "the next start repairs it"
         if not report.repairable and not accept:
             raise FailedPrecondition(
                 f"Stored values of the index {report.name} are damaged. `pinyon restore DIR --index {report.name}` "
@@ -183,10 +185,10 @@ def repair(path: Path, report: Report, accept: bool) -> str:
             )
         file = folder.index_file(report.name)
         if not file.exists():
-            raise DataLoss(f"There is nothing left of the index {report.name} to be taken")
-        apart = [problem.inverted_file for problem in report.problems]
-        if None not in apart:
-            for ns in apart:
+            raise DataLoss(f"The file of the index {report.name} is gone; put it back, or restore it from a backup")
+        namespaces = [problem.inverted_file for problem in report.problems]
+        if None not in namespaces:
+            for ns in namespaces:
                 IvfFiles(folder.indexes).remove(report.name, cast(int, ns))
             return "removed the inverted files; the next start makes them again"
         new = file.with_name(file.name + ".rebuilt")
