@@ -1,4 +1,4 @@
-"""What is done with the records of an index, on the files that are open."""
+"""Reads and writes the records of the open indexes."""
 
 import contextlib
 import time
@@ -33,9 +33,10 @@ T = TypeVar("T")
 
 
 class SqliteDataPlane:
-    """A DataPlane. opened: the indexes that can be used, by name; filled and emptied by the engine.
+    """A DataPlane on the indexes that the engine has opened. Call from the event-loop thread only.
 
-    Call from the event-loop thread only.
+    _opened: the indexes that can be used, by name. _unusable: why each of the others cannot be used. The engine fills
+    both.
     """
 
     def __init__(self, caches: reading.SearchCaches, upkeep: UpkeepScheduler, inline_reads: InlineReads) -> None:
@@ -47,7 +48,11 @@ class SqliteDataPlane:
         """Whether the index of this name is being opened."""
         raise NotImplementedError
 
-    def _open(self, index: IndexRef) -> Opened:
+    def _find(self, index: IndexRef) -> Opened:
+        """The open index of this name or handle.
+
+        Raises NotFound, Unavailable while the index is being opened, or the error of an index that cannot be used.
+        """
         name = name_of(index)
         if name not in self._opened and self._is_opening(name):
             raise Unavailable(f"The index {name} is being opened", retry_after_s=2)
@@ -62,7 +67,7 @@ class SqliteDataPlane:
     async def upsert(
         self, index: IndexRef, namespace: str, records: Sequence[Record], fingerprint: Fingerprint | None = None
     ) -> int:
-        opened = self._open(index)
+        opened = self._find(index)
 
         def run(connection: apsw.Connection) -> int:
             if fingerprint is not None:
@@ -75,43 +80,38 @@ class SqliteDataPlane:
         return await self._written(opened, namespace, run)
 
     async def _written(self, opened: Opened, namespace: str, run: Callable[[apsw.Connection], T]) -> T:
-        """Write, and schedule the upkeep of what is in memory of the namespace."""
+        """Run a write, then schedule the upkeep of what is in memory for the namespace."""
         with metrics.stage("write"):
             done = await opened.database.write(run)
         self._upkeep.schedule(opened.database, opened.index.handle, namespace)
         return done
 
     async def query(self, index: IndexRef, namespace: str, plan: QueryPlan) -> QueryAnswer:
-        opened = self._open(index)
-
+        opened = self._find(index)
         handle = opened.index.handle
-        alike = handle, namespace, plan.filter is not None
+        kind = handle, namespace, plan.filter is not None
 
-        def run(connection: apsw.Connection, plan: QueryPlan, at: int | None = None) -> QueryAnswer | None:
-            begun = time.perf_counter()
-            answer = reading.query(connection, namespace, plan, self._caches, handle, at)
+        def run(connection: apsw.Connection, inline_at: int | None = None) -> QueryAnswer | None:
+            start = time.perf_counter()
+            answer = reading.query(connection, namespace, plan, self._caches, handle, inline_at)
             if answer is not None and reading.is_plain(plan):
-                self._inline_reads.note(alike, answer.lsn, time.perf_counter() - begun)
-            return answer
-
-        async def ask(plan: QueryPlan) -> QueryAnswer:
-            answer = await opened.database.read(partial(run, plan=plan))
-            assert answer is not None
+                self._inline_reads.note(kind, answer.lsn, time.perf_counter() - start)
             return answer
 
         with metrics.stage("search"):
-            answer, at = None, self._inline_reads.fast_lsn(alike)
-            if at is not None and reading.is_plain(plan):
-                answer = opened.database.read_inline(partial(run, plan=plan, at=at))
+            answer, lsn = None, self._inline_reads.fast_lsn(kind)
+            if lsn is not None and reading.is_plain(plan):
+                answer = opened.database.read_inline(partial(run, inline_at=lsn))
             if answer is None:
-                answer = await ask(plan)
-        if plan.filter is not None and self._caches.columns.wants(opened.index.handle):
-            self._upkeep.schedule(opened.database, opened.index.handle, namespace)
+                answer = await opened.database.read(run)
+                assert answer is not None  # only an inline read may return None
+        if plan.filter is not None and self._caches.columns.wants(handle):
+            self._upkeep.schedule(opened.database, handle, namespace)
         return answer
 
     def answer_exactly(self, index: IndexRef, namespace: str) -> None:
-        with contextlib.suppress(PinyonError):  # it is gone
-            opened = self._open(index)
+        with contextlib.suppress(PinyonError):  # the index was deleted meanwhile
+            opened = self._find(index)
             self._upkeep.distrust(opened.database, opened.index.handle, namespace)
 
     async def settled(self) -> None:
@@ -119,12 +119,12 @@ class SqliteDataPlane:
         await self._upkeep.idle()
 
     async def page(self, index: IndexRef, namespace: str, plan: PagePlan) -> Page:
-        return await self._open(index).database.read(
+        return await self._find(index).database.read(
             lambda connection: reading.page(connection, tables.known_spec(connection), namespace, plan)
         )
 
     async def update(self, index: IndexRef, namespace: str, plan: UpdatePlan) -> tuple[int, int]:
-        opened = self._open(index)
+        opened = self._find(index)
         return await self._written(
             opened,
             namespace,
@@ -132,10 +132,10 @@ class SqliteDataPlane:
         )
 
     async def count(self, index: IndexRef, namespace: str, selection: Selection) -> int:
-        return await self._open(index).database.read(lambda connection: writing.count(connection, namespace, selection))
+        return await self._find(index).database.read(lambda connection: writing.count(connection, namespace, selection))
 
     async def delete(self, index: IndexRef, namespace: str, selection: Selection) -> int:
-        opened = self._open(index)
+        opened = self._find(index)
         return await self._written(
             opened,
             namespace,
@@ -143,23 +143,23 @@ class SqliteDataPlane:
         )
 
     async def every_namespace(self, index: IndexRef) -> list[NamespaceInfo]:
-        return await self._open(index).database.read(namespaces.every)
+        return await self._find(index).database.read(namespaces.every)
 
     async def namespaces(
         self, index: IndexRef, limit: int, after: str = "", prefix: str = ""
     ) -> tuple[list[NamespaceInfo], bool, int]:
-        return await self._open(index).database.read(
+        return await self._find(index).database.read(
             lambda connection: namespaces.page(connection, limit, after, prefix)
         )
 
     async def namespace(self, index: IndexRef, name: str) -> NamespaceInfo:
-        return await self._open(index).database.read(lambda connection: namespaces.describe(connection, name))
+        return await self._find(index).database.read(lambda connection: namespaces.describe(connection, name))
 
     async def create_namespace(self, index: IndexRef, name: str, schema: dict[str, Any] | None) -> int:
-        return await self._open(index).database.write(lambda connection: namespaces.create(connection, name, schema))
+        return await self._find(index).database.write(lambda connection: namespaces.create(connection, name, schema))
 
     async def delete_namespace(self, index: IndexRef, name: str) -> int:
-        opened = self._open(index)
+        opened = self._find(index)
         lsn = await self._written(
             opened, name, lambda connection: writing.delete_namespace(connection, tables.known_spec(connection), name)
         )

@@ -1,4 +1,4 @@
-"""The engine on SQLite: one file for each index. data_plane.py has what is done with the records."""
+"""The engine on SQLite, with one file for each index. Its verbs for records are in data_plane.py."""
 
 import asyncio
 import contextlib
@@ -42,14 +42,14 @@ from pinyon.storage.sqlite.vectors.vector_cache import VectorCache
 
 T = TypeVar("T")
 
-OPENED_SIDE_BY_SIDE = 4
-"""Indexes that are opened side by side."""
+OPENED_IN_PARALLEL = 4
+"""How many indexes are opened at the same time."""
 
 log = logging.getLogger("pinyon.storage")
 
 
 class SqliteEngine(SqliteDataPlane):
-    """An Engine: a folder of index files, and the catalogue of them. Made by open_folder()."""
+    """An Engine on a data folder. Made by open_folder()."""
 
     def __init__(self, folder: DataDir, options: EngineOptions) -> None:
         self._folder = folder
@@ -62,7 +62,7 @@ class SqliteEngine(SqliteDataPlane):
         caches = reading.SearchCaches(vectors, filters, columns, upkeep.inverted_file, options.approximate_recall)
         super().__init__(caches, upkeep, InlineReads(options.inline_read_s))
         self._opening: dict[str, asyncio.Task[None]] = {}
-        self._changing = NamedLocks()
+        self._change_locks = NamedLocks()
         self._leases = Leases()
         self._closing = False
 
@@ -74,11 +74,11 @@ class SqliteEngine(SqliteDataPlane):
     async def open_folder(
         cls, path: Path, readers: int, mmap_bytes: int, wait: bool = True, **options: Any
     ) -> "SqliteEngine":
-        """Lock the folder and open every index in it. options: fields of EngineOptions that are not the default.
+        """Lock a data folder and open every index in it.
 
-        wait: until all indexes are open. Otherwise they are opened in the background, some at a time. An index that
-        cannot be opened does not keep the others from opening: see unusable(). Raises FailedPrecondition or DataLoss,
-        with the name of the file, if the folder or its catalogue cannot be opened.
+        wait: return when all indexes are open; False: they are opened in the background. options: other fields of
+        EngineOptions. If an index cannot be opened, the others still are: see unusable(). Raises FailedPrecondition or
+        DataLoss, with the name of the file, if the folder or its catalogue cannot be opened.
         """
         parsed = EngineOptions(readers, mmap_bytes, **options)
         folder = DataDir(path, parsed.read_only)
@@ -86,7 +86,7 @@ class SqliteEngine(SqliteDataPlane):
         try:
             await engine._files.open()
             try:
-                slots = asyncio.Semaphore(OPENED_SIDE_BY_SIDE)
+                slots = asyncio.Semaphore(OPENED_IN_PARALLEL)
                 for name in await engine._files.names():
                     engine._opening[name] = asyncio.create_task(engine._open_index(name, slots))
                 if wait:
@@ -116,7 +116,7 @@ class SqliteEngine(SqliteDataPlane):
             del self._opening[name]
 
     async def _open_large_namespaces(self, opened: Opened) -> None:
-        """Load inverted files. If that fails the index is used without them: its tables answer exactly."""
+        """Load inverted files. If that fails, the index is used without them, and answers exactly."""
         if self._read_only:
             return
         try:
@@ -133,7 +133,8 @@ class SqliteEngine(SqliteDataPlane):
 
     async def all_opened(self) -> None:
         if self._opening:
-            await asyncio.wait(self._opening.values())  # not gather(), which would cancel what is half open
+            # Not gather(): if the caller were cancelled, it would cancel the opening of the indexes.
+            await asyncio.wait(self._opening.values())
 
     def being_opened(self) -> set[str]:
         return set(self._opening)
@@ -154,11 +155,11 @@ class SqliteEngine(SqliteDataPlane):
         return self._opened[spec.name].index
 
     async def assign_port(self, index: IndexRef, free: Sequence[int], keep: Collection[int]) -> Index:
-        opened = self._open(index)
-        if self._read_only:  # addresses of this process, which nobody else needs to know
+        opened = self._find(index)
+        if self._read_only:  # ports of this process only, so they are not stored
             taken = {other.index.port for other in self._opened.values() if other is not opened}
-            own = [port for port in (opened.index.port, *free) if port in free and port not in taken]
-            port = own[0] if own else None
+            candidates = [port for port in (opened.index.port, *free) if port in free and port not in taken]
+            port = candidates[0] if candidates else None
         else:
             port = await self._files.assign_port(opened.index.name, free, keep)
         opened.index = msgspec.structs.replace(opened.index, port=port)
@@ -168,7 +169,7 @@ class SqliteEngine(SqliteDataPlane):
         return await self._change(changed.handle, self._configure_index(changed))
 
     async def _configure_index(self, changed: Index) -> Index:
-        opened = self._open(changed.handle)
+        opened = self._find(changed.handle)
 
         def run(connection: apsw.Connection) -> None:
             tables.configure(connection, changed.version, changed.spec, changed.details)
@@ -187,9 +188,9 @@ class SqliteEngine(SqliteDataPlane):
         if name in self._unusable:
             await self._files.mark_deleted(name, None)
             del self._unusable[name]
-            await self._files.try_to_put_aside(name)
+            await self._files.try_to_set_aside(name)
         else:
-            opened = self._open(index)
+            opened = self._find(index)
             undamaged = opened.database if opened.database.damage is None else None
             await self._files.mark_deleted(name, undamaged, version)
             del self._opened[name]
@@ -198,16 +199,19 @@ class SqliteEngine(SqliteDataPlane):
             await self._files.try_to_remove(name)  # the index is deleted, even if files of it are left
 
     async def _forget(self, index: Index) -> None:
-        """Free what is in memory of an index that was deleted, or changed as a whole."""
+        """Free the memory and the lease of an index that was deleted or re-embedded."""
         await self._upkeep.release(index.handle)
         self._leases.forget(index.handle.id)
 
     async def _change(self, index: IndexRef, change: Coroutine[Any, Any, T]) -> T:
-        """Make one change of an index as a whole at a time. It is finished even if its caller is cancelled."""
+        """Run a change of a whole index. Changes of the same index run one at a time.
+
+        A change runs to its end even if its caller is cancelled.
+        """
         name = name_of(index)
 
         async def in_turn() -> T:
-            async with self._changing.of(name):
+            async with self._change_locks.of(name):
                 if self._closing:
                     change.close()
                     raise Unavailable("The server is stopping")
@@ -216,7 +220,7 @@ class SqliteEngine(SqliteDataPlane):
         return await asyncio.shield(asyncio.ensure_future(in_turn()))
 
     def index(self, index: IndexRef) -> Index:
-        return self._open(index).index
+        return self._find(index).index
 
     def indexes(self) -> list[Index]:
         return [self._opened[name].index for name in sorted(self._opened)]
@@ -226,18 +230,18 @@ class SqliteEngine(SqliteDataPlane):
         return self._unusable | {name: DataLoss(damage) for name, damage in damaged.items() if damage is not None}
 
     def set_aside(self) -> list[str]:
-        return self._folder.set_aside_before()
+        return self._folder.set_aside_folders()
 
     async def footprint(self, index: IndexRef) -> Footprint:
-        opened = self._open(index)
+        opened = self._find(index)
         lsn = await opened.database.read(tables.lsn)
         return Footprint(lsn, self._folder.sizes(opened.index.name))
 
     async def fingerprint(self, index: IndexRef) -> Fingerprint | None:
-        return await self._open(index).database.read(tables.fingerprint)
+        return await self._find(index).database.read(tables.fingerprint)
 
     async def reembedding(self, index: IndexRef) -> Reembedding | None:
-        return await self._open(index).database.read(reembedding.state)
+        return await self._find(index).database.read(reembedding.state)
 
     async def begin_reembedding(self, index: IndexRef, target: IndexSpec, embedded_by: Fingerprint) -> None:
         def run(connection: apsw.Connection) -> None:
@@ -249,28 +253,28 @@ class SqliteEngine(SqliteDataPlane):
                 )
             reembedding.begin(connection, target, embedded_by)
 
-        await self._open(index).database.write(run)
+        await self._find(index).database.write(run)
 
     async def lease_reembedding(self, index: IndexRef, owner: str, seconds: float) -> bool:
-        return self._leases.take(self._open(index).index.handle.id, owner, seconds)
+        return self._leases.take(self._find(index).index.handle.id, owner, seconds)
 
     async def release_reembedding(self, index: IndexRef, owner: str) -> None:
-        with contextlib.suppress(PinyonError):  # of an index that is gone, nothing is left
-            self._leases.release(self._open(index).index.handle.id, owner)
+        with contextlib.suppress(PinyonError):  # the lease of a deleted index is gone already
+            self._leases.release(self._find(index).index.handle.id, owner)
 
     async def texts_to_reembed(self, index: IndexRef, most: int) -> list[StoredText]:
-        return await self._open(index).database.read(lambda connection: reembedding.pending(connection, most))
+        return await self._find(index).database.read(lambda connection: reembedding.pending(connection, most))
 
     async def keep_reembedded(
         self, index: IndexRef, embedded_by: Fingerprint, embedded: Sequence[tuple[StoredText, Vector, bool]]
     ) -> None:
-        await self._open(index).database.write(lambda connection: reembedding.stage(connection, embedded_by, embedded))
+        await self._find(index).database.write(lambda connection: reembedding.stage(connection, embedded_by, embedded))
 
     async def finish_reembedding(self, index: IndexRef) -> bool:
         return await self._change(index, self._finish_reembedding(index))
 
     async def _finish_reembedding(self, index: IndexRef) -> bool:
-        opened = self._open(index)
+        opened = self._find(index)
         done = await opened.database.write(reembedding.switch)
         if done:
             switched = await opened.database.read(tables.index)
@@ -281,18 +285,18 @@ class SqliteEngine(SqliteDataPlane):
         return done
 
     async def compact(self, index: IndexRef) -> tuple[int, int]:
-        opened = self._open(index)
+        opened = self._find(index)
         before = self._folder.sizes(opened.index.name)
         await self._change(index, opened.database.maintain(compaction.compact))
         after = self._folder.sizes(opened.index.name)
         return before["data"] + before["log"], after["data"] + after["log"]
 
     async def cancel_reembedding(self, index: IndexRef) -> None:
-        await self._change(index, self._open(index).database.write(reembedding.cancel))
+        await self._change(index, self._find(index).database.write(reembedding.cancel))
 
     async def close(self) -> None:
         self._closing = True
-        await self._changing.all_released()  # an index that is being made is finished, not left to the next start
+        await self._change_locks.all_released()  # lets an index that is being made be finished
         await self._close_databases()
         self._folder.close()
 

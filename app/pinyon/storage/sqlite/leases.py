@@ -1,6 +1,6 @@
-"""Leases: the right of one owner to a piece of work, until it is released or a time has passed.
+"""Leases: the right of one owner to do some work, until it releases the lease or the lease expires.
 
-They are held in memory, and end with the process: only one process at a time can write to a data folder.
+They are in memory only, because only one process at a time can write to a data folder.
 """
 
 import time
@@ -10,21 +10,21 @@ import msgspec
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """expires: on the clock of the leases, in seconds."""
+    """expires: seconds on the clock of Leases."""
 
     owner: str
     expires: float
 
 
 class Leases:
-    """One owner for each key. clock: seconds that only count up."""
+    """At most one owner for each key. clock: returns seconds that never go back."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._leases: dict[str, Lease] = {}
 
     def take(self, key: str, owner: str, seconds: float) -> bool:
-        """Take the lease, or renew it, for so many seconds from now. False while another owner has it."""
+        """Take or renew a lease for some seconds from now. Returns False if another owner has it."""
         now = self._clock()
         lease = self._leases.get(key)
         if lease is not None and lease.owner != owner and now < lease.expires:
@@ -33,11 +33,11 @@ class Leases:
         return True
 
     def release(self, key: str, owner: str) -> None:
-        """End the lease of this owner, if it has one."""
+        """End the lease, if this owner has it."""
         lease = self._leases.get(key)
         if lease is not None and lease.owner == owner:
             del self._leases[key]
 
     def forget(self, key: str) -> None:
-        """End the lease of whoever has it."""
+        """End the lease, whoever has it."""
         self._leases.pop(key, None)

@@ -1,4 +1,4 @@
-"""Row numbers of records: the arrays that storage passes around, and sets of them."""
+"""Arrays of row numbers and of vectors, and sets of row numbers."""
 
 from typing import Self
 
@@ -10,16 +10,16 @@ Records = NDArray[np.int64]
 Vectors = NDArray[np.float32]
 """Vectors, [n, dimension] or [dimension]."""
 Mask = NDArray[np.bool_]
-"""Whether a row is in a set, by row number, [last row + 1] or longer."""
+"""At the place of each row number, whether the row is in a set: bool [last row + 1] or longer."""
 Bits = NDArray[np.uint8]
-"""A mask with one bit for each row number, the lowest first in each byte."""
+"""A mask with one bit for each row number, the lowest bit first in each byte."""
 
 
 class RowSet:
     """A set of row numbers. It never changes, so threads may share it.
 
-    It is kept in the form that it was made of: sorted row numbers, a mask, or bits. Other forms are computed when they
-    are asked for.
+    It stores the form that it was made from: sorted row numbers, a mask, or bits. The other forms are computed at each
+    access.
     """
 
     __slots__ = ("_bits", "_mask", "_rows", "count")
@@ -27,17 +27,17 @@ class RowSet:
     def __init__(
         self, count: int, rows: Records | None = None, mask: Mask | None = None, bits: Bits | None = None
     ) -> None:
-        """Takes exactly one of the forms. Use of_rows() or of_mask()."""
+        """Takes exactly one of the three forms. Prefer of_rows() and of_mask()."""
         self.count, self._rows, self._mask, self._bits = count, rows, mask, bits
 
     @classmethod
     def of_rows(cls, rows: Records) -> Self:
-        """From sorted row numbers, each once."""
+        """A set of sorted, distinct row numbers."""
         return cls(len(rows), rows=rows)
 
     @classmethod
     def of_mask(cls, mask: Mask) -> Self:
-        """From a mask."""
+        """The set of the rows that a mask has."""
         return cls(int(np.count_nonzero(mask)), mask=mask)
 
     @property
@@ -47,7 +47,7 @@ class RowSet:
 
     @property
     def mask(self) -> Mask:
-        """Whether a row is in the set, by row number, at least up to the last row of the set. Do not write to it."""
+        """The mask of the set, as long as needed for its last row or longer. Do not write to it."""
         if self._mask is not None:
             return self._mask
         if self._bits is not None:
@@ -56,16 +56,16 @@ class RowSet:
 
     @property
     def bits(self) -> Bits:
-        """The mask, a bit for each row number."""
+        """The mask with one bit for each row number."""
         return self._bits if self._bits is not None else np.packbits(self.mask, bitorder="little")
 
     @property
     def nbytes(self) -> int:
-        """Memory of the form that is kept."""
+        """Bytes of the stored form."""
         return sum(form.nbytes for form in (self._rows, self._mask, self._bits) if form is not None)
 
     def compacted(self) -> "RowSet":
-        """The same set in the smallest form: row numbers take 8 bytes a row, bits an eighth of a byte a row number."""
+        """The same set in its smaller form: 8 bytes for each row, or a bit for each number up to the last row."""
         if self._bits is not None:
             return self
         end = len(self._mask) if self._mask is not None else int(self.rows[-1]) + 1 if self.count else 0
@@ -85,7 +85,7 @@ class RowSet:
         return np.asarray(own[np.minimum(np.searchsorted(own, rows), len(own) - 1)] == rows)
 
     def replaced(self, changed: Records, now_in: Records) -> "RowSet":
-        """The set after some rows changed: of the changed rows, only those in now_in are in it. Both sorted."""
+        """The set after some rows changed: of those, only the rows in now_in belong to it. Both must be sorted."""
         if self._rows is not None:
             others = without(self._rows, changed)
             return RowSet.of_rows(np.insert(others, np.searchsorted(others, now_in), now_in))
@@ -97,7 +97,7 @@ class RowSet:
 
 
 def distinct(rows: Records) -> Records:
-    """The row numbers sorted, each once. Three to five times as fast as np.unique, which hashes."""
+    """The sorted, distinct row numbers. Three to five times as fast as np.unique, which hashes."""
     ordered = np.sort(rows)
     first = np.ones(len(ordered), dtype=bool)
     np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
@@ -105,7 +105,7 @@ def distinct(rows: Records) -> Records:
 
 
 def places_of(rows: Records, wanted: Records) -> Records:
-    """The places in `rows` of those wanted rows that are in it. Both must be sorted, with each row once."""
+    """The positions in `rows` of the wanted rows that are in it. Both must be sorted and distinct."""
     places = np.searchsorted(rows, wanted)
     exists = places < len(rows)
     exists[exists] = rows[places[exists]] == wanted[exists]
@@ -113,33 +113,33 @@ def places_of(rows: Records, wanted: Records) -> Records:
 
 
 def without(rows: Records, removed: Records) -> Records:
-    """The rows that are not in `removed`. Both must be sorted, with each row once."""
+    """The rows that are not in `removed`. Both must be sorted and distinct."""
     return np.delete(rows, places_of(rows, removed)) if len(removed) else rows
 
 
 def mask_of(rows: Records) -> Mask:
-    """A mask of row numbers, up to the last of them. They need not be sorted, and may come twice."""
+    """The mask of some row numbers, up to the last of them. They need not be sorted or distinct."""
     mask = np.zeros(int(rows.max(initial=-1)) + 1, dtype=bool)
     mask[rows] = True
     return mask
 
 
 def in_mask(mask: Mask, rows: Records) -> Mask:
-    """Which of the rows a mask has, bool [n]. A row beyond its end is not in it."""
+    """Which of the rows are in a mask, bool [n]. Rows beyond its end are not."""
     if not len(mask):
         return np.zeros(len(rows), dtype=bool)
     return np.asarray(mask[np.minimum(rows, len(mask) - 1)] & (rows < len(mask)))
 
 
 def in_bits(bits: Bits, rows: Records) -> Mask:
-    """Which of the rows have a bit, bool [n]. A row beyond the last bit has none."""
+    """Which of the rows have their bit set, bool [n]. Rows beyond the last bit do not."""
     byte = rows >> 3
     exists = byte < len(bits)
-    found = np.zeros(len(rows), dtype=bool)
-    found[exists] = (bits[byte[exists]] >> (rows[exists] & 7).astype(np.uint8)) & 1
-    return found
+    is_set = np.zeros(len(rows), dtype=bool)
+    is_set[exists] = (bits[byte[exists]] >> (rows[exists] & 7).astype(np.uint8)) & 1
+    return is_set
 
 
 def bits_of(rows: Records) -> Bits:
-    """Row numbers as bits."""
+    """The mask of some row numbers, as bits."""
     return np.packbits(mask_of(rows), bitorder="little")

@@ -193,7 +193,7 @@ async def test_errors_are_the_same_and_leave_nothing_behind(tmp_path: Path) -> N
     with pytest.raises(InvalidArgument, match="Vector dimension 3"):
         await engine.query("docs", "a", QueryPlan(5, vector=VECTORS[0][:3]))
     assert (await engine.query("docs", "a", PLAIN)).matches[0].id == "r0"
-    database = engine._open("docs").database
+    database = engine._find("docs").database
     await engine.delete_index("docs")
     with pytest.raises(NotFound, match="Index docs not found"):
         database.read_inline(lambda connection: 1)

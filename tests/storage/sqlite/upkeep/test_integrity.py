@@ -477,7 +477,7 @@ def test_files_set_aside_have_names_that_say_when_and_why(tmp_path: Path) -> Non
     folder.index_file("docs").write_text("x")
     aside = folder.set_aside(folder.index_file("docs"), "says nothing")
     assert aside.name.endswith("-docs-says-nothing") and aside.name[:2] == "20"
-    assert folder.set_aside_before() == [aside.name]
+    assert folder.set_aside_folders() == [aside.name]
     folder.close()
 
 

@@ -1,6 +1,7 @@
-"""Copies of a data folder: the catalogue, every finished index, the API keys. Inverted files are made again.
+"""Copies a data folder: the catalogue, every finished index and the API keys.
 
-A copy is written beside its place and renamed once everything in it is on disk.
+A copy is written next to its final place, and renamed when all of it is on disk. Inverted files are not copied, because
+they can be made again.
 """
 
 import contextlib
@@ -19,41 +20,46 @@ from pinyon.storage.sqlite.folder import index_catalogue
 from pinyon.storage.sqlite.folder.data_dir import DataDir
 from pinyon.storage.sqlite.schema import migrations
 
-KEYS = ("keys.json",)
+OTHER_FILES = ("keys.json",)
+"""Files of the data folder that are copied as they are."""
 
 
 def backup(data_dir: Path, to: Path) -> list[str]:
-    """Copy a data folder, also one that a server writes to; the names of the indexes.
+    """Copy a data folder, even while a server writes to it. Returns the names of the copied indexes.
 
-    Raises AlreadyExists, or FailedPrecondition or DataLoss if something cannot be read or written.
+    Raises AlreadyExists if the target is not empty. Raises FailedPrecondition or DataLoss if something cannot be read
+    or written.
     """
     return _copy(DataDir(data_dir, read_only=True).path, to, check=False)
 
 
 def restore(backup: Path, data_dir: Path) -> list[str]:
-    """Make a data folder from a backup, after checking every file; the names of the indexes. Raises as backup()."""
+    """Make a data folder from a backup, after checking every file. Returns the names of the indexes.
+
+    Raises the errors of backup().
+    """
     if not (backup / "catalogue.sqlite").exists():
         raise FailedPrecondition(f"There is no backup of Pinyon's at {backup}")
     return _copy(backup, data_dir, check=True)
 
 
 def restore_index(backup: Path, data_dir: Path, name: str) -> Path | None:
-    """Put one index of a backup in the place of what a data folder has under that name, after checking it.
+    """Check one index of a backup, and put it into a data folder in place of the index of that name.
 
-    Returns the folder that the old file was moved to; None if there was none. Raises as backup(), NotFound if the
-    backup has no such index, and FailedPrecondition if the data folder is in use.
+    Returns the folder that the old file was moved to, or None if there was no old file. Raises the errors of backup(),
+    NotFound if the backup has no such index, and FailedPrecondition if the data folder is in use.
     """
     source = backup / "indexes" / f"{name}.sqlite"
     if not source.exists():
-        there = sorted(file.stem for file in (backup / "indexes").glob("*.sqlite"))
-        raise NotFound(f"The backup {backup} has no index {name}; it has: {', '.join(there) or 'none'}")
+        names = sorted(file.stem for file in (backup / "indexes").glob("*.sqlite"))
+        raise NotFound(f"The backup {backup} has no index {name}; it has: {', '.join(names) or 'none'}")
     folder = DataDir(data_dir)
     try:
         file = folder.index_file(name)
         new = file.with_name(file.name + ".restored")
         new.unlink(missing_ok=True)
         _copy_file(source, new, True, migrations.STEPS)
-        taken = file.exists() or folder.anything_beside(name)
+        taken = file.exists() or folder.has_files_beside(name)
         aside = folder.set_aside(file, "replaced by a backup") if taken else None
         put_in_place(new, file)
         return aside
@@ -71,15 +77,15 @@ def _copy(source: Path, to: Path, check: bool) -> list[str]:
     try:
         shutil.rmtree(part, ignore_errors=True)
         part.parent.mkdir(parents=True, exist_ok=True)
-        part.mkdir(mode=0o700)  # as a data folder: nobody else's business
+        part.mkdir(mode=0o700)  # like a data folder: only this user may read it
         (part / "indexes").mkdir()
         _copy_file(source / "catalogue.sqlite", part / "catalogue.sqlite", check, index_catalogue.STEPS)
         names = _ready(part / "catalogue.sqlite")
         for name in names:
             file = source / "indexes" / f"{name}.sqlite"
-            if file.exists():  # deleted since the catalogue was copied, else
+            if file.exists():  # it may have been deleted since the catalogue was copied
                 _copy_file(file, part / "indexes" / file.name, check, migrations.STEPS)
-        for name in KEYS:
+        for name in OTHER_FILES:
             if (source / name).exists():
                 shutil.copy(source / name, part / name)
                 sync(part / name)
@@ -96,13 +102,13 @@ def _copy(source: Path, to: Path, check: bool) -> list[str]:
 
 
 def _copy_file(source: Path, to: Path, check: bool, steps: migrations.Steps) -> None:
-    """Copy a file page by page, as it is at one moment, whoever writes to it."""
+    """Copy a SQLite file page by page, as one snapshot, even while another process writes to it."""
     try:
         with _reading(source, at_rest=check) as reading:
             migrations.check(reading, source.name, steps)
             if check and (problem := reading.execute("PRAGMA quick_check").get) != "ok":
                 raise DataLoss(f"The file {source.name} of the backup is damaged: {problem}")
-            # Written by a connection that fills in checksums: pages that are in the log only have none yet.
+            # This connection fills in checksums, which pages that are only in the log do not have yet.
             with (
                 contextlib.closing(connect(to, 0, "write")) as writing,
                 writing.backup("main", reading, "main") as copying,
@@ -120,12 +126,12 @@ def _ready(catalogue: Path) -> list[str]:
 
 @contextlib.contextmanager
 def _reading(file: Path, at_rest: bool) -> Iterator[apsw.Connection]:
-    """at_rest: nobody writes to it; then nothing is put beside it either, where its log is folded."""
+    """A connection to read a file. at_rest: nobody writes to it, so if its log is empty no file is made beside it."""
     log = file.with_name(file.name + "-wal")
-    folded = not log.exists() or not log.stat().st_size
-    connection = connect(file, 0, "frozen" if at_rest and folded else "read only", compare=True)
+    log_is_empty = not log.exists() or not log.stat().st_size
+    connection = connect(file, 0, "frozen" if at_rest and log_is_empty else "read only", compare=True)
     try:
         yield connection
     finally:
-        with contextlib.suppress(apsw.Error):  # nothing was changed that closing could lose
+        with contextlib.suppress(apsw.Error):  # nothing was written, so a failure here loses nothing
             connection.close()

@@ -1,12 +1,12 @@
-"""The data folder. One process at a time has it open, and writes down who it is.
+"""The data folder. Only one process at a time has it open for writing, and it writes down which one.
 
-DATA/pinyon.lock          held as long as the process lives; the operating system lets go of it at any kind of end
-DATA/holder.json          who holds it, for the message a second process prints
+DATA/pinyon.lock          locked while that process lives; the operating system releases the lock when it ends
+DATA/holder.json          the process with the lock; a second process names it in its error message
 DATA/catalogue.sqlite     which indexes exist, see index_catalogue.py
-DATA/indexes/NAME.sqlite  one file per index, with SQLite's -wal and -shm beside it
-DATA/indexes/NAME.lsn     the last write that it acknowledged, see high_water.py
+DATA/indexes/NAME.sqlite  one file for each index, with SQLite's -wal and -shm beside it
+DATA/indexes/NAME.lsn     the last write that the file acknowledged, see high_water.py
 DATA/indexes/NAME.nsN.*   inverted files of large namespaces, see ivf_files.py; made again if they are missing
-DATA/set-aside/WHEN-...   files that a start did not understand and moved out of the way, a folder for each time
+DATA/set-aside/WHEN-...   files that could not be used and were moved out of the way, one folder for each time
 """
 
 import logging
@@ -26,7 +26,7 @@ log = logging.getLogger("pinyon.storage")
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """The process that has the folder open. url: where it answers programs on this machine; None if it does not."""
+    """The process that has the folder open. url: its address on this machine; None if it has none."""
 
     pid: int
     since: str
@@ -36,7 +36,7 @@ class Holder(msgspec.Struct, frozen=True):
 class DataDir:
     """An open data folder. Raises FailedPrecondition if it cannot be made, written or locked.
 
-    read_only: neither; it must be there.
+    read_only: do not make, write or lock the folder. Raises FailedPrecondition if it does not exist.
     """
 
     def __init__(self, path: Path, read_only: bool = False) -> None:
@@ -64,15 +64,15 @@ class DataDir:
         except OSError as error:
             raise FailedPrecondition(
                 f"The data folder {self.path} cannot be opened for writing: {error.strerror or error}"
-                f"{_whose(self.path)}. If it is there, --read-only reads it"
+                f"{_owner(self.path)}. If it exists, --read-only reads it"
             ) from error
 
     def index_file(self, name: str) -> Path:
-        """Where the index of this name lives."""
+        """The path of the file of an index."""
         return self.indexes / f"{name}.sqlite"
 
     def sizes(self, name: str) -> dict[str, int]:
-        """Bytes of an index's files by kind: data, log, inverted."""
+        """Bytes of the files of an index by kind: data, log, inverted."""
         file = self.index_file(name)
         kinds = {
             "data": [file],
@@ -82,7 +82,7 @@ class DataDir:
         return {kind: sum(_size(path) for path in paths) for kind, paths in kinds.items()}
 
     def index_names(self, also_without_file: bool = False) -> set[str]:
-        """Names of the indexes that have a file. also_without_file: or a log or a mark, which is left of one."""
+        """Names of the indexes that have a file. also_without_file: or of which a log or a mark is left."""
         names = {file.stem for file in self.indexes.glob("*.sqlite")}
         if also_without_file:
             names |= {
@@ -90,8 +90,8 @@ class DataDir:
             }
         return names
 
-    def anything_beside(self, name: str) -> bool:
-        """Whether any file exists that belongs beside the file of an index."""
+    def has_files_beside(self, name: str) -> bool:
+        """Whether any of the files that belong beside the file of an index exists."""
         return any(path.exists() for path in self._beside(name))
 
     def log_size(self, name: str) -> int:
@@ -101,7 +101,7 @@ class DataDir:
     def remove_index_files(self, name: str) -> None:
         """Remove the file of an index and everything beside it. Missing files are not an error.
 
-        When this returns they are gone also after a power cut. Raises FailedPrecondition if the system refuses.
+        When this returns, they stay removed even after a power cut. Raises FailedPrecondition if the system refuses.
         """
         file = self.index_file(name)
         try:
@@ -114,9 +114,9 @@ class DataDir:
             raise FailedPrecondition(f"The file {file} cannot be removed: {error.strerror}") from error
 
     def set_aside(self, file: Path, why: str) -> Path:
-        """Move a SQLite file, with all that is kept beside it, out of the way; the folder it is in then.
+        """Move a SQLite file and all files beside it out of the way. Returns the folder that they are moved to.
 
-        why: a few words that go into the folder's name. Raises FailedPrecondition if the system refuses.
+        why: a few words for the folder's name. Raises FailedPrecondition if the system refuses.
         """
         now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
         folder = self._aside / f"{now}-{file.stem}-{why.replace(' ', '-')}"
@@ -133,8 +133,8 @@ class DataDir:
         log.error("%s was moved to %s: %s. Nothing was deleted; docs/reliability.md says what to do", file, folder, why)
         return folder
 
-    def set_aside_before(self) -> list[str]:
-        """Names of the folders of files that were moved out of the way, the oldest first."""
+    def set_aside_folders(self) -> list[str]:
+        """Names of the folders of files that were moved out of the way, oldest first."""
         return set_aside_in(self.path)
 
     def _beside(self, name: str) -> list[Path]:
@@ -148,26 +148,26 @@ class DataDir:
 
 
 def set_aside_in(path: Path) -> list[str]:
-    """Names of the folders in a data folder's set-aside, the oldest first."""
+    """Names of the folders in the set-aside of a data folder, oldest first."""
     try:
         return sorted(folder.name for folder in (path / "set-aside").iterdir())
     except OSError:
         return []
 
 
-def _whose(path: Path) -> str:
-    """Who owns the folder, for a message. Empty if it is this user, or nobody."""
-    there = next((each for each in (path, *path.parents) if each.exists()), None)
+def _owner(path: Path) -> str:
+    """Who owns the folder, as the end of a message. Empty if it is this user, or unknown."""
+    existing = next((each for each in (path, *path.parents) if each.exists()), None)
     try:
-        if there is None or there.stat().st_uid == os.geteuid():
+        if existing is None or existing.stat().st_uid == os.geteuid():
             return ""
-        return f"; {there} belongs to {there.owner()}"
+        return f"; {existing} belongs to {existing.owner()}"
     except (OSError, KeyError):
         return ""
 
 
 def _of_sqlite(file: Path) -> list[Path]:
-    """Files that SQLite puts beside a file."""
+    """The files that SQLite makes beside a file."""
     return [file.with_name(file.name + end) for end in ("-wal", "-shm", "-journal")]
 
 
@@ -179,16 +179,16 @@ def _size(path: Path) -> int:
 
 
 def announce(path: Path, url: str) -> None:
-    """Write down where this process, which has the folder open, answers. Raises OSError."""
-    held = holder_of(path)
-    since = held.since if held is not None else datetime.now(UTC).isoformat(timespec="seconds")
+    """Write down the address of this process, which has the folder open. Raises OSError."""
+    holder = holder_of(path)
+    since = holder.since if holder is not None else datetime.now(UTC).isoformat(timespec="seconds")
     new = path / "holder.json.new"
     new.write_bytes(msgspec.json.encode(Holder(os.getpid(), since, url)))
     new.replace(path / "holder.json")
 
 
 def holder_of(path: Path) -> Holder | None:
-    """The last process that had the folder open, as it wrote itself down."""
+    """The last process that had the folder open, from holder.json. None if it cannot be read."""
     try:
         return msgspec.json.decode((path / "holder.json").read_bytes(), type=Holder)
     except (OSError, msgspec.MsgspecError):
@@ -196,7 +196,7 @@ def holder_of(path: Path) -> Holder | None:
 
 
 def in_use_by(path: Path) -> str | None:
-    """The process that has the folder open, in words, or None. Makes no file."""
+    """The process that has the folder open, in words. None if there is none. Makes no file."""
     lock = path / "pinyon.lock"
     if not lock.exists():
         return None

@@ -1,9 +1,9 @@
 """The catalogue of a data folder: which indexes exist, and which port each one answers on.
 
-DATA/catalogue.sqlite. What an index is stands in the index's own file. An index is entered as `creating` before its
-file is made and marked `deleting` before its file goes, so that the next start after a crash knows what to finish. That
-the catalogue says so is not enough to remove a file: see index_files.py. Plain functions on a connection, in the
-caller's transaction.
+Plain functions on a connection to DATA/catalogue.sqlite, in the caller's transaction. The spec of an index is in its
+own file. An index is entered as `creating` before its file is made, and marked `deleting` before its file is removed.
+So the next start after a crash knows what to finish. It does not remove a file only because the catalogue says so: see
+index_files.py.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ def _first(connection: apsw.Connection) -> None:
             state TEXT NOT NULL CHECK (state IN ('creating', 'ready', 'deleting'))
         ) STRICT, WITHOUT ROWID;
 
-        -- Every port an index ever had. released: NULL while it has it, then a number that counts up.
+        -- Every port that an index ever had. released: NULL while the index has it, then a number that counts up.
         CREATE TABLE ports (
             port INTEGER PRIMARY KEY,
             name TEXT NOT NULL,
@@ -38,17 +38,17 @@ def _first(connection: apsw.Connection) -> None:
 
 
 STEPS = [_first]
-"""As in migrations.py: numbered by their place, never edited once released."""
+"""As in migrations.py: numbered by their position; what a step does is never changed once it is released."""
 
 
 def states(connection: apsw.Connection) -> dict[str, str]:
-    """Every index by name, finished or not."""
-    found: Any = connection.execute("SELECT name, state FROM indexes ORDER BY name").fetchall()
-    return dict(found)
+    """The state of every index by name."""
+    rows: Any = connection.execute("SELECT name, state FROM indexes ORDER BY name").fetchall()
+    return dict(rows)
 
 
 def enter(connection: apsw.Connection, name: str, state: State) -> None:
-    """Enter an index. Raises AlreadyExists."""
+    """Enter an index. Raises AlreadyExists if there is one of this name."""
     try:
         connection.execute("INSERT INTO indexes (name, state) VALUES (?, ?)", (name, state))
     except apsw.ConstraintError:
@@ -56,7 +56,7 @@ def enter(connection: apsw.Connection, name: str, state: State) -> None:
 
 
 def enter_ready(connection: apsw.Connection, name: str) -> None:
-    """Say that an index is finished, whatever was said of it before."""
+    """Enter an index as ready, whether or not it is in the catalogue."""
     connection.execute(
         "INSERT INTO indexes (name, state) VALUES (?, 'ready') ON CONFLICT (name) DO UPDATE SET state = 'ready'",
         (name,),
@@ -64,7 +64,7 @@ def enter_ready(connection: apsw.Connection, name: str) -> None:
 
 
 def salvaged_ports(file: Path) -> dict[int, str]:
-    """The ports of a damaged catalogue, as far as they can be read: port to name."""
+    """The ports that can still be read from a damaged catalogue: port to name of the index."""
     ports: dict[int, str] = {}
     with contextlib.suppress(apsw.Error, UnicodeDecodeError):
         address = f"{file.resolve().as_uri()}?immutable=1"
@@ -78,7 +78,7 @@ def salvaged_ports(file: Path) -> dict[int, str]:
 
 
 def enter_ports(connection: apsw.Connection, ports: Mapping[int, str]) -> None:
-    """Enter the ports of a damaged catalogue; of two for one index, the first."""
+    """Enter the ports of a damaged catalogue. If an index has two, only the first is entered."""
     connection.executemany("INSERT OR IGNORE INTO ports (port, name) VALUES (?, ?)", list(ports.items()))
 
 
@@ -88,7 +88,7 @@ def mark(connection: apsw.Connection, name: str, state: State) -> None:
 
 
 def forget(connection: apsw.Connection, name: str) -> None:
-    """Take an index out, and its port from it."""
+    """Remove an index from the catalogue, and release its port."""
     connection.execute("DELETE FROM indexes WHERE name = ?", (name,))
     connection.execute(
         "UPDATE ports SET released = (SELECT coalesce(max(released), 0) + 1 FROM ports)"
@@ -98,33 +98,34 @@ def forget(connection: apsw.Connection, name: str) -> None:
 
 
 def port_of(connection: apsw.Connection, name: str) -> int | None:
-    """The port of an index, or None."""
+    """The port of an index. None if it has none."""
     port: int | None = connection.execute("SELECT port FROM ports WHERE name = ? AND released IS NULL", (name,)).get
     return port
 
 
 def assign_port(connection: apsw.Connection, name: str, free: Sequence[int], keep: Collection[int] = ()) -> int:
-    """The port of an index: the one it has if that is in `keep`, or else one of `free`.
+    """The port of an index: its present one if that is in `keep` or `free`, otherwise one of `free`.
 
-    Of the free ones: the one this name had before; one that nobody ever had; the one that has been released longest,
-    because programs that still know the old index might write to the new one. Raises PermissionDenied if none is left.
+    The choice among the free ports, best first: the one that an index of this name had before; one that no index ever
+    had; the one that was released longest ago, because programs that still know its old index might write to the new
+    one. Raises PermissionDenied if none is left.
     """
-    held = port_of(connection, name)
-    if held is not None and held in (*keep, *free):
-        return held
+    present = port_of(connection, name)
+    if present is not None and present in (*keep, *free):
+        return present
     known = {port: (owner, released) for port, owner, released in connection.execute("SELECT * FROM ports")}
-    left = [port for port in free if port not in known or known[port][1] is not None]
-    if not left:
+    available = [port for port in free if port not in known or known[port][1] is not None]
+    if not available:
         raise PermissionDenied(
             f"No port is left for the index {name}: all {len(free)} of index_ports are in use. Delete an index, or "
             "start the server with a larger --index-ports range, or with --index-host"
         )
 
-    def order(port: int) -> tuple[bool, int, int]:
+    def preference(port: int) -> tuple[bool, int, int]:
         owner, released = known.get(port, ("", 0))
         return owner != name, released or 0, port
 
-    chosen = min(left, key=order)
+    chosen = min(available, key=preference)
     connection.execute("DELETE FROM ports WHERE name = ? AND released IS NULL", (name,))
     connection.execute(
         "INSERT INTO ports (port, name) VALUES (?, ?)"

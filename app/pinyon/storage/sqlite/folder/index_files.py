@@ -1,8 +1,8 @@
-"""The files of indexes, and the catalogue of them. Both are made and removed as a whole.
+"""Makes, opens and removes the files of indexes, and keeps their catalogue.
 
-A start believes the file of an index first, and the catalogue second. It removes a file only in two cases: the file
-says that it is being deleted; or nothing was ever stored in it, and the catalogue says that it was being made. A file
-that the start cannot read stays, or is moved to the folder set-aside.
+If the file of an index and the catalogue disagree, a start believes the file. It removes a file in two cases only: the
+file says that it is being deleted; or nothing was ever stored in it, and the catalogue says that it was being made. A
+file that a start cannot read is left where it is, or moved to the folder set-aside.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ class Opened(msgspec.Struct):
 
 
 class IndexFiles:
-    """The indexes of one folder. Different indexes may be opened or made at the same time."""
+    """The files of one folder. Files of different indexes may be opened or made at the same time."""
 
     def __init__(self, folder: DataDir, options: EngineOptions) -> None:
         self._folder, self._read_only = folder, options.read_only
@@ -50,10 +50,10 @@ class IndexFiles:
             marked=True,
         )
         self._catalogue: Database
-        self._left_over: set[str] = set()
+        self._to_remove: set[str] = set()
 
     async def open(self) -> None:
-        """Open the catalogue. If it is damaged, make a new one, because the files say what they are."""
+        """Open the catalogue. If it is damaged, make a new one from the files of the indexes."""
         try:
             self._catalogue = await self._open_catalogue()
         except DataLoss as error:
@@ -84,16 +84,16 @@ class IndexFiles:
         await self._catalogue.close()
 
     async def names(self) -> list[str]:
-        """The indexes that have a file or should have one; for a reader, those that are finished."""
+        """Names of the indexes that have a file or should have one. Read-only: of those that are finished."""
         states = await self._catalogue.read(index_catalogue.states)
         if self._read_only:
             return sorted(name for name in self._folder.index_names() if states.get(name) == "ready")
         return sorted(self._folder.index_names(also_without_file=True) | states.keys())
 
     async def open_index(self, name: str) -> Opened | None:
-        """Open an index; None if there is none any more, or what there is was moved aside.
+        """Open an index. Returns None if it no longer exists, or if its file was moved to set-aside.
 
-        Raises FailedPrecondition, DataLoss or Unavailable if the file cannot be used. It stays where it is.
+        Raises FailedPrecondition, DataLoss or Unavailable if the file cannot be used. Then the file stays where it is.
         """
         state = (await self._catalogue.read(index_catalogue.states)).get(name)
         file = self._folder.index_file(name)
@@ -119,43 +119,44 @@ class IndexFiles:
             index = await database.read(tables.index)
             if index is None or state == "deleting":
                 await database.close()
-                await self._put_away(name, state, says_what_it_is=index is not None)
+                await self._clear_away(name, state, has_spec=index is not None)
                 return None
             await database.read(partial(vector_tables.check_layout, spec=index.spec))
             if not self._read_only:
                 await _update_words(database, index.spec)
             if state != "ready" and not self._read_only:
                 await self._catalogue.write(partial(index_catalogue.enter_ready, name=name))
-                log.warning("the index %s is %s; its file is whole, and is taken in", name, _said(state))
+                log.warning("the index %s is %s; its file is complete, so the index is used", name, _in_words(state))
             port = await self._catalogue.read(partial(index_catalogue.port_of, name=name))
         except BaseException:
             await database.close()
             raise
         return Opened(database, msgspec.structs.replace(index, port=port))
 
-    async def _put_away(self, name: str, state: str | None, says_what_it_is: bool) -> None:
-        """Move or remove a file that does not say what it is, or that only the catalogue says is being deleted."""
+    async def _clear_away(self, name: str, state: str | None, has_spec: bool) -> None:
+        """Remove or set aside a file without a spec, or one that is being deleted according to the catalogue alone."""
         file = self._folder.index_file(name)
         if self._read_only:
             raise FailedPrecondition(f"The file {file.name} says nothing; start once without --read-only")
-        if not says_what_it_is and state == "creating":  # both say that nothing was ever stored
+        if not has_spec and state == "creating":  # file and catalogue agree that nothing was ever stored
             await self._remove(name)
             return
-        if not says_what_it_is and state == "ready":
+        if not has_spec and state == "ready":
             raise damaged(file, "it does not say what it is")
-        await self._set_aside(name, "was being deleted" if says_what_it_is else "says nothing")
+        await self._set_aside(name, "was being deleted" if has_spec else "says nothing")
 
     async def _set_aside(self, name: str, why: str) -> None:
         await asyncio.to_thread(self._folder.set_aside, self._folder.index_file(name), why)
         await self._catalogue.write(partial(index_catalogue.forget, name=name))
 
     async def make(self, spec: IndexSpec, details: IndexDetails, ports: Sequence[int] | None) -> Opened:
-        """Make an index that is not there, as a whole or not at all. Raises AlreadyExists or PermissionDenied.
+        """Make a new index, completely or not at all.
 
-        Raises FailedPrecondition or Unavailable if the files of a deleted one of that name cannot be removed.
+        Raises AlreadyExists if it has a file, PermissionDenied if no port is left, Unavailable if the disk fails, and
+        FailedPrecondition if the files of a deleted index of that name cannot be removed.
         """
         name = spec.name
-        if name in self._left_over:
+        if name in self._to_remove:
             await self._remove(name)
         if self._folder.index_file(name).exists():
             raise AlreadyExists(
@@ -163,7 +164,7 @@ class IndexFiles:
                 "start the server again to use it, or move it away"
             )
         state = (await self._catalogue.read(index_catalogue.states)).get(name)
-        if state is not None or self._folder.anything_beside(name):  # a disk that failed left something
+        if state is not None or self._folder.has_files_beside(name):  # left when the disk failed
             await self._remove(name)
 
         def enter(connection: apsw.Connection) -> int | None:
@@ -188,14 +189,14 @@ class IndexFiles:
         return Opened(database, msgspec.structs.replace(index, port=port))
 
     async def assign_port(self, name: str, free: Sequence[int], keep: Collection[int]) -> int:
-        """The port of an index, as index_catalogue.assign_port() finds it."""
+        """The port of an index, as index_catalogue.assign_port() chooses it."""
         return await self._catalogue.write(lambda connection: index_catalogue.assign_port(connection, name, free, keep))
 
     async def mark_deleted(self, name: str, database: Database | None, version: int | None = None) -> None:
-        """From here on the index is gone, also after a crash: its file says so, or of one that cannot be used (None)
-        the catalogue does. One commit, so that a failing disk leaves the index as it was.
+        """Mark an index as deleted, in one commit. From then on it is gone, even after a crash.
 
-        Raises VersionConflict if the file is at another version than this.
+        database: its file, which gets the mark; None if it cannot be used, so that the catalogue gets the mark. If the
+        disk fails, the index is as before. Raises VersionConflict if the index is at another version.
         """
 
         def mark(connection: apsw.Connection) -> None:
@@ -208,9 +209,10 @@ class IndexFiles:
         else:
             await self._catalogue.write(partial(index_catalogue.mark, name=name, state="deleting"))
 
-    async def try_to_put_aside(self, name: str) -> None:
-        """Move away what there is of an index that could not be used and is deleted: perhaps it was protected, and
-        perhaps it can be mended. What cannot be moved is, later.
+    async def try_to_set_aside(self, name: str) -> None:
+        """Move the files of a deleted index that could not be used to set-aside, because they may still be repaired.
+
+        Files that cannot be moved now are moved later.
         """
         try:
             if self._folder.index_file(name).exists():
@@ -218,25 +220,27 @@ class IndexFiles:
             else:
                 await self._remove(name)
         except PinyonError as error:
-            log.warning("what is left of index %s is moved away later: %s", name, error.message)
+            log.warning("the files of index %s cannot be moved now, but later: %s", name, error.message)
 
     async def try_to_remove(self, name: str) -> None:
-        """Remove the files of an index that is deleted. What cannot be removed now is removed later."""
+        """Remove the files of a deleted index. If that fails, it is tried again later."""
         try:
             await self._remove(name)
         except PinyonError as error:
-            self._left_over.add(name)
-            log.warning("what is left of index %s is removed later: %s", name, error.message)
+            self._to_remove.add(name)
+            log.warning("the files of index %s cannot be removed now, but later: %s", name, error.message)
 
     async def _remove(self, name: str) -> None:
-        """Remove the files of an index, once the catalogue says so too: a log that is not folded may hold all that the
-        file says of its being deleted, and goes first.
+        """Mark an index as deleted in the catalogue too, then remove its files.
+
+        The log is removed before the file, and the file's own mark may be only in the log. After a crash in between,
+        the catalogue still says that the index is deleted.
         """
         if (await self._catalogue.read(index_catalogue.states)).get(name) == "ready":
             await self._catalogue.write(partial(index_catalogue.mark, name=name, state="deleting"))
         await asyncio.to_thread(self._folder.remove_index_files, name)
         await self._catalogue.write(partial(index_catalogue.forget, name=name))
-        self._left_over.discard(name)
+        self._to_remove.discard(name)
 
 
 def _create(connection: apsw.Connection, spec: IndexSpec, details: IndexDetails) -> Index:
@@ -248,28 +252,28 @@ def _create(connection: apsw.Connection, spec: IndexSpec, details: IndexDetails)
 
 
 LOG_EVERY = 20_000
-"""Texts between two lines of the log."""
+"""Texts between two lines in the log."""
 
 
 async def _update_words(database: Database, spec: IndexSpec) -> None:
-    """Index the texts of an older file again, if this version makes other terms of them."""
+    """Index the texts of an older file again if this version of Pinyon makes other terms of them."""
     if not await database.read(partial(lexical.is_behind, spec=spec)):
         return
     count = await database.read(lambda connection: connection.execute("SELECT count(*) FROM records").get)
 
-    def tell(done: int) -> None:
+    def log_progress(done: int) -> None:
         if done % LOG_EVERY == 0 or done == count:
             log.info("the words of index %s are brought up to date: %d of %d texts", spec.name, done, count)
 
-    await database.write(partial(lexical.rebuild, spec=spec, progress=tell))
+    await database.write(partial(lexical.rebuild, spec=spec, progress=log_progress))
 
 
-def _said(state: str | None) -> str:
+def _in_words(state: str | None) -> str:
     return "not in the catalogue" if state is None else f"'{state}' by the catalogue"
 
 
 def _with_checksums(connection: apsw.Connection) -> None:
-    """Make room for checksums in the catalogue of an earlier version."""
+    """Rewrite a catalogue of an earlier version so that its pages have room for checksums."""
     if not page_checksums.has_room(connection):
         connection.execute("VACUUM")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
