@@ -75,7 +75,31 @@ class Installation:
             return None
 
 
-async def embed_anew(http: httpx.AsyncClient) -> None:
+class Answers:
+    """Counts the answers that clients get, so that other tasks can wait for more of them."""
+
+    def __init__(self) -> None:
+        self._count, self._next, self._ended = 0, asyncio.Event(), False
+
+    def add(self) -> None:
+        """Count an answer."""
+        self._count += 1
+        self._next.set()
+        self._next = asyncio.Event()
+
+    def end(self) -> None:
+        """No more answers will come: let every task that waits go on."""
+        self._ended = True
+        self._next.set()
+
+    async def more(self, number: int) -> None:
+        """Wait for so many further answers, or for the end."""
+        last = self._count + number
+        while self._count < last and not self._ended:
+            await self._next.wait()
+
+
+async def embed_anew(http: httpx.AsyncClient, answers: Answers) -> None:
     """Have the index embedded by the one model and the other in turn, until the server is gone."""
     models = ["pinyon-hash-wide", "pinyon-hash-embed"]
     try:
@@ -86,16 +110,16 @@ async def embed_anew(http: httpx.AsyncClient) -> None:
                 other = next(model for model in models if model != now)
                 answer = await http.post("/indexes/docs/reembed", json={"model": other})
                 assert answer.status_code in (202, 400), answer.text  # 400: a record without text, for one
-            await asyncio.sleep(0.02)
+            await answers.more(1)
     except httpx.TransportError:
         pass
 
 
-async def compact(http: httpx.AsyncClient) -> None:
-    """Have the index compacted now and then, until the server is gone."""
+async def compact(http: httpx.AsyncClient, answers: Answers) -> None:
+    """Have the index compacted after every few answers to clients, until the server is gone."""
     try:
         while True:
-            await asyncio.sleep(0.1)
+            await answers.more(10)
             (await http.post("/indexes/docs/compact")).raise_for_status()
     except httpx.TransportError:
         pass
@@ -115,12 +139,14 @@ async def test_nothing_that_was_answered_is_lost_and_nothing_is_half_there_after
     killed: Counter[str] = Counter()
     longest = 0.6
     while killed.total() < KILLS:
+        answers = Answers()
         async with httpx.AsyncClient(base_url=at.server.url, timeout=30) as http:
-            running = [asyncio.ensure_future(run(client, http, at.index)) for client in clients]
-            running += [asyncio.ensure_future(embed_anew(http)), asyncio.ensure_future(compact(http))]
+            running = [asyncio.ensure_future(run(client, http, at.index, answers.add)) for client in clients]
+            running += [asyncio.ensure_future(embed_anew(http, answers)), asyncio.ensure_future(compact(http, answers))]
             died, _ = await asyncio.wait(running, timeout=dice.uniform(0, longest), return_when=asyncio.FIRST_COMPLETED)
             killed["at a place" if died else "at a time"] += 1
             at.server.kill()
+            answers.end()
             await asyncio.gather(*running)
         for file in (at.data / "indexes").glob("*.sqlite"):
             # Others may be half made or half removed, which the start undoes or finishes.
