@@ -36,7 +36,7 @@ class Disk(apsw.VFS):
         self.syncs = 0
         assert page_checksums.available()
         super().__init__("disk", "unix", makedefault=True)
-        load_checksums_anew()
+        load_checksums_over("disk")
 
     def __enter__(self) -> "Disk":
         self._fsync, os.fsync = os.fsync, self._synced
@@ -45,7 +45,7 @@ class Disk(apsw.VFS):
     def __exit__(self, *_: object) -> None:
         os.fsync = self._fsync
         self.unregister()
-        load_checksums_anew()
+        load_checksums_over("unix")
 
     def xOpen(self, name: Any, flags: list[int]) -> "File":
         path = name.filename() if isinstance(name, apsw.URIFilename) else name
@@ -107,9 +107,10 @@ class Disk(apsw.VFS):
                 copy.write_bytes(content)
 
 
-def load_checksums_anew() -> None:
-    """SQLite's extension for checksums over the disk that is the default one now, where it stays: so load a copy."""
+def load_checksums_over(vfs: str) -> None:
+    """Load SQLite's extension for checksums over this VFS. It stays over the one it was loaded over, so load a copy."""
     apsw.unregister_vfs(page_checksums.CHECKED)
+    apsw.set_default_vfs(vfs)  # else whichever VFS was registered last is the default now
     with tempfile.TemporaryDirectory() as folder:
         copy = shutil.copy(apsw.sqlite_extra.path("cksumvfs"), Path(folder) / "cksumvfs.so")
         connection = apsw.Connection(":memory:")
