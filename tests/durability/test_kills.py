@@ -1,7 +1,7 @@
-"""kill -9 at any moment: what was answered with success is there, what was not is there as a whole or not at all.
+"""kill -9 at any moment: every write that was answered is stored; every other one is stored as a whole or not at all.
 
-The moment is drawn at random: some time after clients began, or the N-th write, sync, commit, removal or model call
-since the start, which may be one of the start itself.
+The moment is drawn at random. It is some time after the clients began, or the N-th write, sync, commit, removal or
+model call since the server began to start.
 """
 
 import asyncio
@@ -68,7 +68,7 @@ class Installation:
         return RunningServer(self.config, self.data, *told, program=program)
 
     def start_to_be_killed(self, dice: random.Random) -> RunningServer | None:
-        """A server that kills itself at a place drawn at random; None if it did so before it was ready."""
+        """A server that kills itself at a random place. Returns None if it did so before it was ready."""
         try:
             return self.start("kill", dice.choice(PLACES), str(int(dice.expovariate(0.05)) + 1))
         except AssertionError:
@@ -100,7 +100,7 @@ class Answers:
 
 
 async def embed_anew(http: httpx.AsyncClient, answers: Answers) -> None:
-    """Have the index embedded by the one model and the other in turn, until the server is gone."""
+    """Re-embed the index with one model and the other in turn, until the server is gone."""
     models = ["pinyon-hash-wide", "pinyon-hash-embed"]
     try:
         while True:
@@ -116,7 +116,7 @@ async def embed_anew(http: httpx.AsyncClient, answers: Answers) -> None:
 
 
 async def compact(http: httpx.AsyncClient, answers: Answers) -> None:
-    """Have the index compacted after every few answers to clients, until the server is gone."""
+    """Compact the index after every few answers to clients, until the server is gone."""
     try:
         while True:
             await answers.more(10)

@@ -44,8 +44,9 @@ WORDS_BATCH = 512
 """Records that a search with match_terms reads at a time."""
 
 MOST_CHANGED, MOST_CHANGED_SHARE = 1_000, 0.02
-"""How many rows, or which share of all rows, may have changed since an inverted file was made. The larger of both
-counts. Each of these rows is read and scored, which makes a search slower.
+"""An inverted file is used while at most so many rows, or this share of all rows, have changed since it was made.
+
+The larger limit counts. A search reads and scores each of these rows, which takes time.
 """
 
 Vector = NDArray[np.float32]

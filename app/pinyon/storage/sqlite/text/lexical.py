@@ -22,6 +22,9 @@ from pinyon.search.ranking import K1, bm25, discounted, idf
 from pinyon.search.terms import query_terms, terms
 from pinyon.storage.sqlite.row_sets import Records, RowSet
 
+ANALYSIS = 1
+"""Version of terms.py. Raise it when texts get other terms than before, so that older files are indexed again."""
+
 
 class Document(msgspec.Struct, frozen=True, gc=False):
     """A record whose text may be indexed. row: its row number."""
@@ -71,7 +74,10 @@ class LexicalScores(msgspec.Struct, frozen=True):
 
 
 def text_of(spec: IndexSpec, metadata: Metadata) -> str | None:
-    """The text of a record that is embedded and indexed. Returns None if the record or the index has none."""
+    """The text of a record that is embedded and indexed.
+
+    Returns None if the record has no text, if the index does not embed texts, or if its vectors are sparse.
+    """
     if spec.embed is None or spec.sparse:
         return None
     text = metadata.get(spec.embed.text_field)
@@ -111,10 +117,6 @@ def remove_all(connection: apsw.Connection, ns: int) -> None:
     """Remove every text of a namespace. Call before its records are deleted."""
     connection.execute("DELETE FROM lexical WHERE rowid IN (SELECT record FROM records WHERE ns = ?)", (ns,))
     connection.execute("UPDATE namespaces SET words = 0, texts = 0 WHERE ns = ?", (ns,))
-
-
-ANALYSIS = 1
-"""Version of terms.py. Raise it when texts get other terms than before, so that older files are indexed again."""
 
 
 def is_behind(connection: apsw.Connection, spec: IndexSpec) -> bool:
