@@ -99,7 +99,7 @@ async def test_answers_are_the_same_without_any_of_them(tmp_path: Path, monkeypa
         for _ in range(2):
             answers.append((await engine.query("docs", "a", exact)).matches)
         assert (await engine.query("docs", "a", plan)).approximate == usable
-        (cached,) = engine._memory.vectors._entries.values()
+        (cached,) = engine._caches.vectors._entries.values()
         assert (cached.codes[0] is not None) == usable
         await engine.close()
     assert answers[0] == answers[1] == answers[2] == answers[3]

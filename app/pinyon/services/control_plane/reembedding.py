@@ -186,7 +186,7 @@ class Reembeddings:
                 await asyncio.sleep(error.retry_after_s)
 
     async def _embed_some(self, handle: Handle, embedder: Embedder, state: Reembedding) -> bool:
-        """Embed a batch of texts, or switch the index to the new vectors if none is left. Returns whether it is done."""
+        """Embed a batch of texts. If none is left, switch the index to the new vectors. Returns whether it did."""
         embed = state.target.embed
         assert embed is not None
         texts = await self._engine.texts_to_reembed(handle, BATCH)

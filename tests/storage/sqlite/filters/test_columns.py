@@ -114,7 +114,7 @@ async def filled(opened: Opener, **tuning: Any) -> SqliteEngine:
 
 
 def of_only_namespace(engine: SqliteEngine) -> Columns | None:
-    namespaces = list(engine._memory.columns._namespaces.values())
+    namespaces = list(engine._caches.columns._namespaces.values())
     assert len(namespaces) <= 1
     return namespaces[0].columns if namespaces else None
 
@@ -223,7 +223,7 @@ async def test_a_field_too_large_to_be_held_is_not_tried_again_and_again(
     engine = await filled(opened, column_bytes=300)
     await kept(engine, {"s": "s1"})
     await engine.settled()
-    assert not engine._memory.columns.wants(engine.index("docs").handle)
+    assert not engine._caches.columns.wants(engine.index("docs").handle)
     monkeypatch.setattr(engine._upkeep, "schedule", None)  # would be called if it was wanted again
     assert len(await kept(engine, {"s": "s1"})) == 10
 
@@ -270,7 +270,7 @@ async def test_columns_are_given_up_where_little_is_left(opened: Opener, monkeyp
 
 async def test_nothing_is_left_of_a_namespace_or_an_index_that_is_deleted(opened: Opener) -> None:
     engine = await filled(opened)
-    columns = engine._memory.columns
+    columns = engine._caches.columns
     await kept(engine, {"n": 3})
     await engine.settled()
     assert of_only_namespace(engine)
@@ -325,13 +325,13 @@ async def test_columns_that_have_seen_more_than_a_snapshot_do_not_answer_for_it(
     engine = await filled(opened)
     await kept(engine, {"n": 3})
     await engine.settled()
-    (key,) = engine._memory.columns._namespaces
+    (key,) = engine._caches.columns._namespaces
     condition = filters.parse({"n": 3})
     assert condition is not None
 
     def rows(connection: Any, before: int) -> Any:
         version = reading.changes.version(connection, key[1])
-        return engine._memory.columns.matching_rows(connection, condition, key, version - before, 30)
+        return engine._caches.columns.matching_rows(connection, condition, key, version - before, 30)
 
     database = engine._opened["docs"].database
     assert (await database.read(lambda connection: rows(connection, 0))).rows.tolist() == [4]
@@ -379,4 +379,4 @@ async def test_sparse_indexes_have_no_columns_and_want_none(opened: Opener) -> N
     await engine.upsert("words", "a", [Record(f"r{n}", None, {"n": n}, sparse) for n in range(30)])
     plan = QueryPlan(5, sparse=sparse, filter=filters.parse({"n": {"$lt": 2}}))
     assert {match.id for match in (await engine.query("words", "a", plan)).matches} == {"r0", "r1"}
-    assert not engine._memory.columns.wants(engine.index("words").handle)
+    assert not engine._caches.columns.wants(engine.index("words").handle)

@@ -331,7 +331,7 @@ async def test_vectors_in_memory_serve_on_after_a_write_but_for_what_it_changed(
     plan = QueryPlan(k, vector=query, filter=parse({"n": {"$lt": 4}}))
     for _ in range(2):
         await engine.query("docs", "a", plan)
-    assert len(engine._memory.vectors._entries) == 1
+    assert len(engine._caches.vectors._entries) == 1
     monkeypatch.setattr("pinyon.storage.sqlite.vectors.vector_source._read_all", None)  # all of it would be read again
     engine._upkeep.schedule = lambda *_: None  # type: ignore[method-assign]
     await engine.upsert("docs", "a", [Record("new", query, {"n": 1}), Record("r2", -query, {"n": 1})])

@@ -39,7 +39,7 @@ async def with_everything_in_memory(folder: Path, monkeypatch: pytest.MonkeyPatc
 
 def namespaces_in_memory(engine: SqliteEngine) -> list[set[int]]:
     """The numbers of the namespaces that each map in memory knows."""
-    memory, ivf = engine._memory, engine._upkeep._ivf
+    memory, ivf = engine._caches, engine._upkeep._ivf
     keys = [
         ivf._entries,
         memory.columns._namespaces,

@@ -143,7 +143,7 @@ async def test_changes_are_noted_down_only_while_vectors_are_in_memory(
         await searched(engine)
         await engine.settled()
     assert await followed(engine) >= 1
-    engine._memory.vectors.keep_only(engine.index("docs").handle)
+    engine._caches.vectors.keep_only(engine.index("docs").handle)
     await engine.upsert("docs", "a", [Record("other", some(1, 5)[0], {})])
     await engine.settled()
     assert await followed(engine) == -1
@@ -194,6 +194,6 @@ async def test_a_namespace_is_kept_where_it_fits_and_not_read_for_nothing_elsewh
         await searched(engine)
     reads = reads_of_everything(monkeypatch)
     await searched(engine)
-    assert len(engine._memory.vectors._entries) == room
+    assert len(engine._caches.vectors._entries) == room
     assert len(reads) == 1 - room  # once, chunk by chunk, and not twice
     await engine.close()
