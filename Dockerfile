@@ -22,6 +22,7 @@ FROM python:3.11-slim
 RUN useradd --system --uid 10001 --home-dir /pinyon pinyon && install -d -o pinyon -m 700 /data
 WORKDIR /pinyon
 COPY --from=build /pinyon/.venv .venv
+COPY config config
 RUN install -d -o pinyon models/weights
 USER pinyon
 ENV PINYON_SERVER_HOST=0.0.0.0 PINYON_STORAGE_DATA_DIR=/data PINYON_MODELS_MODELS_DIR=/pinyon/models

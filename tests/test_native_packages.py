@@ -49,10 +49,24 @@ def test_a_package_that_ends_the_process_is_not_used_and_is_tried_once(
     assert not native_packages.usable("numkong")
 
 
+@pytest.mark.parametrize("code", ["raise SystemExit(1)", "import os, signal; os.kill(os.getpid(), signal.SIGINT)"])
+def test_a_child_that_did_not_crash_is_tried_again(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    replace(monkeypatch, "faiss", code=code)
+    assert native_packages.state("faiss") == "fails"
+    replace(monkeypatch, "faiss", code="")
+    assert native_packages.state("faiss") == "usable"
+
+
+def test_modules_of_the_working_directory_are_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "numpy.py").write_text("raise SystemExit(1)")
+    monkeypatch.chdir(tmp_path)
+    assert native_packages.state("faiss") == "usable"
+
+
 def test_a_remembered_answer_is_for_one_version_and_one_processor(
     cache_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    replace(monkeypatch, "faiss", code="raise SystemExit(1)")
+    replace(monkeypatch, "faiss", code=ILLEGAL_INSTRUCTION)
     assert native_packages.state("faiss") == "fails"
     replace(monkeypatch, "faiss", code="")
     assert native_packages.state("faiss") == "fails"

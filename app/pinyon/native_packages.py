@@ -1,12 +1,14 @@
-"""Checks whether packages of compiled code run on this processor.
+"""Whether packages of compiled code run on this processor.
 
-If such a package uses instructions that the processor lacks, the whole process ends. So when a package is first needed,
-a child process tries it. The result is remembered for this version of the package and this processor.
+Such a package may use instructions that a processor lacks. It then ends the whole process. So each one is tried in a
+child process first, when it is first needed. The answer is remembered for this version of the package and this
+processor.
 """
 
 import hashlib
 import logging
 import platform
+import signal
 import subprocess
 import sys
 from functools import cache
@@ -19,15 +21,16 @@ import platformdirs
 
 State = Literal["usable", "not installed", "fails"]
 TIMEOUT_S = 120
-"""How long a trial may take before the package counts as failing."""
+CRASHES = {signal.SIGILL, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGABRT}
+"""Signals that end a process whose code does not run on the processor."""
 REMEMBERED = "native-packages.json"
-"""File in the user's cache folder. It has the state of each package by version and processor."""
+"""File in the user's cache folder: the state of each package by version and processor."""
 
 
 class Package(msgspec.Struct, frozen=True):
-    """A package that may fail. code: a Python program that uses it, and fails if the package does not work.
+    """A package that may fail. code: Python that uses it, and ends with an error if it does not work.
 
-    without: what Pinyon does without the package, as part of a message.
+    without: what happens without it, for people.
     """
 
     distribution: str
@@ -60,19 +63,19 @@ log = logging.getLogger("pinyon")
 
 @cache
 def usable(name: str) -> bool:
-    """Whether a package of PACKAGES can be used. If it cannot, this is logged once."""
-    package_state = state(name)
-    if package_state == "not installed":
+    """Whether a package of PACKAGES can be used. Tells the log once if it cannot."""
+    found = state(name)
+    if found == "not installed":
         log.info("%s is not installed: %s", name, PACKAGES[name].without)
-    elif package_state == "fails":
+    elif found == "fails":
         log.warning("%s does not run on this processor: %s", name, PACKAGES[name].without)
-    return package_state == "usable"
+    return found == "usable"
 
 
 def state(name: str, folder: Path | None = None) -> State:
-    """Whether a package is installed and works. Tries it in a child process unless the result is remembered.
+    """Whether a package is installed and works: remembered, or tried in a child process.
 
-    folder: where results are remembered; None: in the user's cache folder.
+    folder: where to remember it; None: the user's cache folder.
     """
     package = PACKAGES[name]
     try:
@@ -82,21 +85,25 @@ def state(name: str, folder: Path | None = None) -> State:
     file = (platformdirs.user_cache_path("pinyon") if folder is None else folder) / REMEMBERED
     remembered = _read(file)
     if key not in remembered:
-        remembered[key] = "usable" if _runs(package.code) else "fails"
-        _write(file, remembered)
+        status = _exit_status(package.code)
+        remembered[key] = "usable" if status == 0 else "fails"
+        if status == 0 or -status in CRASHES:  # anything else, such as a signal to stop, says nothing of the processor
+            _write(file, remembered)
     return remembered[key]
 
 
-def _runs(code: str) -> bool:
-    command = [sys.executable, "-c", code]
+def _exit_status(code: str) -> int:
+    """Run Python code in a child process. Returns its exit status; less than 0 for a signal, 1 if it did not run."""
+    command = [sys.executable, "-P", "-c", code]  # -P: not with modules of the working directory
     try:
-        return subprocess.run(command, capture_output=True, timeout=TIMEOUT_S, check=False).returncode == 0
+        child = subprocess.run(command, capture_output=True, timeout=TIMEOUT_S, check=False, start_new_session=True)
     except (OSError, subprocess.TimeoutExpired):
-        return False
+        return 1
+    return child.returncode
 
 
 def _processor() -> str:
-    """Identifies the instructions of the processor, as far as the system tells them, and the version of Python."""
+    """The processor's instructions and the version of Python, as far as the system tells them."""
     flags = platform.processor()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -104,7 +111,7 @@ def _processor() -> str:
     except (OSError, StopIteration):
         pass
     digest = hashlib.sha256(flags.encode()).hexdigest()[:16]
-    return f"{platform.machine()} {digest}, Python {platform.python_version()}"
+    return f"{platform.machine()} {digest}, Python {platform.python_version()} in {sys.prefix}"
 
 
 def _read(file: Path) -> dict[str, State]:
@@ -121,4 +128,4 @@ def _write(file: Path, remembered: dict[str, State]) -> None:
         part.write_bytes(msgspec.json.encode(remembered))
         part.replace(file)
     except OSError as error:
-        log.info("the results of trying compiled packages cannot be written to %s: %s", file, error.strerror)
+        log.info("whether compiled packages run here cannot be remembered in %s: %s", file, error.strerror)

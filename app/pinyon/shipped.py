@@ -9,7 +9,7 @@ import platformdirs
 
 _PACKAGED = Path(__file__).resolve().parent / "data"
 
-INSTALLED = _PACKAGED.is_dir()
+INSTALLED = (_PACKAGED / "models" / "manifest.toml").is_file()
 """Whether this is an installed package and not a checkout."""
 
 SHIPPED = _PACKAGED if INSTALLED else Path(__file__).resolve().parents[2]

@@ -68,6 +68,18 @@ def test_without_a_settings_file_the_quick_start_is_served_and_that_is_said() ->
     assert "quickstart.toml; name your own file with --config" in done.stdout
 
 
+def test_a_reader_needs_no_index_of_the_quick_start(tmp_path: Path) -> None:
+    server = RunningServer(config(tmp_path), tmp_path / "data")  # its index has another name than the quick start's
+    done = pinyon("doctor", "--data-dir", tmp_path / "data")
+    assert "quickstart.toml" in done.stdout
+    assert server.stop() == 0
+    command = [sys.executable, "-m", "pinyon", *NO_PORTS, "--read-only", "--data-dir", str(tmp_path / "data")]
+    with subprocess.Popen(command, cwd=PROJECT, env=environment(), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert any("is ready on" in line for line in process.stdout)
+        process.terminate()
+
+
 @pytest.mark.parametrize(
     ("arguments", "meant"),
     [(["serve", "--prot", "1"], "--port"), (["doktor"], "doctor"), (["keys", "lst"], "list")],

@@ -1,7 +1,7 @@
-"""What the caller of a request may do, which its API key decides.
+"""What the caller of a request may do. Its API key decides. It is checked where something is done.
 
-A request, and every task that it starts, has the grant of its key in a context variable. The code that does something
-checks the grant first. The server itself may do everything.
+A request runs with the grant of its key in a context variable, and so does every task that it starts. The server itself
+may do everything.
 """
 
 from contextvars import ContextVar
@@ -14,7 +14,7 @@ from pinyon.errors import PermissionDenied
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """What a key allows: scopes, and the indexes and namespaces in which they hold. None: in all."""
+    """Scopes in some indexes, and in some namespaces of them. None: in all."""
 
     scopes: frozenset[Scope]
     indexes: frozenset[str] | None = None
@@ -30,17 +30,17 @@ class Grant(msgspec.Struct, frozen=True):
 
     @property
     def limited(self) -> bool:
-        """Whether the grant is for some indexes or some namespaces only."""
+        """Whether there are indexes or namespaces that the grant is not for."""
         return self.indexes is not None or self.namespaces is not None
 
 
 EVERYTHING = Grant(frozenset(SCOPES))
 GRANT: ContextVar[Grant] = ContextVar("grant", default=EVERYTHING)
-"""The grant of the request that is being answered."""
+"""Of the request that is being answered."""
 
 
 def check(scope: Scope, index: IndexRef | None = None, namespace: str | None = None) -> None:
-    """Raises PermissionDenied unless the caller may do this. The index or namespace need not exist."""
+    """Raises PermissionDenied unless this may be done, whether or not there is such an index or namespace."""
     grant = GRANT.get()
     if scope not in grant.scopes:
         raise PermissionDenied(f"This API key lacks the scope '{scope}'; it has {', '.join(sorted(grant.scopes))}")
@@ -58,16 +58,14 @@ def check_sees(index: IndexRef | None) -> None:
 
 
 def check_whole(index: IndexRef | None) -> None:
-    """Raises PermissionDenied unless the grant is for this index and all its namespaces."""
+    """Raises PermissionDenied unless the grant is for this index with all its namespaces."""
     check_sees(index)
     if GRANT.get().namespaces is not None:
-        raise PermissionDenied("This API key is for some namespaces only; this request needs one for the whole index")
+        raise PermissionDenied("This API key is for some namespaces only, and an index is more than that")
 
 
 def check_unlimited() -> None:
-    """Raises PermissionDenied unless the grant is for all indexes and namespaces."""
+    """Raises PermissionDenied unless the grant is for every index and namespace."""
     check("read")
     if GRANT.get().limited:
-        raise PermissionDenied(
-            "This API key is for some indexes or namespaces only, and this request needs a key for all of them"
-        )
+        raise PermissionDenied("This API key is for some indexes or namespaces only, and this tells of all")

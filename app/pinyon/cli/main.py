@@ -86,14 +86,17 @@ def _serve(options: argparse.Namespace) -> int:
 
     from pinyon.serving.lifecycle import serve
 
-    quickstart_unless_named(options)
-    return uvloop.run(serve(settings_of(options)))
+    settings = settings_of(options)
+    if not settings.storage.read_only:  # the quick start may have to make its index
+        quickstart_unless_named(options)
+        settings = settings_of(options)
+    return uvloop.run(serve(settings))
 
 
 def _doctor(options: argparse.Namespace) -> int:
     from pinyon.cli.doctor import examine
 
-    print(f"settings: {options.config or 'the defaults; name your file with --config'}")
+    quickstart_unless_named(options)  # as `pinyon serve` does
     findings = examine(settings_of(options))
     for finding in findings:
         print(finding)

@@ -65,7 +65,7 @@ def choose(models_dir: Path, model: str, precision: Precision, kind: str | None 
     choices[kind] = {name: value for name, value in own.items() if value != "fp32"}
     part = file.with_suffix(".partial")
     try:
-        part.parent.mkdir(exist_ok=True)
+        part.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(msgspec.json.format(msgspec.json.encode(choices), indent=2))
         part.replace(file)
     except OSError as error:

@@ -283,10 +283,13 @@ class Indexes:
         permissions.check("control", name)
 
         async def delete() -> Handle | None:
-            if name in self._engine.unusable():  # whether it is protected cannot be read
-                await self._engine.delete_index(name)
+            try:
+                index = self.index(name)  # also of an index that was damaged after it was opened
+            except PinyonError:
+                if name not in self._engine.unusable():
+                    raise
+                await self._engine.delete_index(name)  # whether it is protected cannot be read
                 return None
-            index = self.index(name)
             if index.details.deletion_protection:
                 raise PermissionDenied(
                     "Deletion protection is enabled for this index. Disable deletion protection before retrying."

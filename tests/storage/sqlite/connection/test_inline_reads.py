@@ -210,3 +210,37 @@ def test_a_slow_one_ends_it_and_so_do_too_many_namespaces(monkeypatch: pytest.Mo
     for name in "abcd":
         known.note(("i", name, False), 1, 0.0)
     assert [known.fast_lsn(("i", name, False)) for name in "abcd"] == [None, None, None, 1]
+
+
+async def searches(engine: SqliteEngine, count: int) -> None:
+    first = await engine.query("docs", "a", PLAIN)
+    for _ in range(count):
+        assert await engine.query("docs", "a", PLAIN) == first
+
+
+@pytest.mark.parametrize("code", [errno.EOPNOTSUPP, errno.EINVAL, errno.EAGAIN, errno.EIO])
+async def test_a_file_that_cannot_be_read_without_waiting_costs_no_descriptors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def fails(*_: Any) -> int:
+        raise OSError(code, os.strerror(code))
+
+    engine = await filled(tmp_path)
+    await searches(engine, 1)
+    monkeypatch.setattr("os.preadv", fails)
+    before = len(os.listdir("/proc/self/fd"))
+    await searches(engine, 50)
+    assert len(os.listdir("/proc/self/fd")) <= before + 2
+    await engine.close()
+
+
+async def test_a_link_in_the_data_folder_is_followed(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "indexes").symlink_to(elsewhere)
+    engine = await filled(tmp_path / "data")
+    before = len(os.listdir("/proc/self/fd"))
+    await searches(engine, 5)
+    await engine.close()
+    assert len(os.listdir("/proc/self/fd")) < before

@@ -19,6 +19,8 @@ from pinyon.storage.sqlite.connection.high_water import HighWaterMark, Mark
 from pinyon.storage.sqlite.engine import SqliteEngine
 from pinyon.storage.sqlite.folder import backup, index_files
 from pinyon.storage.sqlite.folder.data_dir import DataDir
+from pinyon.storage.sqlite.schema import migrations
+from pinyon.storage.sqlite.upkeep import rebuilding
 from pinyon.storage.sqlite.upkeep.folder_check import check_folder, check_index, repair
 from pinyon.storage.sqlite.upkeep.scheduler import UpkeepScheduler
 
@@ -560,3 +562,22 @@ async def test_an_index_that_cannot_see_to_its_large_namespaces_is_used_all_the_
     engine = await opened(data)
     assert [index.name for index in engine.indexes()] == ["docs", "other"] and not engine.unusable()
     await engine.close()
+
+
+async def test_a_file_from_before_indexes_had_an_id_is_repaired_and_gets_one(tmp_path: Path) -> None:
+    engine = await opened(tmp_path)
+    await engine.create_index(specs("docs"))
+    await engine.upsert("docs", "a", records("docs", 0, 60))
+    await engine.close()
+    file = tmp_path / "indexes" / "docs.sqlite"
+    page_checksums.available()
+    connection = apsw.Connection(str(file), vfs=page_checksums.CHECKED)
+    connection.execute("ALTER TABLE state DROP COLUMN id; ALTER TABLE state DROP COLUMN version")
+    connection.pragma("user_version", migrations.STEP_OF_INDEX_ID - 1)
+    connection.close()
+    target = tmp_path / "rebuilt.sqlite"
+    assert rebuilding.rebuild(file, target) == 60
+    connection = apsw.Connection(str(target), vfs=page_checksums.CHECKED)
+    id, version = connection.execute("SELECT id, version FROM state").get
+    connection.close()
+    assert id and version == 1

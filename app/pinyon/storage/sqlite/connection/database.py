@@ -239,25 +239,35 @@ class Database:
         event-loop thread only. Raises the errors of read().
         """
         self._check_open()
-        if not page_cache_vfs.available():
+        if not page_cache_vfs.available(self.path):
             return None
+        if self._inline is None:
+            try:
+                self._inline = self._connect_inline()
+            except (apsw.Error, NotInMemory, OSError):  # a reader thread meets the same problem, and reports it
+                return None
         try:
-            if self._inline is None:
-                self._inline = self._reader(in_memory=True)
-                self._inline.set_busy_timeout(0)
-                self._inline.execute(f"PRAGMA cache_size = {-INLINE_CACHE_KIB}")
             with Transaction(self._inline, "DEFERRED"):
                 return function(self._inline)
-        except (apsw.BusyError, NotInMemory):
+        except (apsw.BusyError, NotInMemory, OSError):
             return None
         except apsw.Error as error:
             raise self._translated(error) from error
         except DECODING_ERRORS as error:
             raise self._undecodable(error) from error
 
-    def _reader(self, in_memory: bool = False) -> apsw.Connection:
-        mode: Mode = "read" if self._writer is not None else "frozen" if self._frozen else "read only"
-        return connect(self.path, 0 if in_memory else self._mmap_bytes, mode, in_memory=in_memory)
+    def _connect_inline(self) -> apsw.Connection:
+        # The real path, because SQLite does not let a VFS of Python's follow symbolic links.
+        connection = connect(self.path.resolve(), 0, self._read_mode(), in_memory=True)
+        connection.set_busy_timeout(0)
+        connection.execute(f"PRAGMA cache_size = {-INLINE_CACHE_KIB}")
+        return connection
+
+    def _reader(self) -> apsw.Connection:
+        return connect(self.path, self._mmap_bytes, self._read_mode())
+
+    def _read_mode(self) -> Mode:
+        return "read" if self._writer is not None else "frozen" if self._frozen else "read only"
 
     async def _answer(self, submit: "Callable[[], asyncio.Future[T]]") -> T:
         self._check_open()

@@ -14,10 +14,13 @@ import apsw
 from pinyon.storage.sqlite.connection import page_checksums
 
 NAME = "pinyon-page-cache"
-WOULD_WAIT = (errno.EAGAIN, errno.EOPNOTSUPP, errno.EINVAL)
-"""Errors of a read that would have to wait, or of a file system that cannot read without waiting."""
+UNSUPPORTED = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+"""Errors of a file system that cannot read without waiting, such as tmpfs and overlayfs."""
 
-_descriptors: dict[str, list[int]] = {}
+_descriptors: dict[str, int] = {}
+"""The descriptor of each database file, by real path."""
+_unsupported: set[str] = set()
+"""Real paths of database files on such a file system."""
 _vfs: "PageCacheVFS | None" = None
 
 
@@ -25,10 +28,10 @@ class NotInMemory(Exception):
     """A part of the file is not in the page cache."""
 
 
-def available() -> bool:
-    """Whether this system can read without waiting for the disk. The first call registers the VFS."""
+def available(path: Path) -> bool:
+    """Whether a file can be read without waiting for the disk, as far as is known. The first call registers the VFS."""
     global _vfs
-    if not hasattr(os, "RWF_NOWAIT"):
+    if not hasattr(os, "RWF_NOWAIT") or (_unsupported and os.path.realpath(path) in _unsupported):
         return False
     if _vfs is None:
         _vfs = PageCacheVFS()
@@ -40,7 +43,10 @@ def close_descriptors(path: Path) -> None:
 
     A process that closes any descriptor of a file loses SQLite's locks on it, so this cannot be done earlier.
     """
-    for descriptor in _descriptors.pop(os.path.abspath(path), []):
+    real = os.path.realpath(path)
+    _unsupported.discard(real)
+    descriptor = _descriptors.pop(real, None)
+    if descriptor is not None:
         os.close(descriptor)
 
 
@@ -62,10 +68,14 @@ class PageCacheFile(apsw.VFSFile):
     def __init__(self, name: Any, flags: list[int]) -> None:
         path = name.filename() if isinstance(name, apsw.URIFilename) else name
         super().__init__(page_checksums.PLAIN, name, flags)
-        self._descriptor = os.open(path, os.O_RDONLY)
         self._has_locks = bool(flags[0] & apsw.SQLITE_OPEN_MAIN_DB)
-        if self._has_locks:
-            _descriptors.setdefault(os.path.abspath(path), []).append(self._descriptor)
+        self._database = os.path.realpath(path if self._has_locks else path.removesuffix("-wal"))
+        if not self._has_locks:
+            self._descriptor = os.open(path, os.O_RDONLY)
+        elif self._database in _descriptors:
+            self._descriptor = _descriptors[self._database]
+        else:
+            self._descriptor = _descriptors[self._database] = os.open(path, os.O_RDONLY)
 
     def xRead(self, amount: int, offset: int) -> bytes:
         """Read from memory. Raises NotInMemory."""
@@ -73,9 +83,11 @@ class PageCacheFile(apsw.VFSFile):
         try:
             count = os.preadv(self._descriptor, [buffer], offset, os.RWF_NOWAIT)
         except OSError as error:
-            if error.errno in WOULD_WAIT:
-                raise NotInMemory from None
-            raise
+            if error.errno in UNSUPPORTED:
+                _unsupported.add(self._database)
+            elif error.errno != errno.EAGAIN:
+                raise
+            raise NotInMemory from None
         if count == amount:
             return buffer  # type: ignore[return-value]  # apsw copies from any buffer
         if offset + count < os.fstat(self._descriptor).st_size:

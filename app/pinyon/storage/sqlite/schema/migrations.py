@@ -196,6 +196,8 @@ def _eleventh(connection: apsw.Connection) -> None:
     )
 
 
+STEP_OF_INDEX_ID = 11
+"""The step that gave an index its id and its version."""
 Steps = Sequence[Callable[[apsw.Connection], None]]
 
 STEPS: Steps = [_first, _second, _third, _fourth, _fifth, _sixth, _seventh, _eighth, _ninth, _tenth, _eleventh]

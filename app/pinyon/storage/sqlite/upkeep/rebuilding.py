@@ -50,8 +50,11 @@ def _copy(source: apsw.Connection, target: apsw.Connection) -> int:
     if spec is None:
         raise ValueError("the file does not say what index it is")
     tables.create_index(target, spec, tables.index_details(source))
-    state: Any = source.execute("SELECT fingerprint, lsn, id, version FROM state").get
-    target.execute("UPDATE state SET fingerprint = ?, lsn = ?, id = ?, version = ?", state)
+    state: Any = source.execute("SELECT fingerprint, lsn FROM state").get
+    target.execute("UPDATE state SET fingerprint = ?, lsn = ?", state)
+    if source.pragma("user_version") >= migrations.STEP_OF_INDEX_ID:  # an older file gets an id and a version here
+        identity: Any = source.execute("SELECT id, version FROM state").get
+        target.execute("UPDATE state SET id = ?, version = ?", identity)
     namespaces: list[Any] = source.execute("SELECT ns, name, schema, version FROM namespaces").fetchall()
     target.executemany("INSERT INTO namespaces (ns, name, schema, version) VALUES (?, ?, ?, ?)", namespaces)
     for ns, *_ in namespaces:
