@@ -102,7 +102,7 @@ class Bench:
         begun = time.perf_counter()
         await self.engine.query("docs", "a", QueryPlan(10, self.asked[0], filter=filters.parse({"share": {"$gte": 0}})))
         first = time.perf_counter() - begun
-        await self.engine.settled()
+        await self.engine.upkeep_done()
         print(
             f'\nFiltered, k = 10; unfiltered p50 {plain:.2f} ms. "first" is a filter that was never seen before. The'
             f" very first on the field took {first * 1e3:.1f} ms, and the field's column was there after"
@@ -178,7 +178,7 @@ async def main(records: int, changes: bool, approximate_from: int | None) -> Non
         bench = Bench(engine, held, asked)
         rate = await bench.load()
         before, begun = resident(), time.perf_counter()
-        await engine.settled()
+        await engine.upkeep_done()
         print(
             f"loaded at {rate:,.0f} records/s, ready {time.perf_counter() - begun:.1f} s after; "
             f"memory beside the vectors above {(resident() - before) / 1e6:+.0f} MB since then"
@@ -191,7 +191,7 @@ async def main(records: int, changes: bool, approximate_from: int | None) -> Non
         if changes:
             await bench.change()
             begun = time.perf_counter()
-            await engine.settled()
+            await engine.upkeep_done()
             print(f"\ncaught up {time.perf_counter() - begun:.1f} s after 15 % were deleted and 15 % changed")
             await bench.table("After the changes")
         begun = time.perf_counter()
@@ -200,7 +200,7 @@ async def main(records: int, changes: bool, approximate_from: int | None) -> Non
             Path(folder), 2, 2**31 - 65536, approximate_from=approximate_from, **options
         )
         opened = time.perf_counter() - begun
-        await engine.settled()
+        await engine.upkeep_done()
         print(f"\nclosed and opened in {opened:.2f} s, inverted file there after {time.perf_counter() - begun:.2f} s")
         await engine.close()
 

@@ -58,7 +58,7 @@ class Pinyon:
             self.run(self.engine.upsert("docs", "a", batch))
 
     def ready(self) -> None:
-        self.run(self.engine.settled())
+        self.run(self.engine.upkeep_done())
 
     def search(self, setting: str) -> Search:
         from pinyon.domain import QueryPlan

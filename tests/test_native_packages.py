@@ -107,7 +107,7 @@ async def test_answers_are_the_same_without_any_of_them(tmp_path: Path, monkeypa
         engine = await SqliteEngine.open_folder(tmp_path / str(usable), 2, 0, approximate_from=2_000, cache_bytes=2**24)
         await engine.create_index(IndexSpec("docs", 64, "cosine"))
         await engine.upsert("docs", "a", [Record(f"r{n}", vector, {}) for n, vector in enumerate(VECTORS)])
-        await engine.settled()
+        await engine.upkeep_done()
         plan = QueryPlan(10, vector=VECTORS[3])
         exact = msgspec.structs.replace(plan, exact=True)
         for _ in range(2):

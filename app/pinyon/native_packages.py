@@ -1,8 +1,7 @@
-"""Whether packages of compiled code run on this processor.
+"""Checks whether packages of compiled code run on this processor.
 
-Such a package may use instructions that a processor lacks. It then ends the whole process. So each one is tried in a
-child process first, when it is first needed. The answer is remembered for this version of the package and this
-processor.
+If such a package uses instructions that the processor lacks, the whole process ends. So when a package is first needed,
+a child process tries it. A success or a crash is remembered for this version of the package and this processor.
 """
 
 import hashlib
@@ -21,16 +20,17 @@ import platformdirs
 
 State = Literal["usable", "not installed", "fails"]
 TIMEOUT_S = 120
+"""How long a trial may take before the package counts as failing."""
 CRASHES = {signal.SIGILL, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGABRT}
 """Signals that end a process whose code does not run on the processor."""
 REMEMBERED = "native-packages.json"
-"""File in the user's cache folder: the state of each package by version and processor."""
+"""File in the user's cache folder. It has the state of each package by version and processor."""
 
 
 class Package(msgspec.Struct, frozen=True):
-    """A package that may fail. code: Python that uses it, and ends with an error if it does not work.
+    """A package that may fail. code: a Python program that uses it, and fails if the package does not work.
 
-    without: what happens without it, for people.
+    without: what Pinyon does without the package, as part of a message.
     """
 
     distribution: str
@@ -63,19 +63,19 @@ log = logging.getLogger("pinyon")
 
 @cache
 def usable(name: str) -> bool:
-    """Whether a package of PACKAGES can be used. Tells the log once if it cannot."""
-    found = state(name)
-    if found == "not installed":
+    """Whether a package of PACKAGES can be used. If it cannot, this is logged once."""
+    package_state = state(name)
+    if package_state == "not installed":
         log.info("%s is not installed: %s", name, PACKAGES[name].without)
-    elif found == "fails":
+    elif package_state == "fails":
         log.warning("%s does not run on this processor: %s", name, PACKAGES[name].without)
-    return found == "usable"
+    return package_state == "usable"
 
 
 def state(name: str, folder: Path | None = None) -> State:
-    """Whether a package is installed and works: remembered, or tried in a child process.
+    """Whether a package is installed and works. Tries it in a child process unless the result is remembered.
 
-    folder: where to remember it; None: the user's cache folder.
+    folder: where results are remembered; None: in the user's cache folder.
     """
     package = PACKAGES[name]
     try:
@@ -87,7 +87,8 @@ def state(name: str, folder: Path | None = None) -> State:
     if key not in remembered:
         status = _exit_status(package.code)
         remembered[key] = "usable" if status == 0 else "fails"
-        if status == 0 or -status in CRASHES:  # anything else, such as a signal to stop, says nothing of the processor
+        # Other ends, such as by SIGTERM, say nothing about the processor, so they are not remembered.
+        if status == 0 or -status in CRASHES:
             _write(file, remembered)
     return remembered[key]
 
@@ -103,7 +104,7 @@ def _exit_status(code: str) -> int:
 
 
 def _processor() -> str:
-    """The processor's instructions and the version of Python, as far as the system tells them."""
+    """Identifies the instructions of the processor, as far as the system tells them, and the version of Python."""
     flags = platform.processor()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -128,4 +129,4 @@ def _write(file: Path, remembered: dict[str, State]) -> None:
         part.write_bytes(msgspec.json.encode(remembered))
         part.replace(file)
     except OSError as error:
-        log.info("whether compiled packages run here cannot be remembered in %s: %s", file, error.strerror)
+        log.info("the results of trying compiled packages cannot be written to %s: %s", file, error.strerror)

@@ -94,7 +94,7 @@ class Service:
         models = settings.models
         self.settings, self.addresses = settings, addresses
         self.keys = Keys(Path(settings.storage.data_dir), settings.server.api_key)
-        self.readiness = Readiness(self.keys.trouble)
+        self.readiness = Readiness(self.keys.problem)
         self.catalog = Catalog(
             settings.models_dir, models.paths, models.stand_ins, models.threads, models.token_cache_bytes
         )

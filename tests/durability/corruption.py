@@ -55,7 +55,7 @@ async def make(folder: Path, names: list[str]) -> tuple[Path, Path, Path]:
         await engine.create_index(specs(name), ports=range(6_000, 6_100))
         await engine.upsert(name, "a", records(name, 0, LARGE if name.startswith("large") else 60))
     keys.create(closed, "somebody")
-    await engine.settled()
+    await engine.upkeep_done()
     await engine.close()
     shutil.copytree(closed, older)
     engine = await opened(closed)
@@ -63,7 +63,7 @@ async def make(folder: Path, names: list[str]) -> tuple[Path, Path, Path]:
         await engine.upsert(name, "a", records(name, 50, 30))
         await engine.upsert(name, "b", records(name, 0, 5))
         await engine.delete(name, "a", Selection(ids=["r0001", "r0002"]))
-    await engine.settled()
+    await engine.upkeep_done()
     shutil.copytree(closed, killed)
     await engine.close()
     return closed, killed, older

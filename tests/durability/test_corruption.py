@@ -61,7 +61,7 @@ async def test_a_damaged_file_never_takes_data_or_another_index_down(
     right = {}
     shutil.copytree(killed, tmp_path / "whole")
     engine = await opened(tmp_path / "whole")
-    await engine.settled()
+    await engine.upkeep_done()
     for name in NAMES:
         right[name] = await answers(engine, name)
         assert right[name] is not None
@@ -79,7 +79,7 @@ async def test_a_damaged_file_never_takes_data_or_another_index_down(
         damage(data / file, dice, older / file)
         before = digests(data)
         engine = await opened(data)
-        await engine.settled()
+        await engine.upkeep_done()
         broken = set(engine.unusable())
         assert broken <= {index_of(file)}, f"{case}: {broken}"
         for name in NAMES:

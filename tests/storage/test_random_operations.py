@@ -181,7 +181,7 @@ class WithColumns(AgainstADict):
 
     @rule()
     def settle(self) -> None:
-        self.run(self.engine.settled())
+        self.run(self.engine.upkeep_done())
 
 
 class WithVectorsThatServeOn(WithColumns):

@@ -1,1 +1,1 @@
-"""API keys, what they allow, and the engine that asks them."""
+"""API keys, what they allow, and an engine that checks this."""

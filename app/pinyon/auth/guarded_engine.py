@@ -1,4 +1,4 @@
-"""The data plane of the engine for callers with API keys: every verb checks what the caller may do first."""
+"""The data plane of the engine for callers with API keys. Every verb first checks what the caller may do."""
 
 from collections.abc import Awaitable, Sequence
 from typing import Any
@@ -21,7 +21,7 @@ from pinyon.storage.engine import DataPlane
 
 
 class GuardedEngine:
-    """A DataPlane. What is not named here cannot be reached through it. All methods raise PermissionDenied."""
+    """A DataPlane that calls another one. All methods raise PermissionDenied if the caller may not do this."""
 
     def __init__(self, engine: DataPlane) -> None:
         self._engine = engine
@@ -42,7 +42,7 @@ class GuardedEngine:
 
     async def update(self, index: IndexRef, namespace: str, plan: UpdatePlan) -> tuple[int, int]:
         check("write", index, namespace)
-        # The number of records that match a filter tells what is stored. So does the size of merged metadata.
+        # The number of matching records, or the size of merged metadata, would reveal what is stored.
         if plan.selection.filter is not None or plan.metadata is not None:
             check("read", index, namespace)
         return await self._engine.update(index, namespace, plan)
@@ -53,11 +53,12 @@ class GuardedEngine:
 
     async def delete(self, index: IndexRef, namespace: str, selection: Selection) -> int:
         check("write", index, namespace)
-        return await self._untold(index, namespace, self._engine.delete(index, namespace, selection))
+        return await self._hide_not_found(index, namespace, self._engine.delete(index, namespace, selection))
 
     async def every_namespace(self, index: IndexRef) -> list[NamespaceInfo]:
         check("read", index)
-        return [found for found in await self._engine.every_namespace(index) if GRANT.get().enters(found.name)]
+        grant = GRANT.get()
+        return [each for each in await self._engine.every_namespace(index) if grant.allows_namespace(each.name)]
 
     async def namespaces(
         self, index: IndexRef, limit: int, after: str = "", prefix: str = ""
@@ -65,9 +66,9 @@ class GuardedEngine:
         check("read", index)
         if GRANT.get().namespaces is None:
             return await self._engine.namespaces(index, limit, after, prefix)
-        own = [found for found in await self.every_namespace(index) if found.name.startswith(prefix)]
-        following = [found for found in own if found.name > after]
-        return following[:limit], len(following) > limit, len(own)
+        allowed = [each for each in await self.every_namespace(index) if each.name.startswith(prefix)]
+        following = [each for each in allowed if each.name > after]
+        return following[:limit], len(following) > limit, len(allowed)
 
     async def namespace(self, index: IndexRef, name: str) -> NamespaceInfo:
         check("read", index, name)
@@ -75,15 +76,18 @@ class GuardedEngine:
 
     async def create_namespace(self, index: IndexRef, name: str, schema: dict[str, Any] | None) -> int:
         check("write", index, name)
-        check("read", index, name)  # the answer tells whether there was one
+        check("read", index, name)  # the answer reveals whether the namespace existed
         return await self._engine.create_namespace(index, name, schema)
 
     async def delete_namespace(self, index: IndexRef, name: str) -> int:
         check("write", index, name)
-        return await self._untold(index, name, self._engine.delete_namespace(index, name))
+        return await self._hide_not_found(index, name, self._engine.delete_namespace(index, name))
 
-    async def _untold(self, index: IndexRef, namespace: str, deletion: Awaitable[int]) -> int:
-        """The LSN of a deletion; a caller that may not read is not told that there was no such namespace."""
+    async def _hide_not_found(self, index: IndexRef, namespace: str, deletion: Awaitable[int]) -> int:
+        """The LSN of a deletion. If the namespace does not exist, only a caller that may read gets an error.
+
+        Others would learn from the error which namespaces exist. They get the LSN of a write that changes nothing.
+        """
         try:
             return await deletion
         except NotFound:

@@ -1,6 +1,6 @@
-"""API keys. A key has 256 random bits; DATA/keys.json has its SHA-256. Keys are compared in constant time.
+"""API keys. A key has 256 random bits. DATA/keys.json stores its SHA-256. Keys are compared in constant time.
 
-The file is read again when it changes, so that keys can be made and revoked while the server runs.
+The file is read again when it changes, so keys can be made and revoked while the server runs.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ log = logging.getLogger("pinyon.keys")
 class StoredKey(msgspec.Struct, frozen=True, omit_defaults=True):
     """A key without its secret. created: RFC 3339.
 
-    indexes, namespaces: those it is for; None: all. per_second: requests; None: any number.
+    indexes, namespaces: names that the key is for; None: all. per_second: the most requests; None: no limit.
     """
 
     name: str
@@ -45,7 +45,7 @@ class StoredKey(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What a new key is for; as in StoredKey."""
+    """What a new key allows. The fields are as in StoredKey."""
 
     scopes: tuple[Scope, ...] = SCOPES
     indexes: tuple[str, ...] | None = None
@@ -54,8 +54,11 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 def create(data_dir: Path, name: str, limits: Limits = Limits()) -> str:  # noqa: B008  (frozen)
-    """Make a key and return it. It cannot be read again later. Raises AlreadyExists or FailedPrecondition."""
-    with _changing(data_dir):
+    """Make a key and return it. It cannot be shown again later, because only its hash is stored.
+
+    Raises AlreadyExists if there is a key of this name, FailedPrecondition if the file cannot be read or written.
+    """
+    with _lock_file(data_dir):
         keys = stored(data_dir)
         if any(key.name == name for key in keys):
             raise AlreadyExists(f"There is a key named {name} already; revoke it first, or choose another name")
@@ -66,18 +69,18 @@ def create(data_dir: Path, name: str, limits: Limits = Limits()) -> str:  # noqa
 
 
 def revoke(data_dir: Path, name: str) -> None:
-    """Delete a key. Raises NotFound."""
-    with _changing(data_dir):
+    """Delete a key. Raises NotFound, or FailedPrecondition if the file cannot be read or written."""
+    with _lock_file(data_dir):
         keys = stored(data_dir)
-        left = [key for key in keys if key.name != name]
-        if len(left) == len(keys):
+        others = [key for key in keys if key.name != name]
+        if len(others) == len(keys):
             raise NotFound(f"There is no key named {name}; there are: {', '.join(key.name for key in keys) or 'none'}")
-        _write(data_dir, left)
+        _write(data_dir, others)
 
 
 @contextmanager
-def _changing(data_dir: Path) -> Iterator[None]:
-    """One process at a time may change the file."""
+def _lock_file(data_dir: Path) -> Iterator[None]:
+    """Lock the file of keys, because only one process at a time may change it. Raises FailedPrecondition."""
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = FileLock(data_dir / f"{FILE}.lock", timeout=10)
@@ -91,7 +94,7 @@ def _changing(data_dir: Path) -> Iterator[None]:
 
 
 def stored(data_dir: Path) -> list[StoredKey]:
-    """Every key. Raises FailedPrecondition if the file cannot be read."""
+    """All keys in the file. Raises FailedPrecondition if it cannot be read."""
     file = data_dir / FILE
     try:
         return msgspec.json.decode(file.read_bytes(), type=list[StoredKey])
@@ -104,7 +107,7 @@ def stored(data_dir: Path) -> list[StoredKey]:
 
 
 def _write(data_dir: Path, keys: list[StoredKey]) -> None:
-    """Replace the file, as a whole or not at all."""
+    """Replace the whole file in one step. Raises FailedPrecondition."""
     file, new = data_dir / FILE, data_dir / f"{FILE}.new"
     try:
         with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
@@ -115,12 +118,16 @@ def _write(data_dir: Path, keys: list[StoredKey]) -> None:
 
 
 def digest(key: str) -> str:
-    """SHA-256 in hex. Enough for keys of 256 random bits, which nobody can guess from a list of words."""
+    """SHA-256 in hex. A slow password hash is not needed, because nobody can guess 256 random bits."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
 class Caller(msgspec.Struct):
-    """Who sent a key: what it may do, and how often. tokens: requests it may send at once, refilled with time."""
+    """The sender of a key: what it may do, and how often.
+
+    The rate limit is a token bucket. tokens: requests that may be sent now. refilled: when tokens was last updated, in
+    seconds.
+    """
 
     grant: Grant
     per_second: float | None = None
@@ -128,10 +135,10 @@ class Caller(msgspec.Struct):
     refilled: float = 0.0
 
     def take(self, now: float) -> None:
-        """Count a request at this time, in seconds. Raises ResourceExhausted when there were too many."""
+        """Count a request. now: time in seconds. Raises ResourceExhausted if there were too many requests."""
         if self.per_second is None:
             return
-        most = max(1.0, self.per_second)  # a second's worth may come at once
+        most = max(1.0, self.per_second)  # the requests of one second may come together
         self.tokens = min(most, self.tokens + max(0.0, now - self.refilled) * self.per_second)
         self.refilled = now
         if self.tokens < 1:
@@ -141,60 +148,60 @@ class Caller(msgspec.Struct):
 
 
 class Keys:
-    """The keys of a running server: those of the file, and one of the settings, which has every right."""
+    """The keys of a running server: those in the file, and the one in the settings, which may do everything."""
 
-    def __init__(self, data_dir: Path, of_settings: str) -> None:
+    def __init__(self, data_dir: Path, settings_key: str) -> None:
         self._data_dir, self._file = data_dir, str(data_dir / FILE)
-        self._fixed = {digest(of_settings): Caller(EVERYTHING)} if of_settings else {}
+        self._fixed = {digest(settings_key): Caller(EVERYTHING)} if settings_key else {}
         self._callers: dict[str, Caller] = {}
-        self._seen: tuple[int, ...] | None = None
-        self._asked = bool(of_settings)
-        self._trouble: str | None = None
+        self._file_state: tuple[int, ...] | None = None
+        self._required = bool(settings_key)
+        self._problem: str | None = None
 
     def required(self) -> bool:
-        """Whether a request needs a key: there is one, or there was one since the start."""
-        self._look()
-        self._asked = self._asked or bool(self._callers)
-        return self._asked
+        """Whether a request needs a key. True if there is a key, or was one at any time since the start."""
+        self._reload_if_changed()
+        self._required = self._required or bool(self._callers)
+        return self._required
 
-    def trouble(self) -> str | None:
-        """Why the keys of the file are not known, or None."""
-        self._look()
-        return self._trouble
+    def problem(self) -> str | None:
+        """Why the file of keys cannot be read, or None."""
+        self._reload_if_changed()
+        return self._problem
 
     def caller(self, key: str) -> Caller | None:
         """The caller with this key, or None."""
-        self._look()
-        asked = digest(key).encode()
-        # Every one is compared, so that the time tells nothing about which.
-        known = self._fixed | self._callers
-        found = [who for held, who in known.items() if hmac.compare_digest(asked, held.encode())]
-        return found[0] if found else None
+        self._reload_if_changed()
+        sent = digest(key).encode()
+        # All known keys are compared, so that the time does not reveal which one matched.
+        callers = self._fixed | self._callers
+        matches = [caller for known, caller in callers.items() if hmac.compare_digest(sent, known.encode())]
+        return matches[0] if matches else None
 
-    def _look(self) -> None:
+    def _reload_if_changed(self) -> None:
         try:
-            found = os.stat(self._file)
-            seen: tuple[int, ...] = (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
+            stat = os.stat(self._file)
+            file_state: tuple[int, ...] = (stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino)
         except FileNotFoundError:
-            seen = (0,)
-        except OSError as error:  # what was known stays known until the file can be looked at again
-            self._tell(f"The file of API keys {self._file} cannot be looked at: {error.strerror or error}")
+            file_state = (0,)
+        except OSError as error:  # the known keys stay valid until the file can be examined again
+            self._report(f"The file of API keys {self._file} cannot be examined: {error.strerror or error}")
             return
-        if seen == self._seen:
+        if file_state == self._file_state:
             return
-        self._seen = seen
+        self._file_state = file_state
         try:
             self._callers = {key.sha256: _caller(key) for key in stored(self._data_dir)}
-            self._trouble = None
-        except FailedPrecondition as error:  # nobody gets in on a broken file
-            self._tell(error.message)
-            self._callers, self._asked = {}, True
+            self._problem = None
+        except FailedPrecondition as error:  # while the file is broken, all its keys are refused
+            self._report(error.message)
+            self._callers, self._required = {}, True
 
-    def _tell(self, trouble: str) -> None:
-        """Log it once, not with every request."""
-        if trouble != self._trouble:
-            log.error("%s", trouble)
-        self._trouble = trouble
+    def _report(self, problem: str) -> None:
+        """Remember a problem, and log it when it is new, not with every request."""
+        if problem != self._problem:
+            log.error("%s", problem)
+        self._problem = problem
 
 
 def _caller(key: StoredKey) -> Caller:

@@ -1,7 +1,7 @@
-"""What the caller of a request may do. Its API key decides. It is checked where something is done.
+"""What the caller of a request may do, which its API key decides.
 
-A request runs with the grant of its key in a context variable, and so does every task that it starts. The server itself
-may do everything.
+A request, and every task that it starts, has the grant of its key in a context variable. The code that does something
+checks the grant first. The server itself may do everything.
 """
 
 from contextvars import ContextVar
@@ -14,58 +14,60 @@ from pinyon.errors import PermissionDenied
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """Scopes in some indexes, and in some namespaces of them. None: in all."""
+    """What a key allows: scopes, and the indexes and namespaces in which they hold. None: in all."""
 
     scopes: frozenset[Scope]
     indexes: frozenset[str] | None = None
     namespaces: frozenset[str] | None = None
 
-    def sees(self, index: IndexRef) -> bool:
+    def allows_index(self, index: IndexRef) -> bool:
         """Whether the grant is for this index."""
         return self.indexes is None or name_of(index) in self.indexes
 
-    def enters(self, namespace: str) -> bool:
-        """Whether the grant is for namespaces of this name."""
+    def allows_namespace(self, namespace: str) -> bool:
+        """Whether the grant is for namespaces of this name, in the indexes that it is for."""
         return self.namespaces is None or namespace in self.namespaces
 
     @property
     def limited(self) -> bool:
-        """Whether there are indexes or namespaces that the grant is not for."""
+        """Whether the grant is for some indexes or some namespaces only."""
         return self.indexes is not None or self.namespaces is not None
 
 
 EVERYTHING = Grant(frozenset(SCOPES))
 GRANT: ContextVar[Grant] = ContextVar("grant", default=EVERYTHING)
-"""Of the request that is being answered."""
+"""The grant of the request that is being answered."""
 
 
 def check(scope: Scope, index: IndexRef | None = None, namespace: str | None = None) -> None:
-    """Raises PermissionDenied unless this may be done, whether or not there is such an index or namespace."""
+    """Raises PermissionDenied unless the caller may do this. The index or namespace need not exist."""
     grant = GRANT.get()
     if scope not in grant.scopes:
         raise PermissionDenied(f"This API key lacks the scope '{scope}'; it has {', '.join(sorted(grant.scopes))}")
-    check_sees(index)
-    if namespace is not None and not grant.enters(namespace):
+    check_index(index)
+    if namespace is not None and not grant.allows_namespace(namespace):
         raise PermissionDenied(f"This API key is not for the namespace '{namespace[:80]}'")
     if scope == "control":
         check_whole(index)
 
 
-def check_sees(index: IndexRef | None) -> None:
+def check_index(index: IndexRef | None) -> None:
     """Raises PermissionDenied unless the grant is for this index."""
-    if index is not None and not GRANT.get().sees(index):
+    if index is not None and not GRANT.get().allows_index(index):
         raise PermissionDenied(f"This API key is not for the index {name_of(index)[:80]}")
 
 
 def check_whole(index: IndexRef | None) -> None:
-    """Raises PermissionDenied unless the grant is for this index with all its namespaces."""
-    check_sees(index)
+    """Raises PermissionDenied unless the grant is for this index and all its namespaces."""
+    check_index(index)
     if GRANT.get().namespaces is not None:
-        raise PermissionDenied("This API key is for some namespaces only, and an index is more than that")
+        raise PermissionDenied("This API key is for some namespaces only; this request needs one for the whole index")
 
 
 def check_unlimited() -> None:
-    """Raises PermissionDenied unless the grant is for every index and namespace."""
+    """Raises PermissionDenied unless the grant is for all indexes and namespaces."""
     check("read")
     if GRANT.get().limited:
-        raise PermissionDenied("This API key is for some indexes or namespaces only, and this tells of all")
+        raise PermissionDenied(
+            "This API key is for some indexes or namespaces only, and this request needs a key for all of them"
+        )

@@ -1,4 +1,4 @@
-"""The scopes of API keys. A file of its own, so that `pinyon --help` lists them without importing numpy."""
+"""The scopes of API keys. They have their own file, so that `pinyon --help` can list them without importing numpy."""
 
 from typing import Literal, get_args
 

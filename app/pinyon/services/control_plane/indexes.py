@@ -149,7 +149,7 @@ class Indexes:
         if name is None and by_port and self._engine.being_opened():
             raise Unavailable("Indexes are being opened; one of them may answer here", RETRY_AFTER_S)
         grant = permissions.GRANT.get()
-        if grant.indexes is not None and (name is None or not grant.sees(name)):
+        if grant.indexes is not None and (name is None or not grant.allows_index(name)):
             # The same answer for existing and missing indexes: a key sees nothing outside its scope.
             raise PermissionDenied("This API key is not for what answers here")
         if name is None and by_port:
@@ -173,7 +173,7 @@ class Indexes:
 
     def index(self, index: IndexRef) -> Index:
         """One index. Raises NotFound, or PermissionDenied if the API key is for other indexes."""
-        permissions.check_sees(index)
+        permissions.check_index(index)
         return self._engine.index(index)
 
     def spec(self, index: IndexRef) -> IndexSpec:
@@ -182,7 +182,7 @@ class Indexes:
 
     def all(self) -> list[Index]:
         """All indexes that the API key may see, sorted by name."""
-        return [index for index in self._engine.indexes() if permissions.GRANT.get().sees(index.name)]
+        return [index for index in self._engine.indexes() if permissions.GRANT.get().allows_index(index.name)]
 
     async def create(self, spec: IndexSpec, options: IndexOptions) -> Index:
         """Create an empty index.
@@ -229,7 +229,7 @@ class Indexes:
             index.name: words.get(self.state(index)) or f"it cannot embed: {failures[index.name]}"
             for index in self.all()
         }
-        states |= {name: "it is being opened" for name in self._engine.being_opened() if grant.sees(name)}
+        states |= {name: "it is being opened" for name in self._engine.being_opened() if grant.allows_index(name)}
         return states | self.unusable()
 
     def _check_model(self, spec: IndexSpec) -> None:
@@ -314,13 +314,17 @@ class Indexes:
         """The measured recall of each namespace that the API key may see."""
         permissions.check("read")
         grant = permissions.GRANT.get()
-        return [sample for sample in self._recall() if grant.sees(sample.index) and grant.enters(sample.namespace)]
+        return [
+            sample
+            for sample in self._recall()
+            if grant.allows_index(sample.index) and grant.allows_namespace(sample.namespace)
+        ]
 
     def unusable(self) -> dict[str, str]:
         """Indexes whose files cannot be used, and why, as far as the API key may see them."""
         grant = permissions.GRANT.get()
         errors = self._engine.unusable() if grant.scopes else {}
-        return {name: error.message for name, error in errors.items() if grant.sees(name)}
+        return {name: error.message for name, error in errors.items() if grant.allows_index(name)}
 
     def unusable_count(self) -> int:
         """How many indexes cannot be used."""

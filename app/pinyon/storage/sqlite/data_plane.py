@@ -114,7 +114,7 @@ class SqliteDataPlane:
             opened = self._find(index)
             self._upkeep.distrust(opened.database, opened.index.handle, namespace)
 
-    async def settled(self) -> None:
+    async def upkeep_done(self) -> None:
         """Wait until the upkeep has caught up with all writes."""
         await self._upkeep.idle()
 

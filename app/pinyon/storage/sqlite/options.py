@@ -10,11 +10,11 @@ LIMITS = EngineLimits(dimension=8_192)
 
 
 class EngineOptions(msgspec.Struct, frozen=True):
-    """Options of the engine. The settings of the same names say more.
+    """Options of the engine. The settings of the same names have longer explanations.
 
-    approximate_from: a namespace with so many records is searched approximately; None: never. inline_read_s: if a
-    search took no longer than this, the next one runs on the event loop; 0: none does. read_only: change nothing,
-    because another process may write.
+    approximate_from: namespaces with at least this many records are searched approximately; None: none is.
+    inline_read_s: if a search took at most this many seconds, the next one runs on the event-loop thread; 0: none does.
+    read_only: change nothing, because another process may be writing.
     """
 
     readers: int

@@ -109,7 +109,7 @@ async def test_so_are_new_filters_on_fields_that_are_held_by_column(
     for least, here in ((10, False), (20, False), (30, True), (40, True)):
         plan = QueryPlan(3, vector=VECTORS[0], filter=parse({"n": {"$gte": least}}))
         answer = await engine.query("docs", "a", plan)
-        await engine.settled()
+        await engine.upkeep_done()
         assert all(match.metadata["n"] >= least for match in answer.matches)  # type: ignore[operator]
         assert where.here.pop() == here
     answer = await engine.query("docs", "a", QueryPlan(3, vector=VECTORS[0], filter=parse({"other": 1})))

@@ -147,7 +147,7 @@ async def test_an_index_whose_inverted_file_is_built_holds_up_no_other_and_is_no
     monkeypatch.setattr(Builder, "train", gate.before(Builder.train))
     async with held(engine, engine.upsert("one", "large", records(400)), gate):
         await everything_else_goes_on(engine)
-    await soon(engine.settled())
+    await soon(engine.upkeep_done())
     assert gate.passed == 1, "what was built is not thrown away because another index went"
     assert (await engine.query("one", "large", QueryPlan(5, VECTORS[0]))).approximate
 
@@ -180,7 +180,7 @@ async def test_an_index_goes_silently_while_an_inverted_file_is_built_for_it(
         await asyncio.sleep(0)
     gate.open()
     await soon(deleting)
-    await soon(engine.settled())
+    await soon(engine.upkeep_done())
     assert said() == []
 
 
@@ -200,7 +200,7 @@ async def test_an_index_goes_silently_whatever_is_queued_for_it(
     await soon(engine.delete_index("one"))
     done = await soon(asyncio.gather(*tasks, return_exceptions=True))
     assert {type(one) for one in done} <= {type(None), NotFound}
-    await soon(engine.settled())
+    await soon(engine.upkeep_done())
     assert said() == []
     await soon(engine.create_index(spec("one")))
     assert (await engine.query("one", "a", QueryPlan(5, VECTORS[0]))).matches == []
@@ -220,11 +220,11 @@ async def test_what_is_interrupted_for_an_index_that_goes_is_not_taken_up_again(
         await maintain(self, database, handle, *more)
 
     monkeypatch.setattr(UpkeepScheduler, "_maintain", long)
-    await engine.settled()
+    await engine.upkeep_done()
     seen.clear()
     await engine.upsert("one", "a", records())
     await soon(begun.wait())
     await soon(engine.delete_index("one"))
-    await soon(engine.settled())
+    await soon(engine.upkeep_done())
     assert seen == ["one"]
     assert said() == []

@@ -140,13 +140,13 @@ def reads_of_postings(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 async def test_a_field_that_was_asked_for_has_a_column_soon(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = await filled(opened)
     assert await kept(engine, {"n": {"$lt": 2}}) == {"r0", "r1"}
-    await engine.settled()
+    await engine.upkeep_done()
     reads = reads_of_postings(monkeypatch)
     assert await kept(engine, {"n": {"$gte": 28}}) == {"r28", "r29"}
     assert not reads
     assert await kept(engine, {"n": 1, "s": "s1"}) == {"r1"}
     assert len(reads) == 1
-    await engine.settled()
+    await engine.upkeep_done()
     assert await kept(engine, {"n": {"$lt": 5}, "s": "s1"}) == {"r1", "r4"}
     assert len(reads) == 1
 
@@ -156,7 +156,7 @@ async def test_every_write_is_seen_by_the_next_filter_before_columns_have_follow
 ) -> None:
     engine = await filled(opened)
     await kept(engine, {"n": 0, "s": "s0"})
-    await engine.settled()
+    await engine.upkeep_done()
     reads = reads_of_postings(monkeypatch)
     monkeypatch.setattr(engine._upkeep, "schedule", lambda *_: None)
     await engine.update("docs", "a", UpdatePlan(Selection(ids=["r0"]), metadata={"n": 77}))
@@ -176,13 +176,13 @@ async def test_many_changes_are_taken_in(opened: Opener, monkeypatch: pytest.Mon
     monkeypatch.setattr("pinyon.storage.sqlite.filters.column_store.MOST_CHANGED", 3)
     engine = await filled(opened)
     await kept(engine, {"n": 0})
-    await engine.settled()
+    await engine.upkeep_done()
     reads = reads_of_postings(monkeypatch)
     for turn in range(3):
         records = [Record(f"r{n}", VECTOR, {"n": 100 * turn + n}) for n in range(10)]
         await engine.upsert("docs", "a", records)
         await engine.delete("docs", "a", Selection(ids=[f"r{20 + turn}"]))
-        await engine.settled()
+        await engine.upkeep_done()
         assert await kept(engine, {"n": {"$gte": 100 * turn, "$lt": 100 * turn + 2}}) == {"r0", "r1"}
     assert len(await kept(engine, {"n": {"$not": {"$lt": -1}}})) == 27
     assert not reads
@@ -193,7 +193,7 @@ async def test_many_writes_of_few_records_are_taken_in(opened: Opener, monkeypat
     engine = await filled(opened)
     await kept(engine, {"n": 0})
     for turn in range(10):
-        await engine.settled()
+        await engine.upkeep_done()
         await engine.update("docs", "a", UpdatePlan(Selection(ids=["r3"]), metadata={"n": turn}))
         columns = of_only_namespace(engine)
         assert columns is not None
@@ -205,7 +205,7 @@ async def test_many_writes_of_few_records_are_taken_in(opened: Opener, monkeypat
 async def test_a_change_of_fields_is_none_of_vectors(opened: Opener) -> None:
     engine = await filled(opened)
     await kept(engine, {"n": 0})
-    await engine.settled()
+    await engine.upkeep_done()
     version = await engine._opened["docs"].database.read(lambda c: c.execute("SELECT max(version) FROM namespaces").get)
     await engine.update("docs", "a", UpdatePlan(Selection(ids=["r3"]), metadata={"n": 77}))
 
@@ -222,7 +222,7 @@ async def test_a_field_too_large_to_be_held_is_not_tried_again_and_again(
 ) -> None:
     engine = await filled(opened, column_bytes=300)
     await kept(engine, {"s": "s1"})
-    await engine.settled()
+    await engine.upkeep_done()
     assert not engine._caches.columns.wants(engine.index("docs").handle)
     monkeypatch.setattr(engine._upkeep, "schedule", None)  # would be called if it was wanted again
     assert len(await kept(engine, {"s": "s1"})) == 10
@@ -231,9 +231,9 @@ async def test_a_field_too_large_to_be_held_is_not_tried_again_and_again(
 async def test_columns_used_longest_ago_make_room(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = await filled(opened, column_bytes=5_000)
     await kept(engine, {"n": 3})  # 2,360 bytes
-    await engine.settled()
+    await engine.upkeep_done()
     await kept(engine, {"s": "s1"})  # 2,990 bytes
-    await engine.settled()
+    await engine.upkeep_done()
     reads = reads_of_postings(monkeypatch)
     assert len(await kept(engine, {"s": "s2"})) == 10
     assert not reads
@@ -253,7 +253,7 @@ async def test_small_namespaces_and_those_of_a_reader_or_without_memory_have_non
         monkeypatch.setattr("pinyon.storage.sqlite.filters.column_store.COLUMNS_FROM", least)
         engine = await opened(**tuning)
         assert await kept(engine, {"n": 3}) == {"r3"}
-        await engine.settled()
+        await engine.upkeep_done()
         assert (of_only_namespace(engine) is not None) == wanted
 
 
@@ -263,7 +263,7 @@ async def test_columns_are_given_up_where_little_is_left(opened: Opener, monkeyp
     await kept(engine, {"n": 3})
     for left in (15, 9):
         await engine.delete("docs", "a", Selection(ids=[f"r{n}" for n in range(left, 30)]))
-        await engine.settled()
+        await engine.upkeep_done()
         assert (of_only_namespace(engine) is not None) == (left == 15)
         assert await kept(engine, {"n": {"$gte": 7}}) == {f"r{n}" for n in range(7, left)}
 
@@ -272,14 +272,14 @@ async def test_nothing_is_left_of_a_namespace_or_an_index_that_is_deleted(opened
     engine = await filled(opened)
     columns = engine._caches.columns
     await kept(engine, {"n": 3})
-    await engine.settled()
+    await engine.upkeep_done()
     assert of_only_namespace(engine)
     await engine.delete_namespace("docs", "a")
-    await engine.settled()
+    await engine.upkeep_done()
     assert not columns._namespaces
     await engine.upsert("docs", "a", [Record("other", VECTOR, {"n": 3})])
     assert await kept(engine, {"n": 3}) == {"other"}
-    await engine.settled()
+    await engine.upkeep_done()
     assert await kept(engine, {"n": 3}) == {"other"}
     assert of_only_namespace(engine)
     await engine.delete_index("docs")
@@ -292,16 +292,16 @@ async def test_changes_are_noted_down_no_longer_than_columns_need_them(
     monkeypatch.setattr("pinyon.storage.sqlite.upkeep.change_log_upkeep.TRIM_AFTER", 0)
     engine = await filled(opened)
     await kept(engine, {"n": 3})
-    await engine.settled()
+    await engine.upkeep_done()
     for turn in range(5):
         records = [Record(f"t{turn}-{n}", VECTOR, {"n": n}) for n in range(300)]
         await engine.upsert("docs", "a", records)
-        await engine.settled()
+        await engine.upkeep_done()
     noted = await engine._opened["docs"].database.read(lambda c: c.execute("SELECT count(*) FROM changes").get)
     assert noted <= 1
     assert len(await kept(engine, {"n": 3})) == 6
     await engine.delete("docs", "a", Selection())
-    await engine.settled()
+    await engine.upkeep_done()
     noted = await engine._opened["docs"].database.read(lambda c: c.execute("SELECT count(*) FROM changes").get)
     assert noted == 0
 
@@ -312,7 +312,7 @@ async def test_a_field_is_read_in_parts(opened: Opener, monkeypatch: pytest.Monk
     mixed: list[Any] = [True, 1, 1.0, "1", False, 0, "true", ["1", "2"], 2, []]
     await engine.upsert("docs", "a", [Record(f"m{n}", VECTOR, {"n": value}) for n, value in enumerate(mixed)])
     await kept(engine, {"n": 3})
-    await engine.settled()
+    await engine.upkeep_done()
     reads = reads_of_postings(monkeypatch)
     assert await kept(engine, {"n": 1}) == {"r1", "m1", "m2"}
     assert await kept(engine, {"n": {"$in": ["1", True]}}) == {"m0", "m3", "m7"}
@@ -324,7 +324,7 @@ async def test_a_field_is_read_in_parts(opened: Opener, monkeypatch: pytest.Monk
 async def test_columns_that_have_seen_more_than_a_snapshot_do_not_answer_for_it(opened: Opener) -> None:
     engine = await filled(opened)
     await kept(engine, {"n": 3})
-    await engine.settled()
+    await engine.upkeep_done()
     (key,) = engine._caches.columns._namespaces
     condition = filters.parse({"n": 3})
     assert condition is not None
@@ -349,7 +349,7 @@ async def test_columns_that_cannot_be_made_cost_nothing_else(
     monkeypatch.setattr("pinyon.storage.sqlite.upkeep.column_upkeep.column", broken)
     for _ in range(2):
         assert await kept(engine, {"n": 3}) == {"r3"}
-        await engine.settled()
+        await engine.upkeep_done()
     assert caplog.text.count("no columns for namespace") == 1
 
 
@@ -365,7 +365,7 @@ async def test_records_that_come_while_a_field_is_read_are_seen(
 
     monkeypatch.setattr(ColumnUpkeep, "_read", meanwhile)
     await kept(engine, {"n": 5})
-    await engine.settled()
+    await engine.upkeep_done()
     reads = reads_of_postings(monkeypatch)
     assert await kept(engine, {"n": {"$gte": 4, "$lte": 5}}) == {"r4", "r5", "new"}
     assert await kept(engine, {"n": {"$not": {"$gt": 1}}}) == {"r0", "r1"}

@@ -417,7 +417,7 @@ ivf_index.IvfIndex.load = lambda *_: os.abort()
 
 async def main():
     engine = await opened(Path(sys.argv[1]))
-    await engine.settled()
+    await engine.upkeep_done()
 
 asyncio.run(main())
 """
@@ -449,7 +449,7 @@ async def test_a_flipped_bit_of_an_inverted_file_is_noticed_before_it_is_read(
     monkeypatch.setattr("pinyon.storage.sqlite.ivf.ivf_index.IvfIndex.load", never)
     with caplog.at_level(logging.INFO):
         engine = await opened(closed, approximate_from=400)
-        await engine.settled()
+        await engine.upkeep_done()
     assert "is searched by an inverted file" in caplog.text, "it was made again"
     assert "damaged bytes" not in caplog.text
     await engine.close()

@@ -50,7 +50,7 @@ async def filled(folder: Path, metric: Metric = "cosine", **tuning: float | None
     engine = await opened(folder, **tuning)
     await engine.create_index(IndexSpec("docs", DIMENSION, metric))
     await engine.upsert("docs", "a", records(clustered(COUNT, 1)))
-    await engine.settled()
+    await engine.upkeep_done()
     return engine
 
 
@@ -118,7 +118,7 @@ async def test_nothing_is_built_while_a_namespace_is_being_filled_but_not_for_ev
         async with asyncio.timeout(30):
             while not patience_s and start > FROM and not built:
                 await asyncio.sleep(0.005)
-    await engine.settled()
+    await engine.upkeep_done()
     assert len(built) == builds
     assert await recall(engine) >= 0.98
     await engine.close()
@@ -127,7 +127,7 @@ async def test_nothing_is_built_while_a_namespace_is_being_filled_but_not_for_ev
 async def test_small_namespaces_and_few_kept_records_are_compared_exactly(tmp_path: Path) -> None:
     engine = await filled(tmp_path)
     await engine.upsert("docs", "small", records(clustered(FROM // 2, 3)))
-    await engine.settled()
+    await engine.upkeep_done()
     query = clustered(1, 2)[0]
     assert not (await engine.query("docs", "small", QueryPlan(10, vector=query))).approximate
     few = await engine.query("docs", "a", QueryPlan(50, vector=query, filter=parse({"n": 7})))
@@ -161,7 +161,7 @@ async def test_after_many_changes_it_has_followed(tmp_path: Path) -> None:
     await engine.delete("docs", "a", Selection(filter=parse({"n": {"$lt": 10}})))
     await engine.upsert("docs", "a", records(clustered(500, 4), first=1_000))
     await engine.upsert("docs", "a", records(clustered(500, 5), first=COUNT))
-    await engine.settled()
+    await engine.upkeep_done()
     assert await recall(engine) >= 0.98
     await engine.close()
 
@@ -170,7 +170,7 @@ async def test_a_namespace_that_shrinks_or_is_emptied_is_searched_exactly_again(
     engine = await filled(tmp_path)
     assert list((tmp_path / "indexes").glob("docs.ns*"))
     await engine.delete("docs", "a", Selection(filter=parse({"n": {"$gte": 10}})))
-    await engine.settled()
+    await engine.upkeep_done()
     query = clustered(1, 2)[0]
     answer = await engine.query("docs", "a", QueryPlan(1_000, vector=query))
     assert not answer.approximate
@@ -180,7 +180,7 @@ async def test_a_namespace_that_shrinks_or_is_emptied_is_searched_exactly_again(
     await engine.upsert("docs", "a", records(clustered(COUNT, 6)))
     answer = await engine.query("docs", "a", QueryPlan(10, vector=query))
     assert len(answer.matches) == 10
-    await engine.settled()
+    await engine.upkeep_done()
     assert await recall(engine) >= 0.98
     await engine.close()
 
@@ -205,7 +205,7 @@ async def test_the_next_start_catches_up_instead_of_building_anew(
     await engine.close()
     monkeypatch.setattr("pinyon.storage.sqlite.upkeep.ivf_upkeep.Builder", None)
     engine = await opened(tmp_path)
-    await engine.settled()
+    await engine.upkeep_done()
     assert await recall(engine) >= 0.98
     answer = await engine.query("docs", "a", QueryPlan(1, vector=target))
     assert answer.matches[0].id == "late"
@@ -223,7 +223,7 @@ async def test_a_damaged_or_missing_file_is_built_anew(tmp_path: Path, damage: s
     else:
         files["json" if damage == "note" else "ivf" if damage == "file" else "codes"].write_bytes(b"PK\x03\x04 no")
     engine = await opened(tmp_path)
-    await engine.settled()
+    await engine.upkeep_done()
     assert await recall(engine) >= 0.98
     await engine.close()
 
@@ -242,7 +242,7 @@ async def test_switched_off_nothing_is_left_and_nothing_is_noted_down(tmp_path: 
 async def test_a_namespace_that_is_deleted_takes_its_files_along(tmp_path: Path) -> None:
     engine = await filled(tmp_path)
     await engine.delete_namespace("docs", "a")
-    await engine.settled()
+    await engine.upkeep_done()
     assert not list((tmp_path / "indexes").glob("docs.ns*"))
     assert await noted(engine) == 0
     await engine.close()
@@ -253,9 +253,9 @@ async def test_where_too_much_was_deleted_to_follow_and_too_little_is_left_nothi
 ) -> None:
     engine = await filled(tmp_path)
     await engine.delete("docs", "a", Selection(filter=parse({"n": {"$lt": 55}})))
-    await engine.settled()
+    await engine.upkeep_done()
     await engine.upsert("docs", "a", records(clustered(10, 4)))
-    await engine.settled()
+    await engine.upkeep_done()
     assert await noted(engine) == 0
     await engine.close()
 
@@ -263,10 +263,10 @@ async def test_where_too_much_was_deleted_to_follow_and_too_little_is_left_nothi
 async def test_what_was_saved_is_noted_down_no_longer(tmp_path: Path) -> None:
     engine = await filled(tmp_path)
     await engine.upsert("docs", "a", records(clustered(10, 4)))
-    await engine.settled()
+    await engine.upkeep_done()
     assert await noted(engine) == 1
     await engine.upsert("docs", "a", records(clustered(COUNT // 5, 4)))
-    await engine.settled()
+    await engine.upkeep_done()
     assert await noted(engine) == 0
     await engine.close()
 
@@ -284,7 +284,7 @@ async def test_what_cannot_be_built_is_searched_exactly_and_not_tried_at_every_w
     engine = await filled(tmp_path)
     for _ in range(3):
         await engine.upsert("docs", "a", records(clustered(10, 4)))
-        await engine.settled()
+        await engine.upkeep_done()
     assert len(tried) == 1
     assert await noted(engine) == 0
     assert not (await engine.query("docs", "a", QueryPlan(10, vector=clustered(1, 2)[0]))).approximate
@@ -407,6 +407,6 @@ async def test_an_inverted_file_that_is_distrusted_while_it_is_caught_up_with_do
     with monkeypatch.context() as patched:
         patched.setattr(engine._upkeep._ivf, "_caught_up", distrusted_meanwhile)
         await engine.upsert("docs", "a", records(clustered(50, 3), COUNT))
-        await engine.settled()
+        await engine.upkeep_done()
     assert before not in engine._upkeep._ivf._entries.values()
     await engine.close()

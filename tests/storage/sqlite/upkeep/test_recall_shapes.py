@@ -36,7 +36,7 @@ async def put(engine: SqliteEngine, vectors: np.ndarray, first: int) -> None:
     for start in range(0, len(vectors), BATCH):
         part = vectors[start : start + BATCH]
         await engine.upsert("docs", "a", [Record(f"r{first + start + n}", row, {}) for n, row in enumerate(part)])
-    await engine.settled()
+    await engine.upkeep_done()
 
 
 async def asked(folder: Path, shape: Shape, metric: Metric, k: int = K) -> tuple[np.ndarray, int]:

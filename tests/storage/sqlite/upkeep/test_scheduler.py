@@ -28,12 +28,12 @@ async def with_everything_in_memory(folder: Path, monkeypatch: pytest.MonkeyPatc
     await engine.create_index(IndexSpec("docs", 8, "cosine"))
     for namespace in ("a", "b"):
         await engine.upsert("docs", namespace, [Record(f"r{n}", v, {"n": n}) for n, v in enumerate(VECTORS)])
-        await engine.settled()
+        await engine.upkeep_done()
         for condition in (None, {"n": {"$lt": 200}}):
             for exact in (True, True, False):
                 plan = QueryPlan(5, VECTORS[0], filter=None if condition is None else parse(condition), exact=exact)
                 await engine.query("docs", namespace, plan)
-        await engine.settled()
+        await engine.upkeep_done()
     return engine
 
 
@@ -56,7 +56,7 @@ async def test_memory_of_a_namespace_is_freed_when_it_is_deleted(
     engine = await with_everything_in_memory(tmp_path, monkeypatch)
     assert namespaces_in_memory(engine) == [{1, 2}] * 5
     await engine.delete_namespace("docs", "a")
-    await engine.settled()
+    await engine.upkeep_done()
     assert namespaces_in_memory(engine) == [{2}] * 5
     await engine.close()
 
@@ -67,7 +67,7 @@ async def test_memory_of_a_namespace_is_freed_when_it_is_made_again_before_upkee
     engine = await with_everything_in_memory(tmp_path, monkeypatch)
     await engine.delete_namespace("docs", "a")
     await engine.upsert("docs", "a", [Record("new", VECTORS[0], {})])
-    await engine.settled()
+    await engine.upkeep_done()
     assert all(1 not in numbers for numbers in namespaces_in_memory(engine))
     await engine.close()
 

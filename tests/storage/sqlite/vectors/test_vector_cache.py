@@ -27,7 +27,7 @@ async def opened(
     await engine.create_index(IndexSpec("docs", DIMENSION, metric))
     rows = [Record(f"r{n}", vector, {"n": n}) for n, vector in enumerate(some(COUNT, 1))]
     await engine.upsert("docs", "a", rows)
-    await engine.settled()
+    await engine.upkeep_done()
     return engine
 
 
@@ -67,7 +67,7 @@ async def warm(engine: SqliteEngine) -> None:
         for _ in range(2):
             await searched(engine)
         await engine.upsert("docs", "a", [Record("other", some(1, 3 + turn)[0], {"n": -1})])
-        await engine.settled()
+        await engine.upkeep_done()
     for _ in range(2):
         await searched(engine)
 
@@ -134,18 +134,18 @@ async def test_changes_are_noted_down_only_while_vectors_are_in_memory(
 ) -> None:
     monkeypatch.setattr("pinyon.storage.sqlite.upkeep.change_log_upkeep.TRIM_AFTER", 3)
     engine = await opened(tmp_path)
-    await engine.settled()
+    await engine.upkeep_done()
     assert await followed(engine) == -1
     await warm(engine)
     for turn in range(10):
         await engine.upsert("docs", "a", [Record("other", some(1, turn)[0], {})])
         await searched(engine)
         await searched(engine)
-        await engine.settled()
+        await engine.upkeep_done()
     assert await followed(engine) >= 1
     engine._caches.vectors.keep_only(engine.index("docs").handle)
     await engine.upsert("docs", "a", [Record("other", some(1, 5)[0], {})])
-    await engine.settled()
+    await engine.upkeep_done()
     assert await followed(engine) == -1
     await engine.close()
 
@@ -158,7 +158,7 @@ async def test_changes_are_not_noted_down_for_vectors_that_nobody_searches_any_m
     await warm(engine)
     for turn in range(7):
         await engine.upsert("docs", "a", [Record("other", some(1, turn)[0], {})])
-        await engine.settled()
+        await engine.upkeep_done()
     assert await followed(engine) == -1
     await warm(engine)
     assert await followed(engine) >= 0
