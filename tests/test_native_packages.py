@@ -49,7 +49,9 @@ def test_a_package_that_ends_the_process_is_not_used_and_is_tried_once(
     assert not native_packages.usable("numkong")
 
 
-@pytest.mark.parametrize("code", ["raise SystemExit(1)", "import os, signal; os.kill(os.getpid(), signal.SIGINT)"])
+@pytest.mark.parametrize(
+    "code", ["raise SystemExit(1)", "import os, signal; os.kill(os.getpid(), signal.SIGINT); signal.pause()"]
+)
 def test_a_child_that_did_not_crash_is_tried_again(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     replace(monkeypatch, "faiss", code=code)
     assert native_packages.state("faiss") == "fails"
