@@ -20,7 +20,24 @@ KILLS = 20
 BATCH = 5
 
 
-def write_until_it_dies(url: str, namespace: str, worker: int, acknowledged: set[str]) -> None:
+class Answers:
+    """Counts the acknowledged requests of several threads."""
+
+    def __init__(self) -> None:
+        self._count, self._counted = 0, threading.Condition()
+
+    def add(self) -> None:
+        with self._counted:
+            self._count += 1
+            self._counted.notify_all()
+
+    def wait_for(self, count: int) -> None:
+        """Wait until there are so many: a busy machine gets as much done before a kill as another."""
+        with self._counted:
+            assert self._counted.wait_for(lambda: self._count >= count, 120)
+
+
+def write_until_it_dies(url: str, namespace: str, worker: int, acknowledged: set[str], answers: Answers) -> None:
     """Upsert batches, some over earlier ones; note each batch that was answered with 201."""
     with httpx.Client(base_url=url, timeout=30) as client:
         for n in range(100_000):
@@ -33,6 +50,7 @@ def write_until_it_dies(url: str, namespace: str, worker: int, acknowledged: set
                 return
             assert answer.status_code == 201, answer.text
             acknowledged.add(batch)
+            answers.add()
 
 
 @pytest.mark.slow
@@ -41,14 +59,17 @@ def test_no_acknowledged_record_is_lost_by_kill_9(tmp_path: Path) -> None:
     acknowledged_in_all = 0
     server = RunningServer(path, data)
     for kill in range(KILLS):
-        namespace, acknowledged = f"kill-{kill}", [set[str]() for _ in range(3)]
+        namespace, acknowledged, answers = f"kill-{kill}", [set[str]() for _ in range(3)], Answers()
         writers = [
-            threading.Thread(target=write_until_it_dies, args=(server.url, namespace, worker, acknowledged[worker]))
+            threading.Thread(
+                target=write_until_it_dies, args=(server.url, namespace, worker, acknowledged[worker], answers)
+            )
             for worker in range(3)
         ]
         for writer in writers:
             writer.start()
-        time.sleep(dice.uniform(0.05, 1.0))  # the moment of the kill is what is tested, not waited for
+        answers.wait_for(dice.randrange(1, 50))
+        time.sleep(dice.uniform(0, 0.03))  # the moment of the kill within a request is what is tested
         server.kill()
         for writer in writers:
             writer.join()
@@ -100,7 +121,7 @@ async def test_the_check_after_a_kill_sees_what_does_not_fit(tmp_path: Path) -> 
     assert problems(file) == list(damages.values())
 
 
-def make_and_delete_until_it_dies(url: str, worker: int, log: list[tuple[str, bool]]) -> None:
+def make_and_delete_until_it_dies(url: str, worker: int, log: list[tuple[str, bool]], answers: Answers) -> None:
     """Create indexes and delete every other one; note each acknowledgement: (name, whether it is there)."""
     spec = {"serverless": {"cloud": "aws", "region": "us-east-1"}}
     with httpx.Client(base_url=url, timeout=30) as client:
@@ -112,9 +133,11 @@ def make_and_delete_until_it_dies(url: str, worker: int, log: list[tuple[str, bo
                 )
                 assert answer.status_code == 201, answer.text
                 log.append((name, True))
+                answers.add()
                 if n % 2:
                     assert client.delete(f"/indexes/{name}").status_code == 202
                     log.append((name, False))
+                    answers.add()
             except httpx.HTTPError:
                 return
 
@@ -127,13 +150,15 @@ def test_indexes_are_there_as_a_whole_or_not_at_all_after_kill_9(tmp_path: Path)
     server = RunningServer(path, data, "--index-ports", ports)
     for kill in range(KILLS):
         logs: list[list[tuple[str, bool]]] = [[], []]
+        answers = Answers()
         threads = [
-            threading.Thread(target=make_and_delete_until_it_dies, args=(server.url, 10 * kill + n, log))
+            threading.Thread(target=make_and_delete_until_it_dies, args=(server.url, 10 * kill + n, log, answers))
             for n, log in enumerate(logs)
         ]
         for thread in threads:
             thread.start()
-        time.sleep(dice.uniform(0.01, 0.3))  # the moment of the kill is what is tested, not waited for
+        answers.wait_for(dice.randrange(1, 18))
+        time.sleep(dice.uniform(0, 0.03))  # the moment of the kill within a request is what is tested
         server.kill()
         for thread in threads:
             thread.join()
