@@ -68,7 +68,7 @@ def test_without_a_settings_file_the_quick_start_is_served_and_that_is_said() ->
     assert "quickstart.toml; name your own file with --config" in done.stdout
 
 
-def test_a_reader_needs_no_index_of_the_quick_start(tmp_path: Path) -> None:
+def test_a_reader_needs_no_index_of_the_quick_start_and_stops_when_nobody_reads_its_output(tmp_path: Path) -> None:
     server = RunningServer(config(tmp_path), tmp_path / "data")  # its index has another name than the quick start's
     done = pinyon("doctor", "--data-dir", tmp_path / "data")
     assert "quickstart.toml" in done.stdout
@@ -77,7 +77,9 @@ def test_a_reader_needs_no_index_of_the_quick_start(tmp_path: Path) -> None:
     with subprocess.Popen(command, cwd=PROJECT, env=environment(), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert any("is ready on" in line for line in process.stdout)
+        process.stdout.close()  # nobody reads what it says any more; it stops all the same
         process.terminate()
+        assert process.wait(60) == 0
 
 
 @pytest.mark.parametrize(

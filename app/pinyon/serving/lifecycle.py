@@ -6,6 +6,7 @@ import logging
 import os
 import resource
 import signal
+import sys
 
 from hypercorn.asyncio import serve as hypercorn_serve
 
@@ -47,11 +48,11 @@ async def serve(settings: Settings) -> int:
         if not settings.storage.read_only:
             with contextlib.suppress(OSError):  # commands need --host and --port then
                 installation_of(settings.storage).announce(service.addresses.local_url())
-        print(banner(service), flush=True)
+        say(banner(service))
 
     async with service.running(ready, fail):
         where = service.addresses.local_url()
-        print(f"Pinyon is starting on {where} (loading models takes some seconds) ...", flush=True)
+        say(f"Pinyon is starting on {where} (loading models takes some seconds) ...")
         _on_signals(stop, service)
         errors = ConnectionErrors()
         errors.watch(asyncio.get_running_loop())
@@ -62,8 +63,16 @@ async def serve(settings: Settings) -> int:
         errors.sum_up()
     if failures:
         raise failures[0]
-    print("Pinyon has stopped; all data is on disk.", flush=True)
+    say("Pinyon has stopped; all data is on disk.")
     return 0
+
+
+def say(text: str) -> None:
+    """Print a line. If nobody reads the output any more, the server goes on, and stops, without it."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 LAST_RESORT_S = 15.0
@@ -79,11 +88,11 @@ def _on_signals(stop: asyncio.Event, service: Service) -> None:
             waits = "it first finishes opening files and loading models"
         else:
             waits = f"running requests have {service.settings.server.shutdown_grace_s:g} s to finish"
-        print(f"Pinyon is stopping: {waits}. Send the signal again to end it immediately.", flush=True)
         stop.set()
         for number in numbers:  # a second signal ends the process
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_DFL)
+        say(f"Pinyon is stopping: {waits}. Send the signal again to end it immediately.")
 
     for number in numbers:
         loop.add_signal_handler(number, begin_to_stop)
