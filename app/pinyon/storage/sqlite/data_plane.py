@@ -1,5 +1,6 @@
 """Reads and writes the records of the open indexes."""
 
+import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Sequence
@@ -35,18 +36,15 @@ T = TypeVar("T")
 class SqliteDataPlane:
     """A DataPlane on the indexes that the engine has opened. Call from the event-loop thread only.
 
-    _opened: the indexes that can be used, by name. _unusable: why each of the others cannot be used. The engine fills
-    both.
+    _opened: the indexes that can be used, by name. _opening: the tasks that open others. _unusable: why each of the
+    rest cannot be used. The engine fills all three.
     """
 
     def __init__(self, caches: reading.SearchCaches, upkeep: UpkeepScheduler, inline_reads: InlineReads) -> None:
         self._caches, self._upkeep, self._inline_reads = caches, upkeep, inline_reads
         self._opened: dict[str, Opened] = {}
+        self._opening: dict[str, asyncio.Task[None]] = {}
         self._unusable: dict[str, PinyonError] = {}
-
-    def _is_opening(self, name: str) -> bool:
-        """Whether the index of this name is being opened."""
-        raise NotImplementedError
 
     def _find(self, index: IndexRef) -> Opened:
         """The open index of this name or handle.
@@ -54,7 +52,7 @@ class SqliteDataPlane:
         Raises NotFound, Unavailable while the index is being opened, or the error of an index that cannot be used.
         """
         name = name_of(index)
-        if name not in self._opened and self._is_opening(name):
+        if name not in self._opened and name in self._opening:
             raise Unavailable(f"The index {name} is being opened", retry_after_s=2)
         if name in self._unusable:
             error = self._unusable[name]

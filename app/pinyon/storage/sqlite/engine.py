@@ -61,7 +61,6 @@ class SqliteEngine(SqliteDataPlane):
         upkeep = UpkeepScheduler(folder.indexes, options.approximate_from, options.read_only, columns, vectors, filters)
         caches = reading.SearchCaches(vectors, filters, columns, upkeep.inverted_file, options.approximate_recall)
         super().__init__(caches, upkeep, InlineReads(options.inline_read_s))
-        self._opening: dict[str, asyncio.Task[None]] = {}
         self._change_locks = NamedLocks()
         self._leases = Leases()
         self._closing = False
@@ -123,9 +122,6 @@ class SqliteEngine(SqliteDataPlane):
             await self._upkeep.open(opened.database, opened.index.handle)
         except Exception:
             log.exception("the large namespaces of index %s are searched exactly", opened.index.name)
-
-    def _is_opening(self, name: str) -> bool:
-        return name in self._opening
 
     async def opened(self, name: str) -> None:
         if name in self._opening:

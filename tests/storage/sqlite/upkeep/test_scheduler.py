@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pinyon.domain import IndexSpec, QueryPlan, Record
+from pinyon.errors import NotFound
 from pinyon.filters import parse
 from pinyon.storage.sqlite.engine import SqliteEngine
+from pinyon.storage.sqlite.upkeep.namespace_state import read_state
 
 pytestmark = pytest.mark.anyio
 
@@ -76,4 +78,19 @@ async def test_memory_of_an_index_is_freed_when_it_is_deleted(tmp_path: Path, mo
     engine = await with_everything_in_memory(tmp_path, monkeypatch)
     await engine.delete_index("docs")
     assert namespaces_in_memory(engine) == [set()] * 5
+    await engine.close()
+
+
+async def test_columns_of_an_index_that_is_deleted_meanwhile_are_freed_without_a_logged_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = await with_everything_in_memory(tmp_path, monkeypatch)
+    opened, columns = engine._opened["docs"], engine._caches.columns
+    state = await read_state(opened.database, opened.index.handle, "a")
+    assert state is not None and state.key in columns._namespaces
+    await opened.database.close()
+    with pytest.raises(NotFound):
+        await engine._upkeep._columns.maintain(opened.database, state)
+    assert state.key not in columns._namespaces
+    assert not caplog.records
     await engine.close()

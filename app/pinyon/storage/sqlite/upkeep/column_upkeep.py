@@ -7,6 +7,7 @@ from typing import Any
 import apsw
 import numpy as np
 
+from pinyon.errors import NotFound
 from pinyon.storage.sqlite.connection.database import Database
 from pinyon.storage.sqlite.filters.column_store import ColumnStore, read_metadata
 from pinyon.storage.sqlite.filters.columns import NAME_BYTES, Column, Columns, column, joined
@@ -45,6 +46,9 @@ class ColumnUpkeep:
         wanted = self._store.take_wanted(state.key)
         try:
             await self._maintain(database, state, wanted)
+        except NotFound:  # the index was deleted meanwhile
+            self._store.release(state.key)
+            raise
         except Exception:
             log.exception("no columns for namespace %s of %s", state.ns, state.key[0])
             self._store.put(state.key, None)
