@@ -78,6 +78,19 @@ def test_byte_codes_lose_none_of_the_nearest_and_few_others_stay(metric: Metric,
         assert len(found) <= count * 1.3 + 20
 
 
+@pytest.mark.parametrize("metric", ["dotproduct", "euclidean"])
+def test_byte_codes_lose_none_where_one_number_has_coarse_steps(metric: Metric) -> None:
+    vectors = some(4_000, 5)
+    vectors[::400, 3] = 1_000
+    codes = Sq8Codes.fitted(vectors, len(vectors))
+    codes.put(np.arange(len(vectors)), vectors)
+    everything = np.arange(len(vectors))
+    for query in some(40, 6):
+        query[3] *= 3
+        good = higher_is_better(metric, exact_scores(metric, vectors, query))
+        assert set(np.argsort(-good)[:10].tolist()) <= set(codes.nearest(query, everything, 10, metric).tolist())
+
+
 ROWS = st.lists(st.integers(0, 30), max_size=20)
 
 

@@ -11,8 +11,7 @@ cells nearest to it. How many is measured when the inverted file is built (nprob
 """
 
 import ctypes
-from functools import cache, lru_cache
-from importlib import import_module
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from pinyon.domain import Metric
 from pinyon.storage.sqlite.ivf import nprobe
 from pinyon.storage.sqlite.ivf.nprobe import MEASURED_K, QUERIES, TARGET_RECALL, CalibrationQueries, MeasuredNprobe
 from pinyon.storage.sqlite.ivf.pq_check import LARGEST_SHARE, TRIES, CodeErrors, ShortList, factor_of_more_rows
+from pinyon.storage.sqlite.ivf.pq_codes import badly_coded, codebook, coding_errors, faiss
 from pinyon.storage.sqlite.ivf.shared_lock import SharedLock
 from pinyon.storage.sqlite.ivf.sq8 import Sq8Codes, kth_best, may_be_nearest
 from pinyon.storage.sqlite.row_sets import Bits, Records, Vectors, in_bits
@@ -42,8 +42,6 @@ FEW_QUERIES = 64
 MOST_FULL_SCANS, FORGETTING, RETRY_EVERY = 0.5, 0.02, 32
 """The codes are too coarse if more than this share of the queries end in comparing all rows. FORGETTING: the weight of
 the latest query in that share. RETRY_EVERY: of so many queries, one tries the codes all the same."""
-ERRORS_AT_ONCE = 4_096
-"""Vectors whose coding errors are computed together."""
 ROW_NS, SCAN_NS = 250, 8
 """About the time to score the code of a single row, and of a row among the others of its cell, in nanoseconds."""
 TOGETHER = 64
@@ -52,12 +50,6 @@ ADDED_AT_ONCE = 256
 """Vectors that are added together. Searches wait for some milliseconds meanwhile."""
 MOST_REMEMBERED = 1_000
 """Values of k whose number of cells is remembered."""
-
-
-@cache
-def faiss() -> Any:
-    """The library. It is imported when a namespace is large enough, because that takes 0.2 s and 50 MB."""
-    return import_module("faiss")
 
 
 @lru_cache(maxsize=256)
@@ -262,9 +254,10 @@ class IvfIndex:
     ) -> "IvfIndex":
         """Read what save() wrote. alive: the rows that exist. Raises RuntimeError, OSError or ValueError."""
         codes, arrays = Sq8Codes.load(codes_file(path))
-        errors = CodeErrors(arrays["variances"], float(arrays["most"]))
+        index = faiss().read_index(str(path))
+        errors = CodeErrors.of(arrays["variances"], float(arrays["most"]), codebook(index))
         bad = arrays["badly_coded"]
-        return cls(faiss().read_index(str(path)), codes, metric, version, measured, alive, errors, bad)
+        return cls(index, codes, metric, version, measured, alive, errors, bad)
 
 
 def codes_file(path: Path) -> Path:
@@ -298,7 +291,7 @@ class Builder:
         """Train cells and codes on vectors drawn at random, float32 [n, dimension]."""
         prepared = _prepared(vectors, self._metric)
         self._index.train(prepared)
-        self._errors = CodeErrors.measured(coding_errors(self._index, prepared))
+        self._errors = CodeErrors.measured(coding_errors(self._index, prepared), codebook(self._index))
         self._codes = Sq8Codes.fitted(prepared, self._count + self._count // 20)
         self._queries = CalibrationQueries(prepared, self._metric, QUERIES if self.cells > 1 else FEW_QUERIES)
 
@@ -344,23 +337,6 @@ class Builder:
             if count := lists.list_size(cell):
                 cell_of[faiss().rev_swig_ptr(lists.get_ids(cell), count)] = cell
         return cell_of[rows]
-
-
-def coding_errors(index: Any, prepared: Vectors) -> Vectors:
-    """Vectors minus their decoded short codes, float32 [n, dimension]."""
-    errors = np.empty_like(prepared)
-    for start in range(0, len(prepared), ERRORS_AT_ONCE):
-        part = prepared[start : start + ERRORS_AT_ONCE]
-        errors[start : start + ERRORS_AT_ONCE] = part - index.pq.decode(index.pq.compute_codes(part))
-    return errors
-
-
-def badly_coded(index: Any, errors: CodeErrors, prepared: Vectors) -> NDArray[np.bool_]:
-    """Which vectors the short codes represent badly, bool [n]."""
-    parts = [prepared[start : start + ERRORS_AT_ONCE] for start in range(0, len(prepared), ERRORS_AT_ONCE)]
-    return np.concatenate(
-        [errors.badly_coded(coding_errors(index, part)) for part in parts] or [np.zeros(0, dtype=bool)]
-    )
 
 
 def _longer(flags: NDArray[np.bool_], least: int) -> NDArray[np.bool_]:

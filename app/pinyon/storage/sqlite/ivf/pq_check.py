@@ -25,6 +25,8 @@ LEAST_SEEN = 8
 USUAL_TIMES, ALWAYS_TIMES, USUAL_SHARE = 2.0, 3.0, 0.99
 """A vector is coded badly if its error is USUAL_TIMES the median error and larger than USUAL_SHARE of all errors, or if
 it is ALWAYS_TIMES the median error."""
+TABLE_STEPS = 255
+"""Steps between the smallest and the largest number in a lookup table of Faiss's fast scan."""
 CUT_OFF = 50.0
 """Exponents beyond which a count is taken to be infinite."""
 Scores = NDArray[np.float32]
@@ -34,23 +36,48 @@ class CodeErrors(msgspec.Struct, frozen=True):
     """The errors of the short codes of a namespace, measured when they were made.
 
     variances: of the errors, by dimension, float32 [dimension]. most: length of an error beyond which a vector is coded
-    badly. Every query scores such vectors by the longer codes.
+    badly. Every query scores such vectors by the longer codes. widths: how far apart the code words of each part of
+    the vectors are, by dimension, float32 [parts, dimensions of a part]. squares: the same of their squared lengths,
+    float32 [parts].
     """
 
     variances: Vectors
     most: float
+    widths: Vectors
+    squares: Vectors
 
     @classmethod
-    def measured(cls, errors: Vectors) -> "CodeErrors":
-        """From a sample of vectors minus their decoded short codes, float32 [n, dimension]."""
+    def measured(cls, errors: Vectors, codebook: Vectors) -> "CodeErrors":
+        """From a sample of vectors minus their decoded short codes, float32 [n, dimension].
+
+        codebook: float32 [parts, code words, dimensions of a part].
+        """
         lengths = np.linalg.norm(errors, axis=1)
         median, large = float(np.median(lengths)), float(np.quantile(lengths, USUAL_SHARE))
         most = max(USUAL_TIMES * median, min(large, ALWAYS_TIMES * median))
-        return cls(np.square(errors).mean(axis=0), most)
+        return cls.of(np.square(errors).mean(axis=0), most, codebook)
+
+    @classmethod
+    def of(cls, variances: Vectors, most: float, codebook: Vectors) -> "CodeErrors":
+        """With the variances and the length `most`, for these code words."""
+        return cls(variances, most, np.ptp(codebook, axis=1), np.ptp(np.square(codebook).sum(axis=2), axis=1))
 
     def badly_coded(self, errors: Vectors) -> NDArray[np.bool_]:
         """Which vectors with these errors are coded badly, bool [n]."""
         return np.asarray(np.linalg.norm(errors, axis=1) > self.most)
+
+    def table_variance(self, query: Vectors, metric: Metric) -> float:
+        """About the variance of the error that a query's lookup tables add to every score by short codes.
+
+        Faiss rounds the score of each code word to one of 256 steps. All parts have the same steps, so the steps are
+        coarse if one part of the vectors varies much more than the others. A part that varies less than one step is
+        rounded to nothing.
+        """
+        ranges = (np.abs(query).reshape(self.widths.shape) * self.widths).sum(axis=1)
+        if metric == "euclidean":
+            ranges = 2 * ranges + self.squares
+        errors = np.minimum(ranges, ranges.max() / TABLE_STEPS)
+        return float(errors @ errors) / 12
 
 
 class ShortList(msgspec.Struct, frozen=True):
@@ -123,12 +150,13 @@ def _errors(rows: ShortList, errors: CodeErrors, query: Vectors, metric: Metric)
     differences = rows.longer[half:] - rows.short[half:]
     mean = float(differences.sum()) / len(differences)
     differences -= np.float32(mean)
+    of_tables = errors.table_variance(query, metric)
     spread = math.sqrt(float(differences @ differences) / len(differences))
     if metric == "euclidean":
         total = float(errors.variances.sum())
-        usual = 2 * math.sqrt(max(rows.far, 0.0) * total / len(errors.variances))
+        usual = math.sqrt(4 * max(rows.far, 0.0) * total / len(errors.variances) + of_tables)
         return max(mean, -total), max(spread, usual)
-    return max(mean, 0.0), max(spread, math.sqrt(float(np.square(query) @ errors.variances)))
+    return max(mean, 0.0), max(spread, math.sqrt(float(np.square(query) @ errors.variances) + of_tables))
 
 
 def _upper_tail(x: float) -> float:

@@ -18,8 +18,8 @@ AT_ONCE = 512
 """Codes that are compared together. As float32 they still fit into the processor's cache."""
 MARGIN = 4.0
 """Safety margin in standard deviations of the coding error, for a row that scores less than the last one wanted."""
-COARSE = 3.0
-"""A row is coded much worse than the others if its error is more than this many times the median error."""
+FINE = 20
+"""A row is coded worse than others if its error is more than that which one row in FINE stays below."""
 STEPS = 127
 """Steps of a code on each side of zero."""
 LARGE_SHARE, LEAST_SPREAD = 0.999, 1e-3
@@ -31,9 +31,12 @@ class Sq8Codes:
 
     def __init__(self, mean: Vectors, spread: Vectors, capacity: int) -> None:
         self.mean, self.spread = mean, spread
+        squares = np.square(spread, dtype=np.float64)
+        self._error_shares = (squares / squares.sum()).astype(np.float32)
         self.rows = np.empty(capacity, np.int64)
         self._bytes = np.empty((capacity, len(mean)), np.int8)
-        # For each row: its scale, the squared length of the decoded vector, and the length of the error.
+        # For each row: its scale, the squared length of the decoded vector plus that of the error, and the length of
+        # the error.
         self._scales, self._squares, self._errors = (np.empty(capacity, np.float32) for _ in range(3))
         self._slots = np.full(0, -1, np.int32)
         self.used = 0
@@ -67,9 +70,10 @@ class Sq8Codes:
         codes = np.rint(relative / np.where(scales > 0, scales, 1)[:, None])
         decoded = codes * scales[:, None] * self.spread
         self._bytes[slots], self._scales[slots] = codes, scales
-        self._squares[slots] = np.vecdot(decoded, decoded)
         error = around - decoded
-        self._errors[slots] = np.sqrt(np.vecdot(error, error))
+        squared_error = np.vecdot(error, error)
+        self._squares[slots] = np.vecdot(decoded, decoded) + squared_error
+        self._errors[slots] = np.sqrt(squared_error)
 
     def _grow(self, capacity: int) -> None:
         def longer(array: NDArray[Any]) -> NDArray[Any]:
@@ -98,13 +102,20 @@ class Sq8Codes:
             codes[:] = np.take(self._bytes, part, axis=0, out=raw[: len(part)], mode="clip")
             dots[start : start + AT_ONCE] = codes @ target
         dots *= self._scales[slots]
-        root = np.float32(1 / np.sqrt(len(target)))
         if metric != "euclidean":
             dots += np.float32(self.mean @ query)
-            return dots, self._errors[slots] * (root * np.float32(np.sqrt(query @ query)))
+            return dots, self._errors[slots] * np.sqrt(self._error_variance(query, np.float32(query @ query)))
         good = 2 * dots - self._squares[slots]
-        distances = np.sqrt(np.maximum(np.float32(around @ around) - good, 0))
-        return good, 2 * root * distances * self._errors[slots]
+        distances = np.maximum(np.float32(around @ around) - good, 0)
+        return good, 2 * np.sqrt(self._error_variance(around, distances)) * self._errors[slots]
+
+    def _error_variance(self, query: Vectors, squared: Any) -> Any:
+        """Variance of the dot product of a vector with a coding error of length 1, float32, in the shape of `squared`.
+
+        squared: the vector's squared length. The error is spread evenly over the dimensions, or, where that is more, in
+        proportion to the steps of the code. The second counts if one dimension varies much more than the others.
+        """
+        return np.maximum(squared / np.float32(len(query)), np.float32(np.square(query) @ self._error_shares))
 
     def length_around(self, query: Vectors) -> float:
         """The squared distance of a query from the mean."""
@@ -162,13 +173,17 @@ class Sq8Codes:
 def kth_best(good: Vectors, off: Vectors, count: int) -> float:
     """About the count-th best score of more than `count` rows.
 
-    For rows that are coded much worse than the others, the lower bound of the score counts. If their scores were too
-    high, they would rule out better rows.
+    For rows that are coded worse than others, a lower bound of the score counts. The rows with the highest scores by
+    codes are those with the largest errors, and they would rule out better rows that are coded well.
     """
-    coarse = off > COARSE * np.partition(off, len(off) // 2)[len(off) // 2]
-    if coarse.any():
-        good = np.where(coarse, good - MARGIN * off, good)
+    best = len(good) - min(2 * count, len(good))
+    fine = min(_low_quantile(off), _low_quantile(off[np.argpartition(good, best)[best:]]))
+    good = good - MARGIN * np.maximum(off - fine, 0)
     return float(np.partition(good, len(good) - count)[len(good) - count])
+
+
+def _low_quantile(values: Vectors) -> float:
+    return float(np.partition(values, len(values) // FINE)[len(values) // FINE])
 
 
 def may_be_nearest(rows: Records, good: Vectors, off: Vectors, least: float) -> Records:
