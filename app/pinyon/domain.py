@@ -126,22 +126,27 @@ def name_of(index: IndexRef) -> str:
 
 
 class Index(msgspec.Struct, frozen=True):
-    """An index. port: where it answers by itself, or None if it has no port of its own.
+    """An index. handle: what storage and services know it by. version: counts the changes of spec and details.
 
-    handle: what storage and services know it by. A request that has begun with one index never goes on with another
-    that was made under the same name meanwhile. version: counts the changes of spec and details.
+    A request that has begun with one index never goes on with another that was made under the same name meanwhile.
     """
 
     spec: IndexSpec
     handle: Handle
     details: IndexDetails = IndexDetails()
-    port: int | None = None
     version: int = 1
 
     @property
     def name(self) -> str:
         """Its name."""
         return self.spec.name
+
+
+class CatalogueValue(msgspec.Struct, frozen=True):
+    """A small text that a service stores in the catalogue of indexes. version: counts its changes, from 1."""
+
+    text: str
+    version: int
 
 
 class SparseVector(msgspec.Struct, frozen=True):

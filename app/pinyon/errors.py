@@ -134,7 +134,7 @@ class Unavailable(PinyonError):
 
 
 class VersionConflict(Unavailable):
-    """The index is not at the version that the change was made for. Read it again, then try again."""
+    """What was to be changed is not at the version that the change was made for. Read it again, then try again."""
 
 
 class ResourceExhausted(Unavailable):

@@ -80,7 +80,7 @@ class OpenParts(msgspec.Struct, frozen=True):
     async def close(self) -> None:
         """Stop what runs in the background; storage stays open."""
         await self.reembeddings.close()
-        await self.indexes.embedders.close()
+        await self.indexes.close()
         await self.recall.close()
 
 
@@ -144,7 +144,9 @@ class Service:
         limits, models, storage = self.settings.limits, self.settings.models, self.settings.storage
         engine = await installation_of(storage).open(wait=False)
         recall = RecallSampler(engine, storage.recall_sample, storage.approximate_recall)
-        indexes = Indexes(engine, self.catalog, self.executor, self.addresses, self.readiness, recall.samples)
+        indexes = Indexes(
+            engine, self.catalog, self.executor, self.addresses, self.readiness, recall.samples, storage.read_only
+        )
         guarded = GuardedEngine(recall)
         vectors, namespaces = Vectors(guarded, limits), Namespaces(guarded, limits)
         return OpenParts(

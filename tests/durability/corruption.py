@@ -52,7 +52,7 @@ async def make(folder: Path, names: list[str]) -> tuple[Path, Path, Path]:
     closed, killed, older = folder / "closed", folder / "killed", folder / "older"
     engine = await opened(closed)
     for name in names:
-        await engine.create_index(specs(name), ports=range(6_000, 6_100))
+        await engine.create_index(specs(name))
         await engine.upsert(name, "a", records(name, 0, LARGE if name.startswith("large") else 60))
     keys.create(closed, "somebody")
     await engine.upkeep_done()

@@ -8,7 +8,8 @@ import pytest
 from pinyon.domain import IndexSpec, QueryPlan, Record
 from pinyon.errors import DataLoss, PermissionDenied
 from pinyon.services.control_plane.addresses import Addresses
-from pinyon.services.control_plane.indexes import Indexes, IndexOptions
+from pinyon.services.control_plane.index_rules import IndexOptions
+from pinyon.services.control_plane.indexes import Indexes
 from pinyon.services.control_plane.readiness import Readiness
 from pinyon.storage.sqlite.connection import page_checksums
 from pinyon.storage.sqlite.engine import SqliteEngine

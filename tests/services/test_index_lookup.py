@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from pinyon.domain import Handle, Index, IndexSpec
+from pinyon.domain import CatalogueValue, Handle, Index, IndexSpec
 from pinyon.errors import DataLoss, NotFound
 from pinyon.services.control_plane.addresses import Addresses
 from pinyon.services.control_plane.indexes import Indexes
@@ -24,6 +24,9 @@ class Engine:
     def __init__(self, answer: Index | Exception) -> None:
         self._answer = answer
 
+    async def catalogue_values(self) -> dict[str, CatalogueValue]:
+        return {"port/5081": CatalogueValue('{"index":"docs"}', 1)}
+
     def being_opened(self) -> set[str]:
         return {"docs"}
 
@@ -43,6 +46,10 @@ async def indexes(answer: Index | Exception) -> Indexes:
 
 async def test_the_main_port_leads_to_the_index_of_the_settings_without_a_list_of_all() -> None:
     assert (await indexes(DOCS)).at("localhost:5080", 5080) is DOCS
+
+
+async def test_a_port_leads_to_its_index_without_a_list_of_all() -> None:
+    assert (await indexes(DOCS)).at("localhost:5081", 5081) is DOCS
 
 
 async def test_without_that_index_nothing_answers_on_the_main_port() -> None:

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 from pinyon import filters
-from pinyon.domain import Fingerprint, IndexSpec, QueryPlan, Record
-from pinyon.errors import AlreadyExists, FailedPrecondition, NotFound
+from pinyon.domain import CatalogueValue, Fingerprint, IndexSpec, QueryPlan, Record
+from pinyon.errors import AlreadyExists, FailedPrecondition, NotFound, VersionConflict
 from pinyon.storage.engine import Engine
 
 from tests.storage.conftest import Open
@@ -181,3 +181,30 @@ async def test_reads_go_on_while_others_write(engine: Engine) -> None:
 
     await asyncio.gather(*(write(n) for n in range(4)), *(read() for _ in range(4)))
     assert len(await ids(engine, top_k=10_000)) == 801
+
+
+async def test_values_of_the_services_outlast_a_restart(open_engine: Open) -> None:
+    engine = await open_engine()
+    assert await engine.catalogue_values() == {}
+    await engine.put_catalogue_value("a", "first", 0)
+    await engine.put_catalogue_value("a", "second", 1)
+    await engine.put_catalogue_value("b", "ü", 0)
+    await engine.close()
+    engine = await open_engine()
+    assert await engine.catalogue_values() == {"a": CatalogueValue("second", 2), "b": CatalogueValue("ü", 1)}
+    await engine.close()
+
+
+async def test_of_two_writers_of_one_value_one_is_told_to_read_it_again(engine: Engine) -> None:
+    for version in (0, 1):
+        done = await asyncio.gather(
+            engine.put_catalogue_value("a", "this", version),
+            engine.put_catalogue_value("a", "that", version),
+            return_exceptions=True,
+        )
+        assert [type(each) for each in done] == [type(None), VersionConflict]
+        assert await engine.catalogue_values() == {"a": CatalogueValue("this", version + 1)}
+    with pytest.raises(VersionConflict, match="at version 2, not 7"):
+        await engine.put_catalogue_value("a", "other", 7)
+    with pytest.raises(VersionConflict):
+        await engine.put_catalogue_value("new", "other", 1)

@@ -15,7 +15,7 @@ What every engine promises:
   compares its version, and raises VersionConflict if somebody else was faster.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinyon.domain import (
+    CatalogueValue,
     Fingerprint,
     Footprint,
     Index,
@@ -124,21 +125,8 @@ class Engine(DataPlane, Protocol):
         """What no index can exceed."""
         ...
 
-    async def create_index(
-        self, spec: IndexSpec, details: IndexDetails | None = None, ports: Sequence[int] | None = None
-    ) -> Index:
-        """Make an empty index, as a whole or not at all.
-
-        ports: the index gets one of these, None for an index without a port. An engine does nothing at a port: it only
-        remembers which index has it. Raises AlreadyExists, or PermissionDenied if no port is left.
-        """
-        ...
-
-    async def assign_port(self, index: IndexRef, free: Sequence[int], keep: Collection[int]) -> Index:
-        """Give the index a port: the one that it has if that is in `keep`, or else one of `free`.
-
-        Raises PermissionDenied if none is left.
-        """
+    async def create_index(self, spec: IndexSpec, details: IndexDetails | None = None) -> Index:
+        """Make an empty index, as a whole or not at all. Raises AlreadyExists."""
         ...
 
     async def configure_index(self, changed: Index) -> Index:
@@ -182,6 +170,17 @@ class Engine(DataPlane, Protocol):
 
     def set_aside(self) -> list[str]:
         """What a start could not read and moved out of the way, by names that say when and why."""
+        ...
+
+    async def catalogue_values(self) -> dict[str, CatalogueValue]:
+        """The values that services have stored beside the indexes, by key. An engine does not look into them."""
+        ...
+
+    async def put_catalogue_value(self, key: str, text: str, version: int) -> None:
+        """Store a value, as a whole or not at all. version: that of the value which it replaces; 0 for a new key.
+
+        Raises VersionConflict, and changes nothing, if the stored value is at another version.
+        """
         ...
 
     async def footprint(self, index: IndexRef) -> Footprint:

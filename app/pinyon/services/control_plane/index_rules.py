@@ -1,17 +1,18 @@
 """Checks names, tags, schemas and models of indexes by Pinecone's rules, and makes an IndexSpec of them.
 
-Pure, except that models are looked up in the catalogue. Every function raises InvalidArgument, which says what was
-wrong and what is allowed, and NotFound for an unknown model.
+Pure, except that models are looked up in the catalogue. The functions raise InvalidArgument, which says what was wrong
+and what is allowed, and NotFound for an unknown model.
 """
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, get_args
 
 import msgspec
 
-from pinyon.domain import Diacritics, EmbedSpec, IndexSpec, Metric, Retrieval
-from pinyon.errors import InvalidArgument, NotFound
+from pinyon.domain import Diacritics, EmbedSpec, IndexDetails, IndexSpec, Metric, Retrieval
+from pinyon.errors import FailedPrecondition, InvalidArgument, NotFound
 from pinyon.inference.catalog import Catalog
 from pinyon.inference.model_files.manifest import ModelEntry
 from pinyon.search.terms import LANGUAGES
@@ -24,6 +25,17 @@ MAX_SCHEMA_FIELDS = 50
 _TAG_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _TAG_VALUE = re.compile(r"[A-Za-z0-9;@_.+ -]{0,120}")
 CLOUDS = ("aws", "gcp", "azure")
+
+
+class IndexOptions(msgspec.Struct, frozen=True):
+    """The properties of a new index that are not in its spec. None or empty: not given."""
+
+    cloud: str = "aws"
+    region: str = "us-east-1"
+    deletion_protection: bool = False
+    tags: Mapping[str, str] = {}
+    schema: Mapping[str, Any] | None = None
+    read_capacity: Mapping[str, Any] | None = None
 
 
 def name(value: str) -> str:
@@ -280,3 +292,53 @@ def _parameters(model: str, entry: ModelEntry, given: Mapping[str, Any] | None) 
     given = given or {}
     values = model_parameters.checked(model, entry, given, required=False)
     return {key: values[key] for key in values if key in given or key == "max_tokens_per_sequence"}
+
+
+def check_same(existing: IndexSpec, wanted: IndexSpec) -> None:
+    """Raises FailedPrecondition if the index on disk differs from the settings."""
+    if existing == wanted:
+        return
+    flat_existing, flat_wanted = _flat(existing), _flat(wanted)
+    differences = ", ".join(
+        f"{name} is {flat_existing.get(name)} on disk and {flat_wanted[name]} in the settings"
+        for name in flat_wanted
+        if flat_existing.get(name) != flat_wanted[name]
+    )
+    raise FailedPrecondition(
+        f"Index {wanted.name} on disk differs from the settings: {differences}. Change the settings back, give the new "
+        "index another name, or, for another model, change them back and run `pinyon reembed`"
+    )
+
+
+def _flat(spec: IndexSpec) -> dict[str, object]:
+    embed = spec.embed or EmbedSpec("", "")
+    return {
+        "metric": spec.metric,
+        "dimension": spec.dimension,
+        "model": embed.model,
+        "field_map.text": embed.text_field,
+        **{f"read_parameters.{key}": value for key, value in parameters(embed, "read").items()},
+        **{f"write_parameters.{key}": value for key, value in parameters(embed, "write").items()},
+    }
+
+
+def details(options: IndexOptions) -> IndexDetails:
+    """The details of an index that is created now."""
+    return IndexDetails(
+        created_at=datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        cloud=options.cloud,
+        region=options.region,
+        deletion_protection=options.deletion_protection,
+        tags=tags({}, options.tags),
+        schema=metadata_schema(options.schema),
+        read_capacity=read_capacity(options.read_capacity),
+    )
+
+
+def merged(table: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """A nested table with the values of `change` replaced."""
+    result = dict(table)
+    for key, value in change.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = merged(result[key], value) if both else value
+    return result

@@ -2,51 +2,39 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from pinyon.auth import permissions
-from pinyon.domain import EmbedSpec, Handle, Index, IndexDetails, IndexRef, IndexSpec, RecallSample
+from pinyon.domain import Handle, Index, IndexRef, IndexSpec, RecallSample
 from pinyon.errors import (
     AlreadyExists,
-    FailedPrecondition,
     InvalidArgument,
     NotFound,
     PermissionDenied,
     PinyonError,
     Unavailable,
-    VersionConflict,
 )
 from pinyon.inference.catalog import Catalog
 from pinyon.inference.model_executor import ModelExecutor
+from pinyon.locks import NamedLocks
 from pinyon.services.control_plane import index_rules
 from pinyon.services.control_plane.addresses import Addresses
+from pinyon.services.control_plane.conflicts import until_no_conflict
 from pinyon.services.control_plane.embedders import Embedders
+from pinyon.services.control_plane.index_rules import IndexOptions
+from pinyon.services.control_plane.ports import Ports
 from pinyon.services.control_plane.readiness import RETRY_AFTER_S, Readiness
 from pinyon.settings import IndexSettings
 from pinyon.storage.engine import Engine
 
 State = Literal["Ready", "Initializing", "InitializationFailed", "Disabled"]
 
-CONFLICTS = 10
-"""How often a change is repeated if the index was changed at the same time."""
 T = TypeVar("T")
 
 log = logging.getLogger("pinyon.indexes")
-
-
-class IndexOptions(msgspec.Struct, frozen=True):
-    """The properties of a new index that are not in its spec. None or empty: not given."""
-
-    cloud: str = "aws"
-    region: str = "us-east-1"
-    deletion_protection: bool = False
-    tags: Mapping[str, str] = {}
-    schema: Mapping[str, Any] | None = None
-    read_capacity: Mapping[str, Any] | None = None
 
 
 class IndexChange(msgspec.Struct, frozen=True):
@@ -69,15 +57,19 @@ class Indexes:
         addresses: Addresses,
         readiness: Readiness,
         recall: Callable[[], list[RecallSample]],
+        read_only: bool = False,
     ) -> None:
-        """recall: returns the measured recall of each namespace."""
+        """recall: returns the measured recall of each namespace. read_only: the engine stores nothing."""
         self._engine, self._catalog, self.addresses = engine, catalog, addresses
+        self._ports = Ports(engine, addresses, read_only)
         self._recall = recall
+        self._locks = NamedLocks()
         self.embedders = Embedders(engine, catalog, executor, readiness)
         self._settings_spec: IndexSpec | None = None
 
     async def open(self, settings: IndexSettings | None) -> None:
         """Take the index that the settings describe. Raises InvalidArgument if the settings describe no valid index."""
+        await self._ports.load()
         if settings is not None:
             self._settings_spec = index_rules.from_settings(settings, self._catalog, self.max_dimension)
             if self._settings_spec.name not in self._engine.being_opened():
@@ -96,26 +88,27 @@ class Indexes:
         if wanted.name in self._engine.unusable():
             log.error("the index of the settings cannot be used; the server goes on with the others")
         elif existing is None:
-            await self._engine.create_index(wanted, _details(IndexOptions()))
+            await self._engine.create_index(wanted, index_rules.details(IndexOptions()))
         else:
-            check_same(existing.spec, wanted)
+            index_rules.check_same(existing.spec, wanted)
 
     async def assign_ports(self) -> None:
-        """Give a port to each index that has none. Call it when all indexes are open."""
-        for index in self.all():
-            if index.name != self.default and self.addresses.by_port:
-                await self._assign_port(index)
-
-    async def _assign_port(self, index: Index) -> None:
-        addresses = self.addresses
-        keep = [port for port in addresses.port_range if port != addresses.port]
-        try:
-            index = await self._engine.assign_port(index.name, addresses.index_ports, keep)
-        except PermissionDenied as error:
-            log.warning("%s", error.message)
+        """Give a port to each index that has none, and free those of deleted ones. Call it when all are open."""
+        if not self.addresses.by_port:
             return
-        if index.port not in addresses.index_ports:
-            log.warning("index %s cannot be reached: its port %d is taken by another program", index.name, index.port)
+        for name in self._ports.owners():
+            async with self._locks.of(name):
+                if not self._exists(name):  # a deletion or a creation was not finished
+                    await self._ports.release(name)
+        for index in self._engine.indexes():
+            async with self._locks.of(index.name):
+                if index.name != self.default and self._exists(index.name):
+                    await self._ports.assign(index.name)
+
+    async def close(self) -> None:
+        """Finish the creations and deletions that run, and stop loading models."""
+        await self._locks.all_released()
+        await self.embedders.close()
 
     @property
     def max_dimension(self) -> int:
@@ -125,15 +118,18 @@ class Indexes:
     @property
     def default(self) -> str | None:
         """The name of the index that answers on the main port: the one of the settings, if it exists."""
-        if self._settings_spec is None:
-            return None
+        spec = self._settings_spec
+        return spec.name if spec is not None and self._exists(spec.name) else None
+
+    def _exists(self, name: str) -> bool:
+        """Whether there is an index of this name, even if it is being opened or cannot be used."""
         try:
-            self._engine.index(self._settings_spec.name)
+            self._engine.index(name)
         except NotFound:
-            return None
-        except PinyonError:  # it exists: it is being opened, or its file cannot be used
+            return False
+        except PinyonError:
             pass
-        return self._settings_spec.name
+        return True
 
     def at(self, host: str, port: int | None) -> Index:
         """The index that a request is for. host: its Host header or :authority. port: the port it arrived on.
@@ -143,7 +139,7 @@ class Indexes:
         name = self.addresses.index_named(host)
         by_port = name is None and port is not None and port != self.addresses.port
         if by_port:
-            name = next((index.name for index in self._engine.indexes() if index.port == port), None)
+            name = self._answering_on(port)
         elif name is None:
             name = self.default
         if name is None and by_port and self._engine.being_opened():
@@ -162,14 +158,28 @@ class Indexes:
             )
         return self.index(name)
 
+    def _answering_on(self, port: int | None) -> str | None:
+        """The name of the index that has this port. None if there is none, or if it cannot be used."""
+        name = None if port is None else self._ports.index_at(port)
+        if name is not None:
+            try:
+                self._engine.index(name)
+            except Unavailable:  # it is being opened
+                pass
+            except PinyonError:
+                return None
+        return name
+
     def url(self, index: Index, reached_as: str | None = None) -> str:
         """The URL of an index. reached_as: the Host header of the current request."""
-        own_port = None if index.name == self.default else index.port
+        own_port = None if index.name == self.default else self._ports.of(index.name)
         return self.addresses.url(index.name, own_port, reached_as)
 
     def reachable(self, index: Index) -> bool:
         """Whether requests for the index can reach this server."""
-        return not self.addresses.by_port or index.name == self.default or index.port in self.addresses.index_ports
+        if not self.addresses.by_port or index.name == self.default:
+            return True
+        return self._ports.of(index.name) in self.addresses.index_ports
 
     def index(self, index: IndexRef) -> Index:
         """One index. Raises NotFound, or PermissionDenied if the API key is for other indexes."""
@@ -195,18 +205,40 @@ class Indexes:
             raise AlreadyExists("Resource already exists.")
         index_rules.place(options.cloud, options.region)
         await asyncio.to_thread(self._check_model, spec)  # weights may be hashed first
-        ports = None
+        needs_port = False
         if self._settings_spec is not None and spec.name == self._settings_spec.name:
-            check_same(spec, self._settings_spec)
+            index_rules.check_same(spec, self._settings_spec)
         else:
             self.addresses.check_room()
-            ports = self.addresses.index_ports if self.addresses.by_port else None
-        try:
-            index = await self._engine.create_index(spec, _details(options), ports)
-        except AlreadyExists:
-            raise AlreadyExists("Resource already exists.") from None
+            needs_port = self.addresses.by_port
+        index = await self._change(spec.name, self._create(spec, options, needs_port))
         await self.embedders.load_soon(index)
         return index
+
+    async def _create(self, spec: IndexSpec, options: IndexOptions, needs_port: bool) -> Index:
+        takes_port = needs_port and self._ports.of(spec.name) is None
+        if takes_port:
+            await self._ports.take(spec.name)
+        try:
+            return await self._engine.create_index(spec, index_rules.details(options))
+        except Exception as error:
+            if takes_port:
+                await self._ports.release(spec.name)
+            if isinstance(error, AlreadyExists):
+                raise AlreadyExists("Resource already exists.") from None
+            raise
+
+    async def _change(self, name: str, change: Coroutine[Any, Any, T]) -> T:
+        """Create or delete an index together with its port, to the end even if the caller is cancelled.
+
+        Changes of one name run one at a time, so that no port is freed which the next index of the name has.
+        """
+
+        async def in_turn() -> T:
+            async with self._locks.of(name):
+                return await change
+
+        return await asyncio.shield(asyncio.ensure_future(in_turn()))
 
     def state(self, index: Index) -> State:
         """Whether an index can answer. An index that embeds text needs its model for that."""
@@ -253,7 +285,7 @@ class Indexes:
             changed = await asyncio.to_thread(self._changed, index, change)  # weights may be hashed
             return await self._engine.configure_index(changed)
 
-        index = await _until_no_conflict(configure)
+        index = await until_no_conflict(configure)
         await self.embedders.load_soon(index)
         return index
 
@@ -265,7 +297,7 @@ class Indexes:
         if change.tags is not None:
             details = msgspec.structs.replace(details, tags=index_rules.tags(details.tags, change.tags))
         if change.read_capacity is not None:
-            capacity = index_rules.read_capacity(_merged(details.read_capacity or {}, change.read_capacity))
+            capacity = index_rules.read_capacity(index_rules.merged(details.read_capacity or {}, change.read_capacity))
             details = msgspec.structs.replace(details, read_capacity=capacity)
         if change.embed is not None:
             spec = index_rules.embed_change(self._catalog, spec, change.embed)
@@ -297,7 +329,12 @@ class Indexes:
             await self._engine.delete_index(index.handle, index.version)
             return index.handle
 
-        handle = await _until_no_conflict(delete)
+        async def delete_with_port() -> Handle | None:
+            handle = await until_no_conflict(delete)
+            await self._ports.release(name)
+            return handle
+
+        handle = await self._change(name, delete_with_port())
         self.embedders.forget_index(name, handle)
 
     async def foreign_vectors(self, index: IndexRef, namespace: str) -> int:
@@ -338,62 +375,3 @@ class Indexes:
     def set_aside_count(self) -> int:
         """How many folders of files a start set aside."""
         return len(self._engine.set_aside())
-
-
-async def _until_no_conflict(change: Callable[[], Awaitable[T]]) -> T:
-    """Make a change, and repeat it if the index was changed at the same time. Raises VersionConflict at the end."""
-    for _ in range(CONFLICTS):
-        try:
-            return await change()
-        except VersionConflict as error:
-            log.info("%s", error.message)
-    return await change()
-
-
-def _details(options: IndexOptions) -> IndexDetails:
-    return IndexDetails(
-        created_at=datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
-        cloud=options.cloud,
-        region=options.region,
-        deletion_protection=options.deletion_protection,
-        tags=index_rules.tags({}, options.tags),
-        schema=index_rules.metadata_schema(options.schema),
-        read_capacity=index_rules.read_capacity(options.read_capacity),
-    )
-
-
-def _merged(table: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """A nested table with the values of `change` replaced."""
-    merged = dict(table)
-    for key, value in change.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merged(merged[key], value) if both else value
-    return merged
-
-
-def check_same(existing: IndexSpec, wanted: IndexSpec) -> None:
-    """Raises FailedPrecondition if the index on disk differs from the settings."""
-    if existing == wanted:
-        return
-    flat_existing, flat_wanted = _flat(existing), _flat(wanted)
-    differences = ", ".join(
-        f"{name} is {flat_existing.get(name)} on disk and {flat_wanted[name]} in the settings"
-        for name in flat_wanted
-        if flat_existing.get(name) != flat_wanted[name]
-    )
-    raise FailedPrecondition(
-        f"Index {wanted.name} on disk differs from the settings: {differences}. Change the settings back, give the new "
-        "index another name, or, for another model, change them back and run `pinyon reembed`"
-    )
-
-
-def _flat(spec: IndexSpec) -> dict[str, object]:
-    embed = spec.embed or EmbedSpec("", "")
-    return {
-        "metric": spec.metric,
-        "dimension": spec.dimension,
-        "model": embed.model,
-        "field_map.text": embed.text_field,
-        **{f"read_parameters.{key}": value for key, value in index_rules.parameters(embed, "read").items()},
-        **{f"write_parameters.{key}": value for key, value in index_rules.parameters(embed, "write").items()},
-    }

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +11,7 @@ import apsw
 import msgspec
 
 from pinyon.domain import (
+    CatalogueValue,
     Fingerprint,
     Footprint,
     Index,
@@ -135,31 +136,18 @@ class SqliteEngine(SqliteDataPlane):
     def being_opened(self) -> set[str]:
         return set(self._opening)
 
-    async def create_index(
-        self, spec: IndexSpec, details: IndexDetails | None = None, ports: Sequence[int] | None = None
-    ) -> Index:
-        return await self._change(spec.name, self._create_index(spec, details or tables.NO_DETAILS, ports))
+    async def create_index(self, spec: IndexSpec, details: IndexDetails | None = None) -> Index:
+        return await self._change(spec.name, self._create_index(spec, details or tables.NO_DETAILS))
 
-    async def _create_index(self, spec: IndexSpec, details: IndexDetails, ports: Sequence[int] | None) -> Index:
+    async def _create_index(self, spec: IndexSpec, details: IndexDetails) -> Index:
         if spec.name in self._unusable:
             raise AlreadyExists(
                 f"There is an index {spec.name}, which cannot be used: {self._unusable[spec.name].message}"
             )
         if spec.name in self._opened or spec.name in self._opening:
             raise AlreadyExists(f"Index {spec.name} already exists")
-        self._opened[spec.name] = await self._files.make(spec, details, ports)
+        self._opened[spec.name] = await self._files.make(spec, details)
         return self._opened[spec.name].index
-
-    async def assign_port(self, index: IndexRef, free: Sequence[int], keep: Collection[int]) -> Index:
-        opened = self._find(index)
-        if self._read_only:  # ports of this process only, so they are not stored
-            taken = {other.index.port for other in self._opened.values() if other is not opened}
-            candidates = [port for port in (opened.index.port, *free) if port in free and port not in taken]
-            port = candidates[0] if candidates else None
-        else:
-            port = await self._files.assign_port(opened.index.name, free, keep)
-        opened.index = msgspec.structs.replace(opened.index, port=port)
-        return opened.index
 
     async def configure_index(self, changed: Index) -> Index:
         return await self._change(changed.handle, self._configure_index(changed))
@@ -172,7 +160,7 @@ class SqliteEngine(SqliteDataPlane):
             reembedding.follow(connection)
 
         await opened.database.write(run)
-        opened.index = msgspec.structs.replace(changed, port=opened.index.port, version=changed.version + 1)
+        opened.index = msgspec.structs.replace(changed, version=changed.version + 1)
         return opened.index
 
     async def delete_index(self, index: IndexRef, version: int | None = None) -> None:
@@ -228,6 +216,12 @@ class SqliteEngine(SqliteDataPlane):
     def set_aside(self) -> list[str]:
         return self._folder.set_aside_folders()
 
+    async def catalogue_values(self) -> dict[str, CatalogueValue]:
+        return await self._files.values()
+
+    async def put_catalogue_value(self, key: str, text: str, version: int) -> None:
+        await self._files.put_value(key, text, version)
+
     async def footprint(self, index: IndexRef) -> Footprint:
         opened = self._find(index)
         lsn = await opened.database.read(tables.lsn)
@@ -275,7 +269,7 @@ class SqliteEngine(SqliteDataPlane):
         if done:
             switched = await opened.database.read(tables.index)
             assert switched is not None
-            opened.index = msgspec.structs.replace(switched, port=opened.index.port)
+            opened.index = switched
             await self._forget(opened.index)
             await self._upkeep.open(opened.database, opened.index.handle)
         return done

@@ -28,7 +28,8 @@ async def test_a_backup_beside_writes_is_of_one_moment_and_can_be_restored(tmp_p
     key = keys.create(data, "app")
     engine = await SqliteEngine.open_folder(data, 1, 0)
     for name in ("docs", "other"):
-        await engine.create_index(IndexSpec(name, 4, "euclidean"), ports=[7, 8])
+        await engine.create_index(IndexSpec(name, 4, "euclidean"))
+        await engine.put_catalogue_value(f"port/{name}", "7", 0)
     await engine.upsert("docs", "a", records(0))
     going_on = True
 
@@ -56,7 +57,7 @@ async def test_a_backup_beside_writes_is_of_one_moment_and_can_be_restored(tmp_p
     assert 10 <= count <= written and count % 10 == 0, "whole batches"
     page = await engine.page("docs", "a", PagePlan(10_000))
     assert {record.id for record in page.records} == {f"r{n}" for n in range(count)}, "the first ones"
-    assert {index.port for index in engine.indexes()} == {7, 8}
+    assert {*await engine.catalogue_values()} == {"port/docs", "port/other"}
     await engine.upsert("docs", "a", records(10_000))
     await engine.close()
     assert keys.Keys(again, "").caller(key) is not None

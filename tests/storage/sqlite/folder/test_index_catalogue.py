@@ -1,4 +1,4 @@
-"""Which indexes exist and where they answer, through restarts and crashes."""
+"""Which indexes exist, through restarts and crashes."""
 
 import asyncio
 import os
@@ -10,9 +10,10 @@ import apsw
 import msgspec
 import numpy as np
 import pytest
-from pinyon.domain import IndexDetails, IndexSpec, NamespaceInfo, QueryPlan, Record
-from pinyon.errors import AlreadyExists, NotFound, PermissionDenied, VersionConflict
+from pinyon.domain import CatalogueValue, IndexDetails, IndexSpec, NamespaceInfo, QueryPlan, Record
+from pinyon.errors import AlreadyExists, NotFound, VersionConflict
 from pinyon.storage.sqlite.engine import SqliteEngine
+from pinyon.storage.sqlite.folder import index_catalogue
 
 pytestmark = pytest.mark.anyio
 
@@ -31,15 +32,14 @@ async def opened(folder: Path) -> SqliteEngine:
     return await SqliteEngine.open_folder(folder, 1, 0)
 
 
-async def test_details_and_port_are_there_after_a_restart(tmp_path: Path) -> None:
+async def test_details_are_there_after_a_restart(tmp_path: Path) -> None:
     engine = await opened(tmp_path)
     details = IndexDetails(tags={"team": "search"}, deletion_protection=True, region="eu-west-1")
-    made = await engine.create_index(SPEC, details, [5081, 5082])
-    assert (made.details, made.port) == (details, 5081)
+    made = await engine.create_index(SPEC, details)
+    assert made.details == details
     await engine.close()
     engine = await opened(tmp_path)
-    (found,) = engine.indexes()
-    assert (found.spec, found.details, found.port) == (made.spec, made.details, made.port)
+    assert engine.indexes() == [made]
     await engine.close()
 
 
@@ -76,7 +76,7 @@ async def test_changes_and_deletions_of_one_index_take_turns(tmp_path: Path) -> 
 
 async def test_nothing_is_left_of_a_deleted_index(tmp_path: Path) -> None:
     engine = await opened(tmp_path)
-    await engine.create_index(SPEC, None, [5081])
+    await engine.create_index(SPEC)
     await engine.create_namespace("docs", "a", None)
     assert left(tmp_path)
     await engine.delete_index("docs")
@@ -86,39 +86,8 @@ async def test_nothing_is_left_of_a_deleted_index(tmp_path: Path) -> None:
         await engine.query("docs", "a", QueryPlan(1))
     with pytest.raises(NotFound):
         await engine.delete_index("docs")
-    await engine.create_index(SPEC, None, [5081])
+    await engine.create_index(SPEC)
     assert await engine.every_namespace("docs") == []
-    await engine.close()
-
-
-async def test_ports_are_given_out_lowest_first_and_again_last(tmp_path: Path) -> None:
-    engine = await opened(tmp_path)
-    ports = [5081, 5082, 5083]
-
-    async def port(name: str) -> int | None:
-        return (await engine.create_index(spec(name), None, ports)).port
-
-    assert [await port("a"), await port("b")] == [5081, 5082]
-    await engine.delete_index("a")
-    assert await port("c") == 5083
-    await engine.delete_index("b")
-    assert await port("d") == 5081  # released before 5082
-    await engine.delete_index("d")
-    await engine.delete_index("c")
-    assert await port("c") == 5083  # its own, so that clients which still know it are right
-    assert [await port("e"), await port("f")] == [5082, 5081]
-    with pytest.raises(PermissionDenied, match="No port is left for the index g"):
-        await port("g")
-    assert [index.name for index in engine.indexes()] == ["c", "e", "f"]
-    assert left(tmp_path) == sorted(left(tmp_path)) and not any(name.startswith("g") for name in left(tmp_path))
-    await engine.close()
-
-
-async def test_a_port_outside_the_range_is_replaced_and_one_inside_is_kept_even_if_it_is_busy(tmp_path: Path) -> None:
-    engine = await opened(tmp_path)
-    await engine.create_index(SPEC, None, [5081])
-    assert (await engine.assign_port("docs", [5082], range(5081, 5083))).port == 5081
-    assert (await engine.assign_port("docs", [6082, 6083], range(6081, 6084))).port == 6082
     await engine.close()
 
 
@@ -135,7 +104,7 @@ async def test_a_crash_while_an_index_is_made_leaves_none_or_a_whole_one(
     # The cleaning up does not happen either: the process is gone.
     monkeypatch.setattr("pinyon.storage.sqlite.folder.data_dir.DataDir.remove_index_files", crash)
     with pytest.raises(RuntimeError):
-        await engine.create_index(SPEC, None, [5081])
+        await engine.create_index(SPEC)
     await engine.close()
     assert "docs.sqlite" in left(tmp_path)
     monkeypatch.undo()
@@ -143,8 +112,8 @@ async def test_a_crash_while_an_index_is_made_leaves_none_or_a_whole_one(
     assert [index.name for index in engine.indexes()] == there
     assert [file for file in left(tmp_path) if file.endswith(".sqlite")] == [f"{name}.sqlite" for name in there]
     if not there:
-        await engine.create_index(SPEC, None, [5081])
-    assert engine.index("docs").port == 5081
+        await engine.create_index(SPEC)
+    assert engine.index("docs").spec == SPEC
     await engine.close()
 
 
@@ -155,7 +124,7 @@ async def test_a_crash_while_an_index_is_deleted_leaves_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     engine = await opened(tmp_path)
-    await engine.create_index(SPEC, None, [5081])
+    await engine.create_index(SPEC)
     monkeypatch.setattr(f"pinyon.storage.sqlite.{name}", crash)
     with pytest.raises(RuntimeError):
         await engine.delete_index("docs")
@@ -171,10 +140,10 @@ async def test_a_failed_creation_leaves_nothing(tmp_path: Path, monkeypatch: pyt
     engine = await opened(tmp_path)
     monkeypatch.setattr("pinyon.storage.sqlite.folder.index_files.tables.create_index", crash)
     with pytest.raises(RuntimeError):
-        await engine.create_index(SPEC, None, [5081])
+        await engine.create_index(SPEC)
     monkeypatch.undo()
     assert left(tmp_path) == []
-    assert (await engine.create_index(SPEC, None, [5081])).port == 5081
+    assert (await engine.create_index(SPEC)).spec == SPEC
     await engine.close()
 
 
@@ -208,10 +177,10 @@ async def test_a_file_put_there_while_the_server_runs_is_not_overwritten(tmp_pat
 
 async def test_of_two_changes_of_one_version_the_second_changes_nothing(tmp_path: Path) -> None:
     engine = await opened(tmp_path)
-    index = await engine.create_index(SPEC, None, [5081])
+    index = await engine.create_index(SPEC)
     first, second = (msgspec.structs.replace(index, details=IndexDetails(tags={"by": who})) for who in "ab")
     changed = await engine.configure_index(first)
-    assert (changed.details.tags, changed.version, changed.port) == ({"by": "a"}, index.version + 1, 5081)
+    assert (changed.details.tags, changed.version) == ({"by": "a"}, index.version + 1)
     with pytest.raises(VersionConflict, match="it is at version 2, not 1"):
         await engine.configure_index(second)
     with pytest.raises(VersionConflict):
@@ -254,6 +223,30 @@ async def test_an_index_keeps_its_handle_and_its_version_over_a_restart(tmp_path
     await engine.delete_index("docs")
     assert (await engine.create_index(SPEC)).handle != index.handle
     await engine.close()
+
+
+async def test_ports_of_the_first_schema_become_values(tmp_path: Path) -> None:
+    connection = apsw.Connection(":memory:")
+    index_catalogue.STEPS[0](connection)
+    connection.execute("INSERT INTO ports VALUES (5081, 'docs', NULL), (5082, 'gone', 7)")
+    index_catalogue.STEPS[1](connection)
+    assert index_catalogue.values(connection) == {
+        "port/5081": CatalogueValue('{"index":"docs","released":null}', 1),
+        "port/5082": CatalogueValue('{"index":"gone","released":7}', 1),
+    }
+
+
+@pytest.mark.parametrize("schema", [1, 2])
+async def test_values_are_read_from_a_damaged_catalogue_of_either_schema(tmp_path: Path, schema: int) -> None:
+    connection = apsw.Connection(str(tmp_path / "catalogue.sqlite"))
+    index_catalogue.STEPS[0](connection)
+    connection.execute("INSERT INTO ports VALUES (5081, 'docs', NULL)")
+    for step in index_catalogue.STEPS[1:schema]:
+        step(connection)
+    connection.pragma("user_version", schema)
+    connection.close()
+    salvaged = index_catalogue.salvaged_values(tmp_path / "catalogue.sqlite")
+    assert salvaged == {"port/5081": '{"index":"docs","released":null}'}
 
 
 async def test_a_catalogue_of_a_later_version_is_refused_by_name(tmp_path: Path) -> None:

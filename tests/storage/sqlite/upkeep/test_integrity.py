@@ -34,11 +34,21 @@ async def opened(folder: Path, **tuning: object) -> SqliteEngine:
     return await SqliteEngine.open_folder(folder, 1, 2**26, **tuning)
 
 
+VALUES = {"port/7001": '{"index":"docs"}', "port/7002": '{"index":"other"}'}
+"""What a service has stored in the catalogue."""
+
+
+async def values(engine: SqliteEngine) -> dict[str, str]:
+    return {key: value.text for key, value in (await engine.catalogue_values()).items()}
+
+
 async def killed_folder(tmp_path: Path, count: int = 300) -> Path:
     """A folder with the index docs as a kill leaves it: everything is in the logs."""
     engine = await opened(tmp_path / "live")
-    await engine.create_index(IndexSpec("docs", 4, "cosine"), ports=[7_001, 7_002])
-    await engine.create_index(IndexSpec("other", 4, "cosine"), ports=[7_001, 7_002])
+    await engine.create_index(IndexSpec("docs", 4, "cosine"))
+    await engine.create_index(IndexSpec("other", 4, "cosine"))
+    for key, text in VALUES.items():
+        await engine.put_catalogue_value(key, text, 0)
     for first in range(0, count, 100):
         rows = [Record(f"r{n}", np.full(4, n + 1, np.float32), {"n": n}) for n in range(first, first + 100)]
         await engine.upsert("docs", "a", rows)
@@ -78,7 +88,7 @@ async def test_a_state_that_the_file_contradicts_removes_nothing(tmp_path: Path,
     connection.close()
     engine = await opened(data)
     assert (await engine.namespace("docs", "a")).record_count == 300
-    assert engine.index("docs").port == 7_001
+    assert await values(engine) == VALUES
     await engine.close()
 
 
@@ -100,7 +110,7 @@ async def test_what_the_catalogue_alone_says_is_being_deleted_is_moved_aside(
     await engine.close()
 
 
-async def test_a_damaged_catalogue_is_moved_aside_and_made_again_with_its_ports(tmp_path: Path) -> None:
+async def test_a_damaged_catalogue_is_moved_aside_and_made_again_with_its_values(tmp_path: Path) -> None:
     data = await killed_folder(tmp_path)
     await (await opened(data)).close()
     file = data / "catalogue.sqlite"
@@ -108,7 +118,7 @@ async def test_a_damaged_catalogue_is_moved_aside_and_made_again_with_its_ports(
     content[-1] ^= 1  # of a checksum
     file.write_bytes(content)
     engine = await opened(data)
-    assert {index.name: index.port for index in engine.indexes()} == {"docs": 7_001, "other": 7_002}
+    assert await values(engine) == VALUES
     (aside,) = engine.set_aside()
     assert (data / "set-aside" / aside / "catalogue.sqlite").read_bytes() == bytes(content)
     await engine.close()
@@ -135,7 +145,7 @@ async def test_an_index_whose_main_file_is_empty_keeps_its_log_and_takes_a_backu
     assert aside is not None and (aside / "docs.sqlite-wal").read_bytes() == log
     engine = await opened(data)
     assert (await engine.namespace("docs", "a")).record_count == 300
-    assert engine.index("docs").port == 7_001
+    assert await values(engine) == VALUES
     await engine.close()
 
 
@@ -490,14 +500,14 @@ async def test_a_log_that_another_program_folded_is_told_from_a_damaged_file(tmp
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         connection.close()  # the last one to close a file folds its log, and knows of no checksums
     engine = await opened(data)
-    assert engine.index("other").port == 7_002, "the catalogue is made again with its ports"
+    assert await values(engine) == VALUES, "the catalogue is made again with its values"
     with pytest.raises(DataLoss, match=r"perhaps sqlite3 or an earlier .* `pinyon check docs --accept`"):
         engine.index("docs")
     await engine.close()
     repair(data, check_index(data / "indexes" / "docs.sqlite"), accept=True)
     engine = await opened(data)
     assert (await engine.namespace("docs", "a")).record_count == 300
-    assert engine.index("docs").port == 7_001
+    assert await values(engine) == VALUES
     await engine.close()
 
 
@@ -529,7 +539,7 @@ async def test_a_deletion_that_stops_anywhere_is_finished_by_the_next_start(
     engine = await opened(tmp_path / "after")
     assert [index.name for index in engine.indexes()] == ["other"]
     assert not engine.unusable()
-    await engine.create_index(IndexSpec("docs", 4, "cosine"), ports=[7_001, 7_002])
+    await engine.create_index(IndexSpec("docs", 4, "cosine"))
     await engine.close()
 
 

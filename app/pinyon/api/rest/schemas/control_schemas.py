@@ -8,7 +8,8 @@ import msgspec
 from pinyon.domain import Index
 from pinyon.errors import InvalidArgument, Unprocessable
 from pinyon.services.control_plane import index_rules
-from pinyon.services.control_plane.indexes import IndexChange, IndexOptions, State
+from pinyon.services.control_plane.index_rules import IndexOptions
+from pinyon.services.control_plane.indexes import IndexChange, State
 from pinyon.services.inference.model_parameters import whole
 
 FIRST_WITH_SCHEMAS = "2026-07"

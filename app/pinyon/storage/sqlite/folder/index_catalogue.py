@@ -1,4 +1,4 @@
-"""The catalogue of a data folder: which indexes exist, and which port each one answers on.
+"""The catalogue of a data folder: which indexes exist, and small values of the services beside them.
 
 Plain functions on a connection to DATA/catalogue.sqlite, in the caller's transaction. The spec of an index is in its
 own file. An index is entered as `creating` before its file is made, and marked `deleting` before its file is removed.
@@ -7,13 +7,14 @@ index_files.py.
 """
 
 import contextlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import apsw
 
-from pinyon.errors import AlreadyExists, PermissionDenied
+from pinyon.domain import CatalogueValue
+from pinyon.errors import AlreadyExists, VersionConflict
 
 State = Literal["creating", "ready", "deleting"]
 
@@ -37,7 +38,23 @@ def _first(connection: apsw.Connection) -> None:
     )
 
 
-STEPS = [_first]
+def _second(connection: apsw.Connection) -> None:
+    connection.execute(
+        """
+        -- Values that the services store by key. version counts the changes of a value.
+        CREATE TABLE key_values (
+            key TEXT PRIMARY KEY,
+            value TEXT NOT NULL,
+            version INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        INSERT INTO key_values
+            SELECT 'port/' || port, json_object('index', name, 'released', released), 1 FROM ports;
+        DROP TABLE ports;
+        """
+    )
+
+
+STEPS = [_first, _second]
 """As in migrations.py: numbered by their position; what a step does is never changed once it is released."""
 
 
@@ -63,23 +80,46 @@ def enter_ready(connection: apsw.Connection, name: str) -> None:
     )
 
 
-def salvaged_ports(file: Path) -> dict[int, str]:
-    """The ports that can still be read from a damaged catalogue: port to name of the index."""
-    ports: dict[int, str] = {}
+def values(connection: apsw.Connection) -> dict[str, CatalogueValue]:
+    """Every value of the services, by key."""
+    rows: Any = connection.execute("SELECT key, value, version FROM key_values")
+    return {key: CatalogueValue(value, version) for key, value, version in rows}
+
+
+def put_value(connection: apsw.Connection, key: str, value: str, version: int) -> None:
+    """Store a value. version: that of the value which it replaces, 0 for a new key. Raises VersionConflict."""
+    current = connection.execute("SELECT version FROM key_values WHERE key = ?", (key,)).get or 0
+    if current != version:
+        raise VersionConflict(f"The value {key} in the catalogue is at version {current}, not {version}")
+    connection.execute(
+        "INSERT INTO key_values (key, value, version) VALUES (?, ?, ?)"
+        " ON CONFLICT (key) DO UPDATE SET value = excluded.value, version = excluded.version",
+        (key, value, version + 1),
+    )
+
+
+def salvaged_values(file: Path) -> dict[str, str]:
+    """The values that can still be read from a damaged catalogue, by key."""
+    salvaged: dict[str, str] = {}
     with contextlib.suppress(apsw.Error, UnicodeDecodeError):
         address = f"{file.resolve().as_uri()}?immutable=1"
         flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
         with contextlib.closing(apsw.Connection(address, flags=flags, vfs="unix")) as connection:
             connection.execute("PRAGMA checksum_verification = OFF").fetchall()
-            for port, name in connection.execute("SELECT port, name FROM ports WHERE released IS NULL"):
-                if isinstance(port, int) and isinstance(name, str):
-                    ports[port] = name
-    return ports
+            first_schema = connection.pragma("user_version") == 1
+            for key, value in connection.execute(_PORTS_OF_FIRST_SCHEMA if first_schema else _VALUES):
+                if isinstance(key, str) and isinstance(value, str):
+                    salvaged[key] = value
+    return salvaged
 
 
-def enter_ports(connection: apsw.Connection, ports: Mapping[int, str]) -> None:
-    """Enter the ports of a damaged catalogue. If an index has two, only the first is entered."""
-    connection.executemany("INSERT OR IGNORE INTO ports (port, name) VALUES (?, ?)", list(ports.items()))
+_VALUES = "SELECT key, value FROM key_values"
+_PORTS_OF_FIRST_SCHEMA = "SELECT 'port/' || port, json_object('index', name, 'released', released) FROM ports"
+
+
+def enter_values(connection: apsw.Connection, values: Mapping[str, str]) -> None:
+    """Enter the values of a damaged catalogue."""
+    connection.executemany("INSERT INTO key_values (key, value, version) VALUES (?, ?, 1)", list(values.items()))
 
 
 def mark(connection: apsw.Connection, name: str, state: State) -> None:
@@ -88,48 +128,5 @@ def mark(connection: apsw.Connection, name: str, state: State) -> None:
 
 
 def forget(connection: apsw.Connection, name: str) -> None:
-    """Remove an index from the catalogue, and release its port."""
+    """Remove an index from the catalogue."""
     connection.execute("DELETE FROM indexes WHERE name = ?", (name,))
-    connection.execute(
-        "UPDATE ports SET released = (SELECT coalesce(max(released), 0) + 1 FROM ports)"
-        " WHERE name = ? AND released IS NULL",
-        (name,),
-    )
-
-
-def port_of(connection: apsw.Connection, name: str) -> int | None:
-    """The port of an index. None if it has none."""
-    port: int | None = connection.execute("SELECT port FROM ports WHERE name = ? AND released IS NULL", (name,)).get
-    return port
-
-
-def assign_port(connection: apsw.Connection, name: str, free: Sequence[int], keep: Collection[int] = ()) -> int:
-    """The port of an index: its present one if that is in `keep` or `free`, otherwise one of `free`.
-
-    The choice among the free ports, best first: the one that an index of this name had before; one that no index ever
-    had; the one that was released longest ago, because programs that still know its old index might write to the new
-    one. Raises PermissionDenied if none is left.
-    """
-    present = port_of(connection, name)
-    if present is not None and present in (*keep, *free):
-        return present
-    known = {port: (owner, released) for port, owner, released in connection.execute("SELECT * FROM ports")}
-    available = [port for port in free if port not in known or known[port][1] is not None]
-    if not available:
-        raise PermissionDenied(
-            f"No port is left for the index {name}: all {len(free)} of index_ports are in use. Delete an index, or "
-            "start the server with a larger --index-ports range, or with --index-host"
-        )
-
-    def preference(port: int) -> tuple[bool, int, int]:
-        owner, released = known.get(port, ("", 0))
-        return owner != name, released or 0, port
-
-    chosen = min(available, key=preference)
-    connection.execute("DELETE FROM ports WHERE name = ? AND released IS NULL", (name,))
-    connection.execute(
-        "INSERT INTO ports (port, name) VALUES (?, ?)"
-        " ON CONFLICT (port) DO UPDATE SET name = excluded.name, released = NULL",
-        (chosen, name),
-    )
-    return chosen

@@ -7,13 +7,12 @@ file that a start cannot read is left where it is, or moved to the folder set-as
 
 import asyncio
 import logging
-from collections.abc import Collection, Sequence
 from functools import partial
 
 import apsw
 import msgspec
 
-from pinyon.domain import Index, IndexDetails, IndexSpec
+from pinyon.domain import CatalogueValue, Index, IndexDetails, IndexSpec
 from pinyon.errors import AlreadyExists, DataLoss, FailedPrecondition, PinyonError, Unavailable
 from pinyon.files import sync
 from pinyon.storage.sqlite.connection import page_checksums
@@ -60,11 +59,15 @@ class IndexFiles:
             if self._read_only:
                 raise
             log.error("%s", error.message)
-            ports = await asyncio.to_thread(index_catalogue.salvaged_ports, self._folder.catalogue_file)
+            values = await asyncio.to_thread(index_catalogue.salvaged_values, self._folder.catalogue_file)
             await asyncio.to_thread(self._folder.set_aside, self._folder.catalogue_file, "damaged")
             self._catalogue = await self._open_catalogue()
-            await self._catalogue.write(partial(index_catalogue.enter_ports, ports=ports))
-            log.warning("a new catalogue was made from the files of the indexes; %d ports could be read", len(ports))
+            await self._catalogue.write(partial(index_catalogue.enter_values, values=values))
+            log.warning(
+                "a new catalogue was made from the files of the indexes; %d values of the old one could be read, such "
+                "as which index has which port",
+                len(values),
+            )
 
     async def _open_catalogue(self) -> Database:
         catalogue = await asyncio.to_thread(
@@ -127,11 +130,10 @@ class IndexFiles:
             if state != "ready" and not self._read_only:
                 await self._catalogue.write(partial(index_catalogue.enter_ready, name=name))
                 log.warning("the index %s is %s; its file is complete, so the index is used", name, _in_words(state))
-            port = await self._catalogue.read(partial(index_catalogue.port_of, name=name))
         except BaseException:
             await database.close()
             raise
-        return Opened(database, msgspec.structs.replace(index, port=port))
+        return Opened(database, index)
 
     async def _clear_away(self, name: str, state: str | None, has_spec: bool) -> None:
         """Remove or set aside a file without a spec, or one that is being deleted according to the catalogue alone."""
@@ -149,11 +151,11 @@ class IndexFiles:
         await asyncio.to_thread(self._folder.set_aside, self._folder.index_file(name), why)
         await self._catalogue.write(partial(index_catalogue.forget, name=name))
 
-    async def make(self, spec: IndexSpec, details: IndexDetails, ports: Sequence[int] | None) -> Opened:
+    async def make(self, spec: IndexSpec, details: IndexDetails) -> Opened:
         """Make a new index, completely or not at all.
 
-        Raises AlreadyExists if it has a file, PermissionDenied if no port is left, Unavailable if the disk fails, and
-        FailedPrecondition if the files of a deleted index of that name cannot be removed.
+        Raises AlreadyExists if it has a file, Unavailable if the disk fails, and FailedPrecondition if the files of a
+        deleted index of that name cannot be removed.
         """
         name = spec.name
         if name in self._to_remove:
@@ -166,12 +168,7 @@ class IndexFiles:
         state = (await self._catalogue.read(index_catalogue.states)).get(name)
         if state is not None or self._folder.has_files_beside(name):  # left when the disk failed
             await self._remove(name)
-
-        def enter(connection: apsw.Connection) -> int | None:
-            index_catalogue.enter(connection, name, "creating")
-            return None if ports is None else index_catalogue.assign_port(connection, name, ports)
-
-        port = await self._catalogue.write(enter)
+        await self._catalogue.write(partial(index_catalogue.enter, name=name, state="creating"))
         try:
             database = await asyncio.to_thread(self._database, self._folder.index_file(name))
             try:
@@ -186,11 +183,15 @@ class IndexFiles:
             if isinstance(error, OSError):
                 raise Unavailable("The disk did not take the new index", retry_after_s=5) from error
             raise
-        return Opened(database, msgspec.structs.replace(index, port=port))
+        return Opened(database, index)
 
-    async def assign_port(self, name: str, free: Sequence[int], keep: Collection[int]) -> int:
-        """The port of an index, as index_catalogue.assign_port() chooses it."""
-        return await self._catalogue.write(lambda connection: index_catalogue.assign_port(connection, name, free, keep))
+    async def values(self) -> dict[str, CatalogueValue]:
+        """The values of the services in the catalogue, by key."""
+        return await self._catalogue.read(index_catalogue.values)
+
+    async def put_value(self, key: str, value: str, version: int) -> None:
+        """Store a value of a service in the catalogue. Raises VersionConflict."""
+        await self._catalogue.write(partial(index_catalogue.put_value, key=key, value=value, version=version))
 
     async def mark_deleted(self, name: str, database: Database | None, version: int | None = None) -> None:
         """Mark an index as deleted, in one commit. From then on it is gone, even after a crash.

@@ -26,7 +26,7 @@ def create_index(connection: apsw.Connection, spec: IndexSpec, details: IndexDet
 
 
 def index(connection: apsw.Connection) -> Index | None:
-    """The index without its port, which is in the catalogue. None if the creation of the file never finished."""
+    """The index. None if the creation of the file never finished."""
     row: Any = connection.execute("SELECT spec, details, id, version FROM state").get
     if row is None:
         return None
