@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from pinyon.domain import Fingerprint
 from pinyon.filters import parse
+from pinyon.inference.steps import Steps, finished
 from pinyon.inference.token_cache import CachingEncoder
 from pinyon.services.inference.embedded_text import EmbeddedText
 from pinyon.services.inference.query_cache import QueryCache
@@ -27,13 +28,14 @@ class Encoder:
 
     dimension, max_tokens = 8, 256
 
-    def token_windows(self, texts: list[str], _: int) -> list[list[np.ndarray]]:
+    def token_windows(self, texts: list[str], _: int) -> Steps[list[list[np.ndarray]]]:
+        yield
         return [[np.ones((4, 8), np.float32) for _ in range(len(text.split()) or 1)] for text in texts]
 
 
 def token_cache(size: int) -> tuple[Any, Callable[[int], None]]:
     cache = CachingEncoder(Encoder(), PLENTY)  # type: ignore[arg-type]
-    return cache, lambda n: cache.token_windows([f"{n} " + "x " * size + " " * 100 * size], 10) and None
+    return cache, lambda n: finished(cache.token_windows([f"{n} " + "x " * size + " " * 100 * size], 10)) and None
 
 
 def query_cache(size: int) -> tuple[Any, Callable[[int], None]]:
@@ -109,7 +111,7 @@ def test_documents_of_spaces_are_not_kept_as_such() -> None:
     tracemalloc.start()
     try:
         for n in range(20):
-            cache.token_windows([f"{n}" + " " * 1_000_000], 10)
+            finished(cache.token_windows([f"{n}" + " " * 1_000_000], 10))
         gc.collect()
         taken = tracemalloc.get_traced_memory()[0]
     finally:

@@ -56,7 +56,12 @@ LAYERS = [
     ],
 ]
 SEAMS_OF_STORAGE = {f"pinyon.storage.{name}" for name in ("engine", "engines", "installation", "recall")}
-ONLY_SEAMS_FROM_SERVICES = {"pinyon.storage.engine", "pinyon.inference.backend", "pinyon.inference.model_executor"}
+ONLY_SEAMS_FROM_SERVICES = {
+    "pinyon.storage.engine",
+    "pinyon.inference.backend",
+    "pinyon.inference.model_executor",
+    "pinyon.inference.steps",
+}
 CATALOG = {"pinyon.inference.catalog", "pinyon.inference.model_files.manifest"}
 
 

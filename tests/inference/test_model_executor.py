@@ -5,7 +5,8 @@ import threading
 
 import pytest
 from pinyon.errors import InvalidArgument, Unavailable
-from pinyon.inference.model_executor import PASSAGE, QUERY, ModelExecutor
+from pinyon.inference.model_executor import ModelExecutor, Priority
+from pinyon.inference.steps import Steps
 
 pytestmark = pytest.mark.anyio
 
@@ -35,11 +36,11 @@ async def test_answers_and_errors_come_back() -> None:
 
 async def test_queries_go_before_passages_that_wait() -> None:
     executor, gate, order = ModelExecutor(8), Gate(), []
-    running = asyncio.create_task(executor.run(gate, priority=PASSAGE))
+    running = asyncio.create_task(executor.run(gate, priority="passage"))
     await asyncio.to_thread(gate.begun.wait)
-    waiting = [asyncio.create_task(executor.run(order.append, n, priority=PASSAGE)) for n in ("p1", "p2")]
+    waiting = [asyncio.create_task(executor.run(order.append, n, priority="passage")) for n in ("p1", "p2")]
     await asyncio.sleep(0)
-    waiting.append(asyncio.create_task(executor.run(order.append, "q", priority=QUERY)))
+    waiting.append(asyncio.create_task(executor.run(order.append, "q", priority="query")))
     await asyncio.sleep(0)
     gate.go.set()
     await asyncio.gather(running, *waiting)
@@ -47,18 +48,137 @@ async def test_queries_go_before_passages_that_wait() -> None:
     executor.close(10)
 
 
-async def test_passages_do_not_wait_for_ever_while_queries_come() -> None:
-    now = 100.0
-    executor, gate, order = ModelExecutor(8, clock=lambda: now), Gate(), []
-    waiting = [asyncio.create_task(executor.run(gate))]
-    await asyncio.to_thread(gate.begun.wait)
-    for name, priority in (("p", PASSAGE), ("q soon", QUERY), ("q later", QUERY)):
-        waiting.append(asyncio.create_task(executor.run(order.append, name, priority=priority)))
+class Work:
+    """Requests whose steps take 50 ms each on a clock of their own, and the order in which they were computed."""
+
+    def __init__(self, max_waiting: int = 8) -> None:
+        self.now, self.order, self.gate = 100.0, list[str](), Gate()
+        self.executor = ModelExecutor(max_waiting, clock=lambda: self.now)
+
+    def steps(self, name: str, count: int) -> Steps[str]:
+        for _ in range(count - 1):
+            self.compute(name)
+            yield
+        self.compute(name)
+        return name
+
+    def compute(self, name: str) -> None:
+        self.order.append(name)
+        self.now += 0.05
+
+    def start(self, name: str, count: int, priority: Priority = "passage") -> "asyncio.Task[str]":
+        return asyncio.create_task(self.executor.run_steps(lambda: self.steps(name, count), priority))
+
+    async def hold(self) -> "asyncio.Task[str]":
+        """Occupy the thread until the gate is opened."""
+        running = asyncio.create_task(self.executor.run(self.gate))
+        await asyncio.to_thread(self.gate.begun.wait)
+        return running
+
+    async def finish(self, *tasks: "asyncio.Task[str]") -> list[str]:
         await asyncio.sleep(0)
-        now += 0.06
+        self.gate.go.set()
+        answers = await asyncio.gather(*tasks)
+        self.executor.close(10)
+        return answers
+
+
+async def test_requests_of_equal_priority_take_turns() -> None:
+    work = Work()
+    tasks = [await work.hold(), work.start("a", 3), work.start("b", 3)]
+    assert await work.finish(*tasks) == ["through", "a", "b"]
+    assert work.order == ["a", "b", "a", "b", "a", "b"]
+
+
+async def test_a_short_request_goes_before_the_next_steps_of_long_ones() -> None:
+    work = Work()
+    begun, long = asyncio.Event(), list[asyncio.Task[str]]()
+    loop = asyncio.get_running_loop()
+
+    def steps(name: str) -> Steps[str]:
+        for count in range(20):
+            work.compute(name)
+            if count == 5:
+                loop.call_soon_threadsafe(begun.set)
+                assert work.gate.go.wait(10)
+            yield
+        return name
+
+    for name in ("long 1", "long 2", "long 3"):
+        long.append(asyncio.create_task(work.executor.run_steps(lambda name=name: steps(name))))  # type: ignore[misc]
+    await begun.wait()
+    short = work.start("short", 1)
+    await asyncio.sleep(0)
+    before = len(work.order)
+    await work.finish(short, *long)
+    assert work.order[before] == "short", "the step that ran has ended, and no other went before"
+    assert len(work.order) == 61
+
+
+async def test_passages_have_their_share_while_queries_never_end() -> None:
+    work = Work(100)
+    tasks = [await work.hold(), work.start("p", 5), *(work.start("q", 1, "query") for _ in range(40))]
+    await work.finish(*tasks)
+    shares = [work.order[:at].count("p") for at in (20, 8, 2)]
+    assert shares == [4, 1, 0], "about a quarter of the steps, after some queries"
+
+
+async def test_the_time_that_passages_took_while_no_query_came_is_not_held_against_them_for_ever() -> None:
+    work = Work(100)
+    tasks = [await work.hold(), work.start("p", 40)]
+    await work.finish(*tasks)
+    assert work.order == ["p"] * 40
+
+
+async def test_a_caller_that_leaves_stops_its_request_at_the_next_step() -> None:
+    executor, computed, gate = ModelExecutor(8), list[int](), Gate()
+
+    def steps() -> Steps[None]:
+        for n in range(1000):
+            computed.append(n)
+            gate()
+            yield
+        return None
+
+    task = asyncio.create_task(executor.run_steps(steps))
+    await asyncio.to_thread(gate.begun.wait)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
     gate.go.set()
-    await asyncio.gather(*waiting)
-    assert order == ["q soon", "p", "q later"]
+    assert await executor.run(lambda: "next", priority="passage") == "next"
+    assert computed == [0]
+    executor.close(10)
+
+
+async def test_an_error_in_a_later_step_ends_its_own_request_only() -> None:
+    executor = ModelExecutor(8)
+
+    def steps(fails: bool) -> Steps[str]:
+        yield
+        if fails:
+            raise InvalidArgument("no")
+        yield
+        return "done"
+
+    answers = await asyncio.gather(
+        *(executor.run_steps(lambda fails=fails: steps(fails)) for fails in (True, False)),  # type: ignore[misc]
+        return_exceptions=True,
+    )
+    assert isinstance(answers[0], InvalidArgument)
+    assert answers[1] == "done"
+    assert await executor.run(lambda: 3) == 3
+    executor.close(10)
+
+
+async def test_memory_that_is_missing_refuses_one_request() -> None:
+    executor = ModelExecutor(8)
+
+    def compute() -> None:
+        raise MemoryError
+
+    with pytest.raises(Unavailable, match="send less at once"):
+        await executor.run(compute)
+    assert await executor.run(lambda: 3) == 3
     executor.close(10)
 
 

@@ -13,6 +13,7 @@ from pinyon.errors import FailedPrecondition
 from pinyon.inference import bench, precision
 from pinyon.inference.backend import Retrieved
 from pinyon.inference.catalog import Catalog
+from pinyon.inference.steps import finished
 
 from tests.inference.tiny_cross_encoder import SENTENCES
 from tests.running import MODELS, PROJECT
@@ -70,7 +71,9 @@ def test_a_cross_encoder_is_computed_as_chosen_and_says_so(
     quick = Catalog(models, paths)
     answer = quick.answer(BGE)
     assert answer.label.endswith(f"; precision={chosen}")
-    wanted, found = (c.reranker(c.answer(BGE), Retrieved()).score("disease", SENTENCES, "END") for c in (exact, quick))
+    wanted, found = (
+        finished(c.reranker(c.answer(BGE), Retrieved()).score("disease", SENTENCES, "END")) for c in (exact, quick)
+    )
     assert found.dtype == np.float32
     np.testing.assert_allclose(
         found, wanted, atol=1e-4 if chosen == "openvino" else 0.3

@@ -13,6 +13,7 @@ from pinyon.inference.backend import Retrieved
 from pinyon.inference.backends.bm25_reranker import shares
 from pinyon.inference.backends.late_interaction import OTHER_WEIGHT, token_weights
 from pinyon.inference.catalog import Catalog
+from pinyon.inference.steps import finished
 from pinyon.search.ranking import K1, LONGEST_DISCOUNTED, B, fused, idf, with_cross_encoder, with_late_interaction
 from pinyon.search.ranking import with_mini as with_mini_mix
 from pinyon.search.terms import query_terms, terms
@@ -24,7 +25,7 @@ DOCUMENTS = ["apples are fruit", "the apple of apples", "stars are far away", ""
 
 def test_bm25_prefers_documents_with_more_of_the_querys_words(catalog: Catalog) -> None:
     reranker = catalog.reranker(catalog.answer("bm25"), Retrieved())
-    found = reranker.score("apple fruit", DOCUMENTS, "END")
+    found = finished(reranker.score("apple fruit", DOCUMENTS, "END"))
     assert found.dtype == np.float32
     assert ((found >= 0) & (found <= 1)).all()
     assert found.argsort()[::-1].tolist()[:2] == [0, 1]
@@ -36,7 +37,7 @@ def test_bm25_prefers_documents_with_more_of_the_querys_words(catalog: Catalog) 
 def test_bm25_of_few_documents_is_never_below_0_nor_undefined(
     catalog: Catalog, query: str, documents: list[str]
 ) -> None:
-    found = catalog.reranker(catalog.answer("bm25"), Retrieved()).score(query, documents, "END")
+    found = finished(catalog.reranker(catalog.answer("bm25"), Retrieved()).score(query, documents, "END"))
     assert found.shape == (len(documents),)
     assert ((found >= 0) & (found <= 1)).all()
     assert (found > 0).tolist() == ["apple" in text and query == "apple" for text in documents]
@@ -45,9 +46,11 @@ def test_bm25_of_few_documents_is_never_below_0_nor_undefined(
 def test_in_a_search_the_namespace_says_how_rare_a_word_is(catalog: Catalog) -> None:
     statistics = TermStatistics(1000, 4.0, {"appl": 900, "pear": 1}, "english")
     answer = catalog.answer("bm25")
-    alone = catalog.reranker(answer, Retrieved()).score("apple pear", ["apple apple", "pear", "apple"], "END")
-    known = catalog.reranker(answer, Retrieved(statistics=statistics)).score(
-        "apple pear", ["apple apple", "pear", "apple"], "END"
+    alone = finished(catalog.reranker(answer, Retrieved()).score("apple pear", ["apple apple", "pear", "apple"], "END"))
+    known = finished(
+        catalog.reranker(answer, Retrieved(statistics=statistics)).score(
+            "apple pear", ["apple apple", "pear", "apple"], "END"
+        )
     )
     assert known.argmax() == 1
     assert known[1] > 0.4 > 0.1 > known[0]
@@ -70,21 +73,21 @@ def test_shares_are_textbook_bm25_over_the_most_there_could_be(
         score = sum(idf(50, df) * held.count(t) * (K1 + 1) / (held.count(t) + K1 * (1 - B + B * length)) for t in asked)
         most = sum(idf(50, df) for _ in asked) * (K1 + 1)
         wanted.append(score / most if most else 0.0)
-    np.testing.assert_allclose(shares(query, documents, statistics), wanted, atol=1e-9)
+    np.testing.assert_allclose(finished(shares(query, documents, statistics)), wanted, atol=1e-9)
 
 
 def test_bm25_reads_the_language_of_the_namespace(catalog: Catalog) -> None:
     statistics = TermStatistics(10, 3.0, {"haus": 2}, "german")
     reranker = catalog.reranker(catalog.answer("bm25"), Retrieved(statistics=statistics))
-    assert (reranker.score("Haus", ["viele Häuser", "viele Leute"], "END") > 0).tolist() == [True, False]
+    assert (finished(reranker.score("Haus", ["viele Häuser", "viele Leute"], "END")) > 0).tolist() == [True, False]
 
 
 def test_bm25_refuses_longer_texts_only_when_asked_to(catalog: Catalog) -> None:
     reranker = catalog.reranker(catalog.answer("bm25"), Retrieved())
     long = "word " * 40_001
     with pytest.raises(TextTooLong, match="position 1 has 40001 tokens, which exceeds the maximum of 40000"):
-        reranker.score("word", ["word", long], "NONE")
-    assert reranker.score("word", ["word", long], "END")[1] > 0
+        finished(reranker.score("word", ["word", long], "NONE"))
+    assert finished(reranker.score("word", ["word", long], "END"))[1] > 0
 
 
 def test_late_interaction_of_hits_counts_beside_cosine_and_words() -> None:
@@ -114,21 +117,23 @@ def test_the_tokens_of_a_rare_word_count_more_in_late_interaction() -> None:
 @pytest.mark.parametrize("model", ["all-MiniLM-L6-v2", "pinyon-hash-embed"])
 def test_every_query_token_has_its_place_in_the_query(catalog: Catalog, query: str, model: str) -> None:
     encoder = catalog.embedder(catalog.fingerprint(model)).encoder
-    (windows,) = encoder.token_windows([query], 2000)
+    (windows,) = finished(encoder.token_windows([query], 2000))
     spans = encoder.token_spans(query)
     assert len(spans) == sum(map(len, windows))
     assert all(0 <= start <= end <= len(query) for start, end in spans)
     statistics = TermStatistics(10, 5.0, {}, "english")
     reranker = catalog.reranker(catalog.answer("pinyon-late-interaction"), Retrieved(encoder, statistics))
-    assert np.isfinite(reranker.score(query, DOCUMENTS[:3], "END")).all()
+    assert np.isfinite(finished(reranker.score(query, DOCUMENTS[:3], "END"))).all()
 
 
 def test_a_search_weighs_what_ad_hoc_documents_do_not(catalog: Catalog) -> None:
     statistics = TermStatistics(1000, 5.0, {"appl": 900, "zeppelin": 1}, "english")
     answer = catalog.answer("pinyon-late-interaction")
     documents = ["apples and pears", "zeppelins fly"]
-    alone = catalog.reranker(answer, Retrieved()).score("apples zeppelin", documents, "END")
-    known = catalog.reranker(answer, Retrieved(statistics=statistics)).score("apples zeppelin", documents, "END")
+    alone = finished(catalog.reranker(answer, Retrieved()).score("apples zeppelin", documents, "END"))
+    known = finished(
+        catalog.reranker(answer, Retrieved(statistics=statistics)).score("apples zeppelin", documents, "END")
+    )
     assert known[1] > known[0]
     assert known[1] - known[0] > alone[1] - alone[0]
 
@@ -136,13 +141,13 @@ def test_a_search_weighs_what_ad_hoc_documents_do_not(catalog: Catalog) -> None:
 def test_only_hits_are_fused(catalog: Catalog) -> None:
     answer = catalog.answer("pinyon-late-interaction")
     documents = ["Apples prevent disease", "Stars are far away"]
-    alone = catalog.reranker(answer, Retrieved()).score("healthy fruit", documents, "END")
+    alone = finished(catalog.reranker(answer, Retrieved()).score("healthy fruit", documents, "END"))
     cosines = np.float32([-1, 1])
-    together = catalog.reranker(answer, Retrieved(cosines=cosines)).score("healthy fruit", documents, "END")
+    together = finished(catalog.reranker(answer, Retrieved(cosines=cosines)).score("healthy fruit", documents, "END"))
     assert alone.argmax() == 0
     assert together.argmax() == 1
     np.testing.assert_allclose(
-        together, with_late_interaction(alone, cosines, shares("healthy fruit", documents, None)), atol=1e-6
+        together, with_late_interaction(alone, cosines, finished(shares("healthy fruit", documents, None))), atol=1e-6
     )
 
 
@@ -170,25 +175,29 @@ def test_the_mini_is_whole_with_what_it_has_in_common_with_its_base(with_mini: C
     batch = AutoTokenizer.from_pretrained(base)(["list files by size"] * 4, SHELL, padding=True, return_tensors="pt")
     with torch.inference_mode():
         wanted = torch.sigmoid(model.eval()(**batch).logits[:, 0]).numpy()
-    found = with_mini.bare("pinyon-rerank-mini", "fp32").predict("list files by size", SHELL, 1024)
+    found = finished(with_mini.bare("pinyon-rerank-mini", "fp32").predict("list files by size", SHELL, 1024))
     np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
 def test_the_mini_is_a_cross_encoder_beside_late_interaction(with_mini: Catalog) -> None:
     query = "how do I list files by size"
     answers = {name: with_mini.answer(name) for name in ("pinyon-rerank-mini", "pinyon-late-interaction")}
-    mini, late = (with_mini.reranker(answer, Retrieved()).score(query, SHELL, "END") for answer in answers.values())
-    cross = with_mini.bare("pinyon-rerank-mini", "fp32").predict(query, SHELL, 1024)
+    mini, late = (
+        finished(with_mini.reranker(answer, Retrieved()).score(query, SHELL, "END")) for answer in answers.values()
+    )
+    cross = finished(with_mini.bare("pinyon-rerank-mini", "fp32").predict(query, SHELL, 1024))
     np.testing.assert_allclose(mini, with_cross_encoder(late, cross), atol=1e-6)
     assert set(mini.argsort()[-2:].tolist()) == {0, 2}, "the two that are about sizes"
 
 
 def test_hits_are_fused_with_the_minis_scores(with_mini: Catalog) -> None:
     answer = with_mini.answer("pinyon-rerank-mini")
-    own = with_mini.reranker(answer, Retrieved()).score("list files", SHELL, "END")
+    own = finished(with_mini.reranker(answer, Retrieved()).score("list files", SHELL, "END"))
     cosines = np.float32([0.1, 0.2, 0.3, 0.9])
-    together = with_mini.reranker(answer, Retrieved(cosines=cosines)).score("list files", SHELL, "END")
-    np.testing.assert_allclose(together, with_mini_mix(own, cosines, shares("list files", SHELL, None)), atol=1e-6)
+    together = finished(with_mini.reranker(answer, Retrieved(cosines=cosines)).score("list files", SHELL, "END"))
+    np.testing.assert_allclose(
+        together, with_mini_mix(own, cosines, finished(shares("list files", SHELL, None))), atol=1e-6
+    )
     even = np.full(3, 0.5, np.float32)
     mixed = with_mini_mix(even, np.float32([0, 0.5, 1]), np.float64([1, 0.5, 0]))
     assert ((mixed > 0) & (mixed < 1)).all()
@@ -198,10 +207,12 @@ def test_hits_are_fused_with_the_minis_scores(with_mini: Catalog) -> None:
 def test_a_long_document_is_read_in_windows_by_the_mini(with_mini: Catalog) -> None:
     reranker = with_mini.reranker(with_mini.answer("pinyon-rerank-mini"), Retrieved())
     filler = "the weather was fine " * 100
-    found = reranker.score("how do I list files by size", [filler, filler + "ls -S lists files by size"], "END")
+    found = finished(
+        reranker.score("how do I list files by size", [filler, filler + "ls -S lists files by size"], "END")
+    )
     assert found[1] > found[0]
     with pytest.raises(TextTooLong, match="maximum of 1024 tokens for model 'pinyon-rerank-mini'"):
-        reranker.score("files", ["word " * 1100], "NONE")
+        finished(reranker.score("files", ["word " * 1100], "NONE"))
 
 
 def test_without_its_base_the_mini_does_not_answer(tmp_path: Path) -> None:

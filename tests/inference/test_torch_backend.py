@@ -1,12 +1,14 @@
 """The real MiniLM, and the real loading path of cross-encoders."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from pinyon.errors import TextTooLong
 from pinyon.inference.backend import Embedder, Retrieved, TextEncoder
 from pinyon.inference.catalog import Answer, Catalog
+from pinyon.inference.steps import Steps, finished
 
 from tests.inference.tiny_cross_encoder import LAYOUT, SENTENCES
 from tests.running import MODELS
@@ -63,12 +65,12 @@ def test_none_refuses_what_end_cuts(minilm: Embedder) -> None:
 
 
 def test_token_windows_cover_texts_beyond_what_is_read_at_once(encoder: TextEncoder) -> None:
-    short, long = encoder.token_windows(["Disease prevention", "a " * 600], 1000)
+    short, long = finished(encoder.token_windows(["Disease prevention", "a " * 600], 1000))
     assert [window.shape for window in short] == [(2, 384)]
     assert [len(window) for window in long] == [254, 254, 92]
     for window in long:
         np.testing.assert_allclose(np.linalg.norm(window, axis=1), 1, atol=1e-3)  # kept in half precision
-    (cut,) = encoder.token_windows(["a " * 600], 300)
+    (cut,) = finished(encoder.token_windows(["a " * 600], 300))
     assert [len(window) for window in cut] == [254, 46]
     np.testing.assert_allclose(cut[1], long[1][:46], atol=1e-3)
 
@@ -106,7 +108,7 @@ def with_cross_encoder(
 def test_a_cross_encoder_loads_and_scores_between_0_and_1(with_cross_encoder: Catalog) -> None:
     answer = with_cross_encoder.answer(BGE)
     assert (answer.by, answer.stand_in) == (BGE, False)
-    found = with_cross_encoder.reranker(answer, Retrieved()).score("what prevents disease", SENTENCES, "NONE")
+    found = finished(with_cross_encoder.reranker(answer, Retrieved()).score("what prevents disease", SENTENCES, "NONE"))
     assert found.shape == (5,)
     assert found.dtype == np.float32
     assert ((found > 0) & (found < 1)).all()
@@ -124,7 +126,7 @@ def test_scores_are_the_sigmoid_of_the_models_own_logits(
     batch = tokenizer(["disease"] * 5, SENTENCES, padding=True, return_tensors="pt")
     with torch.inference_mode():
         wanted = torch.sigmoid(model(**batch).logits[:, 0]).numpy()
-    found = with_cross_encoder.reranker(Answer(BGE, BGE), Retrieved()).score("disease", SENTENCES, "NONE")
+    found = finished(with_cross_encoder.reranker(Answer(BGE, BGE), Retrieved()).score("disease", SENTENCES, "NONE"))
     np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
@@ -132,28 +134,28 @@ def test_a_pair_over_1024_tokens_is_refused_or_cut(with_cross_encoder: Catalog) 
     reranker = with_cross_encoder.reranker(Answer(BGE, BGE), Retrieved())
     long = "apples " * 1100
     with pytest.raises(TextTooLong, match=r"position 1 has \d+ tokens, which exceeds the maximum of 1024"):
-        reranker.score("disease", ["short", long], "NONE")
-    assert reranker.score("disease", [long], "END").shape == (1,)
+        finished(reranker.score("disease", ["short", long], "NONE"))
+    assert finished(reranker.score("disease", [long], "END")).shape == (1,)
 
 
 def test_of_a_longer_document_the_best_window_counts(with_cross_encoder: Catalog) -> None:
     reranker = with_cross_encoder.reranker(Answer(BGE, BGE), Retrieved())
     words = [f"apple{n} " for n in range(2000)]
     ask = "what prevents disease"
-    single = {text: reranker.score(ask, [text], "END")[0] for text in ("".join(words), SENTENCES[2])}
+    single = {text: finished(reranker.score(ask, [text], "END"))[0] for text in ("".join(words), SENTENCES[2])}
     model = with_cross_encoder.bare(BGE, "fp32")
     parts = model.windows(ask, "".join(words), 1024, 4)
     assert len(parts) == 4
     assert all(count <= 1024 for count in model.pair_tokens(ask, parts))
     assert "".join(words).startswith(parts[0]), "nothing is skipped at the beginning"
-    assert single["".join(words)] == pytest.approx(model.predict(ask, parts, 1024).max(), abs=1e-6)
-    among = reranker.score(ask, [SENTENCES[2], "".join(words), SENTENCES[2]], "END")
+    assert single["".join(words)] == pytest.approx(finished(model.predict(ask, parts, 1024)).max(), abs=1e-6)
+    among = finished(reranker.score(ask, [SENTENCES[2], "".join(words), SENTENCES[2]], "END"))
     np.testing.assert_allclose(among, [single[SENTENCES[2]], single["".join(words)], single[SENTENCES[2]]], atol=1e-6)
 
 
 def test_a_query_as_long_as_the_limit_is_cut_beside_each_document(with_cross_encoder: Catalog) -> None:
     reranker = with_cross_encoder.reranker(Answer(BGE, BGE), Retrieved())
-    assert np.isfinite(reranker.score("apples " * 1200, ["short", "long " * 3000], "END")).all()
+    assert np.isfinite(finished(reranker.score("apples " * 1200, ["short", "long " * 3000], "END"))).all()
 
 
 def test_any_cross_encoder_folder_reranks_under_a_name_of_its_own(cross_encoder_folder: Path) -> None:
@@ -162,7 +164,8 @@ def test_any_cross_encoder_folder_reranks_under_a_name_of_its_own(cross_encoder_
     assert answer.by == "my-reranker"
     assert answer.label.startswith("my-reranker; own-weights=sha256:")
     mine, known = (
-        named.reranker(Answer(n, n), Retrieved()).score("disease", SENTENCES, "END") for n in ("my-reranker", BGE)
+        finished(named.reranker(Answer(n, n), Retrieved()).score("disease", SENTENCES, "END"))
+        for n in ("my-reranker", BGE)
     )
     np.testing.assert_allclose(mine, known, atol=1e-6)
 
@@ -172,24 +175,24 @@ def test_a_rerank_score_depends_only_on_query_and_document(
     with_cross_encoder: Catalog, encoder: TextEncoder, by: str
 ) -> None:
     reranker = with_cross_encoder.reranker(Answer(BGE, by), Retrieved(encoder))
-    alone = reranker.score("what prevents disease", [SENTENCES[2]], "NONE")[0]
-    among = reranker.score("what prevents disease", [*SENTENCES, "a " * 300], "NONE")[2]
+    alone = finished(reranker.score("what prevents disease", [SENTENCES[2]], "NONE"))[0]
+    among = finished(reranker.score("what prevents disease", [*SENTENCES, "a " * 300], "NONE"))[2]
     assert alone == pytest.approx(among, abs=1e-6)
 
 
 def test_a_rerank_of_remembered_documents_gives_the_same_scores(catalog: Catalog) -> None:
     remembering = Catalog(MODELS, stand_ins=True, token_cache_bytes=10_000_000)
     answer = catalog.answer(BGE)
-    wanted = catalog.reranker(answer, Retrieved()).score("what prevents disease", SENTENCES, "NONE")
+    wanted = finished(catalog.reranker(answer, Retrieved()).score("what prevents disease", SENTENCES, "NONE"))
     for _ in range(2):
-        found = remembering.reranker(answer, Retrieved()).score("what prevents disease", SENTENCES, "NONE")
+        found = finished(remembering.reranker(answer, Retrieved()).score("what prevents disease", SENTENCES, "NONE"))
         np.testing.assert_array_equal(found, wanted)
 
 
 def test_late_interaction_puts_the_answer_first(catalog: Catalog, encoder: TextEncoder) -> None:
     answer = catalog.answer(BGE)
     assert answer.label == "pinyon-late-interaction; stand-in-for=bge-reranker-v2-m3"
-    found = catalog.reranker(answer, Retrieved(encoder)).score("Disease prevention", SENTENCES[:4], "NONE")
+    found = finished(catalog.reranker(answer, Retrieved(encoder)).score("Disease prevention", SENTENCES[:4], "NONE"))
     assert ((found >= 0) & (found <= 1)).all()
     assert found.argmax() == 2
 
@@ -197,7 +200,56 @@ def test_late_interaction_puts_the_answer_first(catalog: Catalog, encoder: TextE
 def test_late_interaction_keeps_the_hosted_limit(catalog: Catalog, encoder: TextEncoder) -> None:
     reranker = catalog.reranker(catalog.answer(BGE), Retrieved(encoder))
     with pytest.raises(TextTooLong, match="position 0 has .* maximum of 1024 tokens for model 'bge-reranker-v2-m3'"):
-        reranker.score("disease", ["a " * 1100], "NONE")
-    assert reranker.score("disease", ["a " * 1100, "disease"], "END").argmax() == 1
+        finished(reranker.score("disease", ["a " * 1100], "NONE"))
+    assert finished(reranker.score("disease", ["a " * 1100, "disease"], "END")).argmax() == 1
     # What stands late in a document still counts: it is read in windows.
-    assert reranker.score("disease", ["filler " * 500 + "disease", "filler " * 500], "NONE").argmax() == 0
+    assert finished(reranker.score("disease", ["filler " * 500 + "disease", "filler " * 500], "NONE")).argmax() == 0
+
+
+def pauses(steps: Steps[Any]) -> tuple[int, Any]:
+    """How often steps pause, and their result."""
+    count = 0
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return count, end.value
+        count += 1
+
+
+@pytest.mark.parametrize("by", [BGE, "pinyon-late-interaction"])
+def test_a_long_rerank_pauses_and_scores_as_its_documents_alone(
+    with_cross_encoder: Catalog, encoder: TextEncoder, by: str
+) -> None:
+    reranker = with_cross_encoder.reranker(Answer(BGE, by), Retrieved(encoder))
+    documents = [f"apple{n} " * (20 * n % 190 + 1) for n in range(40)]
+    count, scores = pauses(reranker.score("what prevents disease", documents, "END"))
+    assert count >= 3, "thousands of tokens"
+    alone = [finished(reranker.score("what prevents disease", [text], "END"))[0] for text in documents[::8]]
+    np.testing.assert_allclose(scores[::8], alone, atol=1e-6)
+
+
+def test_reranks_that_take_turns_do_not_disturb_each_other(encoder: TextEncoder, catalog: Catalog) -> None:
+    documents = [f"apple{n} " * 200 for n in range(12)]
+    answer = catalog.answer(BGE)
+    wanted = [finished(catalog.reranker(answer, Retrieved()).score(query, documents, "END")) for query in "ab"]
+    # A cache with room for one document only: each request pushes out what the other has cached.
+    small = Catalog(MODELS, stand_ins=True, token_cache_bytes=200_000)
+    both = {query: small.reranker(answer, Retrieved()).score(query, documents, "END") for query in "ab"}
+    scores: dict[str, Any] = {}
+    while len(scores) < 2:
+        for query in both.keys() - scores.keys():
+            try:
+                next(both[query])
+            except StopIteration as end:
+                scores[query] = end.value
+    np.testing.assert_allclose([scores["a"], scores["b"]], wanted, atol=1e-3)
+
+
+def test_a_batch_holds_what_a_step_computes_and_pads_little() -> None:
+    from pinyon.inference.backends.torch_backend import batch_size
+
+    assert batch_size([100] * 30, 1000) == 10
+    assert batch_size([100], 10) == 1, "a text is never cut to fit"
+    assert batch_size([16, 15, 12, 10, 9, 8, 7, 5], 1000) == 8, "queries stay together"
+    assert batch_size([256, 250, 20, 18, 17, 16], 2048) == 2, "short texts are not padded to long ones"

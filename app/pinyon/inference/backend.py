@@ -1,6 +1,7 @@
 """The interface of models. Calls block; a batch goes in and numpy arrays come out.
 
-Asyncio, queues, tensors, prefixes of texts and downloads stay outside of it.
+What may take long for one request is computed in steps, so that other requests can go between. Asyncio, queues,
+tensors, prefixes of texts and downloads stay outside of it.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinyon.domain import Fingerprint, InputType, SparseVector, TermStatistics, Truncate
+from pinyon.inference.steps import Steps
 
 Windows = list[NDArray[np.float32]]
 """Token vectors of one text, float32 [tokens, dimension] per window."""
@@ -73,7 +75,7 @@ class TextEncoder(Protocol):
         """The position of each token of a text, without special tokens; as many as token_windows() has vectors."""
         ...
 
-    def token_windows(self, texts: Sequence[str], max_tokens: int) -> list[Windows]:
+    def token_windows(self, texts: Sequence[str], max_tokens: int) -> Steps[list[Windows]]:
         """Unit vectors of the first max_tokens tokens of each text, without special tokens.
 
         A text that is longer than the weights can read at once is read in windows, one after another.
@@ -132,7 +134,7 @@ class Reranker(Protocol):
     the statistics of their words together.
     """
 
-    def score(self, query: str, documents: Sequence[str], truncate: Truncate) -> NDArray[np.float32]:
+    def score(self, query: str, documents: Sequence[str], truncate: Truncate) -> Steps[NDArray[np.float32]]:
         """Scores float32 [n] from 0 to 1; higher is better.
 
         Raises TextTooLong, with the document's position, if truncate is NONE and a pair is over the limit.

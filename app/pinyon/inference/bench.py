@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from pinyon.inference.catalog import Catalog
 from pinyon.inference.precision import PRECISIONS, Precision, computable
+from pinyon.inference.steps import finished
 
 Models = tuple[Path, Mapping[str, str]]
 """The models folder, and the [models] paths of the settings."""
@@ -99,9 +100,9 @@ def scored(
         scores = asked @ model.encode(texts, TOKENS).vectors.T
     else:
         texts = texts[:32]  # a large cross-encoder reads four pairs a second
-        model.predict(queries[0], texts[:4], TOKENS)
+        finished(model.predict(queries[0], texts[:4], TOKENS))
         begun = time.perf_counter()
-        scores = np.stack([model.predict(query, texts, TOKENS) for query in queries[:4]])
+        scores = np.stack([finished(model.predict(query, texts, TOKENS)) for query in queries[:4]])
     return scores, time.perf_counter() - begun, _resident() - before
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinyon.inference.backend import Embeddings, Span, TextEncoder, Windows
+from pinyon.inference.steps import Steps
 
 ENTRY_BYTES = 500
 """Approximate memory of an entry without its windows."""
@@ -24,7 +25,8 @@ Key = tuple[bytes, int]
 class CachingEncoder:
     """A TextEncoder that caches the token vectors of recent texts, up to max_bytes.
 
-    They are cached, and always returned, in half precision. Call it from one thread at a time.
+    They are cached, and always returned, in half precision. Call it from one thread at a time; the steps of several
+    calls may take turns.
     """
 
     def __init__(self, encoder: TextEncoder, max_bytes: int) -> None:
@@ -44,15 +46,15 @@ class CachingEncoder:
     def token_spans(self, text: str) -> list[Span]:
         return self._encoder.token_spans(text)
 
-    def token_windows(self, texts: Sequence[str], max_tokens: int) -> list[Windows]:
+    def token_windows(self, texts: Sequence[str], max_tokens: int) -> Steps[list[Windows]]:
         keys = {text: (hashlib.blake2b(text.encode(), digest_size=16).digest(), max_tokens) for text in texts}
-        missing = [text for text, key in keys.items() if key not in self._entries]
-        computed = self._encoder.token_windows(missing, max_tokens) if missing else []
-        half = {
-            text: [window.astype(np.float16) for window in windows]
-            for text, windows in zip(missing, computed, strict=True)
-        }
-        results = [half[text] if text in half else self._entries[keys[text]] for text in texts]
+        # Taken before the first step, because other requests may push entries out between the steps.
+        half = {text: self._entries[key] for text, key in keys.items() if key in self._entries}
+        if missing := [text for text in keys if text not in half]:
+            computed = yield from self._encoder.token_windows(missing, max_tokens)
+            for text, of_text in zip(missing, computed, strict=True):
+                half[text] = [window.astype(np.float16) for window in of_text]
+        results = [half[text] for text in texts]
         for text, windows in zip(texts, results, strict=True):
             self._put(keys[text], windows)
         return [[window.astype(np.float32) for window in windows] for windows in results]

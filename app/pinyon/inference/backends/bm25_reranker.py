@@ -14,17 +14,20 @@ from numpy.typing import NDArray
 
 from pinyon.domain import TermStatistics, Truncate
 from pinyon.errors import TextTooLong
+from pinyon.inference.steps import Steps
 from pinyon.patches.rank_bm25 import bm25_scores
 from pinyon.search.ranking import K1, B, discounted, idf
 from pinyon.search.terms import query_terms, terms
 
 LONGEST_TERM = 64
 """Characters that are read of a document for each allowed term. The rest of a very long one is not even split."""
+STEP_CHARACTERS = 50_000
+"""Characters of documents that one step splits into terms: about 30 ms."""
 
 
 def shares(
     query: str, documents: Sequence[str], statistics: TermStatistics | None, max_terms: int | None = None
-) -> NDArray[np.float64]:
+) -> Steps[NDArray[np.float64]]:
     """How much of the query's information the words of each document carry, float64 [n] from 0 to 1.
 
     This is BM25, divided by the score of a document that has every term of the query often, as in ranking.fused().
@@ -33,7 +36,13 @@ def shares(
     language = statistics.language if statistics else "english"
     asked = query_terms(query, language)
     most_characters = None if max_terms is None else LONGEST_TERM * max_terms
-    texts = [terms(text[:most_characters], language)[:max_terms] for text in documents]
+    texts, characters = [], 0
+    for document in documents:
+        texts.append(terms(document[:most_characters], language)[:max_terms])
+        characters += len(document)
+        if characters >= STEP_CHARACTERS:
+            characters = 0
+            yield
     if statistics is None:
         having = Counter(term for text in texts for term in set(text))
         statistics = TermStatistics(len(texts), fmean(map(len, texts)), dict(having), language)
@@ -56,9 +65,10 @@ class Bm25Reranker:
     def __init__(self, statistics: TermStatistics | None, name: str, max_terms: int) -> None:
         self._statistics, self._name, self._max_terms = statistics, name, max_terms
 
-    def score(self, query: str, documents: Sequence[str], truncate: Truncate) -> NDArray[np.float32]:
+    def score(self, query: str, documents: Sequence[str], truncate: Truncate) -> Steps[NDArray[np.float32]]:
         if truncate == "NONE":
             for position, text in enumerate(documents):
                 if (count := len(terms(text))) > self._max_terms:
                     raise TextTooLong(position, count, self._max_terms, self._name)
-        return shares(query, documents, self._statistics, self._max_terms).astype(np.float32)
+        by_words = yield from shares(query, documents, self._statistics, self._max_terms)
+        return by_words.astype(np.float32)

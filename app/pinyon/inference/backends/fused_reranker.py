@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from pinyon.domain import TermStatistics, Truncate
 from pinyon.inference.backend import Reranker
 from pinyon.inference.backends.bm25_reranker import shares
+from pinyon.inference.steps import Steps
 
 Mix = Callable[[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]], NDArray[np.float32]]
 """A formula from own scores, cosines and BM25 shares to scores, all [n]; see pinyon.search.ranking."""
@@ -25,6 +26,7 @@ class FusedReranker:
     ) -> None:
         self._own, self._mix, self._cosines, self._statistics = own, mix, cosines, statistics
 
-    def score(self, query: str, documents: Sequence[str], truncate: Truncate) -> NDArray[np.float32]:
-        own = self._own.score(query, documents, truncate)
-        return self._mix(own, self._cosines, shares(query, documents, self._statistics))
+    def score(self, query: str, documents: Sequence[str], truncate: Truncate) -> Steps[NDArray[np.float32]]:
+        own = yield from self._own.score(query, documents, truncate)
+        by_words = yield from shares(query, documents, self._statistics)
+        return self._mix(own, self._cosines, by_words)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinyon.inference.backend import Embeddings, Span, Windows
+from pinyon.inference.steps import Steps
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 
@@ -51,13 +52,14 @@ class HashEncoder:
     def token_spans(self, text: str) -> list[Span]:
         return [word.span() for word in _WORD.finditer(text)] or [(0, len(text))]
 
-    def token_windows(self, texts: Sequence[str], max_tokens: int) -> list[Windows]:
+    def token_windows(self, texts: Sequence[str], max_tokens: int) -> Steps[list[Windows]]:
         windows = []
         for text in texts:
             vectors = np.stack([_word_vector(word, self.dimension) for word in _words(text)[:max_tokens]])
             windows.append(
                 [vectors[start : start + self.max_tokens] for start in range(0, len(vectors), self.max_tokens)]
             )
+            yield
         return windows
 
 

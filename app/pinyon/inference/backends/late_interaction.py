@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pinyon.domain import TermStatistics, Truncate
 from pinyon.errors import TextTooLong
 from pinyon.inference.backend import MOST_WINDOWS, Span, TextEncoder, Windows
+from pinyon.inference.steps import Steps
 from pinyon.search.ranking import idf, max_sim
 from pinyon.search.terms import query_terms
 from pinyon.search.words import pattern
@@ -34,15 +35,17 @@ class LateInteractionReranker:
     ) -> None:
         self._encoder, self._name, self._max_tokens, self._statistics = encoder, name, max_tokens, statistics
 
-    def score(self, query: str, documents: Sequence[str], truncate: Truncate) -> NDArray[np.float32]:
-        asked, *counts = self._encoder.count_tokens([query, *documents])
+    def score(self, query: str, documents: Sequence[str], truncate: Truncate) -> Steps[NDArray[np.float32]]:
+        (asked,) = self._encoder.count_tokens([query])
         if truncate == "NONE":
-            for position, tokens in enumerate(counts):
+            for position, document in enumerate(documents):
+                (tokens,) = self._encoder.count_tokens([document])
+                yield
                 if asked + tokens > self._max_tokens:
                     raise TextTooLong(position, asked + tokens, self._max_tokens, self._name)
         # As in the pair of a cross-encoder, the query takes its part of the limit first. Half is always the document's.
         of_query = min(asked, self._max_tokens // 2)
-        query_windows = self._encoder.token_windows([query], of_query)[0]
+        (query_windows,) = yield from self._encoder.token_windows([query], of_query)
         if not query_windows:  # the tokenizer drops every character of the query
             return np.zeros(len(documents), np.float32)
         query_vectors = np.concatenate(query_windows)
@@ -53,7 +56,7 @@ class LateInteractionReranker:
         whole = self._max_tokens * (1 if truncate == "NONE" else MOST_WINDOWS)
         room = whole - of_query
         # The same for every query, so that the encoder can cache them.
-        documents_windows = self._encoder.token_windows(documents, whole)
+        documents_windows = yield from self._encoder.token_windows(documents, whole)
         return np.array(
             [
                 max((max_sim(query_vectors, window, weights) for window in _first(windows, room)), default=0.0)

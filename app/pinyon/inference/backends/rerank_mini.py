@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pinyon.domain import Truncate
 from pinyon.inference.backend import Reranker
+from pinyon.inference.steps import Steps
 from pinyon.search.ranking import with_cross_encoder
 
 
@@ -20,6 +21,7 @@ class MiniReranker:
     def __init__(self, late_interaction: Reranker, cross_encoder: Reranker) -> None:
         self._late_interaction, self._cross_encoder = late_interaction, cross_encoder
 
-    def score(self, query: str, documents: Sequence[str], truncate: Truncate) -> NDArray[np.float32]:
-        late = self._late_interaction.score(query, documents, truncate)
-        return with_cross_encoder(late, self._cross_encoder.score(query, documents, truncate))
+    def score(self, query: str, documents: Sequence[str], truncate: Truncate) -> Steps[NDArray[np.float32]]:
+        late = yield from self._late_interaction.score(query, documents, truncate)
+        cross = yield from self._cross_encoder.score(query, documents, truncate)
+        return with_cross_encoder(late, cross)

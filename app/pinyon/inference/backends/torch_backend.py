@@ -5,6 +5,7 @@ folders on disk only. Code that lies beside them is never run.
 """
 
 import os
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -27,11 +28,18 @@ from pinyon.errors import TextTooLong
 from pinyon.inference.backend import MOST_WINDOWS, Embeddings, Span, Windows
 from pinyon.inference.model_files.weights import WEIGHTS_FILE
 from pinyon.inference.precision import Precision
+from pinyon.inference.steps import STEP_S, Pace, Steps
 
 BATCH_TOKENS = 2_048
 """Padded tokens of a batch: enough to fill two cores, few enough for their caches (8,192 took 1.2 times as long)."""
-PAIR_BATCH = 8
-"""Pairs of a batch of a cross-encoder."""
+FIRST_RATE = 5_000.0
+"""Tokens per second that are assumed of weights before a batch was measured."""
+LEAST_BATCH_TOKENS = 64
+"""Padded tokens of the smallest batch, unless a single text is smaller: less is hardly faster."""
+CALL_TOKENS = 48
+"""A call of a model takes as long as if it had so many tokens more."""
+STEP_CHARACTERS = 50_000
+"""Characters that one step tokenizes: about 30 ms."""
 SLACK = 8
 """Tokens left free in a window, because a word that is cut in two may have more tokens than the whole one."""
 
@@ -74,6 +82,7 @@ class TorchEncoder:
         self._tokenizer: Any = self._model.tokenizer
         self.dimension = int(self._model.get_embedding_dimension() or 0)
         self.max_tokens = int(self._model.max_seq_length or self._tokenizer.model_max_length)
+        self._pace = Pace(FIRST_RATE)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return _token_counts(self._tokenizer, list(texts))
@@ -99,9 +108,17 @@ class TorchEncoder:
         )["offset_mapping"]
         return spans
 
-    def token_windows(self, texts: Sequence[str], max_tokens: int) -> list[Windows]:
+    def token_windows(self, texts: Sequence[str], max_tokens: int) -> Steps[list[Windows]]:
+        by_text: list[Windows] = [[]] * len(texts)
+        for places in _in_groups(texts):
+            windows = yield from self._windows([texts[place] for place in places], max_tokens)
+            for place, of_text in zip(places, windows, strict=True):
+                by_text[place] = of_text
+        return by_text
+
+    def _windows(self, texts: list[str], max_tokens: int) -> Steps[list[Windows]]:
         batch = self._tokenizer(
-            list(texts),
+            texts,
             truncation=True,
             max_length=self.max_tokens,
             return_overflowing_tokens=True,
@@ -123,23 +140,63 @@ class TorchEncoder:
                 row, _, wanted = taken[place]
                 ordinary = np.flatnonzero(np.array(specials[row]) == 0)
                 windows[place] = vector[ordinary[:wanted]]
+            yield
         by_text: list[Windows] = [[] for _ in texts]
         for (_, owner, _), window in zip(taken, windows, strict=True):
             by_text[owner].append(window)
         return by_text
 
     def _forward(self, rows: Rows) -> Iterator[tuple[list[int], dict[str, torch.Tensor]]]:
-        """The output of each batch with the positions of its rows. Longest first, which needs the least padding."""
+        """The output of each batch with the positions of its rows. Longest first, which needs the least padding.
+
+        A batch takes about STEP_S.
+        """
         order = sorted(range(len(rows)), key=lambda place: -len(rows[place]["input_ids"]))
+        lengths = [len(rows[place]["input_ids"]) for place in order]
         start = 0
         while start < len(order):
-            longest = len(rows[order[start]]["input_ids"])
-            places = order[start : start + max(1, BATCH_TOKENS // longest)]
+            end = start + batch_size(lengths[start:], batch_tokens(self._pace))
+            places = order[start:end]
+            begun = time.perf_counter()
             features = self._tokenizer.pad([rows[place] for place in places], return_tensors="pt")
             with torch.inference_mode(), self._computed():
                 output = self._model({name: t.to(self._model.device) for name, t in features.items()})
+            self._pace.took((end - start) * lengths[start], time.perf_counter() - begun)
             yield places, output
-            start += len(places)
+            start = end
+
+
+def batch_tokens(pace: Pace) -> int:
+    """How many padded tokens the next batch has, so that it takes about a step."""
+    return min(max(pace.within(STEP_S), LEAST_BATCH_TOKENS), BATCH_TOKENS)
+
+
+def batch_size(lengths: Sequence[int], tokens: int) -> int:
+    """How many of the first texts make a batch of so many padded tokens, at least 1.
+
+    lengths: tokens of each text, longest first. A batch ends earlier where padding the next texts would take longer
+    than another call.
+    """
+    longest, most = lengths[0], max(1, tokens // lengths[0])
+    for size in range(1, min(most, len(lengths))):
+        padding = (longest - lengths[size]) * (min(most, len(lengths)) - size)
+        if padding > CALL_TOKENS:
+            return size
+    return min(most, len(lengths))
+
+
+def _in_groups(texts: Sequence[str]) -> Iterator[list[int]]:
+    """The positions of all texts, longest first, in groups of about STEP_CHARACTERS."""
+    group: list[int] = []
+    characters = 0
+    for place in sorted(range(len(texts)), key=lambda place: -len(texts[place])):
+        group.append(place)
+        characters += len(texts[place])
+        if characters >= STEP_CHARACTERS:
+            yield group
+            group, characters = [], 0
+    if group:
+        yield group
 
 
 class CrossEncoderModel:
@@ -152,23 +209,37 @@ class CrossEncoderModel:
         self._model, self._computed = computed(model, model.tokenizer, precision)
         self._tokenizer: Any = self._model.tokenizer
         self.own_limit = int(self._model.max_seq_length or self._tokenizer.model_max_length)
+        self._pace = Pace(FIRST_RATE)
 
     def pair_tokens(self, query: str, documents: Sequence[str]) -> list[int]:
         """Number of tokens of each pair before any cut, special tokens included."""
         return _token_counts(self._tokenizer, [query] * len(documents), list(documents))
 
-    def predict(self, query: str, documents: Sequence[str], max_tokens: int) -> NDArray[np.float32]:
+    def predict(self, query: str, documents: Sequence[str], max_tokens: int) -> Steps[NDArray[np.float32]]:
         """Scores float32 [n] from 0 to 1. Pairs are cut to max_tokens, or to what the model reads at once."""
-        pairs: Any = [(query, document) for document in documents]
         limit = min(max_tokens, self.own_limit)
-        with self._computed():
-            scores = self._predict(pairs, limit)
-        return np.asarray(scores.float().cpu().numpy(), dtype=np.float32)
+        scores = np.empty(len(documents), np.float32)
+        # Pairs of similar length share a batch, which needs the least padding.
+        for group in _in_groups(documents):
+            counts = self.pair_tokens(query, [documents[place] for place in group])
+            lengths = dict(zip(group, (min(count, limit) for count in counts), strict=True))
+            order = sorted(group, key=lambda place: -lengths[place])
+            while order:
+                size = batch_size([lengths[place] for place in order], batch_tokens(self._pace))
+                places, order = order[:size], order[size:]
+                pairs: Any = [(query, documents[place]) for place in places]
+                begun = time.perf_counter()
+                with self._computed():
+                    predicted = self._predict(pairs, limit)
+                scores[places] = predicted.float().cpu().numpy()
+                self._pace.took(size * lengths[places[0]], time.perf_counter() - begun)
+                yield
+        return scores
 
     def _predict(self, pairs: Any, limit: int) -> torch.Tensor:
         scores: torch.Tensor = self._model.predict(
             pairs,
-            batch_size=PAIR_BATCH,
+            batch_size=len(pairs),
             show_progress_bar=False,
             convert_to_tensor=True,
             processing_kwargs={"text": {"max_length": limit, "truncation": True}},
@@ -207,23 +278,12 @@ class CompletedCrossEncoder(CrossEncoderModel):
         model.load_state_dict({name: value for name, value in {**shared, **own}.items() if name in wanted})
         self._tokenizer = transformers.AutoTokenizer.from_pretrained(str(base), local_files_only=True)
         self._model, self._computed = computed(model.eval(), self._tokenizer, precision)
+        self._pace = Pace(FIRST_RATE)
 
     def _predict(self, pairs: Any, limit: int) -> torch.Tensor:
-        scores = torch.empty(len(pairs))
-        # Pairs of similar length share a batch, which needs the least padding.
-        order = sorted(range(len(pairs)), key=lambda place: len(pairs[place][1]))
-        for start in range(0, len(order), PAIR_BATCH):
-            places = order[start : start + PAIR_BATCH]
-            batch = self._tokenizer(
-                [pairs[place] for place in places],
-                truncation="longest_first",
-                max_length=limit,
-                padding=True,
-                return_tensors="pt",
-            )
-            with torch.inference_mode():
-                scores[places] = torch.sigmoid(self._model(**batch).logits[:, 0].float())
-        return scores
+        batch = self._tokenizer(pairs, truncation="longest_first", max_length=limit, padding=True, return_tensors="pt")
+        with torch.inference_mode():
+            return torch.sigmoid(self._model(**batch).logits[:, 0].float())
 
 
 class CrossEncoderReranker:
@@ -235,14 +295,19 @@ class CrossEncoderReranker:
     def __init__(self, model: CrossEncoderModel, name: str, max_tokens: int) -> None:
         self._model, self._name, self._max_tokens = model, name, max_tokens
 
-    def score(self, query: str, documents: Sequence[str], truncate: Truncate) -> NDArray[np.float32]:
+    def score(self, query: str, documents: Sequence[str], truncate: Truncate) -> Steps[NDArray[np.float32]]:
         if truncate == "NONE":
             for position, tokens in enumerate(self._model.pair_tokens(query, documents)):
                 if tokens > self._max_tokens:
                     raise TextTooLong(position, tokens, self._max_tokens, self._name)
-            return self._model.predict(query, documents, self._max_tokens)
-        parts = [self._model.windows(query, text, self._max_tokens, MOST_WINDOWS) for text in documents]
-        scores = self._model.predict(query, [part for windows in parts for part in windows], self._max_tokens)
+            scores = yield from self._model.predict(query, documents, self._max_tokens)
+            return scores
+        parts = []
+        for text in documents:
+            parts.append(self._model.windows(query, text, self._max_tokens, MOST_WINDOWS))
+            yield
+        parts_of_all = [part for windows in parts for part in windows]
+        scores = yield from self._model.predict(query, parts_of_all, self._max_tokens)
         firsts = np.cumsum([0, *(len(windows) for windows in parts[:-1])])
         return np.maximum.reduceat(scores, firsts)
 

@@ -15,7 +15,7 @@ from pinyon import failpoints, metrics
 from pinyon.domain import InputType, Truncate
 from pinyon.errors import TextTooLong
 from pinyon.inference.backend import Embedder, Embeddings
-from pinyon.inference.model_executor import PASSAGE, QUERY, ModelExecutor
+from pinyon.inference.model_executor import ModelExecutor
 from pinyon.services.inference import embedded_text
 from pinyon.services.inference.embedded_text import EmbeddedText
 from pinyon.services.inference.query_batches import QueryBatches
@@ -118,7 +118,7 @@ class EmbeddingScheduler:
             return embedder.embed(texts, input_type, truncate), time.perf_counter() - begun
 
         try:
-            batch, seconds = await self._executor.run(compute, priority=QUERY if input_type == "query" else PASSAGE)
+            batch, seconds = await self._executor.run(compute, priority=input_type)
         except TextTooLong as error:
             raise TextTooLong(places[error.position], error.tokens, error.limit, error.model) from error
         metrics.embedded(input_type, len(texts), sum(batch.tokens), seconds)

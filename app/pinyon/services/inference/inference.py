@@ -14,8 +14,9 @@ from pinyon.domain import InputType, Truncate
 from pinyon.errors import FailedPrecondition, InvalidArgument
 from pinyon.inference.backend import Embedder, Retrieved, SparseEmbedder
 from pinyon.inference.catalog import Answer, Catalog
-from pinyon.inference.model_executor import PASSAGE, QUERY, ModelExecutor
+from pinyon.inference.model_executor import ModelExecutor
 from pinyon.inference.model_files.manifest import ModelEntry
+from pinyon.inference.steps import Steps
 from pinyon.search.ranking import shortest
 from pinyon.services.inference import embedded_text, model_parameters
 from pinyon.services.inference.embedded_text import EmbeddedText
@@ -100,8 +101,7 @@ class Inference:
         max_tokens: int | None = None,
     ) -> list[EmbeddedText]:
         """Embed each text with a sparse model, in the given order. Raises TextTooLong or Unavailable."""
-        priority = QUERY if input_type == "query" else PASSAGE
-        batch = await self._executor.run(embedder.embed, texts, input_type, truncate, max_tokens, priority=priority)
+        batch = await self._executor.run(embedder.embed, texts, input_type, truncate, max_tokens, priority=input_type)
         return embedded_text.from_sparse(batch)
 
     async def embed_by_name(self, model: str, texts: Sequence[str], parameters: Mapping[str, Any]) -> EmbeddedTexts:
@@ -189,11 +189,11 @@ class Inference:
     ) -> NDArray[np.float32]:
         """Scores float32 [n] in 0..1, higher is better. Raises TextTooLong or Unavailable."""
 
-        def compute() -> NDArray[np.float32]:
+        def score() -> Steps[NDArray[np.float32]]:
             return self._catalog.reranker(call.answer, retrieved or Retrieved()).score(query, documents, call.truncate)
 
         with metrics.stage("rerank"):
-            return await self._executor.run(compute, priority=QUERY)
+            return await self._executor.run_steps(score)
 
 
 def rerank_units(documents: int) -> int:
