@@ -55,7 +55,7 @@ LAYERS = [
         "pinyon.shipped",
     ],
 ]
-SEAMS_OF_STORAGE = {f"pinyon.storage.{name}" for name in ("engine", "engines", "installation", "recall")}
+SEAMS_OF_STORAGE = {f"pinyon.storage.{name}" for name in ("engine", "engines", "holder", "installation", "recall")}
 ONLY_SEAMS_FROM_SERVICES = {
     "pinyon.storage.engine",
     "pinyon.inference.backend",

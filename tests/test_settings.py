@@ -54,6 +54,9 @@ def test_environment_beats_file_and_option_beats_environment(tmp_path: Path) -> 
     settings = load(file, environment)
     assert (settings.server.port, settings.server.host, settings.models.stand_ins) == (2, "localhost", False)
     assert load(file, environment, {"port": "3"}).server.port == 3
+    of_a_list = {"PINYON_STORAGE_ENGINE": "sqlite", "PINYON_SERVER_LOG_LEVEL": "debug"}
+    settings = load(file, of_a_list, {"log_level": "error"})
+    assert (settings.storage.engine, settings.server.log_level) == ("sqlite", "error")
 
 
 @pytest.mark.parametrize(
@@ -67,6 +70,10 @@ def test_environment_beats_file_and_option_beats_environment(tmp_path: Path) -> 
         ("[index]\nname = 'A_b'\nmodel = 'm'", {}, {}, "regex"),
         ("[index]\nname = 'a'\nmodel = 'm'\nmetric = 'l2'", {}, {}, "Invalid enum value 'l2'"),
         ("[index]\nname = 'a'\nmodel = 'm'\nfield_map = { image = 'x' }", {}, {}, "image"),
+        ("[index]\nname = 'a'\nmetric = 'l2'", {}, {}, "allowed are: '', 'cosine', 'dotproduct', 'euclidean'"),
+        ("[storage]\nengine = 'other'", {}, {}, "Invalid enum value 'other' .*; allowed are: 'sqlite'"),
+        ("", {"PINYON_STORAGE_ENGINE": "x"}, {}, "in the variable PINYON_STORAGE_ENGINE: .*; allowed are: 'sqlite'"),
+        ("", {}, {"log_level": "x"}, "in the option --log-level: .*; allowed are: 'debug', 'info', 'warning', 'error'"),
         ("", {"PINYON_SERVER_PROT": "1"}, {}, "Unknown variable PINYON_SERVER_PROT; did you mean PINYON_SERVER_PORT"),
         ("", {"PINYON_SERVER_PORT": "x"}, {}, "Wrong setting in the variable PINYON_SERVER_PORT"),
         ("", {}, {"port": "x"}, "Wrong setting in the option --port"),

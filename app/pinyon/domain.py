@@ -179,6 +179,14 @@ class StoredText(msgspec.Struct, frozen=True):
     text: str
 
 
+class ReembeddedText(msgspec.Struct, frozen=True):
+    """A stored text with its new vector, float32 [dimension]. truncated: whether the text was cut before."""
+
+    text: StoredText
+    vector: NDArray[np.float32]
+    truncated: bool
+
+
 class Reembedding(msgspec.Struct, frozen=True):
     """An index that is being re-embedded. target: what it will be. done: re-embedded records. total: all records."""
 

@@ -9,7 +9,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -47,7 +47,12 @@ class Setting(msgspec.Struct, frozen=True):
     @property
     def simple(self) -> bool:
         """Whether it is a single value, which a variable or an option can hold. Others can only stand in a file."""
-        return self.section != "index" and self.type in (str, int, float, bool)
+        return self.section != "index" and (self.type in (str, int, float, bool) or bool(self.allowed))
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """The only values that it can have. Empty if there is no such list."""
+        return get_args(self.type) if get_origin(self.type) is Literal else ()
 
 
 def table() -> list[Setting]:
@@ -114,7 +119,14 @@ def _convert(raw: dict[str, Any], where: str, strict: bool) -> Settings:
 
 
 def _hint(problem: str) -> str:
-    """For an unknown setting: the known one that is most like it, or all known ones. Otherwise nothing."""
+    """For an unknown setting: the known one that is most like it, or all known ones.
+
+    For a value that is not in the list of a setting: the list. Otherwise nothing.
+    """
+    match = re.search(r"Invalid enum value .* - at `\$\.(\w+)\.(\w+)`", problem)
+    if match is not None:
+        allowed = [row.allowed for row in table() if (row.section, row.key) == match.groups()]
+        return f"; allowed are: {', '.join(map(repr, allowed[0]))}" if allowed else ""
     match = re.search(r"unknown field `([^`]*)`(?: - at `\$\.(\w+)`)?", problem)
     if match is None:
         return ""

@@ -24,10 +24,21 @@ def pinyon(*arguments: str | Path, **variables: str) -> subprocess.CompletedProc
         )
 
 
+LARGE = {"numpy", "torch", "apsw", "litestar", "asyncio"}
+
+
 def test_to_say_what_there_is_nothing_large_is_imported() -> None:
-    told = "import sys, pinyon.cli.main; pinyon.cli.main._parser(); print({'numpy', 'torch', 'apsw', 'litestar'} & set(sys.modules))"
+    told = f"import sys, pinyon.cli.main; pinyon.cli.main._parser(); print({LARGE} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", told], cwd=PROJECT, capture_output=True, text=True)
     assert done.stdout == "set()\n", done
+
+
+def test_to_ask_whether_the_server_is_ready_nothing_large_is_imported(tmp_path: Path) -> None:
+    asked = ["ready", "--data-dir", str(tmp_path), "--port", "1"]
+    told = f"import sys; from pinyon.cli.main import main; main({asked}); print({LARGE} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", told], cwd=PROJECT, capture_output=True, text=True)
+    assert done.stdout == "set()\n", done
+    assert "nobody answers at http://127.0.0.1:1/ready" in done.stderr
 
 
 def test_help_names_the_commands() -> None:

@@ -17,6 +17,7 @@ from pinyon.domain import (
     PagePlan,
     QueryPlan,
     Record,
+    ReembeddedText,
     Selection,
     StoredText,
     UpdatePlan,
@@ -49,7 +50,7 @@ async def step(engine: Engine, most: int = 2) -> list[StoredText]:
     """One round of embedding anew; the texts it was for."""
     texts = await engine.texts_to_reembed("docs", most)
     await engine.keep_reembedded(
-        "docs", printed("new", 3), [(text, embedded(text.text, 3), len(text.text) > 4) for text in texts]
+        "docs", printed("new", 3), [ReembeddedText(text, embedded(text.text, 3), len(text.text) > 4) for text in texts]
     )
     return texts
 
@@ -91,7 +92,9 @@ def test_whatever_happens_meanwhile_every_record_ends_with_the_vector_of_its_tex
                 stale = await step(engine)
             elif what == "stale":  # vectors that arrive after the text has changed
                 await engine.keep_reembedded(
-                    "docs", printed("new", 3), [(held, embedded(held.text, 3), len(held.text) > 4) for held in stale]
+                    "docs",
+                    printed("new", 3),
+                    [ReembeddedText(text, embedded(text.text, 3), len(text.text) > 4) for text in stale],
                 )
             elif what == "upsert":
                 await engine.upsert("docs", namespace, [record(id, text, 2)], printed("old", 2))
@@ -181,7 +184,9 @@ async def test_another_target_begins_anew_and_the_same_goes_on(kind: EngineKind,
     await engine.cancel_reembedding("docs")
     assert await engine.reembedding("docs") is None
     assert await engine.texts_to_reembed("docs", 9) == []
-    await engine.keep_reembedded("docs", printed("newer", 4), [(StoredText("n", "a", "a"), embedded("a", 4), False)])
+    await engine.keep_reembedded(
+        "docs", printed("newer", 4), [ReembeddedText(StoredText("n", "a", "a"), embedded("a", 4), False)]
+    )
     assert not await engine.finish_reembedding("docs")
     assert engine.index("docs").spec == OLD
     await engine.close()
@@ -236,7 +241,9 @@ async def test_vectors_of_another_model_are_never_taken(kind: EngineKind, tmp_pa
     await engine.begin_reembedding("docs", NEW, printed("new", 3))
     texts = await engine.texts_to_reembed("docs", 9)
     await engine.begin_reembedding("docs", NEW, printed("newer", 3))
-    await engine.keep_reembedded("docs", printed("new", 3), [(text, embedded("late", 3), False) for text in texts])
+    await engine.keep_reembedded(
+        "docs", printed("new", 3), [ReembeddedText(text, embedded("late", 3), False) for text in texts]
+    )
     assert not await engine.finish_reembedding("docs")
     await engine.close()
 

@@ -25,7 +25,8 @@ def add_settings(parser: argparse.ArgumentParser, *sections: str) -> None:
                 row.flag, dest=row.key, action=argparse.BooleanOptionalAction, default=None, help=row.sentence
             )
         else:
-            help_text = f"{row.sentence} (default: {row.default})".replace("%", "%%")
+            allowed = f"one of {', '.join(row.allowed)}; " if row.allowed else ""
+            help_text = f"{row.sentence} ({allowed}default: {row.default})".replace("%", "%%")
             group.add_argument(row.flag, dest=row.key, metavar=row.key.upper(), help=help_text)
 
 
@@ -115,9 +116,9 @@ class Progress:
 
 def server_url(settings: Any) -> str:
     """The URL of the server that has the data folder open, or else of the server with these settings."""
-    from pinyon.storage.engines import installation_of
+    from pinyon.storage.engines import holder_of
 
-    holder = installation_of(settings.storage).holder()
+    holder = holder_of(settings.storage)
     if holder is not None and holder.url is not None:
         return holder.url
     server = settings.server

@@ -1,7 +1,6 @@
 """`pinyon compact`: frees the space of deleted records, in the running server, or here if none runs."""
 
 import argparse
-import asyncio
 from typing import Any
 
 from pinyon.cli.common import ask_server, say_where, settings_of, with_server
@@ -28,6 +27,8 @@ def _run(options: argparse.Namespace) -> int:
     installation = installation_of(settings.storage)
     installation.require()
     if installation.holder() is None:
+        import asyncio
+
         return asyncio.run(_in_this_process(settings, installation, options.index))
     names = options.index or [one["name"] for one in ask_server(settings, options.key, "GET", "/indexes")["indexes"]]
     for name in names:

@@ -1,7 +1,6 @@
 """`pinyon eval`: measures the quality of each search pipeline on judged collections."""
 
 import argparse
-import asyncio
 import json
 import os
 import sys
@@ -52,6 +51,8 @@ def add(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     settings = settings_of(options)
+    import asyncio
+
     from pinyon.errors import InvalidArgument
     from pinyon.evaluation import pipelines, report
 

@@ -1,7 +1,6 @@
 """`pinyon reembed`: re-embeds an index with another model, in the running server, or here if none runs."""
 
 import argparse
-import asyncio
 import json
 import sys
 import time
@@ -39,6 +38,8 @@ def _run(options: argparse.Namespace) -> int:
     installation.require()
     if installation.holder() is not None:
         return _in_server(settings, options)
+    import asyncio
+
     return asyncio.run(_in_this_process(settings, options))
 
 
@@ -64,6 +65,8 @@ def _in_server(settings: Any, options: argparse.Namespace) -> int:
 
 async def _in_this_process(settings: Any, options: argparse.Namespace) -> int:
     """In this process."""
+    import asyncio
+
     from pinyon.server import Service
     from pinyon.services.control_plane.addresses import Addresses
 

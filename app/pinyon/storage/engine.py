@@ -10,17 +10,15 @@ What every engine promises:
 - Every later read sees a write that returned. An answer is one snapshot of its index: it shows every write up to its
   LSN, and no part of a later one.
 - Ids of records and names of namespaces are ordered by their bytes in UTF-8.
-- index(), indexes(), being_opened() and unusable() answer at once from this process's copy of the catalogue of indexes.
-  The catalogue may be somewhere else, and ahead of the copy. A change that depends on the newest state of an index
-  compares its version, and raises VersionConflict if somebody else was faster.
+- index(), indexes(), being_opened() and unusable() answer from this process's copy of the catalogue of indexes, without
+  waiting. The catalogue may be somewhere else, and ahead of the copy. A change that depends on the newest state of an
+  index compares its version, and raises VersionConflict if somebody else was faster.
 """
 
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from pinyon.domain import (
     CatalogueValue,
@@ -36,6 +34,7 @@ from pinyon.domain import (
     QueryAnswer,
     QueryPlan,
     Record,
+    ReembeddedText,
     Reembedding,
     Selection,
     StoredText,
@@ -153,7 +152,7 @@ class Engine(DataPlane, Protocol):
         ...
 
     async def opened(self, name: str) -> None:
-        """Wait until an index of this name is open, or cannot be; at once if there is none."""
+        """Wait until an index of this name answers, or cannot be opened. Returns immediately if there is none."""
         ...
 
     async def all_opened(self) -> None:
@@ -161,7 +160,7 @@ class Engine(DataPlane, Protocol):
         ...
 
     def being_opened(self) -> set[str]:
-        """Names of the indexes that are not open yet."""
+        """Names of the indexes that do not answer yet, because they are being opened."""
         ...
 
     def unusable(self) -> dict[str, PinyonError]:
@@ -229,13 +228,8 @@ class Engine(DataPlane, Protocol):
         """Some of the texts that have no new vector yet; none when all have one."""
         ...
 
-    async def keep_reembedded(
-        self,
-        index: IndexRef,
-        embedded_by: Fingerprint,
-        embedded: Sequence[tuple[StoredText, NDArray[np.float32], bool]],
-    ) -> None:
-        """Keep new vectors, with whether the text was cut.
+    async def keep_reembedded(self, index: IndexRef, embedded_by: Fingerprint, texts: Sequence[ReembeddedText]) -> None:
+        """Store new vectors.
 
         Those of texts that have changed meanwhile are dropped, and all if the index is on its way to something else.
         """

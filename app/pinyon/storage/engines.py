@@ -1,13 +1,30 @@
-"""Picks the storage engine that the settings name: the only place that knows them all."""
+"""Picks the storage engine that the settings name: the only place that knows them all.
+
+Imports happen inside the functions. holder_of() needs little, so that commands which only ask a server start fast.
+"""
+
+from typing import TYPE_CHECKING
 
 from pinyon.settings import StorageSettings
-from pinyon.storage.installation import Installation
+from pinyon.storage.holder import Holder
+
+if TYPE_CHECKING:
+    from pinyon.storage.installation import Installation
 
 
-def installation_of(settings: StorageSettings) -> Installation:
+def installation_of(settings: StorageSettings) -> "Installation":
     """The stored data that the settings describe. Opens nothing."""
     match settings.engine:
         case "sqlite":
             from pinyon.storage.sqlite.installation import SqliteInstallation
 
             return SqliteInstallation(settings)
+
+
+def holder_of(settings: StorageSettings) -> Holder | None:
+    """The process that has the data open, if any."""
+    match settings.engine:
+        case "sqlite":
+            from pinyon.storage.sqlite.folder import data_dir
+
+            return data_dir.holder(settings.data_dir)

@@ -12,13 +12,7 @@ import msgspec
 
 from pinyon.domain import IndexSpec
 from pinyon.storage.engine import Engine, EngineLimits
-
-
-class Holder(msgspec.Struct, frozen=True):
-    """The process that has the data open. name: for people. url: where it answers on this machine, if it does."""
-
-    name: str
-    url: str | None = None
+from pinyon.storage.holder import Holder
 
 
 class Finding(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ from uuid import uuid4
 import msgspec
 
 from pinyon.auth import permissions
-from pinyon.domain import Fingerprint, Handle, IndexSpec, Reembedding
+from pinyon.domain import Fingerprint, Handle, IndexSpec, ReembeddedText, Reembedding
 from pinyon.errors import FailedPrecondition, InvalidArgument, NotFound, PinyonError, Unavailable
 from pinyon.inference.backend import Embedder
 from pinyon.inference.catalog import Catalog
@@ -193,9 +193,11 @@ class Reembeddings:
         if texts:
             # Truncate even if the index says NONE. Otherwise one long text, which is stored already, would stop it all.
             rows = await self._inference.embed(embedder, [text.text for text in texts], embed.write_input_type, "END")
-            vectors = dense_vectors(rows)
-            embedded = list(zip(texts, vectors, [row.truncated for row in rows], strict=True))
-            await self._engine.keep_reembedded(handle, state.fingerprint, embedded)
+            new = [
+                ReembeddedText(text, vector, row.truncated)
+                for text, vector, row in zip(texts, dense_vectors(rows), rows, strict=True)
+            ]
+            await self._engine.keep_reembedded(handle, state.fingerprint, new)
             return False
         if await self._engine.finish_reembedding(handle):
             self._indexes.embedders.forget(handle)

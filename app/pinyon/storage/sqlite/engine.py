@@ -18,6 +18,7 @@ from pinyon.domain import (
     IndexDetails,
     IndexRef,
     IndexSpec,
+    ReembeddedText,
     Reembedding,
     StoredText,
     name_of,
@@ -35,7 +36,6 @@ from pinyon.storage.sqlite.folder.index_files import IndexFiles, Opened
 from pinyon.storage.sqlite.leases import Leases
 from pinyon.storage.sqlite.options import LIMITS, EngineOptions
 from pinyon.storage.sqlite.records import reading, reembedding
-from pinyon.storage.sqlite.records.reading import Vector
 from pinyon.storage.sqlite.schema import tables
 from pinyon.storage.sqlite.upkeep import compaction
 from pinyon.storage.sqlite.upkeep.scheduler import UpkeepScheduler
@@ -125,7 +125,7 @@ class SqliteEngine(SqliteDataPlane):
             log.exception("the large namespaces of index %s are searched exactly", opened.index.name)
 
     async def opened(self, name: str) -> None:
-        if name in self._opening:
+        if name in self.being_opened():
             await asyncio.wait([self._opening[name]])
 
     async def all_opened(self) -> None:
@@ -134,7 +134,8 @@ class SqliteEngine(SqliteDataPlane):
             await asyncio.wait(self._opening.values())
 
     def being_opened(self) -> set[str]:
-        return set(self._opening)
+        # An index that answers already may still load its inverted files. Until then it answers exactly.
+        return self._opening.keys() - self._opened.keys()
 
     async def create_index(self, spec: IndexSpec, details: IndexDetails | None = None) -> Index:
         return await self._change(spec.name, self._create_index(spec, details or tables.NO_DETAILS))
@@ -168,7 +169,8 @@ class SqliteEngine(SqliteDataPlane):
 
     async def _delete_index(self, index: IndexRef, version: int | None) -> None:
         name = name_of(index)
-        await self.opened(name)
+        if name in self._opening:
+            await asyncio.wait([self._opening[name]])
         if name in self._unusable:
             await self._files.mark_deleted(name, None)
             del self._unusable[name]
@@ -255,10 +257,8 @@ class SqliteEngine(SqliteDataPlane):
     async def texts_to_reembed(self, index: IndexRef, most: int) -> list[StoredText]:
         return await self._find(index).database.read(lambda connection: reembedding.pending(connection, most))
 
-    async def keep_reembedded(
-        self, index: IndexRef, embedded_by: Fingerprint, embedded: Sequence[tuple[StoredText, Vector, bool]]
-    ) -> None:
-        await self._find(index).database.write(lambda connection: reembedding.stage(connection, embedded_by, embedded))
+    async def keep_reembedded(self, index: IndexRef, embedded_by: Fingerprint, texts: Sequence[ReembeddedText]) -> None:
+        await self._find(index).database.write(lambda connection: reembedding.stage(connection, embedded_by, texts))
 
     async def finish_reembedding(self, index: IndexRef) -> bool:
         return await self._change(index, self._finish_reembedding(index))

@@ -13,7 +13,8 @@ from pinyon import native_packages
 from pinyon.errors import FailedPrecondition
 from pinyon.settings import StorageSettings
 from pinyon.storage.engine import Engine, EngineLimits
-from pinyon.storage.installation import Finding, Holder, Report
+from pinyon.storage.holder import Holder
+from pinyon.storage.installation import Finding, Report
 from pinyon.storage.sqlite.connection.connections import connect, connect_frozen
 from pinyon.storage.sqlite.connection.file_errors import translated
 from pinyon.storage.sqlite.folder import backup, data_dir
@@ -66,11 +67,7 @@ class SqliteInstallation:
             )
 
     def holder(self) -> Holder | None:
-        name = data_dir.in_use_by(self._folder)
-        if name is None:
-            return None
-        told = data_dir.holder_of(self._folder)
-        return Holder(name, None if told is None else told.url)
+        return data_dir.holder(self._folder)
 
     def announce(self, url: str) -> None:
         data_dir.announce(self._folder, url)

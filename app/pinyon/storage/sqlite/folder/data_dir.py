@@ -20,12 +20,13 @@ from filelock import BaseFileLock, FileLock, Timeout
 from pinyon import failpoints
 from pinyon.errors import FailedPrecondition
 from pinyon.files import sync
+from pinyon.storage.holder import Holder
 from pinyon.storage.sqlite.connection.high_water import mark_file
 
 log = logging.getLogger("pinyon.storage")
 
 
-class Holder(msgspec.Struct, frozen=True):
+class LockOwner(msgspec.Struct, frozen=True):
     """The process that has the folder open. url: its address on this machine; None if it has none."""
 
     pid: int
@@ -55,11 +56,11 @@ class DataDir:
             self._lock = FileLock(self.path / "pinyon.lock", timeout=0)
             self._lock.acquire()
             now = datetime.now(UTC).isoformat(timespec="seconds")
-            (self.path / "holder.json").write_bytes(msgspec.json.encode(Holder(os.getpid(), now)))
+            (self.path / "holder.json").write_bytes(msgspec.json.encode(LockOwner(os.getpid(), now)))
         except Timeout:
             raise FailedPrecondition(
-                f"The data folder {self.path} is in use by {_holder(self.path)}; stop that process, choose another "
-                "folder with --data-dir, or only read this one with --read-only"
+                f"The data folder {self.path} is in use by {_owner_in_words(self.path)}; stop that process, choose "
+                "another folder with --data-dir, or only read this one with --read-only"
             ) from None
         except OSError as error:
             raise FailedPrecondition(
@@ -180,17 +181,17 @@ def _size(path: Path) -> int:
 
 def announce(path: Path, url: str) -> None:
     """Write down the address of this process, which has the folder open. Raises OSError."""
-    holder = holder_of(path)
-    since = holder.since if holder is not None else datetime.now(UTC).isoformat(timespec="seconds")
+    owner = last_owner(path)
+    since = owner.since if owner is not None else datetime.now(UTC).isoformat(timespec="seconds")
     new = path / "holder.json.new"
-    new.write_bytes(msgspec.json.encode(Holder(os.getpid(), since, url)))
+    new.write_bytes(msgspec.json.encode(LockOwner(os.getpid(), since, url)))
     new.replace(path / "holder.json")
 
 
-def holder_of(path: Path) -> Holder | None:
+def last_owner(path: Path) -> LockOwner | None:
     """The last process that had the folder open, from holder.json. None if it cannot be read."""
     try:
-        return msgspec.json.decode((path / "holder.json").read_bytes(), type=Holder)
+        return msgspec.json.decode((path / "holder.json").read_bytes(), type=LockOwner)
     except (OSError, msgspec.MsgspecError):
         return None
 
@@ -204,12 +205,22 @@ def in_use_by(path: Path) -> str | None:
         with FileLock(lock, timeout=0):
             return None
     except Timeout:
-        return _holder(path)
+        return _owner_in_words(path)
 
 
-def _holder(path: Path) -> str:
-    holder = holder_of(path)
-    if holder is None:
+def holder(path: Path | str) -> Holder | None:
+    """The process that has the folder open. None if there is none. Makes no file."""
+    folder = Path(path).resolve()
+    name = in_use_by(folder)
+    if name is None:
+        return None
+    owner = last_owner(folder)
+    return Holder(name, None if owner is None else owner.url)
+
+
+def _owner_in_words(path: Path) -> str:
+    owner = last_owner(path)
+    if owner is None:
         return "another process"
-    where = f" on {holder.url}" if holder.url else ""
-    return f"another Pinyon{where} (process {holder.pid}, since {holder.since})"
+    where = f" on {owner.url}" if owner.url else ""
+    return f"another Pinyon{where} (process {owner.pid}, since {owner.since})"

@@ -10,15 +10,10 @@ from typing import Any
 
 import apsw
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
-from pinyon.domain import Fingerprint, IndexSpec, Reembedding, StoredText
+from pinyon.domain import Fingerprint, IndexSpec, ReembeddedText, Reembedding, StoredText
 from pinyon.storage.sqlite.schema import changes, tables, vector_tables
 from pinyon.storage.sqlite.text.lexical import text_of
-
-Embedded = tuple[StoredText, NDArray[np.float32], bool]
-"""A text, its new vector, and whether the text was cut."""
 
 
 class Goal(msgspec.Struct, frozen=True):
@@ -107,20 +102,20 @@ def pending(connection: apsw.Connection, most: int) -> list[StoredText]:
     return []
 
 
-def stage(connection: apsw.Connection, embedded_by: Fingerprint, embedded: Sequence[Embedded]) -> None:
+def stage(connection: apsw.Connection, embedded_by: Fingerprint, texts: Sequence[ReembeddedText]) -> None:
     """Store new vectors, except for records that were deleted or have another text by now."""
     goal = _goal(connection)
     if goal is None or goal.embedded_by != embedded_by:  # it was cancelled meanwhile, or begun for another model
         return
-    for text, vector, truncated in embedded:
+    for new in texts:
         record: Any = connection.execute(
             "SELECT record, metadata FROM records WHERE ns = (SELECT ns FROM namespaces WHERE name = ?) AND id = ?",
-            (text.namespace, text.id),
+            (new.text.namespace, new.text.id),
         ).get
-        if record is not None and text_of(goal.target, msgspec.json.decode(record[1])) == text.text:
+        if record is not None and text_of(goal.target, msgspec.json.decode(record[1])) == new.text.text:
             connection.execute(
                 "INSERT OR REPLACE INTO reembedded (record, vector, truncated) VALUES (?, ?, ?)",
-                (record[0], vector.tobytes(), truncated),
+                (record[0], new.vector.tobytes(), new.truncated),
             )
             connection.execute("UPDATE reembedding SET upto = max(upto, ?)", (record[0],))
 
