@@ -309,6 +309,7 @@ async def test_check_finds_nothing_wrong_with_whole_folders(tmp_path: Path) -> N
 
 
 DERIVED = {
+    "sum": "UPDATE vector_sums SET sum = zeroblob(length(sum))",
     "postings": "DELETE FROM postings WHERE record = 7",
     "words of texts": "DELETE FROM lexical WHERE rowid = 7",
     "sparse": "UPDATE sparse_postings SET weight = 9 WHERE record = 7",

@@ -21,7 +21,7 @@ from pinyon.storage.sqlite.connection.file_errors import damaged
 from pinyon.storage.sqlite.folder import index_catalogue
 from pinyon.storage.sqlite.folder.data_dir import DataDir
 from pinyon.storage.sqlite.options import EngineOptions
-from pinyon.storage.sqlite.schema import tables, vector_tables
+from pinyon.storage.sqlite.schema import tables, vector_sums, vector_tables
 from pinyon.storage.sqlite.schema.migrations import BeingDeleted, mark_deleted
 from pinyon.storage.sqlite.text import lexical
 
@@ -127,6 +127,7 @@ class IndexFiles:
             await database.read(partial(vector_tables.check_layout, spec=index.spec))
             if not self._read_only:
                 await _update_words(database, index.spec)
+                await _add_vector_sums(database, index.spec)
             if state != "ready" and not self._read_only:
                 await self._catalogue.write(partial(index_catalogue.enter_ready, name=name))
                 log.warning("the index %s is %s; its file is complete, so the index is used", name, _in_words(state))
@@ -267,6 +268,13 @@ async def _update_words(database: Database, spec: IndexSpec) -> None:
             log.info("the words of index %s are brought up to date: %d of %d texts", spec.name, done, count)
 
     await database.write(partial(lexical.rebuild, spec=spec, progress=log_progress))
+
+
+async def _add_vector_sums(database: Database, spec: IndexSpec) -> None:
+    """Compute the sums of vectors that the file of an earlier version does not have."""
+    if await database.read(partial(vector_sums.are_missing, spec=spec)):
+        log.info("the centroids of the namespaces of index %s are computed", spec.name)
+        await database.write(partial(vector_sums.rebuild, spec=spec))
 
 
 def _in_words(state: str | None) -> str:

@@ -12,7 +12,7 @@ import apsw
 import msgspec
 
 from pinyon.domain import Fingerprint, IndexSpec, ReembeddedText, Reembedding, StoredText
-from pinyon.storage.sqlite.schema import changes, tables, vector_tables
+from pinyon.storage.sqlite.schema import changes, tables, vector_sums, vector_tables
 from pinyon.storage.sqlite.text.lexical import text_of
 
 
@@ -146,6 +146,7 @@ def switch(connection: apsw.Connection) -> bool:
         "UPDATE records SET truncated = reembedded.truncated FROM reembedded WHERE reembedded.record = records.record"
     )
     connection.execute("UPDATE records SET foreign_vector = 0 WHERE foreign_vector")
+    vector_sums.rebuild(connection, target)
     changes.stop(connection)
     lsn = tables.next_lsn(connection)
     connection.execute(

@@ -17,7 +17,7 @@ from pinyon.errors import InvalidArgument, NotFound
 from pinyon.storage.sqlite.records import reembedding
 from pinyon.storage.sqlite.records.selection import namespace as namespace_number
 from pinyon.storage.sqlite.records.selection import where
-from pinyon.storage.sqlite.schema import changes, tables
+from pinyon.storage.sqlite.schema import changes, tables, vector_sums
 from pinyon.storage.sqlite.text import lexical, sparse_index
 from pinyon.storage.sqlite.text.postings import Kind, Posted, postings
 from pinyon.storage.sqlite.vectors import vector_chunks
@@ -77,6 +77,8 @@ def upsert(
     )
     if not spec.sparse:
         vectors = [(id, r.vector) for id, r in by_id.items() if r.vector is not None]
+        vector_sums.subtract(connection, spec, ns, [record.row for record in old.values()])
+        vector_sums.add(connection, spec, ns, [vector for _, vector in vectors])
         vector_chunks.update(connection, [(rows[id], vector) for id, vector in vectors if id in old])
         vector_chunks.insert(connection, ns, [(rows[id], vector) for id, vector in vectors if id not in old])
     add_derived(connection, spec, ns, new)
@@ -108,6 +110,8 @@ def update(connection: apsw.Connection, spec: IndexSpec, namespace: str, plan: U
         _remove_derived(connection, spec, ns, old)
         _replace(connection, new)
         if plan.vector is not None:
+            vector_sums.subtract(connection, spec, ns, [record.row for record in new])
+            vector_sums.add(connection, spec, ns, [plan.vector] * len(new))
             vector_chunks.update(connection, [(record.row, plan.vector) for record in new])
         add_derived(connection, spec, ns, new)
     if plan.vector is not None:
@@ -143,6 +147,7 @@ def delete(connection: apsw.Connection, spec: IndexSpec, namespace: str, selecti
         _remove_derived(connection, spec, ns, _rows(connection, part))
         connection.executemany("DELETE FROM records WHERE record = ?", [(row,) for row in part])
         if not spec.sparse:
+            vector_sums.subtract(connection, spec, ns, part)
             vector_chunks.remove(connection, part)
     return _written(connection, ns, [] if spec.sparse else selected)
 
@@ -194,6 +199,7 @@ def _delete_all(connection: apsw.Connection, spec: IndexSpec, ns: int) -> None:
     """Delete everything in a namespace. Its row in the table `namespaces` stays."""
     if not spec.sparse:
         vector_chunks.remove_all(connection, ns)
+    vector_sums.remove(connection, ns)
     changes.stop(connection, ns)
     lexical.remove_all(connection, ns)
     reembedding.delete_all_staged(connection, ns)

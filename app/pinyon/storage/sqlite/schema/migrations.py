@@ -196,11 +196,30 @@ def _eleventh(connection: apsw.Connection) -> None:
     )
 
 
+def _twelfth(connection: apsw.Connection) -> None:
+    # Derived: the sum of the unit vectors of a namespace, int64 [dimension] in steps of 2 ** -30. When all steps have
+    # run, the sums of an older file are computed: vector_sums.are_missing() says that they are missing.
+    connection.execute("CREATE TABLE vector_sums (ns INTEGER PRIMARY KEY, sum BLOB NOT NULL)")
+
+
 STEP_OF_INDEX_ID = 11
 """The step that gave an index its id and its version."""
 Steps = Sequence[Callable[[apsw.Connection], None]]
 
-STEPS: Steps = [_first, _second, _third, _fourth, _fifth, _sixth, _seventh, _eighth, _ninth, _tenth, _eleventh]
+STEPS: Steps = [
+    _first,
+    _second,
+    _third,
+    _fourth,
+    _fifth,
+    _sixth,
+    _seventh,
+    _eighth,
+    _ninth,
+    _tenth,
+    _eleventh,
+    _twelfth,
+]
 
 
 def mark_deleted(connection: apsw.Connection) -> None:

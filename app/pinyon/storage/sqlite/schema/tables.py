@@ -9,7 +9,7 @@ import msgspec
 
 from pinyon.domain import Fingerprint, Handle, Index, IndexDetails, IndexSpec
 from pinyon.errors import EmbeddingMismatch, VersionConflict
-from pinyon.storage.sqlite.schema import vector_tables
+from pinyon.storage.sqlite.schema import vector_sums, vector_tables
 from pinyon.storage.sqlite.text import lexical
 
 NO_DETAILS = IndexDetails()
@@ -78,6 +78,7 @@ def configure(connection: apsw.Connection, version: int, spec: IndexSpec, detail
     )
     if before is not None and before.embed is None and spec.embed is not None:  # callers brought these vectors
         connection.execute("UPDATE records SET foreign_vector = 1 WHERE foreign_vector = 0")
+        vector_sums.rebuild(connection, spec)
     if before is None or _text_search(before) != _text_search(spec):
         lexical.rebuild(connection, spec)
 

@@ -1,8 +1,8 @@
 """The tables of vectors: the virtual table of sqlite-vec, and the tables in which sqlite-vec stores its rows.
 
-Only this module spells the names of the storing tables. vector_rows.py reads them directly and vector_chunks.py
-writes them directly. That is safe only with the layout below, so every file is compared with it when it is opened or
-made.
+Only this module spells the names of the storing tables. vector_rows.py and vector_sums.py read them directly and
+vector_chunks.py writes them directly. That is safe only with the layout below, so every file is compared with it when
+it is opened or made.
 """
 
 from typing import Any

@@ -1,7 +1,8 @@
 """Checks that the tables of an index agree with each other. Plain functions on a connection, which change nothing.
 
-Records and vectors are stored as a client sent them. Postings, words, sparse postings and counts are derived from the
-records. A derived table is compared with the records by a sum of hashes, so that memory does not grow with the table.
+Records and vectors are stored as a client sent them. Postings, words, sparse postings, counts and sums of vectors are
+derived from them. A derived table is compared with the records by a sum of hashes, so that memory does not grow with
+the table.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from pinyon.domain import IndexSpec
 from pinyon.storage.sqlite.records import writing
-from pinyon.storage.sqlite.schema import tables
+from pinyon.storage.sqlite.schema import tables, vector_sums
 from pinyon.storage.sqlite.text import lexical, sparse_index
 from pinyon.storage.sqlite.text.postings import postings
 from pinyon.storage.sqlite.vectors import vector_rows
@@ -76,6 +77,7 @@ def problems(connection: apsw.Connection) -> list[Problem]:
     derived: list[Problem] = []
     for table in expected.tables():
         derived += _guarded("derived", partial(_compared, connection, table))
+    derived += _guarded("derived", partial(_vector_sums, connection, spec))
     # If all stored tables could be read, what SQLite finds beside that is in derived tables or in free pages.
     structure = _guarded("stored" if stored else "derived", partial(_structure, connection))
     return stored + derived + structure
@@ -222,6 +224,16 @@ def _vectors(connection: apsw.Connection, spec: IndexSpec) -> Iterator[str]:
             numbers, vectors = vector_rows.read_chunks(connection, ns, spec.dimension, chunks[start : start + CHUNKS])
             if not np.isfinite(vectors).all():
                 yield f"namespace '{name}' has a vector with a number that is not finite, in or after row {numbers[0]}"
+
+
+def _vector_sums(connection: apsw.Connection, spec: IndexSpec) -> Iterator[str]:
+    """Finds namespaces whose sum of vectors is not that of their vectors."""
+    if vector_sums.are_missing(connection, spec):  # the next start of a server adds them
+        return
+    namespaces: Any = connection.execute("SELECT ns, name FROM namespaces").fetchall()
+    for ns, name in namespaces:
+        if vector_sums.are_kept(spec) and not vector_sums.is_right(connection, spec, ns):
+            yield f"namespace '{name}': the sum of its vectors does not fit the vectors"
 
 
 def _numbers(connection: apsw.Connection, sql: str, ns: int) -> NDArray[np.int64]:

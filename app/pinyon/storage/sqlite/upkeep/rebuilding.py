@@ -13,7 +13,7 @@ from pinyon.files import sync
 from pinyon.storage.sqlite.connection.connections import connect
 from pinyon.storage.sqlite.connection.file_errors import translated
 from pinyon.storage.sqlite.records import writing
-from pinyon.storage.sqlite.schema import migrations, tables
+from pinyon.storage.sqlite.schema import migrations, tables, vector_sums
 from pinyon.storage.sqlite.transaction import Transaction
 from pinyon.storage.sqlite.vectors import vector_chunks, vector_rows
 
@@ -95,6 +95,7 @@ def _copy_vectors(source: apsw.Connection, target: apsw.Connection, ns: int, dim
             raise ValueError("a vector has a number that is not finite")
         of_records = [(row, vector) for row, vector in zip(rows.tolist(), vectors, strict=True) if row in missing]
         vector_chunks.insert(target, ns, of_records)
+        vector_sums.add(target, tables.known_spec(target), ns, [vector for _, vector in of_records])
         missing -= {row for row, _ in of_records}
     if missing:
         raise ValueError(f"{len(missing)} records have no vector")
