@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pinyon.domain import Fingerprint
+from pinyon.domain import Fingerprint, InputType, Truncate
 from pinyon.errors import TextTooLong, Unavailable
 from pinyon.inference.backend import Embeddings
 from pinyon.inference.backends.hash_backend import HashEncoder
 from pinyon.inference.backends.named_embedder import NamedEmbedder
 from pinyon.inference.model_executor import ModelExecutor
-from pinyon.services.inference import embedding_scheduler
+from pinyon.services.inference import text_batches
 from pinyon.services.inference.embedded_text import EmbeddedText
 from pinyon.services.inference.embedding_scheduler import FIRST_RATE, EmbeddingScheduler
 from pinyon.services.inference.query_cache import QueryCache
@@ -95,7 +95,7 @@ def test_passages_come_back_in_order_computed_with_those_alike_in_length() -> No
         assert [text.truncated for text in embedded] == alone.truncated
         lengths = [[len(text) for text in call] for call in encoder.calls]
         assert sum(map(len, lengths)) == 70
-        assert max(map(len, lengths)) <= embedding_scheduler.MOST_TEXTS
+        assert max(map(len, lengths)) <= text_batches.MOST_TEXTS
         assert all(min(one) >= max(following) for one, following in itertools.pairwise(lengths))
 
     with_scheduler(check)
@@ -128,46 +128,179 @@ class Gated(Watched):
 
     def __init__(self) -> None:
         super().__init__()
-        self.go = threading.Event()
+        self.begun, self.go = threading.Event(), threading.Event()
 
     def encode(self, texts: Sequence[str], max_tokens: int) -> Embeddings:
+        self.begun.set()
         assert self.go.wait(10)
         return super().encode(texts, max_tokens)
 
 
+Task = asyncio.Task[list[EmbeddedText]]
+
+
+class Held:
+    """Requests that are made while the model computes a first query, which waits until it is let."""
+
+    def __init__(self, scheduler: EmbeddingScheduler, max_tokens: int = 64) -> None:
+        self.scheduler, self.encoder, self.tasks = scheduler, Gated(), list[Task]()
+        self.embedder = embedder(self.encoder, max_tokens=max_tokens)
+
+    async def begin(self) -> None:
+        self.ask(["first"], "query")
+        await asyncio.to_thread(self.encoder.begun.wait)
+
+    def ask(self, texts: list[str], input_type: InputType, truncate: Truncate = "END") -> Task:
+        request = self.scheduler.embed(self.embedder, texts, input_type, truncate)
+        self.tasks.append(asyncio.create_task(request))
+        return self.tasks[-1]
+
+    async def finish(self) -> list[Any]:
+        """The answers and errors, without the first."""
+        await asyncio.sleep(0)
+        self.encoder.go.set()
+        return (await asyncio.gather(*self.tasks, return_exceptions=True))[1:]
+
+    @property
+    def calls(self) -> list[list[str]]:
+        """What was computed together after the first query, without prefixes."""
+        return [[text.partition(": ")[2] for text in call] for call in self.encoder.calls[1:]]
+
+
 def test_queries_of_several_requests_that_wait_together_are_computed_together() -> None:
     async def check(scheduler: EmbeddingScheduler) -> None:
-        encoder = Gated()
-        together = embedder(encoder)
-        asked = [asyncio.create_task(scheduler.embed(together, [f"q{n}"], "query", "END")) for n in range(40)]
+        held = Held(scheduler)
+        await held.begin()
+        for n in range(40):
+            held.ask([f"q{n}"], "query")
         await asyncio.sleep(0)
-        asked[5].cancel()  # it hung up while it waited
-        encoder.go.set()
-        answers = await asyncio.gather(*asked, return_exceptions=True)
-        assert [len(call) for call in encoder.calls] == [1, 32, 6], "the first had nobody to wait for"
+        held.tasks[6].cancel()  # q5 hung up while it waited
+        answers = await held.finish()
+        assert [len(call) for call in held.calls] == [32, 7]
+        assert not any("q5" in call for call in held.calls)
         assert isinstance(answers[5], asyncio.CancelledError)
         for n in (0, 39):
-            answer = answers[n]
-            assert not isinstance(answer, BaseException)
             wanted = HashEncoder(16, 64).encode([f"query: q{n}"], 64).vectors
-            np.testing.assert_array_equal([text.vector for text in answer], wanted)
+            np.testing.assert_array_equal([text.vector for text in answers[n]], wanted)
 
     with_scheduler(check)
 
 
-def test_those_that_came_meanwhile_are_computed_when_the_first_hung_up() -> None:
+def test_small_upserts_of_several_requests_are_computed_together() -> None:
     async def check(scheduler: EmbeddingScheduler) -> None:
-        encoder = Gated()
-        together = embedder(encoder)
-        asked = [asyncio.create_task(scheduler.embed(together, [f"q{n}"], "query", "END")) for n in range(3)]
+        held = Held(scheduler)
+        await held.begin()
+        for n in range(40):
+            held.ask([f"{n} " + "word " * (n % 3)], "passage")
+        answers = await held.finish()
+        assert [len(call) for call in held.calls] == [32, 8]
+        for n in (0, 39):
+            wanted = HashEncoder(16, 64).encode([f"passage: {n} " + "word " * (n % 3)], 64).vectors
+            np.testing.assert_array_equal([text.vector for text in answers[n]], wanted)
+
+    with_scheduler(check)
+
+
+def test_queries_go_before_passages_and_a_short_request_before_the_rest_of_a_long_one() -> None:
+    async def check(scheduler: EmbeddingScheduler) -> None:
+        held = Held(scheduler)
+        await held.begin()
+        held.ask([f"long {n} " + "word " * 300 for n in range(6)], "passage")
+        held.ask(["short"], "passage")
+        held.ask(["query"], "query")
+        await held.finish()
+        shapes = [[text.split()[0] for text in call] for call in held.calls]
+        assert shapes[0] == ["query"]
+        assert shapes[1] == ["long"], "as long as a query may wait"
+        assert shapes[2][0] == "short", "before the second text of the long request"
+        assert [name for shape in shapes for name in shape].count("long") == 6
+
+    with_scheduler(check)
+
+
+def test_a_request_whose_caller_left_is_not_computed_further() -> None:
+    async def check(scheduler: EmbeddingScheduler) -> None:
+        held = Held(scheduler)
+        await held.begin()
+        gone = held.ask([f"gone {n} " + "word " * 300 for n in range(6)], "passage")
+        held.ask(["stays"], "passage")
         await asyncio.sleep(0)
-        asked[0].cancel()
-        await asyncio.sleep(0)
-        encoder.go.set()
-        answers = await asyncio.gather(*asked, return_exceptions=True)
-        assert [type(one) for one in answers] == [asyncio.CancelledError, list, list]
-        assert ["query: q1", "query: q2"] in encoder.calls
-        assert (await scheduler.embed(together, ["q3"], "query", "END"))[0].tokens == 3, "nobody is waited for any more"
+        gone.cancel()
+        await held.finish()
+        assert held.calls == [["stays"]]
+
+    with_scheduler(check)
+
+
+def test_a_text_that_is_too_long_fails_its_own_request_only() -> None:
+    async def check(scheduler: EmbeddingScheduler) -> None:
+        held = Held(scheduler, max_tokens=20)
+        await held.begin()
+        for kind in ("query", "passage"):
+            held.ask(["fits"], kind, "NONE")  # type: ignore[arg-type]
+            held.ask(["fits too", "word " * 30], kind, "NONE")  # type: ignore[arg-type]
+            held.ask(["and this"], kind, "NONE")  # type: ignore[arg-type]
+        answers = await held.finish()
+        for kind, (fits, long, other) in (("query", answers[:3]), ("passage", answers[3:])):
+            assert isinstance(long, TextTooLong) and long.position == 1
+            for answer, text in ((fits, "fits"), (other, "and this")):
+                wanted = HashEncoder(16, 20).encode([f"{kind}: {text}"], 20).vectors
+                np.testing.assert_array_equal([row.vector for row in answer], wanted)
+
+    with_scheduler(check)
+
+
+class Fragile(Gated):
+    """Cannot compute one text, whatever it is computed with."""
+
+    def encode(self, texts: Sequence[str], max_tokens: int) -> Embeddings:
+        if any("broken" in text for text in texts):
+            raise MemoryError
+        return super().encode(texts, max_tokens)
+
+
+def test_an_unexpected_error_reaches_the_request_that_it_is_about_and_no_other() -> None:
+    async def check(scheduler: EmbeddingScheduler) -> None:
+        held = Held(scheduler)
+        held.encoder = Fragile()
+        held.embedder = embedder(held.encoder)
+        await held.begin()
+        for text in ("one", "broken", "two"):
+            held.ask([text], "passage")
+        one, broken, two = await held.finish()
+        assert isinstance(broken, Unavailable)
+        assert [len(rows) for rows in (one, two)] == [1, 1]
+
+    with_scheduler(check)
+
+
+def test_equal_texts_of_a_request_have_equal_vectors_however_they_are_batched() -> None:
+    class Drifting(Watched):
+        """A model whose vectors depend on the call."""
+
+        def encode(self, texts: Sequence[str], max_tokens: int) -> Embeddings:
+            found = super().encode(texts, max_tokens)
+            return Embeddings(found.vectors + np.float32(len(self.calls)), found.tokens, found.truncated)
+
+    async def check(scheduler: EmbeddingScheduler) -> None:
+        texts = [f"text {n % 25}" for n in range(100)] + [f"text {n}" for n in range(25, 80)]
+        rows = await scheduler.embed(embedder(Drifting()), texts, "passage", "END")
+        for n in range(75):
+            np.testing.assert_array_equal(rows[n].vector, rows[n + 25].vector)
+
+    with_scheduler(check)
+
+
+def test_other_models_and_ways_of_cutting_are_never_in_one_call() -> None:
+    async def check(scheduler: EmbeddingScheduler) -> None:
+        held = Held(scheduler)
+        await held.begin()
+        held.ask(["a"], "passage", "END")
+        held.ask(["b"], "passage", "START")
+        other = embedder(held.encoder, "2")
+        held.tasks.append(asyncio.create_task(scheduler.embed(other, ["c"], "passage", "END")))
+        await held.finish()
+        assert held.calls == [["a"], ["b"], ["c"]]
 
     with_scheduler(check)
 
@@ -181,18 +314,16 @@ def test_more_texts_of_one_request_than_are_computed_at_once_are_computed_in_tur
     with_scheduler(check)
 
 
-def test_more_queries_than_may_wait_are_refused_and_the_others_answered() -> None:
+def test_more_requests_than_may_wait_are_refused_and_the_others_answered() -> None:
     async def check(scheduler: EmbeddingScheduler) -> None:
-        encoder = Gated()
-        together = embedder(encoder)
-        asked = [asyncio.create_task(scheduler.embed(together, [f"q{n}"], "query", "END")) for n in range(130)]
-        for _ in range(5):  # let each of them get to where it waits
-            await asyncio.sleep(0)
-        encoder.go.set()
-        answers = await asyncio.gather(*asked, return_exceptions=True)
-        refused = [one for one in answers if isinstance(one, Unavailable)]
-        assert 20 <= len(refused) <= 30
-        assert len(refused) + sum(isinstance(one, list) for one in answers) == 130
+        held = Held(scheduler)
+        await held.begin()
+        for n in range(130):
+            held.ask([f"q{n}"], "query" if n % 2 else "passage")
+        answers = await held.finish()
+        refused = [place for place, answer in enumerate(answers) if isinstance(answer, Unavailable)]
+        assert refused == list(range(100, 130)), "those that came last"
+        assert all(len(answer) == 1 for answer in answers[:100])
 
     with_scheduler(check)
 

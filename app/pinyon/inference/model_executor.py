@@ -186,9 +186,9 @@ class ModelExecutor:
         with self._lock:
             return sum(work.waiting for work in self._work if work.due() is not None)
 
-    def check_room(self, elsewhere: int = 0) -> None:
-        """Raises Unavailable if too many requests wait, together with those that wait elsewhere to be put here."""
-        if self.waiting + elsewhere >= self._max_waiting:
+    def check_room(self) -> None:
+        """Raises Unavailable if too many requests wait."""
+        if self.waiting >= self._max_waiting:
             raise Unavailable(f"{self._max_waiting} model calls are waiting already; try again shortly")
 
     def _compute(self) -> None:

@@ -18,7 +18,7 @@ from pinyon.inference.model_executor import ModelExecutor
 from pinyon.inference.model_files.manifest import ModelEntry
 from pinyon.inference.steps import Steps
 from pinyon.search.ranking import shortest
-from pinyon.services.inference import embedded_text, model_parameters
+from pinyon.services.inference import model_parameters
 from pinyon.services.inference.embedded_text import EmbeddedText
 from pinyon.services.inference.embedding_scheduler import EmbeddingScheduler
 from pinyon.services.inference.query_cache import QueryCache
@@ -73,6 +73,7 @@ class Inference:
     def __init__(self, catalog: Catalog, executor: ModelExecutor, query_cache_bytes: int = 0) -> None:
         self._catalog, self._executor = catalog, executor
         self._scheduler = EmbeddingScheduler(executor, QueryCache(query_cache_bytes))
+        self._embedders: dict[tuple[str, int | None], Embedder | SparseEmbedder] = {}
 
     def known_models(self) -> list[KnownModel]:
         """All models of the catalogue."""
@@ -101,8 +102,7 @@ class Inference:
         max_tokens: int | None = None,
     ) -> list[EmbeddedText]:
         """Embed each text with a sparse model, in the given order. Raises TextTooLong or Unavailable."""
-        batch = await self._executor.run(embedder.embed, texts, input_type, truncate, max_tokens, priority=input_type)
-        return embedded_text.from_sparse(batch)
+        return await self._scheduler.embed_sparse(embedder, texts, input_type, truncate, max_tokens)
 
     async def embed_by_name(self, model: str, texts: Sequence[str], parameters: Mapping[str, Any]) -> EmbeddedTexts:
         """Embed the texts of a request. model, parameters: as the request gives them.
@@ -123,14 +123,28 @@ class Inference:
             if not text.strip():
                 raise InvalidArgument(f"The text of input {place} must be non-empty")
         dimension, input_type, truncate = values.get("dimension"), values["input_type"], values["truncate"]
-        fingerprint = await self._executor.run(self._catalog.fingerprint, model, dimension)
+        embedder = await self._embedder(model, entry, dimension)
         if entry.kind == "sparse":
-            sparse = await self._executor.run(self._catalog.sparse_embedder, fingerprint)
             limit = values.get("max_tokens_per_sequence")
-            embedded = await self.embed_sparse(sparse, texts, input_type, truncate, limit)
-            return EmbeddedTexts(sparse.label, "sparse", embedded)
-        dense = await self._executor.run(self._catalog.embedder, fingerprint)
-        return EmbeddedTexts(dense.label, "dense", await self.embed(dense, texts, input_type, truncate))
+            embedded = await self.embed_sparse(embedder, texts, input_type, truncate, limit)
+            return EmbeddedTexts(embedder.label, "sparse", embedded)
+        return EmbeddedTexts(embedder.label, "dense", await self.embed(embedder, texts, input_type, truncate))
+
+    async def _embedder(self, model: str, entry: ModelEntry, dimension: int | None) -> Any:
+        """The embedder that answers to a name, with the default dimension or this one. It is loaded on the first call.
+
+        Raises as Catalog.fingerprint() and Catalog.embedder().
+        """
+
+        def load() -> Embedder | SparseEmbedder:
+            fingerprint = self._catalog.fingerprint(model, dimension)
+            sparse = entry.kind == "sparse"
+            return self._catalog.sparse_embedder(fingerprint) if sparse else self._catalog.embedder(fingerprint)
+
+        key = model, dimension
+        if key not in self._embedders:
+            self._embedders[key] = await self._executor.run(load)
+        return self._embedders[key]
 
     def rerank_call(self, model: str, parameters: dict[str, Any] | None) -> RerankCall:
         """Resolve the name of a reranking model, and check the parameters of a request.
