@@ -12,10 +12,14 @@ from tests.storage.consistency import problems
 
 
 class EngineKind(msgspec.Struct, frozen=True):
-    """open: the data of a folder. problems: what is inconsistent in a closed folder, of the index of this name."""
+    """open: the data of a folder. problems: what is inconsistent in a closed folder, of the index of this name.
+
+    left_by_power_cut: files that a power cut must not leave in a folder with the index of this name.
+    """
 
     open: Callable[[Path], Awaitable[Engine]]
     problems: Callable[[Path, str], list[str]]
+    left_by_power_cut: Callable[[Path, str], list[str]]
 
 
 async def _sqlite(folder: Path) -> Engine:
@@ -26,8 +30,14 @@ def _sqlite_problems(folder: Path, index: str) -> list[str]:
     return problems(folder / "indexes" / f"{index}.sqlite")
 
 
+def _sqlite_journals(folder: Path, index: str) -> list[str]:
+    """Rollback journals whose removal was not synced: they would undo what came later."""
+    journals = (f"{name}.sqlite-journal" for name in ("catalogue", f"indexes/{index}"))
+    return [name for name in journals if (folder / name).exists()]
+
+
 ENGINES = {
-    "sqlite": EngineKind(_sqlite, _sqlite_problems),
+    "sqlite": EngineKind(_sqlite, _sqlite_problems, _sqlite_journals),
 }
 """By the name that the setting [storage] engine has."""
 

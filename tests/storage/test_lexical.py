@@ -3,75 +3,22 @@
 import asyncio
 import math
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import apsw
 import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pinyon import filters
-from pinyon.domain import EmbedSpec, Index, IndexSpec, Match, QueryPlan, Record, Selection, UpdatePlan
-from pinyon.search.ranking import K1, LEXICAL_WEIGHT, LONGEST_DISCOUNTED, B
-from pinyon.search.terms import query_terms, terms
-from pinyon.storage.sqlite.connection.connections import connect
-from pinyon.storage.sqlite.engine import SqliteEngine
-from pinyon.storage.sqlite.schema import migrations, tables, vector_tables
+from pinyon.domain import EmbedSpec, Index, QueryPlan, Record, Selection, UpdatePlan
+from pinyon.search.ranking import LEXICAL_WEIGHT, LONGEST_DISCOUNTED
 
 from tests.storage.engines import EngineKind, every_engine
+from tests.storage.lexical_reference import SPEC, Rows, assert_ranked, most, record, reference, scores_of, vector
 
 pytestmark = pytest.mark.anyio
-
-SPEC = IndexSpec("docs", 2, "cosine", EmbedSpec("any", "text"))
-Rows = dict[str, dict[str, Any]]
-
-
-def reference(rows: Rows, query: str, language: str = "english", longest: float = math.inf) -> dict[str, float]:
-    """BM25 of every text that shares a term with the query, term by term as it is in the books.
-
-    longest: times the average, as which longer texts count.
-    """
-    held = {id: terms(m["text"], language) for id, m in rows.items() if isinstance(m.get("text"), str)}
-    average = sum(map(len, held.values())) / max(1, len(held))
-    scores: dict[str, float] = {}
-    for term in query_terms(query, language):
-        having = [id for id, words in held.items() if term in words]
-        weight = math.log(1 + (len(held) - len(having) + 0.5) / (len(having) + 0.5))
-        for id in having:
-            tf, length = held[id].count(term), min(len(held[id]), longest * average)
-            scores[id] = scores.get(id, 0) + weight * tf * (K1 + 1) / (tf + K1 * (1 - B + B * length / average))
-    return scores
-
-
-def most(rows: Rows, query: str) -> float:
-    """What a text would score with every term of the query in plenty."""
-    held = [terms(m["text"]) for m in rows.values() if isinstance(m.get("text"), str)]
-    having = [sum(term in words for words in held) for term in query_terms(query, "english")]
-    return sum(math.log(1 + (len(held) - n + 0.5) / (n + 0.5)) * (K1 + 1) for n in having)
-
-
-def scores_of(matches: Sequence[Match]) -> list[tuple[str, float]]:
-    return [(match.id, match.score) for match in matches]
-
-
-def assert_ranked(matches: Sequence[Match], expected: dict[str, float], top_k: int) -> None:
-    wanted = sorted(((np.float32(score), id) for id, score in expected.items()), key=lambda row: (-row[0], row[1]))
-    found = scores_of(matches)
-    assert [score for _, score in found] == pytest.approx([float(score) for score, _ in wanted[:top_k]], rel=1e-5)
-    for id, score in found:  # equal up to rounding may change places
-        assert score == pytest.approx(expected[id], rel=1e-5)
-
-
-def vector(n: int) -> Any:
-    return np.array([math.cos(n), math.sin(n)], np.float32)
-
-
-def record(id: str, fields: dict[str, Any]) -> Record:
-    return Record(id, vector(int(id[1:])), fields)
-
 
 WORDS = st.sampled_from(["apple", "apples", "pear", "plum tree", "the", "東京", "x"])
 TEXTS = st.lists(WORDS, max_size=6).map(" ".join)
@@ -173,43 +120,6 @@ async def test_another_language_or_field_finds_the_texts_that_are_there_anew(kin
     await engine.close()
 
 
-async def test_texts_of_a_file_of_an_earlier_version_are_found(tmp_path: Path) -> None:
-    file = tmp_path / "indexes" / "docs.sqlite"
-    file.parent.mkdir()
-    connection = connect(file, 0, "write")
-    connection.execute("PRAGMA journal_mode = WAL")
-    migrations.migrate(connection, migrations.STEPS[:4])
-    connection.execute("INSERT INTO state (only, spec, details) VALUES (1, ?, '{}')", (tables.to_json(SPEC),))
-    vector_tables.create_vectors(connection, SPEC.dimension, SPEC.metric)
-    connection.execute("INSERT INTO namespaces (name, record_count) VALUES ('a', 2)")
-    for n, text in ((1, "an apple"), (2, "a pear")):
-        fields = tables.to_json({"text": text})
-        connection.execute("INSERT INTO records (record, ns, id, metadata) VALUES (?, 1, ?, ?)", (n, f"r{n}", fields))
-        values = "INSERT INTO vectors (rowid, ns, embedding) VALUES (?, 1, ?)"
-        connection.execute(values, (n, vector(n).tobytes()))
-    connection.close()
-    engine = await SqliteEngine.open_folder(tmp_path, 1, 0)
-    matches = (await engine.query("docs", "a", QueryPlan(3, text="apples"))).matches
-    assert_ranked(matches, reference({"r1": {"text": "an apple"}, "r2": {"text": "a pear"}}, "apples"), 3)
-    await engine.close()
-
-
-async def test_the_index_agrees_with_the_texts_and_is_whole(tmp_path: Path) -> None:
-    engine = await SqliteEngine.open_folder(tmp_path, 1, 0)
-    await engine.create_index(SPEC)
-    await engine.upsert("docs", "a", [record(f"r{n}", {"text": f"number {n} apple"}) for n in range(50)])
-    await engine.upsert("docs", "a", [record(f"r{n}", {"text": f"changed {n}"}) for n in range(0, 50, 2)])
-    await engine.delete("docs", "a", Selection(ids=[f"r{n}" for n in range(10)]))
-    await engine.delete_namespace("docs", "a")
-    await engine.upsert("docs", "b", [record("r1", {"text": "apple"}), record("r2", {"no text": 1})])
-    await engine.close()
-    connection = apsw.Connection(str(tmp_path / "indexes" / "docs.sqlite"))
-    connection.execute("INSERT INTO lexical (lexical) VALUES ('integrity-check')")
-    assert connection.execute("SELECT name, texts, words FROM namespaces").fetchall() == [("b", 1, 1)]
-    assert connection.execute("SELECT count(*) FROM lexical_instances").get == 1
-    connection.close()
-
-
 NOTES = [
     "the lease of the office ends in May", "milk and bread are in the fridge", "call the plumber about the sink",
     "the meeting was moved to Monday", "a new printer stands in the hall", "please water the plants",
@@ -286,22 +196,4 @@ async def test_diacritics_can_be_kept(kind: EngineKind, tmp_path: Path) -> None:
     await engine.upsert("docs", "a", [record("r1", {"text": "a café"})])
     assert (await engine.query("docs", "a", QueryPlan(10, text="cafe"))).matches == []
     assert len((await engine.query("docs", "a", QueryPlan(10, text="café"))).matches) == 1
-    await engine.close()
-
-
-async def test_a_file_of_an_earlier_analysis_is_brought_up_at_a_start(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    caplog.set_level("INFO")
-    engine = await SqliteEngine.open_folder(tmp_path, 1, 0)
-    await engine.create_index(SPEC)
-    monkeypatch.setattr("pinyon.storage.sqlite.text.lexical.terms", lambda text, language: text.split())
-    await engine.upsert("docs", "a", [record("r1", {"text": "猫と犬"})])
-    monkeypatch.undo()
-    await engine._opened["docs"].database.write(lambda c: c.execute("UPDATE state SET analysis = 0") and None)
-    assert (await engine.query("docs", "a", QueryPlan(10, text="猫"))).matches == []
-    await engine.close()
-    engine = await SqliteEngine.open_folder(tmp_path, 1, 0)
-    assert len((await engine.query("docs", "a", QueryPlan(10, text="猫"))).matches) == 1
-    assert "the words of index docs are brought up to date: 1 of 1 texts" in caplog.text
     await engine.close()
