@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 from pinyon.errors import FailedPrecondition
-from pinyon.settings import Settings
+from pinyon.settings import OwnModel, Settings
 from pinyon.settings_loader import load, table
 from pinyon.shipped import SHIPPED, shipped_model
 
@@ -15,12 +15,15 @@ DOCUMENT = (SHIPPED / "config" / "pinyon.toml").read_text()
 
 
 def test_the_document_lists_every_setting_with_its_default_and_its_sentence() -> None:
-    # The [index] section is commented out there, because without it there is no index.
+    # The [index] section is commented out there, because without it there is no index. So is a model of one's own.
     uncommented = "".join(
-        line.removeprefix("# ") if line.startswith("# [index]") or " = " in line else line
+        line.removeprefix("# ") if line.startswith(("# [index]", "# [models.")) or " = " in line else line
         for line in DOCUMENT.splitlines(keepends=True)
     )
     documented = tomllib.loads(uncommented)
+    own = documented["models"].pop("my-model")
+    assert list(own) == [field.name for field in msgspec.structs.fields(OwnModel)]
+    assert msgspec.convert(own, OwnModel)
     for row in table():
         value = documented[row.section].pop(row.key)
         if row.default is not msgspec.NODEFAULT:
@@ -74,6 +77,9 @@ def test_environment_beats_file_and_option_beats_environment(tmp_path: Path) -> 
         ("[storage]\nengine = 'other'", {}, {}, "Invalid enum value 'other' .*; allowed are: 'sqlite'"),
         ("", {"PINYON_STORAGE_ENGINE": "x"}, {}, "in the variable PINYON_STORAGE_ENGINE: .*; allowed are: 'sqlite'"),
         ("", {}, {"log_level": "x"}, "in the option --log-level: .*; allowed are: 'debug', 'info', 'warning', 'error'"),
+        ("[models.mine]\nsource = 'mine'", {}, {}, r"regex .* at `\$.models\[...\].source`"),
+        ("[models.mine]\nquery_prefix = 'q: '", {}, {}, "missing required field `source`"),
+        ("[models.mine]\nsource = '/mine'\npoling = 'cls'", {}, {}, "unknown field `poling`"),
         ("", {"PINYON_SERVER_PROT": "1"}, {}, "Unknown variable PINYON_SERVER_PROT; did you mean PINYON_SERVER_PORT"),
         ("", {"PINYON_SERVER_PORT": "x"}, {}, "Wrong setting in the variable PINYON_SERVER_PORT"),
         ("", {}, {"port": "x"}, "Wrong setting in the option --port"),
@@ -103,3 +109,17 @@ def test_a_models_folder_without_a_catalogue_of_its_own_has_the_shipped_one(tmp_
     own = tmp_path / "manifest.toml"
     own.write_text("")
     assert shipped_model(tmp_path, "manifest.toml") == own
+
+
+def test_a_section_below_models_is_a_model_of_ones_own(tmp_path: Path) -> None:
+    file = tmp_path / "x.toml"
+    file.write_text(
+        "[models]\nthreads = 2\npaths = { known = '/known' }\n[models.mine]\nsource = '/mine'\nquery_prefix = 'q: '\n"
+        "[models.other]\nsource = 'hub:owner/name@main'\n"
+    )
+    settings = load(file, {"PINYON_MODELS_QUEUE": "3"})
+    assert settings.models.own == {
+        "mine": OwnModel("/mine", query_prefix="q: "),
+        "other": OwnModel("hub:owner/name@main"),
+    }
+    assert (settings.models.threads, settings.models.queue, settings.models.paths) == (2, 3, {"known": "/known"})

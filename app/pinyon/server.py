@@ -95,9 +95,7 @@ class Service:
         self.settings, self.addresses = settings, addresses
         self.keys = Keys(Path(settings.storage.data_dir), settings.server.api_key)
         self.readiness = Readiness(self.keys.problem)
-        self.catalog = Catalog(
-            settings.models_dir, models.paths, models.stand_ins, models.threads, models.token_cache_bytes
-        )
+        self.catalog = Catalog.of(settings)
         for name in models.preload:
             self.catalog.entry(name, "rerank")
         self.executor = ModelExecutor(models.queue)

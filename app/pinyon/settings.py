@@ -11,6 +11,10 @@ from pinyon.errors import TooLarge
 from pinyon.shipped import HOME
 
 INDEX_NAME = r"\A[a-z0-9]([a-z0-9-]{0,43}[a-z0-9])?\Z"
+Pooling = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
+"""How the vectors of a text's tokens become one vector; the names are those of sentence-transformers."""
+Activation = Literal["identity", "sigmoid"]
+"""What a cross-encoder does with its score of a pair; sigmoid scales it to 0..1."""
 TEXT_FIELD = r"\A(?!\$|(_id|id|_score)\Z)."
 """Names that a metadata field can have: not empty, no $ in front, and not one of the names that records use."""
 
@@ -159,6 +163,27 @@ class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     )
 
 
+class OwnModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A [models.NAME] section: a model of the user's own. What is not set is read from the model's own files.
+
+    source: hub:OWNER/NAME, hub:OWNER/NAME@REVISION, or the absolute path of a folder. query_prefix, passage_prefix: put
+    before every text; a cross-encoder has only the first. dimensions: shorter lengths to which vectors may be cut.
+    metric: the default of its indexes. activation: of a cross-encoder.
+    """
+
+    source: Annotated[str, Meta(pattern=r"\A(/.*|hub:[\w.-]+/[\w.-]+(@[\w.-]+)?)\Z")]
+    query_prefix: str | None = None
+    passage_prefix: str | None = None
+    pooling: Pooling | None = None
+    normalize: bool | None = None
+    metric: Literal["cosine", "dotproduct", "euclidean"] | None = None
+    max_tokens: Annotated[int, Meta(ge=8)] | None = None
+    dimension: Annotated[int, Meta(ge=1)] | None = None
+    dimensions: tuple[Annotated[int, Meta(ge=1)], ...] | None = None
+    truncate: Literal["END", "NONE"] = "END"
+    activation: Activation | None = None
+
+
 class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The [models] section: which machine-learning models answer."""
 
@@ -196,6 +221,9 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int, Meta(ge=0, description="Cache size for the token vectors of documents that late interaction reranked.")
     ] = 268_435_456
     paths: Annotated[dict[str, str], Meta(description="Absolute folders of weights, by model name.")] = msgspec.field(
+        default_factory=dict
+    )
+    own: Annotated[dict[str, OwnModel], Meta(description="The [models.NAME] sections, by name.")] = msgspec.field(
         default_factory=dict
     )
 

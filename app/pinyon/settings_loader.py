@@ -23,6 +23,8 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "limits": LimitSettings,
     "index": IndexSettings,
 }
+NAMED_SECTIONS = ("models", "own")
+"""The setting that holds the [models.NAME] sections."""
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -56,11 +58,13 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 def table() -> list[Setting]:
-    """Every setting, in the order in which settings.py defines them."""
+    """Every setting, in the order in which settings.py defines them. Those of the [models.NAME] sections are apart."""
     rows = []
     for section, struct in SECTIONS.items():
         hints = get_type_hints(struct, include_extras=True)
         for field in msgspec.structs.fields(struct):
+            if (section, field.name) == NAMED_SECTIONS:
+                continue
             default = field.default
             if default is msgspec.NODEFAULT and field.default_factory is not msgspec.NODEFAULT:
                 default = field.default_factory()
@@ -113,9 +117,21 @@ def _set(raw: dict[str, Any], row: Setting, value: Any) -> None:
 
 def _convert(raw: dict[str, Any], where: str, strict: bool) -> Settings:
     try:
-        return msgspec.convert(raw, Settings, strict=strict)
+        return msgspec.convert(_with_named_sections(raw), Settings, strict=strict)
     except msgspec.ValidationError as error:
-        raise FailedPrecondition(f"Wrong setting in {where}: {error}{_hint(str(error))}") from error
+        problem = str(error).replace("$.{}.{}".format(*NAMED_SECTIONS), f"$.{NAMED_SECTIONS[0]}")
+        raise FailedPrecondition(f"Wrong setting in {where}: {problem}{_hint(problem)}") from error
+
+
+def _with_named_sections(raw: dict[str, Any]) -> dict[str, Any]:
+    """The raw settings, with the tables in [models] that are no settings as the value of one setting."""
+    section, key = NAMED_SECTIONS
+    given = raw.get(section)
+    if not isinstance(given, dict):
+        return raw
+    known = {row.key for row in table() if row.section == section}
+    named = {name: value for name, value in given.items() if isinstance(value, dict) and name not in known}
+    return {**raw, section: {**{name: value for name, value in given.items() if name not in named}, key: named}}
 
 
 def _hint(problem: str) -> str:

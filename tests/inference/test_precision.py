@@ -14,6 +14,7 @@ from pinyon.inference import bench, precision
 from pinyon.inference.backend import Retrieved
 from pinyon.inference.catalog import Catalog
 from pinyon.inference.steps import finished
+from pinyon.settings import ModelSettings, Settings
 
 from tests.inference.tiny_cross_encoder import SENTENCES
 from tests.running import MODELS, PROJECT
@@ -141,7 +142,10 @@ def test_a_file_that_is_not_ours_is_named(models: Path, content: bytes) -> None:
 def test_bench_measures_every_precision() -> None:
     told: list[tuple[str, int]] = []
     measuring = bench.measure(
-        (MODELS, {}), MINILM, 1, bench.paragraphs(PROJECT)[:24], lambda one, which, of: told.append((one, which))
+        Settings(models=ModelSettings(threads=1)),
+        MINILM,
+        bench.paragraphs(PROJECT)[:24],
+        lambda one, which, of: told.append((one, which)),
     )
     found = [next(measuring)]
     assert told == [("fp32", 1)], "the first is there before the second is begun"
@@ -154,9 +158,8 @@ def test_bench_measures_every_precision() -> None:
 
 
 def test_bench_measures_pairs_of_a_cross_encoder(cross_encoder_folder: Path) -> None:
-    scores, seconds, _ = bench.scored(
-        (MODELS, {BGE: str(cross_encoder_folder)}), BGE, "fp32", 1, bench.paragraphs(PROJECT)[:8]
-    )
+    settings = Settings(models=ModelSettings(paths={BGE: str(cross_encoder_folder)}))
+    scores, seconds, _ = bench.scored(settings, BGE, "fp32", bench.paragraphs(PROJECT)[:8])
     assert scores.shape == (4, 8)
     assert seconds > 0
 

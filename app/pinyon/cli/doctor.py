@@ -67,7 +67,7 @@ def _compared(finding: Finding, spec: IndexSpec, settings: Settings, installatio
     """The finding itself, or a failure if the index differs from the settings."""
     if settings.index is not None and settings.index.name == spec.name:
         try:
-            catalog = Catalog(settings.models_dir, settings.models.paths, settings.models.stand_ins)
+            catalog = Catalog.of(settings)
             check_same(spec, from_settings(settings.index, catalog, installation.limits.dimension))
         except PinyonError as error:
             return Finding("FAIL", "index", error.message)
@@ -77,7 +77,7 @@ def _compared(finding: Finding, spec: IndexSpec, settings: Settings, installatio
 def _models(settings: Settings, installation: Installation) -> Iterator[Finding]:
     models = settings.models
     try:
-        catalog = Catalog(settings.models_dir, models.paths, models.stand_ins)
+        catalog = Catalog.of(settings)
         for name in models.preload:
             catalog.entry(name, "rerank")
         if settings.index is not None:

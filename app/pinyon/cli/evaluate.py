@@ -81,5 +81,5 @@ def _reranker(settings: Any) -> str:
     """The default reranker: the large one if its weights are on this machine, or the one without weights."""
     from pinyon.inference.catalog import Catalog
 
-    catalog = Catalog(settings.models_dir, settings.models.paths, settings.models.stand_ins)
+    catalog = Catalog.of(settings)
     return "bge-reranker-v2-m3" if catalog.present("bge-reranker-v2-m3") else "pinyon-late-interaction"

@@ -51,7 +51,7 @@ def _list(options: argparse.Namespace) -> int:
     from pinyon.inference.catalog import Catalog
 
     settings = settings_of(options)
-    catalog = Catalog(settings.models_dir, settings.models.paths, settings.models.stand_ins)
+    catalog = Catalog.of(settings)
     for name, entry in catalog.entries.items():
         try:
             answer = catalog.answer(name).label
@@ -79,7 +79,7 @@ def _verify(options: argparse.Namespace) -> int:
     from pinyon.inference.model_files import checksums, weights
 
     settings = settings_of(options)
-    catalog = Catalog(settings.models_dir, settings.models.paths, settings.models.stand_ins)
+    catalog = Catalog.of(settings)
     for name in options.names:
         catalog.entry(name)
     status = 0
@@ -107,7 +107,7 @@ def _pack(options: argparse.Namespace) -> int:
     from pinyon.inference.model_files import packing, weights
 
     settings = settings_of(options)
-    catalog = Catalog(settings.models_dir, settings.models.paths, settings.models.stand_ins)
+    catalog = Catalog.of(settings)
     entry, folder = catalog.entry(options.name), catalog.folder(options.name)
     if folder is None:
         raise FailedPrecondition(f"Model '{options.name}' cannot be packed: {catalog.how_to_get(options.name)}")
@@ -131,7 +131,7 @@ def _bench(options: argparse.Namespace) -> int:
     from pinyon.shipped import SHIPPED
 
     settings = settings_of(options)
-    catalog = Catalog(settings.models_dir, settings.models.paths, settings.models.stand_ins)
+    catalog = Catalog.of(settings)
     entry, folder = catalog.entry(options.name), catalog.folder(options.name)
     if folder is None or entry.kind == "sparse":
         way = "it has no weights" if entry.source == "builtin" else catalog.how_to_get(options.name)
@@ -144,9 +144,8 @@ def _bench(options: argparse.Namespace) -> int:
         unit = "documents/s" if entry.kind == "embed" else "pairs/s"
         measured: list[bench.Measured] = []
         for one in bench.measure(
-            (settings.models_dir, dict(settings.models.paths)),
+            settings,
             options.name,
-            settings.models.threads,
             bench.paragraphs(SHIPPED),
             lambda precision, which, of: print(f"measuring {precision}, {which} of {of} ...", file=sys.stderr),
         ):

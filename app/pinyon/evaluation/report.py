@@ -65,7 +65,7 @@ def _program(settings: Settings) -> str:
     for path in sorted(Path(__file__).parents[1].rglob("*.py")):
         digest.update(path.read_bytes())
     digest.update(shipped_model(settings.models_dir, "manifest.toml").read_bytes())
-    catalog = Catalog(settings.models_dir, settings.models.paths, settings.models.stand_ins)
+    catalog = Catalog.of(settings)
     digest.update(
         repr({name: (version, catalog.precision(name)) for name, version in catalog.versions().items()}).encode()
     )

@@ -6,7 +6,7 @@ the documentation, and their first lines are the queries.
 
 import resource
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from pinyon.inference.catalog import Catalog
 from pinyon.inference.precision import PRECISIONS, Precision, computable
 from pinyon.inference.steps import finished
+from pinyon.settings import Settings
 
-Models = tuple[Path, Mapping[str, str]]
-"""The models folder, and the [models] paths of the settings."""
 TEXTS, QUERIES = 128, 16
 TOKENS = 256
 """Limit of each text."""
@@ -49,9 +48,8 @@ def paragraphs(folder: Path) -> list[str]:
 
 
 def measure(
-    models: Models,
+    settings: Settings,
     name: str,
-    threads: int,
     texts: list[str],
     tell: Callable[[Precision, int, int], None] = lambda precision, which, of: None,
 ) -> Iterator[Measured]:
@@ -64,9 +62,9 @@ def measure(
     for which, precision in enumerate(available, 1):
         tell(precision, which, len(available))
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-            scores, seconds, memory = process.submit(scored, models, name, precision, threads, texts).result()
+            scores, seconds, memory = process.submit(scored, settings, name, precision, texts).result()
         reference = scores if reference is None else reference
-        work = len(texts) if is_embedder(models, name) else scores.size
+        work = len(texts) if is_embedder(settings, name) else scores.size
         yield Measured(precision, work / seconds, memory, agreement(reference, scores))
 
 
@@ -82,19 +80,19 @@ def agreement(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     return float(np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(*ranks, strict=True)]))
 
 
-def is_embedder(models: Models, name: str) -> bool:
+def is_embedder(settings: Settings, name: str) -> bool:
     """Whether the model embeds texts. If not, it reranks pairs."""
-    return Catalog(*models).entry(name).kind == "embed"
+    return Catalog.of(settings).entry(name).kind == "embed"
 
 
 def scored(
-    models: Models, name: str, precision: Precision, threads: int, texts: list[str]
+    settings: Settings, name: str, precision: Precision, texts: list[str]
 ) -> tuple[NDArray[np.float32], float, int]:
     """Scores [queries, texts], the seconds that they took, and the memory in bytes. Run it in a process of its own."""
     before = _resident()
-    model = Catalog(*models, threads=threads).bare(name, precision)
+    model = Catalog.of(settings).bare(name, precision)
     queries = [text.splitlines()[0] for text in texts[:: max(1, len(texts) // QUERIES)]][:QUERIES]
-    if is_embedder(models, name):
+    if is_embedder(settings, name):
         asked = model.encode([*queries, *texts[:QUERIES]], TOKENS).vectors[: len(queries)]  # this also warms up
         begun = time.perf_counter()
         scores = asked @ model.encode(texts, TOKENS).vectors.T

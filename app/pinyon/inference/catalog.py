@@ -21,12 +21,13 @@ from pinyon.inference.backends.fused_reranker import FusedReranker, Mix
 from pinyon.inference.backends.late_interaction import LateInteractionReranker
 from pinyon.inference.backends.named_embedder import NamedEmbedder
 from pinyon.inference.backends.rerank_mini import MiniReranker
-from pinyon.inference.model_files.manifest import ModelEntry, load_manifest, own_reranker
+from pinyon.inference.model_files.entries import all_entries
+from pinyon.inference.model_files.manifest import ModelEntry
 from pinyon.inference.model_files.weights_store import WeightsStore
 from pinyon.inference.model_loader import ModelLoader
 from pinyon.inference.precision import PRECISIONS, Precision
 from pinyon.search.ranking import with_late_interaction, with_mini
-from pinyon.shipped import shipped_model
+from pinyon.settings import OwnModel, Settings
 
 if TYPE_CHECKING:
     from pinyon.inference.backends.torch_backend import CrossEncoderModel
@@ -90,9 +91,9 @@ class Catalog:
     """The models of one installation. Checking and loading weights blocks for seconds; both are done once.
 
     models_dir: holds manifest.toml and weights/. paths: folders of weights, by model name; a name that the manifest
-    does not have is a cross-encoder of the user's own. stand_ins: whether another model may answer to a hosted name.
-    threads, token_cache_bytes: as in ModelLoader. Raises FailedPrecondition if the manifest or a folder of the settings
-    is wrong.
+    does not have is a model of the user's own. own: further ones, by name. stand_ins: whether another model may answer
+    to a hosted name. threads, token_cache_bytes: as in ModelLoader. Raises FailedPrecondition if the manifest or a
+    folder of the settings is wrong.
     """
 
     def __init__(
@@ -102,12 +103,21 @@ class Catalog:
         stand_ins: bool = False,
         threads: int = 0,
         token_cache_bytes: int = 0,
+        own: Mapping[str, OwnModel] | None = None,
     ) -> None:
-        self.entries, paths = load_manifest(shipped_model(models_dir, "manifest.toml")), paths or {}
-        self.entries |= {name: own_reranker(name, Path(paths[name])) for name in paths if name not in self.entries}
+        paths = paths or {}
+        self.entries = all_entries(models_dir, paths, own or {})
         self._stand_ins, self._precisions = stand_ins, precision.chosen(models_dir)
         self._store = WeightsStore(self.entries, models_dir, paths)
         self._loader = ModelLoader(self._store, threads, token_cache_bytes)
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Catalog":
+        """The catalogue that the settings describe. Raises FailedPrecondition, as above."""
+        models = settings.models
+        return cls(
+            settings.models_dir, models.paths, models.stand_ins, models.threads, models.token_cache_bytes, models.own
+        )
 
     def entry(self, name: str, kind: Literal["embed", "sparse", "rerank"] | None = None) -> ModelEntry:
         """The manifest's entry for a name. Raises NotFound, which lists the available names."""
@@ -153,7 +163,8 @@ class Catalog:
         """
         entry = self.entry(name)
         for by in (name, *(entry.stand_ins if self._stand_ins else ())):
-            fits = dimension is None or (self.entries[by].dimension or 0) <= dimension
+            own_lengths = (self.entries[by].dimension or 0, *self.entries[by].dimensions)
+            fits = dimension is None or own_lengths[0] <= dimension or dimension in own_lengths
             if self.present(by) and fits:
                 checked = self._store.checked(by)
                 own = checked.version if checked and not checked.catalogued else None
@@ -186,9 +197,9 @@ class Catalog:
             model=name,
             weights=by,
             version=_versioned(self._version(by), self.precision(by)),
-            pooling=self.entries[by].pooling,
-            query_prefix=entry.query_prefix,
-            passage_prefix=entry.passage_prefix,
+            pooling=self.entries[by].pooled,
+            query_prefix=entry.query_prefix or "",
+            passage_prefix=entry.passage_prefix or "",
             dimension=wanted,
         )
 
@@ -207,7 +218,8 @@ class Catalog:
         failpoints.reach("load", fingerprint.model)
         entry, label = self._resolve(fingerprint, "embed")
         encoder = self._encoder(fingerprint.weights, _precision_of(fingerprint))
-        return NamedEmbedder(encoder, fingerprint, label, entry.max_tokens)
+        normalize = self.entries[fingerprint.weights].normalize is not False
+        return NamedEmbedder(encoder, fingerprint, label, entry.max_tokens, normalize)
 
     def sparse_embedder(self, fingerprint: Fingerprint) -> SparseEmbedder:
         """The sparse embedder with exactly this fingerprint. Raises FailedPrecondition as embedder() does."""

@@ -12,7 +12,9 @@ from pinyon.inference.backend import TextEncoder
 from pinyon.inference.backends.bm25_backend import Terms
 from pinyon.inference.backends.hash_backend import HashEncoder
 from pinyon.inference.gc_freeze import gc_frozen
+from pinyon.inference.model_files import model_config
 from pinyon.inference.model_files.manifest import ModelEntry
+from pinyon.inference.model_files.model_config import ModelConfig
 from pinyon.inference.model_files.weights_store import WeightsStore
 from pinyon.inference.precision import Precision
 from pinyon.inference.token_cache import CachingEncoder
@@ -42,13 +44,19 @@ class ModelLoader:
         if entry.source == "builtin":
             return HashEncoder(int(entry.dimension or 0), entry.max_tokens)
 
-        def read(torch_backend: ModuleType, folder: Path) -> TextEncoder:
-            return CachingEncoder(torch_backend.TorchEncoder(folder, computed), self._token_cache_bytes)
+        def read(torch_backend: ModuleType, folder: Path, config: ModelConfig) -> TextEncoder:
+            changes = torch_backend.Changes(entry.pooling, entry.normalize, max_tokens=_limit(entry, config))
+            if config.pooling:
+                return CachingEncoder(torch_backend.TorchEncoder(folder, computed, changes), self._token_cache_bytes)
+            from pinyon.inference.backends.static_backend import StaticEncoder
+
+            return StaticEncoder(folder, computed, changes)
 
         encoder: TextEncoder = self._load(name, computed, read)
-        if encoder.dimension != entry.dimension:
+        expected = max((entry.dimension or 0, *entry.dimensions))
+        if encoder.dimension != expected:
             raise FailedPrecondition(
-                f"The weights of {name} have {encoder.dimension} dimensions, the catalogue says {entry.dimension}"
+                f"The weights of {name} have {encoder.dimension} dimensions, the catalogue says {expected}"
             )
         return encoder
 
@@ -56,10 +64,13 @@ class ModelLoader:
         """The cross-encoder of a reranking model. Raises FailedPrecondition if it does not load."""
         base = None if entry.base is None else self._store.get(entry.base).folder
 
-        def read(torch_backend: ModuleType, folder: Path) -> "CrossEncoderModel":
+        def read(torch_backend: ModuleType, folder: Path, config: ModelConfig) -> "CrossEncoderModel":
             model: CrossEncoderModel
             if base is None:
-                model = torch_backend.CrossEncoderModel(folder, computed)
+                changes = torch_backend.Changes(
+                    activation=entry.activation, max_tokens=_limit(entry, config), prompt=entry.query_prefix
+                )
+                model = torch_backend.CrossEncoderModel(folder, computed, changes)
             else:
                 model = torch_backend.CompletedCrossEncoder(folder, base, computed)
             return model
@@ -75,20 +86,28 @@ class ModelLoader:
             terms: Terms = self._loaded[key]
             return terms
 
-    def _load(self, name: str, computed: Precision, read: Callable[[ModuleType, Path], T]) -> T:
-        """The model in memory. read gets the torch backend, which is imported here, and the folder of the weights."""
+    def _load(self, name: str, computed: Precision, read: Callable[[ModuleType, Path, ModelConfig], T]) -> T:
+        """The model in memory.
+
+        read gets the torch backend, which is imported here, the folder of the weights, and what its files say.
+        """
         key = (name, computed)
         with self._store.lock:
             if key not in self._loaded:
                 folder = self._store.get(name).folder
                 precision.check_computable(computed)
+                try:
+                    config = model_config.read(folder)
+                except FailedPrecondition as error:
+                    self._store.mark_broken(name, f"its weights do not load: {error.message}")
+                    raise FailedPrecondition(f"The weights of {name} do not load: {error.message}") from error
                 with gc_frozen():
                     from pinyon.inference.backends import torch_backend
 
                 torch_backend.use_threads(self._threads)
                 try:
                     with gc_frozen():
-                        self._loaded[key] = read(torch_backend, folder)
+                        self._loaded[key] = read(torch_backend, folder, config)
                 except FailedPrecondition:
                     raise
                 except Exception as error:  # whatever the readers of other people's files raise
@@ -98,3 +117,8 @@ class ModelLoader:
                     raise FailedPrecondition(f"Model '{name}' cannot answer here: {reason}") from error
             model: T = self._loaded[key]
             return model
+
+
+def _limit(entry: ModelEntry, config: ModelConfig) -> int:
+    """Tokens that the weights read at once. The limit of a hosted name may be another one."""
+    return entry.max_tokens if entry.own else config.max_tokens

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pinyon.domain import Fingerprint, InputType, Truncate
 from pinyon.errors import TextTooLong
@@ -10,10 +11,17 @@ from pinyon.inference.backend import Embeddings, TextEncoder
 
 
 class NamedEmbedder:
-    """An Embedder over an encoder. label: as in Embedder. max_tokens: the limit of the name."""
+    """An Embedder over an encoder.
 
-    def __init__(self, encoder: TextEncoder, fingerprint: Fingerprint, label: str, max_tokens: int) -> None:
+    label: as in Embedder. max_tokens: the limit of the name. normalize: whether vectors get length 1 again after they
+    are cut to the dimension of the name.
+    """
+
+    def __init__(
+        self, encoder: TextEncoder, fingerprint: Fingerprint, label: str, max_tokens: int, normalize: bool = True
+    ) -> None:
         self.encoder, self.fingerprint, self.label, self._max_tokens = encoder, fingerprint, label, max_tokens
+        self._normalize = normalize
 
     def embed(self, texts: Sequence[str], input_type: InputType, truncate: Truncate) -> Embeddings:
         fingerprint = self.fingerprint
@@ -31,13 +39,23 @@ class NamedEmbedder:
         positions = {text: position for position, text in enumerate(dict.fromkeys(prefixed))}
         distinct = self.encoder.encode(list(positions), self._max_tokens)
         order = [positions[text] for text in prefixed]
-        # Zeros at the end change neither a cosine nor a dot product.
-        padding = fingerprint.dimension - self.encoder.dimension
         return Embeddings(
-            np.pad(distinct.vectors[order], ((0, 0), (0, padding))),
+            self._fitted(distinct.vectors[order]),
             [distinct.tokens[i] for i in order],
             [distinct.truncated[i] or text != given for i, text, given in zip(order, texts, uncut, strict=True)],
         )
+
+    def _fitted(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Vectors [n, own dimension] with the dimension of the name: [n, dimension]."""
+        missing = self.fingerprint.dimension - self.encoder.dimension
+        if missing >= 0:
+            return np.pad(vectors, ((0, 0), (0, missing)))  # zeros at the end change neither cosine nor dot product
+        # The model was trained so that the first numbers are enough (Kusupati et al., Matryoshka Representation
+        # Learning, 2022).
+        cut = vectors[:, : self.fingerprint.dimension]
+        if self._normalize:
+            cut = cut / np.maximum(np.linalg.norm(cut, axis=1, keepdims=True), 1e-12)
+        return cut
 
     def _limit(self) -> int:
         return min(self._max_tokens, self.encoder.max_tokens)

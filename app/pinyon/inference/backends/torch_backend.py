@@ -21,11 +21,12 @@ import torch
 import transformers
 from numpy.typing import NDArray
 from safetensors.torch import load_file
-from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from pinyon.domain import Truncate
 from pinyon.errors import TextTooLong
 from pinyon.inference.backend import MOST_WINDOWS, Embeddings, Span, Windows
+from pinyon.inference.backends import sentence_model
+from pinyon.inference.backends.sentence_model import NO_CHANGES, Changes
 from pinyon.inference.model_files.weights import WEIGHTS_FILE
 from pinyon.inference.precision import Precision
 from pinyon.inference.steps import STEP_S, Pace, Steps
@@ -76,12 +77,12 @@ def computed(model: Any, tokenizer: Any, precision: Precision) -> tuple[Any, Cal
 class TorchEncoder:
     """A TextEncoder over a folder that sentence-transformers can read."""
 
-    def __init__(self, folder: Path, precision: Precision = "fp32") -> None:
-        model = SentenceTransformer(str(folder), local_files_only=True, trust_remote_code=False)
-        self._model, self._computed = computed(model.eval(), model.tokenizer, precision)
+    def __init__(self, folder: Path, precision: Precision = "fp32", changes: Changes = NO_CHANGES) -> None:
+        model = sentence_model.embedding_model(folder, changes)
+        self._model, self._computed = computed(model, model.tokenizer, precision)
         self._tokenizer: Any = self._model.tokenizer
         self.dimension = int(self._model.get_embedding_dimension() or 0)
-        self.max_tokens = int(self._model.max_seq_length or self._tokenizer.model_max_length)
+        self.max_tokens = changes.max_tokens or int(self._model.max_seq_length or self._tokenizer.model_max_length)
         self._pace = Pace(FIRST_RATE)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
@@ -200,23 +201,25 @@ def _in_groups(texts: Sequence[str]) -> Iterator[list[int]]:
 
 
 class CrossEncoderModel:
-    """A cross-encoder in the form in which bge-reranker-v2-m3 is published: one logit per pair, scaled by a sigmoid."""
+    """A cross-encoder over a folder that sentence-transformers can read: one score per pair, as the model scales it."""
 
-    def __init__(self, folder: Path, precision: Precision = "fp32") -> None:
-        model = CrossEncoder(
-            str(folder), local_files_only=True, trust_remote_code=False, activation_fn=torch.nn.Sigmoid()
-        )
+    prompt = ""
+    """Put before each query."""
+
+    def __init__(self, folder: Path, precision: Precision = "fp32", changes: Changes = NO_CHANGES) -> None:
+        model = sentence_model.cross_encoder(folder, changes)
         self._model, self._computed = computed(model, model.tokenizer, precision)
         self._tokenizer: Any = self._model.tokenizer
-        self.own_limit = int(self._model.max_seq_length or self._tokenizer.model_max_length)
+        self.prompt = model.prompts.get(model.default_prompt_name or "") or ""
+        self.own_limit = changes.max_tokens or int(self._model.max_seq_length or self._tokenizer.model_max_length)
         self._pace = Pace(FIRST_RATE)
 
     def pair_tokens(self, query: str, documents: Sequence[str]) -> list[int]:
-        """Number of tokens of each pair before any cut, special tokens included."""
-        return _token_counts(self._tokenizer, [query] * len(documents), list(documents))
+        """Number of tokens of each pair before any cut, the prompt and special tokens included."""
+        return _token_counts(self._tokenizer, [self.prompt + query] * len(documents), list(documents))
 
     def predict(self, query: str, documents: Sequence[str], max_tokens: int) -> Steps[NDArray[np.float32]]:
-        """Scores float32 [n] from 0 to 1. Pairs are cut to max_tokens, or to what the model reads at once."""
+        """Scores float32 [n]. Pairs are cut to max_tokens, or to what the model reads at once."""
         limit = min(max_tokens, self.own_limit)
         scores = np.empty(len(documents), np.float32)
         # Pairs of similar length share a batch, which needs the least padding.

@@ -2,16 +2,17 @@
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
 from pinyon.domain import Metric, Truncate
 from pinyon.errors import FailedPrecondition
+from pinyon.settings import Activation
 
 
 class ModelEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One model of the manifest."""
+    """One model. own: whether it is not in the manifest but the user's own."""
 
     kind: Literal["embed", "rerank", "sparse"]
     description: str
@@ -24,6 +25,8 @@ class ModelEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_tokens_choices: tuple[int, ...] = ()
     revision: str | None = None
     sha256: str | None = None
+    pinned: Literal["first pull"] | None = None
+    own: bool = False
     second_source: str | None = None
     unavailable: str | None = None
     dimension: int | None = None
@@ -31,9 +34,11 @@ class ModelEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_documents: int = 100
     max_rank_fields: int = 1
     max_chunks_per_doc: int | None = None
-    query_prefix: str = ""
-    passage_prefix: str = ""
+    query_prefix: str | None = None
+    passage_prefix: str | None = None
     pooling: str = ""
+    normalize: bool | None = None
+    activation: Activation | None = None
     metrics: tuple[Metric, ...] = ()
     stand_ins: tuple[str, ...] = ()
     base: str | None = None
@@ -41,15 +46,20 @@ class ModelEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         place, _, rest = self.source.partition(":")
         if place not in ("package", "hub", "shipped", "builtin", "folder", "none") or (
-            place in ("package", "hub", "shipped")
+            place in ("package", "hub", "shipped", "folder")
         ) != bool(rest):
             raise ValueError(f"source {self.source!r} is not package:..., hub:..., shipped:..., builtin or none")
         if place == "none" and not self.unavailable:
             raise ValueError("source none needs `unavailable`, the reason")
-        if place == "hub" and not self.revision:
-            raise ValueError("source hub needs a pinned revision")
-        if self.kind == "embed" and not self.dimension:
+        if place == "hub" and not self.revision and self.pinned is None:
+            raise ValueError('source hub needs a pinned revision, or pinned = "first pull"')
+        if self.kind == "embed" and not self.dimension and not self.own:
             raise ValueError("an embedding model needs a dimension")
+
+    @property
+    def pooled(self) -> str:
+        """How fingerprints name the way from the vectors of tokens to that of a text."""
+        return f"{self.pooling}+normalize" if self.own and self.normalize else self.pooling
 
 
 def load_manifest(path: Path) -> dict[str, ModelEntry]:
@@ -68,27 +78,3 @@ def load_manifest(path: Path) -> dict[str, ModelEntry]:
             if other not in entries or entries[other].kind != entry.kind:
                 raise FailedPrecondition(f"The model catalogue {path} is wrong: {name} cannot stand in by {other}")
     return entries
-
-
-def own_reranker(name: str, folder: Path) -> ModelEntry:
-    """An entry for a cross-encoder that is not in the manifest, made from the config.json in its folder.
-
-    Raises FailedPrecondition if it is not a cross-encoder with one score per pair.
-    """
-    wrong = f'The setting [models.paths] names "{name}", which is not in the model catalogue; its folder {folder}'
-    try:
-        config = msgspec.json.decode((folder / "config.json").read_bytes(), type=dict[str, Any])
-    except (OSError, ValueError, msgspec.MsgspecError) as error:
-        raise FailedPrecondition(f"{wrong} has no readable config.json: {error}") from error
-    kinds = config.get("architectures")
-    labels = config.get("id2label") or {"0": ""} if config.get("num_labels", 1) == 1 else {}
-    if not isinstance(kinds, list) or not str(kinds[:1]).endswith("ForSequenceClassification']") or len(labels) != 1:
-        raise FailedPrecondition(
-            f"{wrong} is not that of a cross-encoder with one score (architectures {kinds}); only those can be added"
-        )
-    positions = config.get("max_position_embeddings")
-    # Models of the RoBERTa family count positions from 2 on.
-    reads = (positions if isinstance(positions, int) else 512) // 16 * 16
-    return ModelEntry(
-        "rerank", "Your own cross-encoder", "you", "yours", "folder", reads, "END", unavailable="its folder is gone"
-    )

@@ -1,5 +1,6 @@
 """Finds the weights of a model on this machine and checks them. Never uses the network."""
 
+import hashlib
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -8,15 +9,16 @@ import msgspec
 
 from pinyon import failpoints
 from pinyon.errors import FailedPrecondition
-from pinyon.inference.model_files import checksums
+from pinyon.inference.model_files import checksums, model_config
 from pinyon.inference.model_files.manifest import ModelEntry
 from pinyon.shipped import shipped_model
 
 WEIGHTS_FILE = "model.safetensors"
+"""The file of a model that has all its weights in one."""
 
 
 class Weights(msgspec.Struct, frozen=True):
-    """A folder of weights. version: sha256 of the weights file. catalogued: whether the catalogue has this hash."""
+    """A folder of weights. version: as version() computes it. catalogued: whether the catalogue has this hash."""
 
     folder: Path
     version: str
@@ -46,14 +48,32 @@ def locate(name: str, entry: ModelEntry, models_dir: Path, paths: Mapping[str, s
     if place == "shipped":
         folder = shipped_model(models_dir, rest)
         return folder if is_complete(folder) else None
+    if place == "folder":
+        folder = Path(rest)
+        return folder if folder.is_absolute() and is_complete(folder) else None
     if place == "hub":
         return _in_hub_cache(rest, entry.revision)
     return None
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether a folder has the files that every model has."""
-    return (folder / "config.json").is_file() and (folder / WEIGHTS_FILE).is_file()
+    """Whether a folder has a description of a model, and all its weights."""
+    described = (folder / "config.json").is_file() or (folder / "modules.json").is_file()
+    try:
+        return described and bool(model_config.weights_files(folder))
+    except FailedPrecondition:
+        return False
+
+
+def version(hashes: Mapping[str, str]) -> str:
+    """The version of weights: the sha256 of their file or, if there are several, of the list of them.
+
+    hashes: sha256 of each file that holds weights, by its name. The list has the format of `sha256sum`, sorted by name.
+    """
+    if set(hashes) == {WEIGHTS_FILE}:
+        return hashes[WEIGHTS_FILE]
+    text = "".join(f"{digest}  {name}\n" for name, digest in sorted(hashes.items()))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _in_package(source: str) -> Path | None:
@@ -70,10 +90,11 @@ def _in_hub_cache(repository: str, pinned: str | None) -> Path | None:
     """The snapshot of the pinned revision, or else of the branch main as it was when it was downloaded."""
     from huggingface_hub import try_to_load_from_cache
 
-    for revision in (pinned, "main"):
-        config = try_to_load_from_cache(repository, "config.json", revision=revision)
-        if isinstance(config, str) and is_complete(Path(config).parent):
-            return Path(config).parent
+    for revision in filter(None, (pinned, "main")):
+        for name in ("config.json", "modules.json"):
+            file = try_to_load_from_cache(repository, name, revision=revision)
+            if isinstance(file, str) and is_complete(Path(file).parent):
+                return Path(file).parent
     return None
 
 
@@ -87,12 +108,15 @@ def verify(name: str, entry: ModelEntry, folder: Path) -> Weights:
     """
     failpoints.reach("hash", name)
     try:
-        digest = checksums.sha256(folder / WEIGHTS_FILE)
-        wrong = checksums.check(folder, {WEIGHTS_FILE: digest})
+        hashes = {file: checksums.sha256(folder / file) for file in model_config.weights_files(folder)}
+        wrong = checksums.check(folder, hashes)
     except OSError as error:
         raise FailedPrecondition(f"The weights of {name} in {folder} cannot be read: {error.strerror}") from error
+    if not hashes:
+        raise FailedPrecondition(f"The weights of {name} in {folder} are incomplete")
     if wrong:
         raise FailedPrecondition(f"The files of {name} in {folder} are damaged: {', '.join(wrong)} since they came")
+    digest = version(hashes)
     catalogued = digest == entry.sha256
     if not catalogued and entry.source.startswith(("package:", "shipped:")):
         raise FailedPrecondition(

