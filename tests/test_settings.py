@@ -79,7 +79,7 @@ def test_environment_beats_file_and_option_beats_environment(tmp_path: Path) -> 
         ("", {}, {"log_level": "x"}, "in the option --log-level: .*; allowed are: 'debug', 'info', 'warning', 'error'"),
         ("[models.mine]\nsource = 'mine'", {}, {}, r"regex .* at `\$.models\[...\].source`"),
         ("[models.mine]\nquery_prefix = 'q: '", {}, {}, "missing required field `source`"),
-        ("[models.mine]\nsource = '/mine'\npoling = 'cls'", {}, {}, "unknown field `poling`"),
+        ("[models.mine]\nsource = '/mine'\npoling = 'cls'", {}, {}, "unknown field `poling` .*; did you mean pooling"),
         ("", {"PINYON_SERVER_PROT": "1"}, {}, "Unknown variable PINYON_SERVER_PROT; did you mean PINYON_SERVER_PORT"),
         ("", {"PINYON_SERVER_PORT": "x"}, {}, "Wrong setting in the variable PINYON_SERVER_PORT"),
         ("", {}, {"port": "x"}, "Wrong setting in the option --port"),

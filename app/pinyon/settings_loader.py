@@ -14,7 +14,15 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 
 from pinyon.errors import FailedPrecondition
-from pinyon.settings import IndexSettings, LimitSettings, ModelSettings, ServerSettings, Settings, StorageSettings
+from pinyon.settings import (
+    IndexSettings,
+    LimitSettings,
+    ModelSettings,
+    OwnModel,
+    ServerSettings,
+    Settings,
+    StorageSettings,
+)
 
 SECTIONS: dict[str, type[msgspec.Struct]] = {
     "server": ServerSettings,
@@ -143,10 +151,12 @@ def _hint(problem: str) -> str:
     if match is not None:
         allowed = [row.allowed for row in table() if (row.section, row.key) == match.groups()]
         return f"; allowed are: {', '.join(map(repr, allowed[0]))}" if allowed else ""
-    match = re.search(r"unknown field `([^`]*)`(?: - at `\$\.(\w+)`)?", problem)
+    match = re.search(r"unknown field `([^`]*)`(?: - at `\$\.(\w+)(\[)?)?", problem)
     if match is None:
         return ""
     section = match[2]
     known = [row.key for row in table() if row.section == section] if section else list(SECTIONS)
+    if match[3]:
+        known = [field.name for field in msgspec.structs.fields(OwnModel)]
     close = difflib.get_close_matches(match[1], known, 1)
     return f"; did you mean {close[0]}?" if close else f"; known are: {', '.join(known)}"
