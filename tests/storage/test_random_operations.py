@@ -17,6 +17,7 @@ from pinyon.domain import IndexSpec, PagePlan, QueryPlan, Record, Selection, Spa
 from pinyon.errors import NotFound
 from pinyon.search.ranking import exact_scores
 from pinyon.storage.sqlite.engine import SqliteEngine
+from pinyon.storage.sqlite.options import Tuning
 
 from tests.storage.engines import ENGINES, EngineKind, every_engine
 
@@ -172,9 +173,9 @@ class AgainstADict(RuleBasedStateMachine):
 class WithColumns(AgainstADict):
     """The SQLite engine with columns of every field that a filter asks for, which follow now and then."""
 
-    options: ClassVar[dict[str, Any]] = {"approximate_from": 1, "column_bytes": 2**20}
-
-    constants: ClassVar[dict[str, int]] = {"filters.column_store.COLUMNS_FROM": 1}
+    options: ClassVar[dict[str, Any]] = {
+        "approximate_from": 1, "column_bytes": 2**20, "tuning": Tuning(columns_from=1, quiet_s=0),
+    }  # fmt: skip
 
     def open(self) -> Any:
         return SqliteEngine.open_folder(self.folder, 1, 0, **self.options)
@@ -187,12 +188,16 @@ class WithColumns(AgainstADict):
 class WithVectorsThatServeOn(WithColumns):
     """The same with vectors in memory that serve on after writes."""
 
-    options: ClassVar[dict[str, Any]] = {"approximate_from": 1_000, "cache_bytes": 2**20}
+    options: ClassVar[dict[str, Any]] = {
+        "approximate_from": 1_000,
+        "cache_bytes": 2**20,
+        "tuning": Tuning(vectors_logged_from=1, log_spare_versions=3, quiet_s=0),
+    }
 
     constants: ClassVar[dict[str, int]] = {
-        "upkeep.change_log_upkeep.VECTORS_FROM": 1, "upkeep.change_log_upkeep.TRIM_AFTER": 3, "vectors.vector_cache.CODED_FROM": 1,
+        "vectors.vector_cache.CODED_FROM": 1,
         "vectors.vector_cache.CODED_DIMENSION": 1,
-    }  # fmt: skip
+    }
 
 
 MACHINES: dict[str, Any] = {

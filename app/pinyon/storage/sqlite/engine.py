@@ -56,10 +56,10 @@ class SqliteEngine(SqliteDataPlane):
         self._folder = folder
         self._files = IndexFiles(folder, options)
         self._read_only = options.read_only
-        columns = ColumnStore(0 if options.read_only else options.column_bytes)
-        vectors = VectorCache(options.cache_bytes)
+        columns = ColumnStore(0 if options.read_only else options.column_bytes, options.tuning)
+        vectors = VectorCache(options.cache_bytes, options.tuning)
         filters = FilterCache(options.filter_cache_bytes)
-        upkeep = UpkeepScheduler(folder.indexes, options.approximate_from, options.read_only, columns, vectors, filters)
+        upkeep = UpkeepScheduler(folder.indexes, options, columns, vectors, filters)
         caches = reading.SearchCaches(vectors, filters, columns, upkeep.inverted_file, options.approximate_recall)
         super().__init__(caches, upkeep, InlineReads(options.inline_read_s))
         self._change_locks = NamedLocks()

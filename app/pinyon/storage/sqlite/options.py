@@ -9,6 +9,34 @@ LIMITS = EngineLimits(dimension=8_192)
 """The longest vector that a table of sqlite-vec takes."""
 
 
+class Tuning(msgspec.Struct, frozen=True):
+    """Numbers that measurements chose. No setting changes them. Tests pass small ones.
+
+    columns_from: records of a namespace from which on it has columns. columns_changed: rows that may have changed since
+    the version of the columns; a filter reads the metadata of each. columns_updated_rows, columns_updated_writes:
+    changed rows, or writes, after which columns are updated; an update copies them. postings_per_read: short reads keep
+    other reads from waiting. quiet_s, patience_s: quiet time that ends a bulk load, and the longest wait for it.
+    vectors_logged_from: records of a namespace from which on changes are logged for cached vectors.
+    vectors_changed_writes: writes after which cached vectors are read again. log_spare_versions: versions that the
+    change log may be too long where cached vectors need it; they move forward with nearly every write, and trimming is
+    a write itself.
+    """
+
+    columns_from: int = 2_000
+    columns_changed: int = 1_000
+    columns_updated_rows: int = 200
+    columns_updated_writes: int = 500
+    postings_per_read: int = 20_000
+    quiet_s: float = 0.5
+    patience_s: float = 30.0
+    vectors_logged_from: int = 2_000
+    vectors_changed_writes: int = 500
+    log_spare_versions: int = 100
+
+
+AS_MEASURED = Tuning()
+
+
 class EngineOptions(msgspec.Struct, frozen=True):
     """Options of the engine. The settings of the same names have longer explanations.
 
@@ -27,3 +55,4 @@ class EngineOptions(msgspec.Struct, frozen=True):
     approximate_recall: float = 0.98
     inline_read_s: float = 0.0
     read_only: bool = False
+    tuning: Tuning = AS_MEASURED

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import apsw
 import pytest
-from pinyon.storage.sqlite.connection import checkpoint
+from pinyon.storage.sqlite.connection.checkpoint import CheckpointPages
 from pinyon.storage.sqlite.connection.writer import Writer
 
 
@@ -24,11 +24,8 @@ def connection(path: Path) -> Iterator[apsw.Connection]:
     connection.close()
 
 
-@pytest.fixture(autouse=True)
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A log is long from few pages on."""
-    monkeypatch.setattr(checkpoint, "PASSIVE_FROM", 20)
-    monkeypatch.setattr(checkpoint, "RESTART_FROM", 200)
+SHORT = CheckpointPages(passive_from=20, restart_from=200)
+"""A log is long from few pages on."""
 
 
 def insert(n: int) -> Callable[[apsw.Connection], int]:
@@ -58,7 +55,7 @@ def log_bytes(path: Path) -> int:
 
 def test_writes_go_on_during_a_checkpoint(connection: apsw.Connection, path: Path) -> None:
     beside = HeldUp(path)
-    writer = Writer(connection, beside.connect, "w", 1)
+    writer = Writer(connection, beside.connect, "w", 1, pages=SHORT)
     assert [writer.submit(insert(n)).result(10) for n in range(10)] == list(range(10))
     assert beside.begun.wait(10)
     beside.go.set()
@@ -67,7 +64,7 @@ def test_writes_go_on_during_a_checkpoint(connection: apsw.Connection, path: Pat
 
 
 def test_the_log_stays_short_however_much_is_written(connection: apsw.Connection, path: Path) -> None:
-    writer = Writer(connection, lambda: apsw.Connection(str(path)), "w", 1)
+    writer = Writer(connection, lambda: apsw.Connection(str(path)), "w", 1, pages=SHORT)
     for n in range(1_000):
         writer.submit(insert(n)).result(10)
     writer.close()
@@ -81,7 +78,7 @@ def test_a_log_that_cannot_be_folded_beside_the_writes_is_folded_between_them(
     def connect() -> apsw.Connection:
         raise apsw.CantOpenError("no")
 
-    writer = Writer(connection, connect, "w", 1)
+    writer = Writer(connection, connect, "w", 1, pages=SHORT)
     for n in range(300):
         assert writer.submit(insert(n)).result(10) == n
     writer.close()
@@ -105,7 +102,7 @@ def test_a_checkpoint_that_fails_during_a_write_is_logged(
         raise apsw.CantOpenError("no")
 
     connection.create_scalar_function("wait", wait, 0)
-    writer = Writer(connection, connect, "w", 1)
+    writer = Writer(connection, connect, "w", 1, pages=SHORT)
     for n in range(4):
         writer.submit(insert(n)).result(10)
     assert begun.wait(10)
@@ -122,7 +119,7 @@ def test_a_checkpoint_that_fails_during_a_write_is_logged(
 def test_without_another_thread_it_is_folded_between_the_writes(
     connection: apsw.Connection, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    writer = Writer(connection, lambda: pytest.fail("no thread, no connection"), "w", 1)
+    writer = Writer(connection, lambda: pytest.fail("no thread, no connection"), "w", 1, pages=SHORT)
 
     def refused(self: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -136,7 +133,7 @@ def test_without_another_thread_it_is_folded_between_the_writes(
 
 def test_what_runs_outside_transactions_waits_for_the_checkpoint(connection: apsw.Connection, path: Path) -> None:
     beside = HeldUp(path)
-    writer = Writer(connection, beside.connect, "w", 1)
+    writer = Writer(connection, beside.connect, "w", 1, pages=SHORT)
     for n in range(10):
         writer.submit(insert(n)).result(10)
     assert beside.begun.wait(10)

@@ -12,9 +12,9 @@ import pytest
 from pinyon.domain import IndexSpec, QueryPlan, Record
 from pinyon.errors import InvalidArgument, NotFound
 from pinyon.filters import parse
-from pinyon.storage.sqlite.connection import inline_reads
 from pinyon.storage.sqlite.connection.inline_reads import InlineReads
 from pinyon.storage.sqlite.engine import SqliteEngine
+from pinyon.storage.sqlite.options import Tuning
 from pinyon.storage.sqlite.records import reading
 
 pytestmark = pytest.mark.anyio
@@ -23,8 +23,8 @@ VECTORS = np.random.default_rng(0).standard_normal((300, 8)).astype(np.float32)
 PLAIN = QueryPlan(5, vector=VECTORS[0])
 
 
-async def filled(folder: Path, **tuning: Any) -> SqliteEngine:
-    told = {"cache_bytes": 2**20, "inline_read_s": 60.0, **tuning}
+async def filled(folder: Path, **options: Any) -> SqliteEngine:
+    told = {"cache_bytes": 2**20, "inline_read_s": 60.0, **options}
     engine = await SqliteEngine.open_folder(folder, 2, 0, **told)
     await engine.create_index(IndexSpec("docs", 8, "cosine"))
     await engine.upsert("docs", "a", [Record(f"r{n}", vector, {"n": n}) for n, vector in enumerate(VECTORS)])
@@ -104,8 +104,8 @@ async def test_so_are_searches_by_id_and_with_a_filter_that_comes_again(
 async def test_so_are_new_filters_on_fields_that_are_held_by_column(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pinyon.storage.sqlite.filters.column_store.COLUMNS_FROM", 1)
-    where, engine = Where(monkeypatch), await filled(tmp_path, column_bytes=2**20)
+    where = Where(monkeypatch)
+    engine = await filled(tmp_path, column_bytes=2**20, tuning=Tuning(columns_from=1, quiet_s=0))
     for least, here in ((10, False), (20, False), (30, True), (40, True)):
         plan = QueryPlan(3, vector=VECTORS[0], filter=parse({"n": {"$gte": least}}))
         answer = await engine.query("docs", "a", plan)
@@ -200,13 +200,12 @@ async def test_errors_are_the_same_and_leave_nothing_behind(tmp_path: Path) -> N
     await engine.close()
 
 
-def test_a_slow_one_ends_it_and_so_do_too_many_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = InlineReads(0.001)
+def test_a_slow_one_ends_it_and_so_do_too_many_namespaces() -> None:
+    known = InlineReads(0.001, most_known=3)
     known.note(("i", "a", False), 7, 0.0009)
     assert [known.fast_lsn(key) for key in (("i", "a", False), ("i", "a", True), ("i", "b", False))] == [7, None, None]
     known.note(("i", "a", False), 7, 0.0011)
     assert known.fast_lsn(("i", "a", False)) is None
-    monkeypatch.setattr(inline_reads, "MOST_KNOWN", 3)
     for name in "abcd":
         known.note(("i", name, False), 1, 0.0)
     assert [known.fast_lsn(("i", name, False)) for name in "abcd"] == [None, None, None, 1]

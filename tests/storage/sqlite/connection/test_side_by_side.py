@@ -15,6 +15,7 @@ from pinyon.domain import Handle, IndexDetails, IndexSpec, QueryPlan, Record, Se
 from pinyon.errors import NotFound
 from pinyon.storage.sqlite.engine import SqliteEngine
 from pinyon.storage.sqlite.ivf.ivf_index import Builder
+from pinyon.storage.sqlite.options import Tuning
 from pinyon.storage.sqlite.records import writing
 from pinyon.storage.sqlite.upkeep import compaction
 from pinyon.storage.sqlite.upkeep.scheduler import UpkeepScheduler
@@ -69,7 +70,9 @@ def records(count: int = 20) -> list[Record]:
 @pytest.fixture
 async def engine(tmp_path: Path) -> AsyncIterator[SqliteEngine]:
     """With three indexes; whatever has 300 records gets an inverted file."""
-    engine = await SqliteEngine.open_folder(tmp_path / "data", readers=2, mmap_bytes=0, approximate_from=300)
+    engine = await SqliteEngine.open_folder(
+        tmp_path / "data", readers=2, mmap_bytes=0, approximate_from=300, tuning=Tuning(quiet_s=0)
+    )
     for name in ("one", "two", "three"):
         await engine.create_index(spec(name))
         await engine.upsert(name, "a", records())

@@ -13,6 +13,7 @@ from pinyon.domain import IndexSpec, Metadata, QueryPlan, Record, Selection, Spa
 from pinyon.storage.sqlite.engine import SqliteEngine
 from pinyon.storage.sqlite.filters import matching
 from pinyon.storage.sqlite.filters.columns import Columns, column
+from pinyon.storage.sqlite.options import Tuning
 from pinyon.storage.sqlite.records import reading
 from pinyon.storage.sqlite.text.postings import postings
 from pinyon.storage.sqlite.upkeep.column_upkeep import ColumnUpkeep
@@ -89,15 +90,15 @@ Opener = Callable[..., Any]
 
 
 @pytest.fixture
-async def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Opens an engine that holds columns of every namespace; closes the one before."""
-    monkeypatch.setattr("pinyon.storage.sqlite.filters.column_store.COLUMNS_FROM", 1)
+async def opened(tmp_path: Path) -> Any:
+    """Opens an engine that holds columns of every namespace; closes the one before. tuning: fields of Tuning."""
     engines: list[SqliteEngine] = []
 
-    async def open_engine(**tuning: Any) -> SqliteEngine:
+    async def open_engine(tuning: dict[str, Any] | None = None, **options: Any) -> SqliteEngine:
         if engines:
             await engines.pop().close()
-        told = {"approximate_from": 1, "column_bytes": SIZE, **tuning}
+        numbers = Tuning(**{"columns_from": 1, "quiet_s": 0.0, **(tuning or {})})
+        told = {"approximate_from": 1, "column_bytes": SIZE, "tuning": numbers, **options}
         engines.append(await SqliteEngine.open_folder(tmp_path, 2, 0, **told))
         return engines[0]
 
@@ -106,8 +107,8 @@ async def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         await engines.pop().close()
 
 
-async def filled(opened: Opener, **tuning: Any) -> SqliteEngine:
-    engine: SqliteEngine = await opened(**tuning)
+async def filled(opened: Opener, tuning: dict[str, Any] | None = None, **options: Any) -> SqliteEngine:
+    engine: SqliteEngine = await opened(tuning, **options)
     await engine.create_index(IndexSpec("docs", 2, "cosine"))
     await engine.upsert("docs", "a", [Record(f"r{n}", VECTOR, {"n": n, "s": f"s{n % 3}"}) for n in range(30)])
     return engine
@@ -172,9 +173,7 @@ async def test_every_write_is_seen_by_the_next_filter_before_columns_have_follow
 
 
 async def test_many_changes_are_taken_in(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pinyon.storage.sqlite.upkeep.column_upkeep.UPDATE_AFTER_ROWS", 3)
-    monkeypatch.setattr("pinyon.storage.sqlite.filters.column_store.MOST_CHANGED", 3)
-    engine = await filled(opened)
+    engine = await filled(opened, {"columns_updated_rows": 3, "columns_changed": 3})
     await kept(engine, {"n": 0})
     await engine.upkeep_done()
     reads = reads_of_postings(monkeypatch)
@@ -188,9 +187,8 @@ async def test_many_changes_are_taken_in(opened: Opener, monkeypatch: pytest.Mon
     assert not reads
 
 
-async def test_many_writes_of_few_records_are_taken_in(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pinyon.storage.sqlite.upkeep.column_upkeep.UPDATE_AFTER_WRITES", 3)
-    engine = await filled(opened)
+async def test_many_writes_of_few_records_are_taken_in(opened: Opener) -> None:
+    engine = await filled(opened, {"columns_updated_writes": 3})
     await kept(engine, {"n": 0})
     for turn in range(10):
         await engine.upkeep_done()
@@ -241,25 +239,21 @@ async def test_columns_used_longest_ago_make_room(opened: Opener, monkeypatch: p
     assert len(reads) == 1
 
 
-async def test_small_namespaces_and_those_of_a_reader_or_without_memory_have_none(
-    opened: Opener, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_small_namespaces_and_those_of_a_reader_or_without_memory_have_none(opened: Opener) -> None:
     await filled(opened)
     cases: list[tuple[int, dict[str, Any], bool]] = [
         (30, {}, True), (31, {}, False), (1, {"column_bytes": 0}, False), (1, {"read_only": True}, False),
         (1, {"approximate_from": None}, True),
     ]  # fmt: skip
-    for least, tuning, wanted in cases:
-        monkeypatch.setattr("pinyon.storage.sqlite.filters.column_store.COLUMNS_FROM", least)
-        engine = await opened(**tuning)
+    for least, options, wanted in cases:
+        engine = await opened({"columns_from": least}, **options)
         assert await kept(engine, {"n": 3}) == {"r3"}
         await engine.upkeep_done()
         assert (of_only_namespace(engine) is not None) == wanted
 
 
-async def test_columns_are_given_up_where_little_is_left(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pinyon.storage.sqlite.filters.column_store.COLUMNS_FROM", 20)
-    engine = await filled(opened)
+async def test_columns_are_given_up_where_little_is_left(opened: Opener) -> None:
+    engine = await filled(opened, {"columns_from": 20})
     await kept(engine, {"n": 3})
     for left in (15, 9):
         await engine.delete("docs", "a", Selection(ids=[f"r{n}" for n in range(left, 30)]))
@@ -286,11 +280,8 @@ async def test_nothing_is_left_of_a_namespace_or_an_index_that_is_deleted(opened
     assert not columns._namespaces
 
 
-async def test_changes_are_noted_down_no_longer_than_columns_need_them(
-    opened: Opener, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pinyon.storage.sqlite.upkeep.change_log_upkeep.TRIM_AFTER", 0)
-    engine = await filled(opened)
+async def test_changes_are_noted_down_no_longer_than_columns_need_them(opened: Opener) -> None:
+    engine = await filled(opened, {"log_spare_versions": 0})
     await kept(engine, {"n": 3})
     await engine.upkeep_done()
     for turn in range(5):
@@ -307,8 +298,7 @@ async def test_changes_are_noted_down_no_longer_than_columns_need_them(
 
 
 async def test_a_field_is_read_in_parts(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pinyon.storage.sqlite.upkeep.column_upkeep.POSTINGS_AT_ONCE", 7)
-    engine = await filled(opened)
+    engine = await filled(opened, {"postings_per_read": 7})
     mixed: list[Any] = [True, 1, 1.0, "1", False, 0, "true", ["1", "2"], 2, []]
     await engine.upsert("docs", "a", [Record(f"m{n}", VECTOR, {"n": value}) for n, value in enumerate(mixed)])
     await kept(engine, {"n": 3})

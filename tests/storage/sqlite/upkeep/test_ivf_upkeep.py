@@ -13,6 +13,7 @@ from pinyon.storage.recall import RecallSampler
 from pinyon.storage.sqlite.engine import SqliteEngine
 from pinyon.storage.sqlite.ivf import ivf_index
 from pinyon.storage.sqlite.ivf.ivf_index import Builder, IvfIndex
+from pinyon.storage.sqlite.options import Tuning
 from pinyon.storage.sqlite.row_sets import bits_of
 from pinyon.storage.sqlite.vectors import vector_scan
 
@@ -42,12 +43,13 @@ def records(vectors: np.ndarray, first: int = 0) -> list[Record]:
     return [Record(f"r{place}", vector, {"n": place % 100}) for place, vector in enumerate(vectors, start=first)]
 
 
-async def opened(folder: Path, **tuning: float | None) -> SqliteEngine:
-    return await SqliteEngine.open_folder(folder, 2, 2**28, **{"approximate_from": FROM, **tuning})
+async def opened(folder: Path, **options: Any) -> SqliteEngine:
+    told = {"approximate_from": FROM, "tuning": Tuning(quiet_s=0), **options}
+    return await SqliteEngine.open_folder(folder, 2, 2**28, **told)
 
 
-async def filled(folder: Path, metric: Metric = "cosine", **tuning: float | None) -> SqliteEngine:
-    engine = await opened(folder, **tuning)
+async def filled(folder: Path, metric: Metric = "cosine", **options: Any) -> SqliteEngine:
+    engine = await opened(folder, **options)
     await engine.create_index(IndexSpec("docs", DIMENSION, metric))
     await engine.upsert("docs", "a", records(clustered(COUNT, 1)))
     await engine.upkeep_done()
@@ -108,9 +110,7 @@ async def test_nothing_is_built_while_a_namespace_is_being_filled_but_not_for_ev
             return super().finish(version)
 
     monkeypatch.setattr("pinyon.storage.sqlite.upkeep.ivf_upkeep.Builder", Counted)
-    monkeypatch.setattr("pinyon.storage.sqlite.upkeep.write_debounce.QUIET_S", 1.0)
-    monkeypatch.setattr("pinyon.storage.sqlite.upkeep.write_debounce.PATIENCE_S", patience_s)
-    engine = await opened(tmp_path)
+    engine = await opened(tmp_path, tuning=Tuning(quiet_s=1.0, patience_s=patience_s))
     await engine.create_index(IndexSpec("docs", DIMENSION, "cosine"))
     vectors = clustered(2 * COUNT + 1_000, 1)
     for start in range(0, len(vectors), 500):

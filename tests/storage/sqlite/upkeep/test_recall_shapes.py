@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from pinyon.domain import IndexSpec, Metric, QueryPlan, Record
 from pinyon.storage.sqlite.engine import SqliteEngine
+from pinyon.storage.sqlite.options import Tuning
 
 from tests.storage.sqlite.upkeep.recall_shapes import SHAPES, SIZES, Shape, drawn
 
@@ -42,7 +43,7 @@ async def put(engine: SqliteEngine, vectors: np.ndarray, first: int) -> None:
 async def asked(folder: Path, shape: Shape, metric: Metric, k: int = K) -> tuple[np.ndarray, int]:
     """For each query the share of the k best that it found, where any that is as good counts; and how many of them
     were answered approximately."""
-    engine = await SqliteEngine.open_folder(folder, 2, 2**28, approximate_from=FROM)
+    engine = await SqliteEngine.open_folder(folder, 2, 2**28, approximate_from=FROM, tuning=Tuning(quiet_s=0))
     try:
         await engine.create_index(IndexSpec("docs", shape.stored.shape[1], metric))
         await put(engine, shape.stored, 0)

@@ -9,6 +9,7 @@ from pinyon.domain import IndexSpec, QueryPlan, Record
 from pinyon.errors import NotFound
 from pinyon.filters import parse
 from pinyon.storage.sqlite.engine import SqliteEngine
+from pinyon.storage.sqlite.options import Tuning
 from pinyon.storage.sqlite.upkeep.namespace_state import read_state
 
 pytestmark = pytest.mark.anyio
@@ -16,9 +17,8 @@ pytestmark = pytest.mark.anyio
 VECTORS = np.random.default_rng(0).standard_normal((300, 8)).astype(np.float32)
 
 
-async def with_everything_in_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> SqliteEngine:
+async def with_everything_in_memory(folder: Path) -> SqliteEngine:
     """An engine with two namespaces that have an inverted file, columns, cached vectors and filters."""
-    monkeypatch.setattr("pinyon.storage.sqlite.filters.column_store.COLUMNS_FROM", 1)
     engine = await SqliteEngine.open_folder(
         folder,
         2,
@@ -27,6 +27,7 @@ async def with_everything_in_memory(folder: Path, monkeypatch: pytest.MonkeyPatc
         cache_bytes=2**20,
         filter_cache_bytes=2**20,
         column_bytes=2**20,
+        tuning=Tuning(columns_from=1, quiet_s=0),
     )
     await engine.create_index(IndexSpec("docs", 8, "cosine"))
     for namespace in ("a", "b"):
@@ -56,7 +57,7 @@ def namespaces_in_memory(engine: SqliteEngine) -> list[set[int]]:
 async def test_memory_of_a_namespace_is_freed_when_it_is_deleted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = await with_everything_in_memory(tmp_path, monkeypatch)
+    engine = await with_everything_in_memory(tmp_path)
     assert namespaces_in_memory(engine) == [{1, 2}] * 5
     await engine.delete_namespace("docs", "a")
     await engine.upkeep_done()
@@ -67,7 +68,7 @@ async def test_memory_of_a_namespace_is_freed_when_it_is_deleted(
 async def test_memory_of_a_namespace_is_freed_when_it_is_made_again_before_upkeep_comes_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = await with_everything_in_memory(tmp_path, monkeypatch)
+    engine = await with_everything_in_memory(tmp_path)
     await engine.delete_namespace("docs", "a")
     await engine.upsert("docs", "a", [Record("new", VECTORS[0], {})])
     await engine.upkeep_done()
@@ -76,7 +77,7 @@ async def test_memory_of_a_namespace_is_freed_when_it_is_made_again_before_upkee
 
 
 async def test_memory_of_an_index_is_freed_when_it_is_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = await with_everything_in_memory(tmp_path, monkeypatch)
+    engine = await with_everything_in_memory(tmp_path)
     await engine.delete_index("docs")
     assert namespaces_in_memory(engine) == [set()] * 5
     await engine.close()
@@ -85,7 +86,7 @@ async def test_memory_of_an_index_is_freed_when_it_is_deleted(tmp_path: Path, mo
 async def test_columns_of_an_index_that_is_deleted_meanwhile_are_freed_without_a_logged_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    engine = await with_everything_in_memory(tmp_path, monkeypatch)
+    engine = await with_everything_in_memory(tmp_path)
     opened, columns = engine._opened["docs"], engine._caches.columns
     state = await read_state(opened.database, opened.index.handle, "a")
     assert state is not None and state.key in columns._namespaces

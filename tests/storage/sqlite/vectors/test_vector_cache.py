@@ -9,7 +9,8 @@ import pytest
 from pinyon.domain import Handle, IndexSpec, Metric, QueryPlan, Record, Selection
 from pinyon.filters import parse
 from pinyon.storage.sqlite.engine import SqliteEngine
-from pinyon.storage.sqlite.vectors import vector_rows, vector_source
+from pinyon.storage.sqlite.options import Tuning
+from pinyon.storage.sqlite.vectors import vector_rows
 from pinyon.storage.sqlite.vectors.vector_cache import CachedVectors, VectorCache, most_bytes
 
 COUNT, DIMENSION = 2_500, 8
@@ -21,9 +22,11 @@ def some(count: int, seed: int) -> np.ndarray:
 
 
 async def opened(
-    folder: Path, metric: Metric = "cosine", cache_bytes: int = 2**24, approximate_from: int | None = 10_000
+    folder: Path, metric: Metric = "cosine", tuning: dict[str, int] | None = None, **options: int | None
 ) -> SqliteEngine:
-    engine = await SqliteEngine.open_folder(folder, 1, 0, approximate_from=approximate_from, cache_bytes=cache_bytes)
+    numbers = Tuning(**{"quiet_s": 0.0, **(tuning or {})})
+    told = {"approximate_from": 10_000, "cache_bytes": 2**24, "tuning": numbers, **options}
+    engine = await SqliteEngine.open_folder(folder, 1, 0, **told)
     await engine.create_index(IndexSpec("docs", DIMENSION, metric))
     rows = [Record(f"r{n}", vector, {"n": n}) for n, vector in enumerate(some(COUNT, 1))]
     await engine.upsert("docs", "a", rows)
@@ -117,8 +120,7 @@ async def test_when_much_has_changed_everything_is_read_again(tmp_path: Path, mo
 async def test_after_many_writes_of_few_records_everything_is_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vector_source, "MOST_WRITES", 5)
-    engine = await opened(tmp_path)
+    engine = await opened(tmp_path, tuning={"vectors_changed_writes": 5})
     await warm(engine)
     reads = reads_of_everything(monkeypatch)
     for turn in range(5):  # the vectors in memory are from before the last write of warm()
@@ -129,11 +131,8 @@ async def test_after_many_writes_of_few_records_everything_is_read_again(
     await engine.close()
 
 
-async def test_changes_are_noted_down_only_while_vectors_are_in_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pinyon.storage.sqlite.upkeep.change_log_upkeep.TRIM_AFTER", 3)
-    engine = await opened(tmp_path)
+async def test_changes_are_noted_down_only_while_vectors_are_in_memory(tmp_path: Path) -> None:
+    engine = await opened(tmp_path, tuning={"log_spare_versions": 3})
     await engine.upkeep_done()
     assert await followed(engine) == -1
     await warm(engine)
@@ -150,11 +149,8 @@ async def test_changes_are_noted_down_only_while_vectors_are_in_memory(
     await engine.close()
 
 
-async def test_changes_are_not_noted_down_for_vectors_that_nobody_searches_any_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(vector_source, "MOST_WRITES", 5)
-    engine = await opened(tmp_path)
+async def test_changes_are_not_noted_down_for_vectors_that_nobody_searches_any_more(tmp_path: Path) -> None:
+    engine = await opened(tmp_path, tuning={"vectors_changed_writes": 5})
     await warm(engine)
     for turn in range(7):
         await engine.upsert("docs", "a", [Record("other", some(1, turn)[0], {})])

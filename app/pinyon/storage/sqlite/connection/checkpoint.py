@@ -11,13 +11,22 @@ from collections.abc import Callable
 from typing import Literal
 
 import apsw
+import msgspec
 
-PASSIVE_FROM, RESTART_FROM = 500, 8_000
-"""Pages of the log from which a checkpoint copies what readers allow, and from which it waits for the readers."""
 ROUNDS = 2
 """Times that the thread copies the log. The second time copies what was written during the first."""
 
 log = logging.getLogger("pinyon.storage")
+
+
+class CheckpointPages(msgspec.Struct, frozen=True):
+    """Pages of the log from which a checkpoint copies what readers allow, and from which it waits for the readers."""
+
+    passive_from: int = 500
+    restart_from: int = 8_000
+
+
+PAGES = CheckpointPages()
 
 
 class Checkpoint:
@@ -33,7 +42,9 @@ class Checkpoint:
         connect: Callable[[], apsw.Connection],
         number: Callable[[apsw.Connection], int] = lambda _: 0,
         checkpointed: Callable[[int], None] = lambda _: None,
+        pages: CheckpointPages = PAGES,
     ) -> None:
+        self._limits = pages
         self._connection, self._connect, self._name = connection, connect, connection.filename
         self._number, self._checkpointed = number, checkpointed
         self._pages = 0
@@ -47,14 +58,14 @@ class Checkpoint:
     def advance(self) -> None:
         """Start or end a checkpoint if the log is long enough. Call between two writes."""
         if self._thread is not None and self._thread.is_alive():
-            if self._pages < RESTART_FROM:
+            if self._pages < self._limits.restart_from:
                 return
             self._thread.join()
         was_started, self._thread = self._thread is not None, None
-        if self._pages < PASSIVE_FROM:
+        if self._pages < self._limits.passive_from:
             return
         if was_started or not self._start_thread():
-            self._run(self._connection, "RESTART" if self._pages >= RESTART_FROM else "PASSIVE")
+            self._run(self._connection, "RESTART" if self._pages >= self._limits.restart_from else "PASSIVE")
             self._pages = 0
 
     def _start_thread(self) -> bool:

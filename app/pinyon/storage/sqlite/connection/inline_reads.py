@@ -8,8 +8,6 @@ written since.
 
 from pinyon.domain import Handle
 
-MOST_KNOWN = 10_000
-"""Kinds of searches to remember. When there are more, all are forgotten."""
 Kind = tuple[Handle, str, bool]
 """The handle of an index, the name of a namespace, and whether the search has a filter."""
 
@@ -18,10 +16,11 @@ class InlineReads:
     """Remembers which kinds of vector searches were fast. Safe for several threads.
 
     most_s: if a search took at most this many seconds, the next one may run on the event-loop thread; 0: none does.
+    most_known: kinds of searches to remember. When there are more, all are forgotten.
     """
 
-    def __init__(self, most_s: float) -> None:
-        self._most_s = most_s
+    def __init__(self, most_s: float, most_known: int = 10_000) -> None:
+        self._most_s, self._most_known = most_s, most_known
         self._fast_lsn: dict[Kind, int] = {}
 
     def fast_lsn(self, kind: Kind) -> int | None:
@@ -33,6 +32,6 @@ class InlineReads:
         if seconds > self._most_s:
             self._fast_lsn.pop(kind, None)
             return
-        if len(self._fast_lsn) >= MOST_KNOWN:
+        if len(self._fast_lsn) >= self._most_known:
             self._fast_lsn.clear()
         self._fast_lsn[kind] = lsn

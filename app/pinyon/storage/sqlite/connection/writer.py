@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import apsw
 import msgspec
 
-from pinyon.storage.sqlite.connection.checkpoint import Checkpoint
+from pinyon.storage.sqlite.connection.checkpoint import PAGES, Checkpoint, CheckpointPages
 from pinyon.storage.sqlite.transaction import Transaction
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ class Writer:
 
     connect: makes another connection. most_in_group: how many writes may share a commit. number: reads the number of
     the last write. committed: is called with this number after each commit, before the callers get their results.
-    checkpointed: as in Checkpoint.
+    checkpointed, pages: as in Checkpoint.
     """
 
     def __init__(
@@ -69,11 +69,12 @@ class Writer:
         number: Callable[[apsw.Connection], int] = lambda _: 0,
         committed: Callable[[int], None] = lambda _: None,
         checkpointed: Callable[[int], None] = lambda _: None,
+        pages: CheckpointPages = PAGES,
     ) -> None:
         self._connection, self._most = connection, most_in_group
         self._number, self._committed = number, committed
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._checkpoint = Checkpoint(connection, connect, number, checkpointed)
+        self._checkpoint = Checkpoint(connection, connect, number, checkpointed, pages)
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 

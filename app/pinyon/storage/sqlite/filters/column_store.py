@@ -17,14 +17,11 @@ from pinyon import metrics
 from pinyon.domain import Handle
 from pinyon.filters import Condition, fields, matches
 from pinyon.storage.sqlite.filters.columns import Columns
+from pinyon.storage.sqlite.options import AS_MEASURED, Tuning
 from pinyon.storage.sqlite.row_sets import Records, RowSet
 from pinyon.storage.sqlite.schema import changes
 from pinyon.storage.sqlite.vectors.vector_cache import Key
 
-COLUMNS_FROM = 2_000
-"""Records of a namespace from which on it has columns."""
-MOST_CHANGED = 1_000
-"""Rows that may have changed since the version of the columns. A filter reads the metadata of each."""
 COLUMN_BYTES = 2_000
 """Memory of a column beside its values, about."""
 MOST_WANTED, MOST_REFUSED = 64, 1_000
@@ -52,8 +49,9 @@ class ColumnStore:
     Columns themselves never change. An update puts new ones in their place.
     """
 
-    def __init__(self, most_bytes: int) -> None:
-        self.most_bytes, self.from_records = most_bytes, COLUMNS_FROM
+    def __init__(self, most_bytes: int, tuning: Tuning = AS_MEASURED) -> None:
+        self.most_bytes, self.from_records = most_bytes, tuning.columns_from
+        self._most_changed = tuning.columns_changed
         self._lock = threading.Lock()
         self._namespaces: dict[Key, NamespaceColumns] = {}
         self._uses = itertools.count()
@@ -83,7 +81,7 @@ class ColumnStore:
         if columns.version > version:  # the columns have seen a write that this snapshot has not
             return None
         changed = changes.since(connection, key[1], columns.version, of_vectors=False)
-        if changed is None or len(changed) > MOST_CHANGED:
+        if changed is None or len(changed) > self._most_changed:
             return None
         self._note_use(key, asked)
         rows = columns.matching_rows(condition)

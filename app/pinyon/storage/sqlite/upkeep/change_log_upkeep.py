@@ -7,23 +7,17 @@ logged.
 from functools import partial
 
 from pinyon.storage.sqlite.connection.database import Database
+from pinyon.storage.sqlite.options import Tuning
 from pinyon.storage.sqlite.schema import changes
 from pinyon.storage.sqlite.upkeep.namespace_state import NamespaceState, log_changes
-from pinyon.storage.sqlite.vectors import vector_source
 from pinyon.storage.sqlite.vectors.vector_cache import VectorCache
-
-VECTORS_FROM = 2_000
-"""Records of a namespace from which on changes are logged for cached vectors."""
-TRIM_AFTER = 100
-"""Versions that the log may be too long where cached vectors need it. They move forward with nearly every write, and
-trimming is a write itself."""
 
 
 class ChangeLogUpkeep:
     """Starts, trims and stops change logs."""
 
-    def __init__(self, vectors: VectorCache) -> None:
-        self._vectors = vectors
+    def __init__(self, vectors: VectorCache, tuning: Tuning) -> None:
+        self._vectors, self._tuning = vectors, tuning
 
     async def maintain(
         self, database: Database, state: NamespaceState, ivf_from: int | None, columns_from: int | None
@@ -40,12 +34,12 @@ class ChangeLogUpkeep:
                 await database.write(partial(changes.stop, ns=state.ns))
         elif state.logged_from is None:
             await log_changes(database, state)
-        elif min(needed) > state.logged_from + (TRIM_AFTER if ivf_from is None else 0):
+        elif min(needed) > state.logged_from + (self._tuning.log_spare_versions if ivf_from is None else 0):
             await database.write(partial(changes.trim, ns=state.ns, version=min(needed)))
 
     def _needed_by_vectors(self, state: NamespaceState) -> int | None:
         """The version of the cached vectors, if they can still be brought up to date."""
-        cached = self._vectors.latest(state.key) if state.count >= VECTORS_FROM else None
-        if cached is None or state.version - cached.version > vector_source.MOST_WRITES:
+        cached = self._vectors.latest(state.key) if state.count >= self._tuning.vectors_logged_from else None
+        if cached is None or state.version - cached.version > self._vectors.most_writes:
             return None
         return cached.version

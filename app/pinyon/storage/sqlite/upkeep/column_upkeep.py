@@ -11,6 +11,7 @@ from pinyon.errors import NotFound
 from pinyon.storage.sqlite.connection.database import Database
 from pinyon.storage.sqlite.filters.column_store import ColumnStore, read_metadata
 from pinyon.storage.sqlite.filters.columns import NAME_BYTES, Column, Columns, column, joined
+from pinyon.storage.sqlite.options import Tuning
 from pinyon.storage.sqlite.row_sets import Records
 from pinyon.storage.sqlite.schema import changes
 from pinyon.storage.sqlite.upkeep.background_thread import BackgroundThread
@@ -19,10 +20,6 @@ from pinyon.storage.sqlite.vectors import vector_rows
 
 KEEP_SHARE = 0.5
 """A namespace keeps its columns until it has less than this share of the records that it needs to get some."""
-POSTINGS_AT_ONCE = 20_000
-"""Postings per read. Short reads keep other reads from waiting."""
-UPDATE_AFTER_ROWS, UPDATE_AFTER_WRITES = 200, 500
-"""Changed rows, or writes, after which columns are updated. An update copies them."""
 NEVER = 2**62
 """Number of records at which a column that could not be made is tried again: not before the next start."""
 
@@ -32,8 +29,8 @@ log = logging.getLogger("pinyon.storage")
 class ColumnUpkeep:
     """Writes the columns that a ColumnStore answers from."""
 
-    def __init__(self, store: ColumnStore, thread: BackgroundThread) -> None:
-        self._store, self._thread = store, thread
+    def __init__(self, store: ColumnStore, thread: BackgroundThread, tuning: Tuning) -> None:
+        self._store, self._thread, self._tuning = store, thread, tuning
 
     async def maintain(self, database: Database, state: NamespaceState) -> None:
         """Bring the columns of a namespace up to date, and make those that filters have asked for.
@@ -62,7 +59,7 @@ class ColumnUpkeep:
     async def _maintain(self, database: Database, state: NamespaceState, wanted: set[str]) -> None:
         columns = self._store.get(state.key)
         if columns is not None:
-            updated = await self._updated(database, state, columns, at_once=bool(wanted))
+            updated = await self._updated(database, state, columns, always=bool(wanted))
             if updated is None:
                 wanted |= columns.by_field.keys()
             columns = updated
@@ -83,14 +80,15 @@ class ColumnUpkeep:
             self._store.put(state.key, columns, used=wanted)
 
     async def _updated(
-        self, database: Database, state: NamespaceState, columns: Columns, at_once: bool
+        self, database: Database, state: NamespaceState, columns: Columns, always: bool
     ) -> Columns | None:
-        """The columns, brought up to date if much has changed or at_once; None if they must be read anew."""
+        """The columns, brought up to date if much has changed, or always; None if they must be read again."""
         version, changed = await database.read(partial(_changes, ns=state.ns, since=columns.version))
         if changed is None or len(changed) > len(columns.alive):
             return None
-        enough = len(changed) >= UPDATE_AFTER_ROWS or version - columns.version >= UPDATE_AFTER_WRITES
-        if not (enough or at_once):
+        rows_enough = len(changed) >= self._tuning.columns_updated_rows
+        writes_enough = version - columns.version >= self._tuning.columns_updated_writes
+        if not (rows_enough or writes_enough or always):
             return columns
         metadata = await database.read(partial(read_metadata, ns=state.ns, rows=changed))
         return await self._thread.run(columns.replaced, changed, metadata, version)
@@ -102,14 +100,14 @@ class ColumnUpkeep:
         """
         parts: list[Column] = [column([], {})]
         last: tuple[Any, ...] = (-1, 0, 0)
-        size = 0
+        size, most = 0, self._tuning.postings_per_read
         while True:
-            postings = await database.read(partial(_postings, ns=ns, field=field, after=last))
+            postings = await database.read(partial(_postings, ns=ns, field=field, after=last, most=most))
             parts.append(await self._thread.run(column, postings, parts[-1].code_of))
             size += parts[-1].nbytes - NAME_BYTES * len(parts[-1].code_of)
             if size + NAME_BYTES * len(parts[-1].code_of) > self._store.most_bytes:
                 return None
-            if len(postings) < POSTINGS_AT_ONCE:
+            if len(postings) < most:
                 return joined(parts)
             last = postings[-1]
 
@@ -127,11 +125,11 @@ def _without_fields(connection: apsw.Connection, ns: int) -> Columns:
     return Columns(changes.version(connection, ns), alive, {})
 
 
-def _postings(connection: apsw.Connection, ns: int, field: str, after: tuple[Any, ...]) -> list[Any]:
+def _postings(connection: apsw.Connection, ns: int, field: str, after: tuple[Any, ...], most: int) -> list[Any]:
     """The next postings of a field: kind, value and row number, in this order."""
     return connection.execute(
         "SELECT kind, value, record FROM postings"
         " WHERE ns = ? AND field = (SELECT field FROM fields WHERE name = ?) AND (kind, value, record) > (?, ?, ?)"
         " ORDER BY kind, value, record LIMIT ?",
-        (ns, field, *after, POSTINGS_AT_ONCE),
+        (ns, field, *after, most),
     ).fetchall()

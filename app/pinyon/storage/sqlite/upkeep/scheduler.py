@@ -20,6 +20,7 @@ from pinyon.storage.sqlite.connection.database import Database
 from pinyon.storage.sqlite.filters.column_store import ColumnStore
 from pinyon.storage.sqlite.filters.filter_cache import FilterCache
 from pinyon.storage.sqlite.ivf.ivf_index import IvfIndex
+from pinyon.storage.sqlite.options import EngineOptions
 from pinyon.storage.sqlite.schema import changes
 from pinyon.storage.sqlite.upkeep.background_thread import BackgroundThread
 from pinyon.storage.sqlite.upkeep.change_log_upkeep import ChangeLogUpkeep
@@ -35,26 +36,25 @@ log = logging.getLogger("pinyon.storage")
 class UpkeepScheduler:
     """The upkeep of all indexes of a folder. Call from the event-loop thread only, except for inverted_file().
 
-    approximate_from: records of a namespace from which on it has an inverted file; None: no namespace has one.
-    read_only: nothing may be written, so there is no upkeep.
+    With the option read_only nothing may be written, so there is no upkeep.
     """
 
     def __init__(
         self,
         folder: Path,
-        approximate_from: int | None,
-        read_only: bool,
+        options: EngineOptions,
         columns: ColumnStore,
         vectors: VectorCache,
         filters: FilterCache,
     ) -> None:
-        self._read_only = read_only
+        self._read_only, tuning = options.read_only, options.tuning
+        from_records = math.inf if options.approximate_from is None else options.approximate_from
         self._thread = BackgroundThread()
-        self._ivf = IvfUpkeep(folder, math.inf if approximate_from is None else approximate_from, self._thread)
-        self._columns = ColumnUpkeep(columns, self._thread)
-        self._change_log = ChangeLogUpkeep(vectors)
+        self._ivf = IvfUpkeep(folder, from_records, self._thread)
+        self._columns = ColumnUpkeep(columns, self._thread, tuning)
+        self._change_log = ChangeLogUpkeep(vectors, tuning)
         self._caches = columns, vectors, filters
-        self._debounce = WriteDebounce()
+        self._debounce = WriteDebounce(tuning.quiet_s, tuning.patience_s)
         self._waiting: dict[tuple[Handle, str], Database] = {}
         self._with_deleted: set[Handle] = set()
         self._called = asyncio.Event()

@@ -7,9 +7,6 @@ import msgspec
 from pinyon.domain import Handle
 from pinyon.storage.sqlite.connection.database import Database
 
-QUIET_S, PATIENCE_S = 0.5, 30.0
-"""Quiet time that ends a bulk load, and the longest wait for it, in seconds."""
-
 Place = tuple[Handle, str]
 """An index's handle, and the name of a namespace."""
 
@@ -24,9 +21,13 @@ class Pending(msgspec.Struct, frozen=True):
 
 
 class WriteDebounce:
-    """The namespaces that wait for quiet. Call from one thread only."""
+    """The namespaces that wait for quiet. Call from one thread only.
 
-    def __init__(self) -> None:
+    quiet_s, patience_s: quiet time that ends a bulk load, and the longest wait for it, in seconds.
+    """
+
+    def __init__(self, quiet_s: float, patience_s: float) -> None:
+        self._quiet_s, self._patience_s = quiet_s, patience_s
         self._pending: dict[Place, Pending] = {}
 
     def __bool__(self) -> bool:
@@ -52,11 +53,11 @@ class WriteDebounce:
         """
         now = time.monotonic()
         since = now if pending is None else pending.since
-        if now - since > PATIENCE_S:
+        if now - since > self._patience_s:
             return True
         if pending is not None and pending.version == version and pending.due <= now:
             return True
-        self._pending[place] = Pending(database, version, since, now + QUIET_S)
+        self._pending[place] = Pending(database, version, since, now + self._quiet_s)
         return False
 
     def release(self, handle: Handle | None = None) -> None:

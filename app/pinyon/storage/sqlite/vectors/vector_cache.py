@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pinyon import metrics
 from pinyon.domain import Handle
 from pinyon.search.bounds import ByteCodes, byte_codes, squared_lengths
+from pinyon.storage.sqlite.options import AS_MEASURED, Tuning
 
 BLOCK = 16_384
 """Rows that are coded and scored together."""
@@ -69,8 +70,9 @@ def most_bytes(count: int, dimension: int) -> int:
 class VectorCache:
     """The namespaces searched last, of all indexes, up to a number of bytes. Safe for several threads."""
 
-    def __init__(self, most_bytes: int) -> None:
-        self.most_bytes = most_bytes
+    def __init__(self, most_bytes: int, tuning: Tuning = AS_MEASURED) -> None:
+        """tuning: says after how many writes cached vectors are read again (most_writes)."""
+        self.most_bytes, self.most_writes = most_bytes, tuning.vectors_changed_writes
         self._lock = threading.Lock()
         self._entries: OrderedDict[Key, CachedVectors] = OrderedDict()
         self._last_asked: dict[Key, int] = {}

@@ -24,8 +24,8 @@ SCAN_FROM = 0.05
 CACHE_FROM = 64
 """Up to this many rows, reading them one by one is faster than caching the namespace. An inverted file brings so few,
 but searches on the event-loop thread need them in memory: then the namespace is cached if there is free room."""
-MOST_CHANGED, MOST_WRITES = 0.02, 500
-"""Cached vectors are used until this share of the rows has changed, or so many writes have come."""
+MOST_CHANGED = 0.02
+"""Cached vectors are used until this share of the rows has changed."""
 ROWS_AT_ONCE = 4_096
 """Cached rows that are copied per step."""
 
@@ -103,7 +103,7 @@ def _usable_cache(source: VectorSource, rows: RowSet | None, scan: bool) -> _Usa
     if cached is not None:
         return _Usable(cached, np.empty(0, np.int64))
     older = source.cache.latest(source.key)
-    if older is not None and 0 < source.version - older.version <= MOST_WRITES:
+    if older is not None and 0 < source.version - older.version <= source.cache.most_writes:
         changed = changes.since(source.connection, source.ns, older.version)
         if changed is not None and len(changed) <= (CACHE_FROM if scan else MOST_CHANGED * source.count):
             return _Usable(older, changed)
