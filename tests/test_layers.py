@@ -132,8 +132,10 @@ CONCRETE = {
     "pinyon.inference.backends.fused_reranker",
     "pinyon.inference.backends.hash_backend",
     "pinyon.inference.backends.late_interaction",
+    "pinyon.inference.backends.multi_vector_backend",
     "pinyon.inference.backends.openvino_backend",
     "pinyon.inference.backends.rerank_mini",
+    "pinyon.inference.backends.static_backend",
     "pinyon.inference.backends.torch_backend",
 }
 

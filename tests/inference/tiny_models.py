@@ -3,17 +3,21 @@
 Real formats, real loading paths: they show that models of a kind load and compute, not that they are good.
 """
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from sentence_transformers import SentenceTransformer
+from safetensors.torch import load_file, save_file
+from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTransformer
 from sentence_transformers.base.modules import Transformer
-from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, StaticEmbedding
+from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
+from sentence_transformers.sentence_transformer.modules import Dense, LayerNorm, Normalize, Pooling, StaticEmbedding
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
     BertConfig,
+    BertForSequenceClassification,
     BertModel,
     ModernBertConfig,
     ModernBertModel,
@@ -95,7 +99,7 @@ def transformer(folder: Path, kind: str) -> Path:
     )
     own: dict[str, Any] = {"vocab_size": len(words), "pad_token_id": words.pad_token_id, **SIZES}
     makers: dict[str, Callable[[], Any]] = {
-        "bert": lambda: BertModel(BertConfig(**own, max_position_embeddings=POSITIONS, initializer_range=0.5)),
+        "bert": lambda: BertModel(BertConfig(**own, max_position_embeddings=POSITIONS)),
         "xlm-roberta": lambda: XLMRobertaModel(
             XLMRobertaConfig(**{**own, "pad_token_id": 1}, max_position_embeddings=POSITIONS + 2, type_vocab_size=1)
         ),
@@ -119,7 +123,11 @@ def transformer(folder: Path, kind: str) -> Path:
             )
         ),
     }
-    makers[kind]().save_pretrained(folder)
+    model = makers[kind]()
+    if kind == "modernbert":  # whose own initial weights hardly look at other tokens
+        for name, weights in model.named_parameters():
+            weights.data *= 4 if weights.ndim == 2 and "embeddings" not in name else 1
+    model.save_pretrained(folder)
     words.save_pretrained(folder)
     return folder
 
@@ -148,3 +156,69 @@ def static_model(folder: Path) -> Path:
     static = StaticEmbedding(words._tokenizer, embedding_dim=WIDTH)
     SentenceTransformer(modules=[static], device="cpu").save(str(folder))
     return folder
+
+
+def cross_encoder(folder: Path, kind: str, **more: Any) -> Path:
+    """A cross-encoder; the folder. more: for CrossEncoder, as it saves itself.
+
+    classifier: a transformer with a head for one class, without files of sentence-transformers. modular: a transformer
+    with pooling and projections as modules of their own, as ettin-reranker is published.
+    """
+    torch.manual_seed(0)
+    if kind == "classifier":
+        words = tokenizer("<s>", "</s>", "<pad>", "<unk>", LIMIT)
+        config = BertConfig(vocab_size=len(words), num_labels=1, max_position_embeddings=POSITIONS, **SIZES)
+        BertForSequenceClassification(config).save_pretrained(folder)
+        words.save_pretrained(folder)
+        return folder
+    bare = transformer(folder.with_name(folder.name + "-bare"), "modernbert")
+    modules: list[Any] = [
+        Transformer(str(bare)),
+        Pooling(WIDTH, "cls"),
+        Dense(WIDTH, WIDTH, bias=False, activation_function=torch.nn.GELU()),
+        LayerNorm(WIDTH),
+        Dense(WIDTH, 1, activation_function=torch.nn.Identity(), module_output_name="scores"),
+    ]
+    modules[-1].linear.weight.data *= 8  # so that scores are not within 0..1
+    CrossEncoder(modules=modules, device="cpu", **more).save_pretrained(str(folder))
+    return folder
+
+
+def late_interaction_model(folder: Path, layout: str) -> Path:
+    """A late-interaction model; the folder. layout: of sentence-transformers, pylate or stanford."""
+    torch.manual_seed(0)
+    bare = transformer(folder.with_name(folder.name + "-bare"), "bert")
+    dense = Dense(WIDTH, 8, bias=False, activation_function=torch.nn.Identity(), module_input_name="token_embeddings")
+    if layout == "stanford":
+        folder.mkdir()
+        for file in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+            (folder / file).write_bytes((bare / file).read_bytes())
+        _edit(folder / "config.json", architectures=["HF_ColBERT"])
+        encoder = {f"bert.{name}": value for name, value in load_file(bare / "model.safetensors").items()}
+        save_file(
+            {**encoder, "linear.weight": dense.linear.weight.detach()}, folder / "model.safetensors", {"format": "pt"}
+        )
+        settings = {"query_token_id": "query", "doc_token_id": "passage", "query_maxlen": 16, "doc_maxlen": 64}
+        (folder / "artifact.metadata").write_text(json.dumps(settings))
+        return folder
+    if layout == "pylate":
+        SentenceTransformer(modules=[Transformer(str(bare)), Pooling(WIDTH), dense], device="cpu").save(str(folder))
+        modules = json.loads((folder / "modules.json").read_text())
+        modules[2]["type"] = "pylate.models.Dense.Dense"
+        (folder / "modules.json").write_text(json.dumps([modules[0], modules[2]]))
+        own = {"query_prefix": QUERY, "document_prefix": DOCUMENT, "query_length": 16, "document_length": 64}
+        _edit(folder / "config_sentence_transformers.json", model_type="ColBERT", **own)
+        return folder
+    backbone = Transformer(str(bare), document_length=64, query_length=32)
+    ends: list[Any] = [
+        dense,
+        MultiVectorMask(skiplist_words=[".", ","]),
+        Normalize(module_input_name="token_embeddings"),
+    ]
+    prompts = {"query": QUERY, "document": DOCUMENT}
+    MultiVectorEncoder(modules=[backbone, *ends], prompts=prompts, device="cpu").save_pretrained(str(folder))
+    return folder
+
+
+def _edit(file: Path, **values: Any) -> None:
+    file.write_text(json.dumps({**json.loads(file.read_text()), **values}))

@@ -30,7 +30,7 @@ from pinyon.search.ranking import with_late_interaction, with_mini
 from pinyon.settings import OwnModel, Settings
 
 if TYPE_CHECKING:
-    from pinyon.inference.backends.torch_backend import CrossEncoderModel
+    from pinyon.inference.backends.torch_backend import PairModel
 
 DEFAULT_EMBEDDER = "all-MiniLM-L6-v2"
 LATE_INTERACTION = "pinyon-late-interaction"
@@ -264,7 +264,7 @@ class Catalog:
         return self._cross(answer, limit)
 
     def _cross(self, answer: Answer, limit: int) -> Reranker:
-        model = self._cross_encoder(answer.by)  # first, because it imports torch and explains errors
+        model = self._pair_model(answer.by)  # first, because it imports torch and explains errors
         from pinyon.inference.backends.torch_backend import CrossEncoderReranker
 
         return CrossEncoderReranker(model, answer.name, limit)
@@ -273,19 +273,19 @@ class Catalog:
         """Load the reranker that answers to the name, so that the first request does not wait for it."""
         answer = self.answer(name)
         if self.entries[answer.by].source != "builtin":
-            self._cross_encoder(answer.by)
+            self._pair_model(answer.by)
 
     def bare(self, name: str, computed: Precision) -> Any:
-        """The weights alone, computed with this precision: a TextEncoder, or a cross-encoder."""
+        """The weights alone, computed with this precision: a TextEncoder, or a PairModel."""
         entry = self.entry(name)
-        load = self._loader.encoder if entry.kind == "embed" else self._loader.cross_encoder
+        load = self._loader.encoder if entry.kind == "embed" else self._loader.pair_model
         return load(name, entry, computed)
 
     def _encoder(self, name: str, computed: Precision = "fp32") -> TextEncoder:
         return self._loader.encoder(name, self.entries[name], computed)
 
-    def _cross_encoder(self, name: str) -> "CrossEncoderModel":
-        return self._loader.cross_encoder(name, self.entries[name], self.precision(name))
+    def _pair_model(self, name: str) -> "PairModel":
+        return self._loader.pair_model(name, self.entries[name], self.precision(name))
 
     def _version(self, name: str) -> str:
         if name == BM25:

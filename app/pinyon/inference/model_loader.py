@@ -20,7 +20,7 @@ from pinyon.inference.precision import Precision
 from pinyon.inference.token_cache import CachingEncoder
 
 if TYPE_CHECKING:
-    from pinyon.inference.backends.torch_backend import CrossEncoderModel
+    from pinyon.inference.backends.torch_backend import PairModel
 
 log = logging.getLogger("pinyon.models")
 
@@ -60,19 +60,26 @@ class ModelLoader:
             )
         return encoder
 
-    def cross_encoder(self, name: str, entry: ModelEntry, computed: Precision) -> "CrossEncoderModel":
-        """The cross-encoder of a reranking model. Raises FailedPrecondition if it does not load."""
+    def pair_model(self, name: str, entry: ModelEntry, computed: Precision) -> "PairModel":
+        """What scores pairs for a reranking model. Raises FailedPrecondition if it does not load."""
         base = None if entry.base is None else self._store.get(entry.base).folder
 
-        def read(torch_backend: ModuleType, folder: Path, config: ModelConfig) -> "CrossEncoderModel":
-            model: CrossEncoderModel
-            if base is None:
-                changes = torch_backend.Changes(
-                    activation=entry.activation, max_tokens=_limit(entry, config), prompt=entry.query_prefix
-                )
-                model = torch_backend.CrossEncoderModel(folder, computed, changes)
-            else:
+        def read(torch_backend: ModuleType, folder: Path, config: ModelConfig) -> "PairModel":
+            model: PairModel
+            changes = torch_backend.Changes(
+                activation=entry.activation,
+                max_tokens=_limit(entry, config),
+                query_prefix=entry.query_prefix,
+                passage_prefix=entry.passage_prefix,
+            )
+            if base is not None:
                 model = torch_backend.CompletedCrossEncoder(folder, base, computed)
+            elif config.method == "late-interaction":
+                from pinyon.inference.backends.multi_vector_backend import MultiVectorModel
+
+                model = MultiVectorModel(folder, computed, changes, self._token_cache_bytes)
+            else:
+                model = torch_backend.CrossEncoderModel(folder, computed, changes)
             return model
 
         return self._load(name, computed, read)

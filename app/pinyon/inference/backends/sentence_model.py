@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import msgspec
 import torch
-from sentence_transformers import CrossEncoder, SentenceTransformer
+from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize
 from sentence_transformers.sentence_transformer.modules import Pooling as PoolingModule
 
@@ -29,14 +29,15 @@ class Changes(msgspec.Struct, frozen=True):
     """What a catalogue entry changes about the weights of a folder. The default changes nothing.
 
     pooling, normalize, activation: as in ModelEntry. max_tokens: what the model reads at once, 0 for its own limit.
-    prompt: put before the first text of a pair; None for the model's own.
+    query_prefix, passage_prefix: prompts of a reranker; None for the model's own.
     """
 
     pooling: str = ""
     normalize: bool | None = None
     activation: settings.Activation | None = None
     max_tokens: int = 0
-    prompt: str | None = None
+    query_prefix: str | None = None
+    passage_prefix: str | None = None
 
 
 NO_CHANGES = Changes()
@@ -64,6 +65,13 @@ def cross_encoder(folder: Path, changes: Changes) -> CrossEncoder:
     """The cross-encoder in a folder."""
     activation = None if changes.activation is None else ACTIVATIONS[changes.activation]()
     model = CrossEncoder(str(folder), activation_fn=activation, model_kwargs=FLOAT32, **LOCAL)
-    if changes.prompt is not None:
-        model.prompts["pinyon"], model.default_prompt_name = changes.prompt, "pinyon"
+    if changes.query_prefix is not None:
+        model.prompts["pinyon"], model.default_prompt_name = changes.query_prefix, "pinyon"
     return model.eval()
+
+
+def multi_vector_encoder(folder: Path, changes: Changes) -> MultiVectorEncoder:
+    """The late-interaction model in a folder."""
+    prompts = {"query": changes.query_prefix, "document": changes.passage_prefix}
+    own = {name: prompt for name, prompt in prompts.items() if prompt is not None}
+    return MultiVectorEncoder(str(folder), prompts=own, model_kwargs=FLOAT32, **LOCAL).eval()

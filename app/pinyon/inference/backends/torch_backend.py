@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 # Torch's threads spin while they wait for the next part of a computation. With OpenMP's default they occupy a core for
 # milliseconds after the last part, while the rest of the request needs it. This limit is long enough between parts.
@@ -86,7 +86,7 @@ class TorchEncoder:
         self._pace = Pace(FIRST_RATE)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        return _token_counts(self._tokenizer, list(texts))
+        return token_counts(self._tokenizer, list(texts))
 
     def encode(self, texts: Sequence[str], max_tokens: int) -> Embeddings:
         batch = self._tokenizer(list(texts), truncation=True, max_length=min(max_tokens, self.max_tokens))
@@ -111,7 +111,7 @@ class TorchEncoder:
 
     def token_windows(self, texts: Sequence[str], max_tokens: int) -> Steps[list[Windows]]:
         by_text: list[Windows] = [[]] * len(texts)
-        for places in _in_groups(texts):
+        for places in in_groups(texts):
             windows = yield from self._windows([texts[place] for place in places], max_tokens)
             for place, of_text in zip(places, windows, strict=True):
                 by_text[place] = of_text
@@ -186,7 +186,7 @@ def batch_size(lengths: Sequence[int], tokens: int) -> int:
     return min(most, len(lengths))
 
 
-def _in_groups(texts: Sequence[str]) -> Iterator[list[int]]:
+def in_groups(texts: Sequence[str]) -> Iterator[list[int]]:
     """The positions of all texts, longest first, in groups of about STEP_CHARACTERS."""
     group: list[int] = []
     characters = 0
@@ -198,6 +198,16 @@ def _in_groups(texts: Sequence[str]) -> Iterator[list[int]]:
             group, characters = [], 0
     if group:
         yield group
+
+
+class PairModel(Protocol):
+    """What scores a query with documents. The methods are those of CrossEncoderModel."""
+
+    def pair_tokens(self, query: str, documents: Sequence[str]) -> list[int]: ...
+
+    def predict(self, query: str, documents: Sequence[str], max_tokens: int) -> Steps[NDArray[np.float32]]: ...
+
+    def windows(self, query: str, document: str, max_tokens: int, most: int) -> list[str]: ...
 
 
 class CrossEncoderModel:
@@ -216,14 +226,14 @@ class CrossEncoderModel:
 
     def pair_tokens(self, query: str, documents: Sequence[str]) -> list[int]:
         """Number of tokens of each pair before any cut, the prompt and special tokens included."""
-        return _token_counts(self._tokenizer, [self.prompt + query] * len(documents), list(documents))
+        return token_counts(self._tokenizer, [self.prompt + query] * len(documents), list(documents))
 
     def predict(self, query: str, documents: Sequence[str], max_tokens: int) -> Steps[NDArray[np.float32]]:
         """Scores float32 [n]. Pairs are cut to max_tokens, or to what the model reads at once."""
         limit = min(max_tokens, self.own_limit)
         scores = np.empty(len(documents), np.float32)
         # Pairs of similar length share a batch, which needs the least padding.
-        for group in _in_groups(documents):
+        for group in in_groups(documents):
             counts = self.pair_tokens(query, [documents[place] for place in group])
             lengths = dict(zip(group, (min(count, limit) for count in counts), strict=True))
             order = sorted(group, key=lambda place: -lengths[place])
@@ -255,14 +265,7 @@ class CrossEncoderModel:
         room = limit - self.pair_tokens(query, [""])[0]
         if room < limit // 4:  # a query this long is cut in the pair as well
             return [document]
-        spans = self._tokenizer(
-            document, truncation=False, verbose=False, add_special_tokens=False, return_offsets_mapping=True
-        )["offset_mapping"]
-        if len(spans) <= room:
-            return [document]
-        room -= SLACK
-        starts = range(0, min(len(spans), room * most), room)
-        return [document[spans[at][0] : spans[min(at + room, len(spans)) - 1][1]] for at in starts]
+        return windows_of(self._tokenizer, document, room, most)
 
 
 class CompletedCrossEncoder(CrossEncoderModel):
@@ -290,12 +293,12 @@ class CompletedCrossEncoder(CrossEncoderModel):
 
 
 class CrossEncoderReranker:
-    """A Reranker over a cross-encoder, with the token limit of a model's name.
+    """A Reranker over a model that scores pairs, with the token limit of a model's name.
 
     With truncate END, a longer document is read in windows, and its best window counts.
     """
 
-    def __init__(self, model: CrossEncoderModel, name: str, max_tokens: int) -> None:
+    def __init__(self, model: PairModel, name: str, max_tokens: int) -> None:
         self._model, self._name, self._max_tokens = model, name, max_tokens
 
     def score(self, query: str, documents: Sequence[str], truncate: Truncate) -> Steps[NDArray[np.float32]]:
@@ -315,7 +318,20 @@ class CrossEncoderReranker:
         return np.maximum.reduceat(scores, firsts)
 
 
-def _token_counts(tokenizer: Callable[..., Any], *columns: list[str]) -> list[int]:
+def windows_of(tokenizer: Callable[..., Any], document: str, room: int, most: int) -> list[str]:
+    """A document in windows of at most `room` tokens, special tokens aside: the first ones, at most `most`."""
+    spans = tokenizer(document, truncation=False, verbose=False, add_special_tokens=False, return_offsets_mapping=True)[
+        "offset_mapping"
+    ]
+    if len(spans) <= room:
+        return [document]
+    room = max(1, room - SLACK)
+    starts = range(0, min(len(spans), room * most), room)
+    return [document[spans[at][0] : spans[min(at + room, len(spans)) - 1][1]] for at in starts]
+
+
+def token_counts(tokenizer: Callable[..., Any], *columns: list[str]) -> list[int]:
+    """Number of tokens of each text, or of each pair of texts, before any cut, special tokens included."""
     batch = tokenizer(*columns, truncation=False, verbose=False, return_attention_mask=False)
     return [len(ids) for ids in batch["input_ids"]]
 

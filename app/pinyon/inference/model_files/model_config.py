@@ -51,9 +51,10 @@ class ModelConfig(msgspec.Struct, frozen=True):
     """How a model is computed.
 
     max_tokens: tokens that it reads of a text, or of a pair (cross-encoder), special tokens included. most_tokens: what
-    max_tokens may be raised to. dimension: length of its vectors, 0 for a cross-encoder. dimensions: further lengths,
-    to which its vectors may be cut. query_prefix, passage_prefix: its prompts. pooling: empty if it is not a
-    transformer. normalized: whether its vectors have length 1. metric: the one that it was trained for.
+    max_tokens may be raised to. dimension: length of its vectors, 0 for a reranker. dimensions: further lengths,
+    to which its vectors may be cut. query_prefix, passage_prefix: its prompts; None for a reranker, which puts them
+    before its texts itself. pooling: empty if it is not a transformer. normalized: whether its vectors have length 1.
+    metric: the one that it was trained for.
     """
 
     method: Method
@@ -61,8 +62,8 @@ class ModelConfig(msgspec.Struct, frozen=True):
     most_tokens: int
     dimension: int = 0
     dimensions: tuple[int, ...] = ()
-    query_prefix: str = ""
-    passage_prefix: str = ""
+    query_prefix: str | None = None
+    passage_prefix: str | None = None
     pooling: str = ""
     normalized: bool = False
     metric: Metric = "cosine"
@@ -83,13 +84,12 @@ def read(folder: Path) -> ModelConfig:
                 f"{', '.join(sorted(READ_BY[method]))}"
             )
     max_tokens, most_tokens = _limits(folder, config, sentence, modules, method)
-    prompts = {key: str(value or "") for key, value in _table(sentence, "prompts").items()}
-    if method == "cross-encoder":
-        prompt = prompts.get(str(sentence.get("default_prompt_name")), "")
-        return ModelConfig(method, max_tokens, most_tokens, query_prefix=prompt)
+    if sentence.get("model_type") == "MultiVectorEncoder" and not any(module.name == "Normalize" for module in modules):
+        raise FailedPrecondition(f"The model in {folder} does not give its tokens' vectors length 1")
+    if method != "embedding":
+        return ModelConfig(method, max_tokens, most_tokens)
     dimension = _dimension(folder, config, modules)
-    if method == "late-interaction":
-        return ModelConfig(method, max_tokens, most_tokens, dimension, normalized=True)
+    prompts = {key: str(value or "") for key, value in _table(sentence, "prompts").items()}
     pooling = _pooling(folder, config, modules)
     if not pooling[1] and any(prompts.get(key) for key in ("query", "document")):
         raise FailedPrecondition(f"The model in {folder} pools without its prompts, which Pinyon does not do")
