@@ -16,7 +16,7 @@ COPY app app
 COPY config config
 COPY docs docs
 COPY models models
-RUN .venv/bin/pip install --no-cache-dir -c constraints.txt '.[numkong]'
+RUN .venv/bin/pip install --no-cache-dir -c constraints.txt '.[numkong,multilingual]'
 
 FROM python:3.11-slim
 RUN useradd --system --uid 10001 --home-dir /pinyon pinyon && install -d -o pinyon -m 700 /data

@@ -11,7 +11,7 @@ PORT ?=
 WORKERS ?= auto
 
 # What serving needs. A variable, because a comma would end the argument of a call.
-SERVING := .[openvino,numkong]
+SERVING := .[openvino,numkong,multilingual]
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q

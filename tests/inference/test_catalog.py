@@ -12,7 +12,7 @@ from pinyon.inference.catalog import Catalog
 from pinyon.inference.model_files import weights
 from pinyon.inference.model_files.manifest import load_manifest
 
-from tests.running import MODELS
+from tests.running import MODELS, MULTILINGUAL
 
 HOSTED = [
     "multilingual-e5-large",
@@ -105,16 +105,16 @@ def test_a_stand_in_fits_the_dimension(tmp_path: Path) -> None:
     files = {"config_json": b"{}", "model_safetensors": b"e5"}
     catalog = Catalog(models_with(tmp_path, "multilingual-e5-large", **files), stand_ins=True)
     assert catalog.fingerprint("llama-text-embed-v2", 1024).weights == "multilingual-e5-large"
-    assert catalog.fingerprint("llama-text-embed-v2", 384).weights == "all-MiniLM-L6-v2"
+    assert catalog.fingerprint("llama-text-embed-v2", 384).weights == MULTILINGUAL
 
 
 def test_none_refuses_at_the_hosted_limit_and_a_stand_in_that_reads_less_reports_its_cut(catalog: Catalog) -> None:
-    embedder = catalog.embedder(catalog.fingerprint("multilingual-e5-large"))
-    with pytest.raises(TextTooLong, match="maximum of 507 tokens for model 'multilingual-e5-large'"):
-        embedder.embed(["word " * 510], "passage", "NONE")
-    found = embedder.embed(["word " * 300, "word"], "passage", "NONE")
+    embedder = catalog.embedder(catalog.fingerprint("llama-text-embed-v2"))
+    with pytest.raises(TextTooLong, match="maximum of 2048 tokens for model 'llama-text-embed-v2'"):
+        embedder.embed(["word " * 2_050], "passage", "NONE")
+    found = embedder.embed(["word " * 600, "word"], "passage", "NONE")
     assert found.truncated == [True, False]
-    assert found.tokens[0] == 256
+    assert found.tokens[0] == embedder.encoder.max_tokens < 600
 
 
 def test_start_keeps_the_end_of_a_text(catalog: Catalog) -> None:
@@ -168,7 +168,7 @@ def test_a_stand_in_keeps_the_hosted_interface(catalog: Catalog) -> None:
     assert query.shape == (1, 1024)
     assert not query[:, 384:].any()
     assert np.abs(query - passage).max() > 0.01
-    own = catalog.embedder(catalog.fingerprint("all-MiniLM-L6-v2")).embed(["query: healthy fruit"], "query", "END")
+    own = catalog.bare(MULTILINGUAL, "fp32").encode(["query: healthy fruit"], 256)
     np.testing.assert_allclose(query[:, :384], own.vectors, atol=1e-6)
 
 
@@ -238,7 +238,7 @@ def test_an_index_filled_by_a_stand_in_keeps_it_when_the_real_weights_arrive(cat
     arrived = Catalog(MODELS, paths={"multilingual-e5-large": str(tmp_path)}, stand_ins=True)
     assert not arrived.answer("multilingual-e5-large").stand_in
     embedder = arrived.embedder(printed)
-    assert embedder.label == "all-MiniLM-L6-v2; stand-in-for=multilingual-e5-large"
+    assert embedder.label == f"{MULTILINGUAL}; stand-in-for=multilingual-e5-large"
     np.testing.assert_allclose(
         embedder.embed(["x"], "query", "END").vectors, catalog.embedder(printed).embed(["x"], "query", "END").vectors
     )

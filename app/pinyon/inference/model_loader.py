@@ -12,7 +12,7 @@ from pinyon.inference.backend import TextEncoder
 from pinyon.inference.backends.bm25_backend import Terms
 from pinyon.inference.backends.hash_backend import HashEncoder
 from pinyon.inference.gc_freeze import gc_frozen
-from pinyon.inference.model_files import model_config
+from pinyon.inference.model_files import model_config, weights
 from pinyon.inference.model_files.manifest import ModelEntry
 from pinyon.inference.model_files.model_config import ModelConfig
 from pinyon.inference.model_files.weights_store import WeightsStore
@@ -44,7 +44,13 @@ class ModelLoader:
         if entry.source == "builtin":
             return HashEncoder(int(entry.dimension or 0), entry.max_tokens)
 
-        def read(torch_backend: ModuleType, folder: Path, config: ModelConfig) -> TextEncoder:
+        def read(torch_backend: ModuleType, folder: Path) -> TextEncoder:
+            quantized = weights.q4_file(entry, folder)
+            if quantized is not None:
+                from pinyon.inference.quantized.encoder import QuantizedEncoder
+
+                return CachingEncoder(QuantizedEncoder(quantized, computed), self._token_cache_bytes)
+            config = self._config(name, folder)
             changes = torch_backend.Changes(entry.pooling, entry.normalize, max_tokens=_limit(entry, config))
             if config.pooling:
                 return CachingEncoder(torch_backend.TorchEncoder(folder, computed, changes), self._token_cache_bytes)
@@ -64,8 +70,9 @@ class ModelLoader:
         """What scores pairs for a reranking model. Raises FailedPrecondition if it does not load."""
         base = None if entry.base is None else self._store.get(entry.base).folder
 
-        def read(torch_backend: ModuleType, folder: Path, config: ModelConfig) -> "PairModel":
+        def read(torch_backend: ModuleType, folder: Path) -> "PairModel":
             model: PairModel
+            config = self._config(name, folder)
             changes = torch_backend.Changes(
                 activation=entry.activation,
                 max_tokens=_limit(entry, config),
@@ -93,28 +100,20 @@ class ModelLoader:
             terms: Terms = self._loaded[key]
             return terms
 
-    def _load(self, name: str, computed: Precision, read: Callable[[ModuleType, Path, ModelConfig], T]) -> T:
-        """The model in memory.
-
-        read gets the torch backend, which is imported here, the folder of the weights, and what its files say.
-        """
+    def _load(self, name: str, computed: Precision, read: Callable[[ModuleType, Path], T]) -> T:
+        """The model in memory. read gets the torch backend, which is imported here, and the folder of the weights."""
         key = (name, computed)
         with self._store.lock:
             if key not in self._loaded:
                 folder = self._store.get(name).folder
                 precision.check_computable(computed)
-                try:
-                    config = model_config.read(folder)
-                except FailedPrecondition as error:
-                    self._store.mark_broken(name, f"its weights do not load: {error.message}")
-                    raise FailedPrecondition(f"The weights of {name} do not load: {error.message}") from error
                 with gc_frozen():
                     from pinyon.inference.backends import torch_backend
 
                 torch_backend.use_threads(self._threads)
                 try:
                     with gc_frozen():
-                        self._loaded[key] = read(torch_backend, folder, config)
+                        self._loaded[key] = read(torch_backend, folder)
                 except FailedPrecondition:
                     raise
                 except Exception as error:  # whatever the readers of other people's files raise
@@ -124,6 +123,14 @@ class ModelLoader:
                     raise FailedPrecondition(f"Model '{name}' cannot answer here: {reason}") from error
             model: T = self._loaded[key]
             return model
+
+    def _config(self, name: str, folder: Path) -> ModelConfig:
+        """What the files of a model say. Raises FailedPrecondition, and marks the weights, if it cannot be computed."""
+        try:
+            return model_config.read(folder)
+        except FailedPrecondition as error:
+            self._store.mark_broken(name, f"its weights do not load: {error.message}")
+            raise FailedPrecondition(f"The weights of {name} do not load: {error.message}") from error
 
 
 def _limit(entry: ModelEntry, config: ModelConfig) -> int:

@@ -6,9 +6,10 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.running import RunningServer
+from tests.running import MULTILINGUAL, RunningServer
 
-E5, SPARSE, BGE = "multilingual-e5-large", "pinecone-sparse-english-v0", "bge-reranker-v2-m3"
+E5, LLAMA = "multilingual-e5-large", "llama-text-embed-v2"
+SPARSE, BGE = "pinecone-sparse-english-v0", "bge-reranker-v2-m3"
 
 
 @pytest.fixture(scope="module")
@@ -63,13 +64,14 @@ def test_sparse_vectors_have_terms_weights_and_tokens_if_asked(inference: httpx.
 
 
 def test_the_answer_says_who_computed_it_and_what_was_cut(inference: httpx.Client) -> None:
-    body = {"model": E5, "inputs": [{"text": "word " * 300}], "parameters": {"input_type": "query", "truncate": "NONE"}}
+    parameters = {"input_type": "query", "truncate": "NONE"}
+    body = {"model": LLAMA, "inputs": [{"text": "word " * 600}], "parameters": parameters}
     answer = inference.post("/embed", json=body)
-    assert answer.headers["x-pinyon-model"] == f"all-MiniLM-L6-v2; stand-in-for={E5}"
+    assert answer.headers["x-pinyon-model"] == f"{MULTILINGUAL}; stand-in-for={LLAMA}"
     assert answer.headers["x-pinyon-truncated"] == "1"
-    body["inputs"] = [{"text": "short"}, {"text": "word " * 600}]
+    body["inputs"] = [{"text": "short"}, {"text": "word " * 2_100}]
     message = refused(inference.post("/embed", json=body))
-    assert "position 1" in message and "maximum of 507 tokens" in message
+    assert "position 1" in message and "maximum of 2048 tokens" in message
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from litestar.routes import HTTPRoute
 from pinyon.api.rest.errors import STATUS, codes
 from pinyon.errors import PinyonError
 
-from tests.running import RunningServer, config
+from tests.running import MULTILINGUAL, RunningServer, config
 
 DATA = {"code", "message", "details"}
 
@@ -175,7 +175,7 @@ def models(client: httpx.Client, **filters: str) -> dict[str, Any]:
 def test_the_model_list_says_who_answers(client: httpx.Client) -> None:
     found = models(client)
     assert found["all-MiniLM-L6-v2"]["served_by"] == "all-MiniLM-L6-v2"
-    assert found["multilingual-e5-large"]["served_by"] == "all-MiniLM-L6-v2; stand-in-for=multilingual-e5-large"
+    assert found["multilingual-e5-large"]["served_by"] == f"{MULTILINGUAL}; stand-in-for=multilingual-e5-large"
     assert found["multilingual-e5-large"]["default_dimension"] == 1024
     assert found["pinecone-sparse-english-v0"]["served_by"] == "pinyon-bm25; stand-in-for=pinecone-sparse-english-v0"
     assert "default_dimension" not in found["pinecone-sparse-english-v0"]

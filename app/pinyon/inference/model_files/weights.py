@@ -44,7 +44,7 @@ def locate(name: str, entry: ModelEntry, models_dir: Path, paths: Mapping[str, s
         return local
     place, _, rest = entry.source.partition(":")
     if place == "package":
-        return _in_package(rest)
+        return _in_package(rest, entry)
     if place == "shipped":
         folder = shipped_model(models_dir, rest)
         return folder if is_complete(folder) else None
@@ -76,14 +76,22 @@ def version(hashes: Mapping[str, str]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _in_package(source: str) -> Path | None:
+def q4_file(entry: ModelEntry, folder: Path) -> Path | None:
+    """The file of 4-bit weights, if that is what a model has in this folder; None for weights in full precision."""
+    if entry.file is None or is_complete(folder):
+        return None
+    file = folder / entry.file
+    return file if file.is_file() else None
+
+
+def _in_package(source: str, entry: ModelEntry) -> Path | None:
     """A folder inside an installed package, found through its list of files. The package is never imported."""
     package, _, inside = source.partition("/")
     try:
-        folder = Path(str(distribution(package).locate_file(inside)))
+        folder = Path(str(distribution(package.partition("==")[0]).locate_file(inside)))
     except PackageNotFoundError:
         return None
-    return folder if is_complete(folder) else None
+    return folder if is_complete(folder) or q4_file(entry, folder) else None
 
 
 def _in_hub_cache(repository: str, pinned: str | None) -> Path | None:
@@ -107,8 +115,10 @@ def verify(name: str, entry: ModelEntry, folder: Path) -> Weights:
     package are not those of the catalogue.
     """
     failpoints.reach("hash", name)
+    quantized = q4_file(entry, folder)
     try:
-        hashes = {file: checksums.sha256(folder / file) for file in model_config.weights_files(folder)}
+        files = model_config.weights_files(folder) if quantized is None else [quantized.name]
+        hashes = {file: checksums.sha256(folder / file) for file in files}
         wrong = checksums.check(folder, hashes)
     except OSError as error:
         raise FailedPrecondition(f"The weights of {name} in {folder} cannot be read: {error.strerror}") from error
@@ -116,7 +126,7 @@ def verify(name: str, entry: ModelEntry, folder: Path) -> Weights:
         raise FailedPrecondition(f"The weights of {name} in {folder} are incomplete")
     if wrong:
         raise FailedPrecondition(f"The files of {name} in {folder} are damaged: {', '.join(wrong)} since they came")
-    digest = version(hashes)
+    digest = version(hashes) if quantized is None else hashes[quantized.name]
     catalogued = digest == entry.sha256
     if not catalogued and entry.source.startswith(("package:", "shipped:")):
         raise FailedPrecondition(

@@ -1,0 +1,1 @@
+"""Weights in 4-bit blocks: their file, their tokenizer, and the encoder that computes them."""
