@@ -48,7 +48,7 @@ class EmbedSpec(msgspec.Struct, frozen=True):
 
     read_*: for queries. write_*: for the texts of records. *_max_tokens: the longest text, for models that let the
     caller choose; None for the model's default. retrieval: how texts are searched if a query does not say it.
-    language: the language whose words are stemmed.
+    language: the language whose words are stemmed, or "auto" if it is detected for each text.
     """
 
     model: str
@@ -65,7 +65,7 @@ class EmbedSpec(msgspec.Struct, frozen=True):
 
     @property
     def analysis(self) -> str:
-        """The language as search.terms takes it, with the treatment of diacritics."""
+        """The language as search.analysis takes it, with the treatment of diacritics."""
         return self.language if self.diacritics == "fold" else f"{self.language}+diacritics"
 
 
@@ -252,14 +252,15 @@ class QueryPlan(msgspec.Struct, frozen=True):
 class TermStatistics(msgspec.Struct, frozen=True):
     """How common the terms of a text are in a namespace, for BM25.
 
-    texts: records that have a text. average: mean number of terms of a text. having: for each term, the number of
-    texts that contain it. language: as search.terms takes it.
+    texts: records that have a text. average: mean number of words of a text. having: for each term, by its forms, the
+    number of texts that have any of them. analysis, languages: as search.analysis.query_terms() takes them.
     """
 
     texts: int
     average: float
-    having: dict[str, int]
-    language: str
+    having: dict[tuple[str, ...], int]
+    analysis: str
+    languages: tuple[str, ...] = ()
 
 
 class QueryAnswer(msgspec.Struct, frozen=True):

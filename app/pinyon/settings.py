@@ -339,7 +339,8 @@ class IndexSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     write_parameters: Annotated[
         dict[str, Any],
         Meta(
-            description="How texts are processed: truncate (END, NONE), language of the words, diacritics (fold, keep)."
+            description="How texts are processed: truncate (END, NONE), language of the words (auto, english, ...), "
+            "diacritics (fold, keep)."
         ),
     ] = msgspec.field(default_factory=lambda: {"truncate": "END"})
 

@@ -44,7 +44,7 @@ def test_bm25_of_few_documents_is_never_below_0_nor_undefined(
 
 
 def test_in_a_search_the_namespace_says_how_rare_a_word_is(catalog: Catalog) -> None:
-    statistics = TermStatistics(1000, 4.0, {"appl": 900, "pear": 1}, "english")
+    statistics = TermStatistics(1000, 4.0, {("appl",): 900, ("pear",): 1}, "english")
     answer = catalog.answer("bm25")
     alone = finished(catalog.reranker(answer, Retrieved()).score("apple pear", ["apple apple", "pear", "apple"], "END"))
     known = finished(
@@ -65,7 +65,7 @@ def test_shares_are_textbook_bm25_over_the_most_there_could_be(
     query: str, documents: list[str], df: int, average: float
 ) -> None:
     asked = query_terms(query, "english")
-    statistics = TermStatistics(50, average, dict.fromkeys(asked, df), "english")
+    statistics = TermStatistics(50, average, {(term,): df for term in asked}, "english")
     wanted = []
     for text in documents:
         held = terms(text)
@@ -77,7 +77,7 @@ def test_shares_are_textbook_bm25_over_the_most_there_could_be(
 
 
 def test_bm25_reads_the_language_of_the_namespace(catalog: Catalog) -> None:
-    statistics = TermStatistics(10, 3.0, {"haus": 2}, "german")
+    statistics = TermStatistics(10, 3.0, {("haus",): 2}, "german")
     reranker = catalog.reranker(catalog.answer("bm25"), Retrieved(statistics=statistics))
     assert (finished(reranker.score("Haus", ["viele Häuser", "viele Leute"], "END")) > 0).tolist() == [True, False]
 
@@ -101,7 +101,7 @@ def test_late_interaction_of_hits_counts_beside_cosine_and_words() -> None:
 
 
 def test_the_tokens_of_a_rare_word_count_more_in_late_interaction() -> None:
-    statistics = TermStatistics(100, 5.0, {"common": 90, "zeppelin": 1}, "english")
+    statistics = TermStatistics(100, 5.0, {("common",): 90, ("zeppelin",): 1}, "english")
     query = "the common zeppelin, ?"
     spans = [(0, 3), (4, 10), (11, 14), (14, 17), (17, 19), (19, 20), (21, 22)]
     weights = token_weights(query, spans, statistics)
@@ -127,7 +127,7 @@ def test_every_query_token_has_its_place_in_the_query(catalog: Catalog, query: s
 
 
 def test_a_search_weighs_what_ad_hoc_documents_do_not(catalog: Catalog) -> None:
-    statistics = TermStatistics(1000, 5.0, {"appl": 900, "zeppelin": 1}, "english")
+    statistics = TermStatistics(1000, 5.0, {("appl",): 900, ("zeppelin",): 1}, "english")
     answer = catalog.answer("pinyon-late-interaction")
     documents = ["apples and pears", "zeppelins fly"]
     alone = finished(catalog.reranker(answer, Retrieved()).score("apples zeppelin", documents, "END"))

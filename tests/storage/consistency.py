@@ -4,15 +4,20 @@ from pathlib import Path
 
 import msgspec
 from pinyon.domain import IndexSpec
-from pinyon.search.terms import terms
+from pinyon.search.analysis import analysed, analysed_as, detects
 from pinyon.storage.sqlite.connection.connections import connect
 from pinyon.storage.sqlite.schema import tables
 from pinyon.storage.sqlite.text.lexical import text_of
 from pinyon.storage.sqlite.text.postings import postings
 
 
-def _text(spec: IndexSpec | None, fields: str) -> str | None:
-    return None if spec is None else text_of(spec, msgspec.json.decode(fields))
+def _terms(spec: IndexSpec | None, fields: str, language: str | None) -> list[str] | None:
+    text = None if spec is None else text_of(spec, msgspec.json.decode(fields))
+    if text is None or spec is None or spec.embed is None:
+        return None
+    if detects(spec.embed.analysis):
+        return analysed_as(text, language or "", spec.embed.analysis).terms
+    return analysed([text], spec.embed.analysis)[0].terms
 
 
 def problems(file: Path) -> list[str]:
@@ -20,6 +25,7 @@ def problems(file: Path) -> list[str]:
     connection = connect(file, 0, "write")  # replays the log, as the server does at its next start
     found = [str(row) for row in connection.execute("PRAGMA integrity_check") if row != ("ok",)]
     records = connection.execute("SELECT record, ns, id, metadata FROM records").fetchall()
+    languages: dict[int, str | None] = dict(connection.execute("SELECT record, language FROM records"))
 
     spec = tables.index_spec(connection)
     sparse = spec is not None and spec.sparse
@@ -37,7 +43,8 @@ def problems(file: Path) -> list[str]:
     if wanted != held:
         found.append(f"{len(wanted - held)} postings missing, {len(held - wanted)} too many")
 
-    texts = {record: terms(text) for record, *_, fields in records if (text := _text(spec, fields)) is not None}
+    in_terms = {record: _terms(spec, fields, languages[record]) for record, *_, fields in records}
+    texts = {record: terms for record, terms in in_terms.items() if terms is not None}
     lexical = connection.execute("SELECT count(*), count(DISTINCT doc) FROM lexical_instances").get
     wanted_terms = sum(map(len, texts.values())), sum(1 for held in texts.values() if held)
     if lexical != wanted_terms:

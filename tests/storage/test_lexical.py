@@ -197,3 +197,23 @@ async def test_diacritics_can_be_kept(kind: EngineKind, tmp_path: Path) -> None:
     assert (await engine.query("docs", "a", QueryPlan(10, text="cafe"))).matches == []
     assert len((await engine.query("docs", "a", QueryPlan(10, text="café"))).matches) == 1
     await engine.close()
+
+
+AUTO = msgspec.structs.replace(SPEC, embed=EmbedSpec("any", "text", language="auto"))
+
+
+@every_engine
+async def test_a_namespace_of_several_languages_finds_each_by_its_own_endings(kind: EngineKind, tmp_path: Path) -> None:
+    engine = await kind.open(tmp_path)
+    await engine.create_index(AUTO)
+    german = ["Die Häuser stehen an dem Fluss", "Der Hund ist nicht in der Stadt", "Neue Bücher", "Wir sind in Berlin"]
+    await engine.upsert("docs", "a", [record(f"r{n}", {"text": text}) for n, text in enumerate(german)])
+    await engine.upsert("docs", "a", [record("r4", {"text": "The dogs are barking at the heating engineers"})])
+    await engine.upsert("docs", "a", [record("r5", {"text": "Собаки лают на прохожих, и это не всем нравится"})])
+    asked = {"Haus": "r0", "das Haus am Fluss": "r0", "Buch": "r2", "barks": "r4", "heated": "r4", "собака лает": "r5"}
+    for query, id in asked.items():
+        assert [match.id for match in (await engine.query("docs", "a", QueryPlan(1, text=query))).matches] == [id], (
+            query
+        )
+    await engine.close()
+    assert kind.problems(tmp_path, "docs") == []

@@ -1,4 +1,4 @@
-"""Text analysis: turns a text into the terms by which lexical retrieval finds it. Pure.
+"""Text analysis in one language: turns a text into the terms by which lexical retrieval finds it. Pure.
 
 A term is a word in lower case, stemmed. In scripts that write no spaces between words, characters and pairs of
 characters are the terms. Stored texts and queries are analysed alike.
@@ -12,7 +12,8 @@ import Stemmer
 
 from pinyon.search.words import MARKS, pattern
 
-LANGUAGES = (*sorted(Stemmer.algorithms()), "none")
+_STEMMED = frozenset(Stemmer.algorithms())
+LANGUAGES = (*sorted(_STEMMED), "none")
 """Languages whose words can be stemmed; "none" does not stem."""
 STOP_WORDS = frozenset(
     re.findall(
@@ -22,13 +23,14 @@ STOP_WORDS = frozenset(
     )
 )
 """Lucene's English stop words, and the letters that remain of 's and 't."""
-UNSPACED = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-    "\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3"
-)
+_SYLLABIC = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
+SYLLABIC = re.compile(f"[{_SYLLABIC}]")
+"""Thai, Lao, Burmese, Khmer: scripts without spaces, in which it takes several characters to write a syllable."""
+UNSPACED = f"{_SYLLABIC}\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3"
 """Scripts without spaces: Thai, Lao, Burmese, Khmer, Japanese, Chinese. Also Korean, for which there is no stemmer."""
 _TOKEN = re.compile(rf"[{UNSPACED}]+|(?:(?![{UNSPACED}])[^\W_])(?:(?![{UNSPACED}])(?:[^\W_]|[{MARKS}]))*")
-_UNSPACED = re.compile(f"[{UNSPACED}]")
+UNSPACED_RUN = re.compile(f"[{UNSPACED}]")
+"""Matches a token of tokens() that has no spaces between its words."""
 KEEP_DIACRITICS = "+diacritics"
 """Suffix of a language: a word is found only with its own diacritics."""
 _DIACRITICS = re.compile("[\u0300-\u036f\u0591-\u05bd\u05bf-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06ed]")
@@ -59,22 +61,33 @@ def terms(text: str, language: str = "english") -> list[str]:
 def _terms(text: str, language: str, of_query: bool) -> list[str]:
     language, folds = language.removesuffix(KEEP_DIACRITICS), not language.endswith(KEEP_DIACRITICS)
     result: list[str] = []
-    text = unicodedata.normalize("NFKC", text).lower()
-    # Most texts have no such characters, and the simple expression takes half the time.
-    for token in (_TOKEN if _UNSPACED.search(text) else pattern(text)).findall(text):
-        if _UNSPACED.match(token):
+    text, words = tokens(text)
+    for token in words:
+        if UNSPACED_RUN.match(token):
             if len(token) == 1 or not of_query:
                 result += token
             result += [token[place : place + 2] for place in range(len(token) - 1)]
         elif language != "english" or token not in STOP_WORDS:
             result.append(token)
-    if language != "none":
-        # One call for all words is several times as fast. Pairs of characters have no endings and stay as they are.
-        stems = _stemmer(language).stemWords(result)
-        result = [stem or token for stem, token in zip(stems, result, strict=True)]  # "s" has an empty stem
+    result = stems(result, language)  # pairs of characters have no endings and stay as they are
     if folds and not text.isascii():
         result = [form for term in result for form in dict.fromkeys((folded(term), term)) if form]
     return result
+
+
+def tokens(text: str) -> tuple[str, list[str]]:
+    """The text in lower case, and its words in their order; a run of characters without spaces is one."""
+    text = unicodedata.normalize("NFKC", text).lower()
+    # Most texts have no such characters, and the simple expression takes half the time.
+    return text, (_TOKEN if UNSPACED_RUN.search(text) else pattern(text)).findall(text)
+
+
+def stems(words: list[str], language: str) -> list[str]:
+    """The stem of each word; the words themselves in a language without a stemmer."""
+    if language not in _STEMMED:
+        return words
+    # One call for all words is several times as fast.
+    return [stem or word for stem, word in zip(_stemmer(language).stemWords(words), words, strict=True)]
 
 
 @lru_cache(maxsize=100_000)

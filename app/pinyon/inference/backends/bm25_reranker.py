@@ -16,8 +16,9 @@ from pinyon.domain import TermStatistics, Truncate
 from pinyon.errors import TextTooLong
 from pinyon.inference.steps import Steps
 from pinyon.patches.rank_bm25 import bm25_scores
+from pinyon.search.analysis import AUTO, AnalysedText, analysed, query_languages, query_terms
 from pinyon.search.ranking import K1, B, discounted, idf
-from pinyon.search.terms import query_terms, terms
+from pinyon.search.terms import terms
 
 LONGEST_TERM = 64
 """Characters that are read of a document for each allowed term. The rest of a very long one is not even split."""
@@ -31,28 +32,52 @@ def shares(
     """How much of the query's information the words of each document carry, float64 [n] from 0 to 1.
 
     This is BM25, divided by the score of a document that has every term of the query often, as in ranking.fused().
-    statistics: of the namespace of the documents; None takes them from the documents themselves, read as English.
+    statistics: of the namespace of the documents; None takes them from the documents themselves.
     """
-    language = statistics.language if statistics else "english"
-    asked = query_terms(query, language)
+    analysis = statistics.analysis if statistics else AUTO
+    # A document of uncertain language is taken for one in that of the query, or of the documents before it.
+    languages = Counter(statistics.languages[:1] if statistics else ())
     most_characters = None if max_terms is None else LONGEST_TERM * max_terms
-    texts, characters = [], 0
+    texts: list[AnalysedText] = []
+    characters = 0
     for document in documents:
-        texts.append(terms(document[:most_characters], language)[:max_terms])
+        texts += analysed([document[:most_characters]], analysis, languages)
+        if statistics is None and (language := texts[-1].language) and language.certain:
+            languages[language.name] += 1
         characters += len(document)
         if characters >= STEP_CHARACTERS:
             characters = 0
             yield
     if statistics is None:
-        having = Counter(term for text in texts for term in set(text))
-        statistics = TermStatistics(len(texts), fmean(map(len, texts)), dict(having), language)
-    rarity = {term: idf(statistics.texts, statistics.having.get(term, 0)) for term in asked}
-    most = sum(rarity[term] for term in asked) * (K1 + 1)
-    if most <= 0 or not any(texts):
+        statistics = _statistics(query, texts)
+    asked = query_terms(query, analysis, statistics.languages)
+    rarity = [term.weight * idf(statistics.texts, statistics.having.get(term.forms, 0)) for term in asked]
+    most = sum(rarity) * (K1 + 1)
+    if most <= 0 or not any(text.terms for text in texts):
         return np.zeros(len(documents))
+    # For rank-bm25, each term of the query has a number as its name, and stands for all its forms.
+    names: dict[str, list[str]] = {}
+    for number, term in enumerate(asked):
+        for form in term.forms:
+            names.setdefault(form, []).append(str(number))
+    named = [[name for term in text.terms[:max_terms] for name in names.get(term, ())] for text in texts]
     average_length = max(statistics.average, 1e-9)
-    lengths = discounted(np.array([len(text) or 1 for text in texts], np.float64), average_length)
-    return bm25_scores(asked, texts, lengths, average_length, rarity, K1, B) / most
+    words = [min(text.words, max_terms or text.words) or 1 for text in texts]
+    lengths = discounted(np.array(words, np.float64), average_length)
+    rarity_by_name = {str(number): value for number, value in enumerate(rarity)}
+    return bm25_scores(list(rarity_by_name), named, lengths, average_length, rarity_by_name, K1, B) / most
+
+
+def _statistics(query: str, texts: Sequence[AnalysedText]) -> TermStatistics:
+    """The statistics of documents that come with a request."""
+    of_texts = Counter(text.language.name for text in texts if text.language)
+    languages = query_languages(query, AUTO, of_texts)
+    distinct = [set(text.terms) for text in texts]
+    having = {
+        term.forms: sum(not terms.isdisjoint(term.forms) for terms in distinct)
+        for term in query_terms(query, AUTO, languages)
+    }
+    return TermStatistics(len(texts), fmean(text.words for text in texts), having, AUTO, languages)
 
 
 class Bm25Reranker:

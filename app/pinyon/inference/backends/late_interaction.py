@@ -14,8 +14,8 @@ from pinyon.domain import TermStatistics, Truncate
 from pinyon.errors import TextTooLong
 from pinyon.inference.backend import MOST_WINDOWS, Span, TextEncoder, Windows
 from pinyon.inference.steps import Steps
+from pinyon.search.analysis import query_terms
 from pinyon.search.ranking import idf, max_sim
-from pinyon.search.terms import query_terms
 from pinyon.search.words import pattern
 
 OTHER_WEIGHT = 0.3
@@ -73,8 +73,8 @@ def token_weights(query: str, spans: Sequence[Span], statistics: TermStatistics)
     """
     weights = np.full(len(spans), OTHER_WEIGHT)
     for word in pattern(query).finditer(query):
-        asked = query_terms(word.group(), statistics.language)
-        rarities = [idf(statistics.texts, statistics.having.get(term, 0)) for term in asked]
+        asked = query_terms(word.group(), statistics.analysis, statistics.languages)
+        rarities = [idf(statistics.texts, statistics.having.get(term.forms, 0)) for term in asked]
         if rarities:
             inside = [token for token, (start, _) in enumerate(spans) if word.start() <= start < word.end()]
             weights[inside] = fmean(rarities)

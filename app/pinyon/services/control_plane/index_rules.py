@@ -15,7 +15,7 @@ from pinyon.domain import Diacritics, EmbedSpec, IndexDetails, IndexSpec, Metric
 from pinyon.errors import FailedPrecondition, InvalidArgument, NotFound
 from pinyon.inference.catalog import Catalog
 from pinyon.inference.model_files.manifest import ModelEntry
-from pinyon.search.terms import LANGUAGES
+from pinyon.search.analysis import AUTO, LANGUAGES
 from pinyon.services.inference import model_parameters
 from pinyon.services.inference.model_parameters import whole
 from pinyon.settings import INDEX_NAME, TEXT_FIELD, IndexSettings
@@ -158,9 +158,9 @@ def integrated(
     except NotFound as error:  # Pinecone's message, then the known models
         raise NotFound(f"Model {model} not found. {error.message}") from None
     read, retrieval = _own(read, "retrieval", get_args(Retrieval), "dense")
-    write, language = _own(write, "language", LANGUAGES, "english")
+    write, language = _own(write, "language", LANGUAGES, AUTO)
     write, diacritics = _own(write, "diacritics", get_args(Diacritics), "fold")
-    if entry.kind == "sparse" and (retrieval, language, diacritics) != ("dense", "english", "fold"):
+    if entry.kind == "sparse" and (retrieval != "dense" or language not in (AUTO, "english") or diacritics != "fold"):
         raise InvalidArgument(
             "Sparse indexes are searched by their own terms; retrieval, language and diacritics are for dense ones"
         )
@@ -258,7 +258,7 @@ def parameters(embed: EmbedSpec, side: str) -> dict[str, Any]:
     if side == "read":
         own = [("retrieval", embed.retrieval, "dense")]
     else:
-        own = [("language", embed.language, "english"), ("diacritics", embed.diacritics, "fold")]
+        own = [("language", embed.language, AUTO), ("diacritics", embed.diacritics, "fold")]
     values |= {name: value for name, value, default in own if value != default}
     return {key: value for key, value in values.items() if value is not None}
 
@@ -295,14 +295,18 @@ def _parameters(model: str, entry: ModelEntry, given: Mapping[str, Any] | None) 
 
 
 def check_same(existing: IndexSpec, wanted: IndexSpec) -> None:
-    """Raises FailedPrecondition if the index on disk differs from the settings."""
-    if existing == wanted:
+    """Raises FailedPrecondition if the index on disk differs from the settings.
+
+    Settings that name no language also fit an index in English, because that was the default of earlier versions.
+    """
+    if existing == wanted or existing == _in_english(wanted):
         return
     flat_existing, flat_wanted = _flat(existing), _flat(wanted)
     differences = ", ".join(
-        f"{name} is {flat_existing.get(name)} on disk and {flat_wanted[name]} in the settings"
-        for name in flat_wanted
-        if flat_existing.get(name) != flat_wanted[name]
+        f"{name} is {flat_existing.get(name, 'the default')} on disk and "
+        f"{flat_wanted.get(name, 'the default')} in the settings"
+        for name in {**flat_wanted, **flat_existing}
+        if flat_existing.get(name) != flat_wanted.get(name)
     )
     raise FailedPrecondition(
         f"Index {wanted.name} on disk differs from the settings: {differences}. Change the settings back, give the new "
@@ -310,8 +314,14 @@ def check_same(existing: IndexSpec, wanted: IndexSpec) -> None:
     )
 
 
+def _in_english(spec: IndexSpec) -> IndexSpec:
+    if spec.embed is None or spec.embed.language != AUTO:
+        return spec
+    return msgspec.structs.replace(spec, embed=msgspec.structs.replace(spec.embed, language="english"))
+
+
 def _flat(spec: IndexSpec) -> dict[str, object]:
-    embed = spec.embed or EmbedSpec("", "")
+    embed = spec.embed or EmbedSpec("", "", language=AUTO)
     return {
         "metric": spec.metric,
         "dimension": spec.dimension,

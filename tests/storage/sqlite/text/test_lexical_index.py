@@ -57,7 +57,7 @@ async def test_a_file_of_an_earlier_analysis_is_brought_up_at_a_start(
     caplog.set_level("INFO")
     engine = await SqliteEngine.open_folder(tmp_path, 1, 0)
     await engine.create_index(SPEC)
-    monkeypatch.setattr("pinyon.storage.sqlite.text.lexical.terms", lambda text, language: text.split())
+    monkeypatch.setattr("pinyon.search.terms.terms", lambda text, language: text.split())
     await engine.upsert("docs", "a", [record("r1", {"text": "猫と犬"})])
     monkeypatch.undo()
     await engine._opened["docs"].database.write(lambda c: c.execute("UPDATE state SET analysis = 0") and None)

@@ -202,6 +202,26 @@ def _twelfth(connection: apsw.Connection) -> None:
     connection.execute("CREATE TABLE vector_sums (ns INTEGER PRIMARY KEY, sum BLOB NOT NULL)")
 
 
+def _thirteenth(connection: apsw.Connection) -> None:
+    connection.execute(
+        """
+        -- In an index whose texts have different languages: as what a text was analysed, and whether the text says so
+        -- itself. Otherwise NULL and 0.
+        ALTER TABLE records ADD COLUMN language TEXT;
+        ALTER TABLE records ADD COLUMN certain INTEGER NOT NULL DEFAULT 0;
+
+        -- How many texts of a namespace are in each language.
+        CREATE TABLE text_languages (
+            ns INTEGER NOT NULL,
+            language TEXT NOT NULL,
+            certain INTEGER NOT NULL,
+            texts INTEGER NOT NULL,
+            PRIMARY KEY (ns, language, certain)
+        ) STRICT, WITHOUT ROWID;
+        """
+    )
+
+
 STEP_OF_INDEX_ID = 11
 """The step that gave an index its id and its version."""
 Steps = Sequence[Callable[[apsw.Connection], None]]
@@ -219,6 +239,7 @@ STEPS: Steps = [
     _tenth,
     _eleventh,
     _twelfth,
+    _thirteenth,
 ]
 
 

@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinyon.domain import IndexSpec, Metadata, TermStatistics
+from pinyon.search.analysis import AnalysedText, analysed, analysed_as, detects, query_languages, query_terms
 from pinyon.search.ranking import K1, bm25, discounted, idf
-from pinyon.search.terms import query_terms, terms
 from pinyon.storage.sqlite.row_sets import Records, RowSet
 
 ANALYSIS = 1
-"""Version of terms.py. Raise it when texts get other terms than before, so that older files are indexed again."""
+"""Version of the text analysis. Raise it when texts get other terms than before: older files are then indexed again."""
 
 
 class Document(msgspec.Struct, frozen=True, gc=False):
@@ -31,13 +31,6 @@ class Document(msgspec.Struct, frozen=True, gc=False):
 
     row: int
     metadata: Metadata
-
-
-class DocumentTerms(msgspec.Struct, frozen=True, gc=False):
-    """The terms of a record's text, in their order and with repetitions. row: the record's row number."""
-
-    row: int
-    terms: list[str]
 
 
 class TextCounts(msgspec.Struct, frozen=True, gc=False):
@@ -54,8 +47,8 @@ class InvertedList(msgspec.Struct, frozen=True):
     counts: NDArray[np.float64]
 
 
-class QueryTerm(msgspec.Struct, frozen=True):
-    """A term of a query. weight: how often the query has it, times its inverse document frequency."""
+class WeightedTerm(msgspec.Struct, frozen=True):
+    """A term of a query. weight: how much it counts in the query, times its inverse document frequency."""
 
     documents: InvertedList
     weight: float
@@ -86,37 +79,62 @@ def text_of(spec: IndexSpec, metadata: Metadata) -> str | None:
 
 def add(connection: apsw.Connection, spec: IndexSpec, ns: int, documents: Iterable[Document]) -> None:
     """Index the texts of records."""
-    texts = _analyzed(spec, documents)
+    texts = _texts(spec, documents)
+    if spec.embed is None or not texts:
+        return
+    certain = _certain_languages(connection, ns) if detects(spec.embed.analysis) else {}
+    in_words = dict(zip(texts, analysed(list(texts.values()), spec.embed.analysis, certain), strict=True))
     connection.executemany(
         "INSERT INTO lexical (rowid, terms) VALUES (?, ?)",
-        [(text.row, " ".join(_token(ns, term) for term in text.terms)) for text in texts],
+        [(row, " ".join(_token(ns, term) for term in text.terms)) for row, text in in_words.items()],
     )
     connection.executemany(
-        "UPDATE records SET words = ? WHERE record = ?", [(len(text.terms), text.row) for text in texts]
+        "UPDATE records SET words = ?, language = ?, certain = ? WHERE record = ?",
+        [(text.words, *_language_columns(text), row) for row, text in in_words.items()],
     )
-    _add_to_counts(connection, ns, len(texts), sum(len(text.terms) for text in texts))
+    _add_to_counts(connection, ns, list(in_words), 1)
 
 
-def tokens_of(spec: IndexSpec, ns: int, metadata: Metadata) -> list[str] | None:
-    """The tokens of a record in FTS5, or None if it has no text."""
-    for text in _analyzed(spec, [Document(0, metadata)]):
-        return [_token(ns, term) for term in text.terms]
-    return None
+class StoredText(msgspec.Struct, frozen=True):
+    """What the tables should hold of a text. tokens: in FTS5. words, language, certain: in the table `records`."""
+
+    tokens: list[str]
+    words: int
+    language: str | None
+    certain: bool
+
+
+def stored_text(spec: IndexSpec, ns: int, metadata: Metadata, language: str | None) -> StoredText | None:
+    """What the tables should hold of a record's text, or None if it has no text.
+
+    language: the one that is stored; it decides about texts of uncertain language. Raises ValueError if it is unknown.
+    """
+    text = text_of(spec, metadata)
+    if text is None or spec.embed is None:
+        return None
+    if detects(spec.embed.analysis):
+        in_words = analysed_as(text, language or "", spec.embed.analysis)
+    else:
+        (in_words,) = analysed([text], spec.embed.analysis)
+    return StoredText([_token(ns, term) for term in in_words.terms], in_words.words, *_language_columns(in_words))
 
 
 def remove(connection: apsw.Connection, spec: IndexSpec, ns: int, documents: Iterable[Document]) -> None:
     """Remove the texts of records from the index."""
-    texts = _analyzed(spec, documents)
-    rows = [(text.row,) for text in texts]
-    connection.executemany("DELETE FROM lexical WHERE rowid = ?", rows)
-    connection.executemany("UPDATE records SET words = 0 WHERE record = ?", rows)
-    _add_to_counts(connection, ns, -len(texts), -sum(len(text.terms) for text in texts))
+    rows = list(_texts(spec, documents))
+    _add_to_counts(connection, ns, rows, -1)
+    connection.executemany("DELETE FROM lexical WHERE rowid = ?", [(row,) for row in rows])
+    connection.executemany(f"{NO_WORDS} WHERE record = ?", [(row,) for row in rows])
+
+
+NO_WORDS = "UPDATE records SET words = 0, language = NULL, certain = 0"
 
 
 def remove_all(connection: apsw.Connection, ns: int) -> None:
     """Remove every text of a namespace. Call before its records are deleted."""
     connection.execute("DELETE FROM lexical WHERE rowid IN (SELECT record FROM records WHERE ns = ?)", (ns,))
     connection.execute("UPDATE namespaces SET words = 0, texts = 0 WHERE ns = ?", (ns,))
+    connection.execute("DELETE FROM text_languages WHERE ns = ?", (ns,))
 
 
 def is_behind(connection: apsw.Connection, spec: IndexSpec) -> bool:
@@ -133,8 +151,9 @@ def rebuild(connection: apsw.Connection, spec: IndexSpec, progress: Callable[[in
     done = 0
     connection.execute("UPDATE state SET analysis = ?", (ANALYSIS,))
     connection.execute("INSERT INTO lexical (lexical) VALUES ('delete-all')")
-    connection.execute("UPDATE records SET words = 0")
+    connection.execute(NO_WORDS)
     connection.execute("UPDATE namespaces SET words = 0, texts = 0")
+    connection.execute("DELETE FROM text_languages")
     if spec.embed is None or spec.sparse:
         return
     namespaces: list[Any] = connection.execute("SELECT ns FROM namespaces").fetchall()
@@ -154,15 +173,16 @@ def search(connection: apsw.Connection, spec: IndexSpec, ns: int, text: str, mat
 
     matching: the rows that match the filter, or None without a filter.
     """
-    language = spec.embed.analysis if spec.embed else "none"
+    analysis = spec.embed.analysis if spec.embed else "none"
     counts = _text_counts(connection, ns)
-    weighted_terms: list[QueryTerm] = []
+    weighted_terms: list[WeightedTerm] = []
     highest = 0.0  # what BM25 approaches for a text that repeats every term of the query without end
-    for term, repetitions in sorted(Counter(query_terms(text, language)).items()):
-        documents = _inverted_list(connection, _token(ns, term))
-        weight = repetitions * idf(counts.texts, len(documents.records))
+    asked = query_terms(text, analysis, query_languages(text, analysis, _languages(connection, ns, analysis)))
+    for term, repetitions in sorted(Counter(asked).items(), key=lambda item: item[0].forms):
+        documents = _inverted_list(connection, [_token(ns, form) for form in term.forms])
+        weight = repetitions * term.weight * idf(counts.texts, len(documents.records))
         highest += weight * (K1 + 1)
-        weighted_terms.append(QueryTerm(documents, weight))
+        weighted_terms.append(WeightedTerm(documents, weight))
     records = np.empty(0, np.int64)
     if weighted_terms:
         records = np.unique(np.concatenate([term.documents.records for term in weighted_terms]))
@@ -173,13 +193,13 @@ def search(connection: apsw.Connection, spec: IndexSpec, ns: int, text: str, mat
         return LexicalScores(records, scores, shares)
     lengths, average = _lengths(connection, records), counts.words / counts.texts
     discounted_lengths = discounted(lengths, average)
-    for query_term in weighted_terms:
-        documents = query_term.documents
+    for weighted_term in weighted_terms:
+        documents = weighted_term.documents
         _, places, list_places = np.intersect1d(records, documents.records, assume_unique=True, return_indices=True)
         if len(places):
             term_counts = documents.counts[list_places]
-            scores[places] += query_term.weight * bm25(term_counts, lengths[places], average)
-            shares[places] += query_term.weight * bm25(term_counts, discounted_lengths[places], average)
+            scores[places] += weighted_term.weight * bm25(term_counts, lengths[places], average)
+            shares[places] += weighted_term.weight * bm25(term_counts, discounted_lengths[places], average)
     return LexicalScores(records, scores, shares / highest)
 
 
@@ -187,24 +207,41 @@ def statistics(connection: apsw.Connection, spec: IndexSpec, ns: int, text: str)
     """Count the texts of the namespace that have each term of the text. Returns None if the namespace has no texts."""
     if spec.embed is None or spec.sparse:
         return None
-    counts = _text_counts(connection, ns)
-    document_frequencies = {
-        term: connection.execute(
-            "SELECT count(DISTINCT doc) FROM lexical_instances WHERE term = ?", (_token(ns, term),)
-        ).get
-        for term in sorted(set(query_terms(text, spec.embed.analysis)))
-    }
+    counts, analysis = _text_counts(connection, ns), spec.embed.analysis
     if not counts.texts:
         return None
-    return TermStatistics(counts.texts, counts.words / counts.texts, document_frequencies, spec.embed.analysis)
+    languages = query_languages(text, analysis, _languages(connection, ns, analysis))
+    document_frequencies = {
+        forms: _document_frequency(connection, [_token(ns, form) for form in forms])
+        for forms in sorted({term.forms for term in query_terms(text, analysis, languages)})
+    }
+    return TermStatistics(counts.texts, counts.words / counts.texts, document_frequencies, analysis, languages)
 
 
-def _analyzed(spec: IndexSpec, documents: Iterable[Document]) -> list[DocumentTerms]:
-    """The terms of each record that has a text."""
-    if spec.embed is None or spec.sparse:
-        return []
-    texts = [(document.row, text_of(spec, document.metadata)) for document in documents]
-    return [DocumentTerms(row, terms(text, spec.embed.analysis)) for row, text in texts if text is not None]
+def _texts(spec: IndexSpec, documents: Iterable[Document]) -> dict[int, str]:
+    """The texts of the records that have one, by row number."""
+    texts = ((document.row, text_of(spec, document.metadata)) for document in documents)
+    return {row: text for row, text in texts if text is not None}
+
+
+def _language_columns(text: AnalysedText) -> tuple[str | None, bool]:
+    return (None, False) if text.language is None else (text.language.name, text.language.certain)
+
+
+def _languages(connection: apsw.Connection, ns: int, analysis: str) -> dict[str, int]:
+    """How many texts of a namespace are in each language; empty if the index has one language."""
+    if not detects(analysis):
+        return {}
+    rows: Any = connection.execute(
+        "SELECT language, sum(texts) FROM text_languages WHERE ns = ? GROUP BY language HAVING sum(texts) > 0", (ns,)
+    )
+    return dict(rows)
+
+
+def _certain_languages(connection: apsw.Connection, ns: int) -> dict[str, int]:
+    """How many texts of a namespace are certainly in each language."""
+    rows: Any = connection.execute("SELECT language, texts FROM text_languages WHERE ns = ? AND certain", (ns,))
+    return dict(rows)
 
 
 def _text_counts(connection: apsw.Connection, ns: int) -> TextCounts:
@@ -212,21 +249,42 @@ def _text_counts(connection: apsw.Connection, ns: int) -> TextCounts:
     return TextCounts(*row)
 
 
-def _add_to_counts(connection: apsw.Connection, ns: int, texts: int, words: int) -> None:
-    """Add to the counts of a namespace. Negative numbers subtract."""
-    if texts:
-        connection.execute(
-            "UPDATE namespaces SET texts = texts + ?, words = words + ? WHERE ns = ?", (texts, words, ns)
-        )
+def _add_to_counts(connection: apsw.Connection, ns: int, rows: list[int], sign: int) -> None:
+    """Add texts that are in the table `records` to the counts of their namespace. sign: 1, or -1 to subtract them."""
+    if not rows:
+        return
+    groups: list[Any] = connection.execute(
+        "SELECT language, certain, count(*), sum(words) FROM records WHERE record IN (SELECT value FROM carray(?))"
+        " GROUP BY language, certain",
+        (apsw.carray(np.array(rows, np.int64)),),
+    ).fetchall()
+    connection.execute(
+        "UPDATE namespaces SET texts = texts + ?, words = words + ? WHERE ns = ?",
+        (sign * len(rows), sign * sum(words for *_, words in groups), ns),
+    )
+    connection.executemany(
+        "INSERT INTO text_languages (ns, language, certain, texts) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET texts = texts + excluded.texts",
+        [(ns, language, certain, sign * texts) for language, certain, texts, _ in groups if language is not None],
+    )
 
 
-def _inverted_list(connection: apsw.Connection, token: str) -> InvertedList:
+def _inverted_list(connection: apsw.Connection, tokens: list[str]) -> InvertedList:
+    """The records that have any of the tokens."""
     # SQLite returns one long text of numbers several times as fast as one row for each number.
-    numbers = connection.execute("SELECT group_concat(doc, ' ') FROM lexical_instances WHERE term = ?", (token,)).get
-    if numbers is None:
+    sql = "SELECT group_concat(doc, ' ') FROM lexical_instances WHERE term = ?"
+    lists = [numbers for token in tokens if (numbers := connection.execute(sql, (token,)).get) is not None]
+    if not lists:
         return InvertedList(np.empty(0, np.int64), np.empty(0, np.float64))
-    records, counts = np.unique(np.fromstring(numbers, dtype=np.int64, sep=" "), return_counts=True)
+    records, counts = np.unique(np.fromstring(" ".join(lists), dtype=np.int64, sep=" "), return_counts=True)
     return InvertedList(records, counts.astype(np.float64))
+
+
+def _document_frequency(connection: apsw.Connection, tokens: list[str]) -> int:
+    """The number of records that have any of the tokens."""
+    if len(tokens) > 1:
+        return len(_inverted_list(connection, tokens).records)
+    return int(connection.execute("SELECT count(DISTINCT doc) FROM lexical_instances WHERE term = ?", tokens).get)
 
 
 def _lengths(connection: apsw.Connection, records: Records) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@ derived from them. A derived table is compared with the records by a sum of hash
 the table.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Literal
@@ -127,13 +128,17 @@ class DerivedTable(msgspec.Struct, frozen=True):
 
 
 class Expected(msgspec.Struct):
-    """What the derived tables should hold, computed from the records. counts: the counts of each namespace."""
+    """What the derived tables should hold, computed from the records.
+
+    counts: the counts of each namespace. languages: the number of texts by namespace, language and certainty.
+    """
 
     postings: Sums = msgspec.field(default_factory=Sums)
     sparse: Sums = msgspec.field(default_factory=Sums)
     words: Sums = msgspec.field(default_factory=Sums)
     lengths: Sums = msgspec.field(default_factory=Sums)
     counts: dict[int, list[int]] = {}
+    languages: Counter[tuple[int, str, int]] = msgspec.field(default_factory=Counter)
 
     def tables(self) -> list[DerivedTable]:
         """The derived tables, with the sums of all records that were added."""
@@ -147,7 +152,8 @@ class Expected(msgspec.Struct):
                 "postings of sparse vectors", self.sparse, "SELECT ns, term, record, weight FROM sparse_postings"
             ),
             DerivedTable("words of texts", self.words, "SELECT doc, term FROM lexical_instances"),
-            DerivedTable("numbers of words", self.lengths, "SELECT record, words FROM records"),
+            DerivedTable("numbers of words", self.lengths, "SELECT record, words, language, certain FROM records"),
+            DerivedTable("languages of texts", self.text_languages(), LANGUAGES),
             DerivedTable("counts of namespaces", self.namespaces(), COUNTS),
         ]
 
@@ -157,21 +163,32 @@ class Expected(msgspec.Struct):
         sums.add((ns, *counts) for ns, counts in self.counts.items())
         return sums
 
+    def text_languages(self) -> Sums:
+        """How many texts of each namespace are in each language."""
+        sums = Sums()
+        sums.add((*key, texts) for key, texts in self.languages.items())
+        return sums
+
     def add_record(self, spec: IndexSpec, row: Any) -> None:
         """Add a row of the table `records`. Raises ValueError or MsgspecError if it cannot be read."""
-        record, ns, id, text, blob, cut = row
+        record, ns, id, text, blob, cut, language = row
         metadata = msgspec.json.decode(text, type=dict[str, Any])
         self.postings.add((ns, field, int(kind), value, record) for field, kind, value in postings(metadata))
         vector = sparse_index.from_blob(blob)
         if vector is not None:
             terms = zip(vector.indices.tolist(), vector.values.tolist(), strict=True)
             self.sparse.add((ns, term, record, weight) for term, weight in terms)
-        tokens = lexical.tokens_of(spec, ns, metadata)
-        self.words.add((record, token) for token in tokens or ())
-        self.lengths.add([(record, len(tokens or ()))])
+        stored = lexical.stored_text(spec, ns, metadata, language)
+        if stored is None:
+            self.lengths.add([(record, 0, None, 0)])
+        else:
+            self.words.add((record, token) for token in stored.tokens)
+            self.lengths.add([(record, stored.words, stored.language, int(stored.certain))])
+            if stored.language is not None:
+                self.languages[ns, stored.language, int(stored.certain)] += 1
         counts = self.counts.setdefault(ns, [0] * 5)
         size = writing.size_of(spec, id, text, blob)
-        for place, value in enumerate((1, size, cut, tokens is not None, len(tokens or ()))):
+        for place, value in enumerate((1, size, cut, stored is not None, 0 if stored is None else stored.words)):
             counts[place] += int(value)
 
 
@@ -180,13 +197,16 @@ COUNTS = (
     " WHERE record_count OR bytes OR truncated OR texts OR words"
 )
 
+LANGUAGES = "SELECT ns, language, certain, texts FROM text_languages WHERE texts"
+
 
 def _records(connection: apsw.Connection, spec: IndexSpec, expected: Expected) -> Iterator[str]:
     """Finds records that cannot be read or belong to no namespace. Adds every readable record to `expected`."""
     last: Any = 0
     rows: Any
     while rows := connection.execute(
-        "SELECT record, ns, id, metadata, sparse, truncated FROM records WHERE record > ? ORDER BY record LIMIT ?",
+        "SELECT record, ns, id, metadata, sparse, truncated, language FROM records WHERE record > ?"
+        " ORDER BY record LIMIT ?",
         (last, ROWS),
     ).fetchall():
         for row in rows:
