@@ -8,12 +8,12 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-LARGE = ("model.safetensors",)
-"""Files that git-lfs keeps, which are listed by their sha256."""
+LARGE = "model.safetensors"
+"""The name of files that git-lfs keeps, which are listed by their sha256."""
 
 
 class FakeHub:
-    """Serves the files of a folder as `repository` at `revision`. Must be closed.
+    """Serves the files of a folder as `repository` at `revision`, which is also the branch main. Must be closed.
 
     cut_after: bytes of a large file after which the connection breaks, once. swapped: contents that are sent instead of
     what is listed. asked: method, path and Range header of every request.
@@ -58,7 +58,7 @@ class FakeHub:
         for path, content in self.files.items():
             blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
             row: dict[str, Any] = {"type": "file", "oid": blob, "size": len(content), "path": path}
-            if path in LARGE:
+            if path.endswith(LARGE):
                 row["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 130}
             rows.append(row)
         return rows
@@ -69,6 +69,10 @@ class FakeHub:
         self.asked.append((request.command, path, span))
         if path == f"/api/models/{self.repository}/tree/{self.revision}":
             self._send(request, 200, json.dumps(self.listed()).encode(), {"Content-Type": "application/json"}, body)
+            return
+        if path == f"/api/models/{self.repository}/revision/main":
+            about = {"id": self.repository, "sha": self.revision, "siblings": [], "tags": [], "private": False}
+            self._send(request, 200, json.dumps(about).encode(), {"Content-Type": "application/json"}, body)
             return
         found = re.fullmatch(rf"/{self.repository}/resolve/{self.revision}/(.+)", path)
         if found is None or found[1] not in self.files:
@@ -91,7 +95,7 @@ class FakeHub:
         self._send(request, status, content, headers, body, cut=self._cut(name, body))
 
     def _cut(self, name: str, body: bool) -> int | None:
-        if not body or name not in LARGE or self.cut_after is None:
+        if not body or not name.endswith(LARGE) or self.cut_after is None:
             return None
         cut, self.cut_after = self.cut_after, None
         return cut

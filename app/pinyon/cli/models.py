@@ -1,4 +1,4 @@
-"""`pinyon models`: lists, downloads, measures, checks and packs machine-learning models."""
+"""`pinyon models`: lists, adds, downloads, measures, checks and packs machine-learning models."""
 
 import argparse
 import sys
@@ -11,12 +11,13 @@ from pinyon.inference.precision import PRECISIONS
 
 def add(commands: Any) -> None:
     """Make the subcommand known."""
-    models = commands.add_parser("models", help="list, download, measure, check and pack models").add_subparsers(
+    models = commands.add_parser("models", help="list, add, download, measure, check and pack models").add_subparsers(
         required=True, metavar="ACTION"
     )
     listing = models.add_parser("list", help="list every model, and which model answers to its name here")
     listing.set_defaults(run=_list)
     add_settings(listing, "models")
+    add_own(models)
     pull = models.add_parser("pull", help="download a model's weights from the Hugging Face hub")
     pull.add_argument("name", metavar="NAME", help="a model of `pinyon models list`")
     pull.set_defaults(run=_pull)
@@ -46,6 +47,59 @@ def add(commands: Any) -> None:
     add_settings(unpack, "models")
 
 
+def add_own(models: Any) -> None:
+    """Make the actions about models of the user's own known."""
+    adding = models.add_parser("add", help="let an embedding model or a reranker answer under a name of your own")
+    adding.add_argument("name", metavar="NAME", help="a name of your own")
+    adding.add_argument("source", metavar="SOURCE", help="hub:OWNER/NAME, hub:OWNER/NAME@REVISION, or a folder")
+    group = adding.add_argument_group("what differs from the model's own files")
+    group.add_argument("--query-prefix", metavar="TEXT", help="put before every query")
+    group.add_argument("--passage-prefix", metavar="TEXT", help="put before every passage")
+    group.add_argument("--pooling", help="cls, max, mean, mean_sqrt_len_tokens, weightedmean or lasttoken")
+    group.add_argument("--normalize", action=argparse.BooleanOptionalAction, help="whether vectors get length 1")
+    group.add_argument("--metric", help="the default of new indexes: cosine, dotproduct or euclidean")
+    group.add_argument("--max-tokens", type=int, metavar="N", help="tokens that are read of a text or a pair")
+    group.add_argument("--dimension", type=int, metavar="N", help="length of the vectors")
+    group.add_argument("--dimensions", metavar="N,N", help="further lengths to which vectors may be cut")
+    group.add_argument("--truncate", help="what happens to longer texts: END cuts, NONE refuses")
+    group.add_argument("--activation", help="of a cross-encoder: sigmoid (0..1) or identity")
+    adding.set_defaults(run=_add)
+    add_settings(adding, "models")
+    removing = models.add_parser("remove", help="forget a model that `add` brought")
+    removing.add_argument("name", metavar="NAME", help="a name that was added")
+    removing.set_defaults(run=_remove)
+    add_settings(removing, "models")
+
+
+def _add(options: argparse.Namespace) -> int:
+    import msgspec
+
+    from pinyon.errors import InvalidArgument
+    from pinyon.settings import OwnModel
+
+    source = options.source if options.source.startswith("hub:") else str(Path(options.source).resolve())
+    names = [field.name for field in msgspec.structs.fields(OwnModel) if field.name not in ("source", "dimensions")]
+    given = {name: value for name in names if (value := getattr(options, name)) is not None}
+    if options.dimensions is not None:
+        given["dimensions"] = options.dimensions.split(",")
+    try:
+        model = msgspec.convert({"source": source, **given}, OwnModel, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidArgument(f"This model cannot be added: {error}") from error
+    settings = _online(options)
+    from pinyon.inference.model_files.adding import add
+
+    print(add(options.name, model, settings.models_dir, settings.models.offline))
+    return 0
+
+
+def _remove(options: argparse.Namespace) -> int:
+    from pinyon.inference.model_files.adding import remove
+
+    print(remove(options.name, settings_of(options).models_dir))
+    return 0
+
+
 def _list(options: argparse.Namespace) -> int:
     from pinyon.errors import FailedPrecondition
     from pinyon.inference.catalog import Catalog
@@ -58,19 +112,29 @@ def _list(options: argparse.Namespace) -> int:
         except FailedPrecondition as error:
             answer = error.message
         print(f"{name}  ({entry.kind}, {entry.licence})\n    {answer}")
+        if entry.own:
+            print(f"    {entry.summary}; from {entry.source.removeprefix('folder:')}")
+        elif entry.pinned:
+            print("    revision and hash " + ("recorded at the first pull" if entry.sha256 else "not yet recorded"))
     return 0
 
 
 def _pull(options: argparse.Namespace) -> int:
+    settings = _online(options)
+    from pinyon.inference.model_files.pull import pull
+
+    print(pull(options.name, settings.models_dir, settings.models.offline, settings.models.own))
+    return 0
+
+
+def _online(options: argparse.Namespace) -> Any:
+    """The settings, for a command that may use the network unless they say otherwise."""
     import os
 
     settings = settings_of(options)
     if not settings.models.offline:
         os.environ.update(HF_HUB_OFFLINE="0", TRANSFORMERS_OFFLINE="0")
-    from pinyon.inference.model_files.pull import pull
-
-    print(pull(options.name, settings.models_dir, settings.models.offline))
-    return 0
+    return settings
 
 
 def _verify(options: argparse.Namespace) -> int:
@@ -96,7 +160,8 @@ def _verify(options: argparse.Namespace) -> int:
             print(f"{name}: DAMAGED: {error.message}", file=sys.stderr)
             status = 1
             continue
-        kind = "as catalogued" if checked.catalogued else "weights of your own"
+        known = "as recorded at the first pull" if entry.pinned else "as catalogued"
+        kind = known if checked.catalogued else "weights of your own"
         print(f"{name}: ok, {kind}, sha256 {checked.version}, {max(1, len(checksums.read(folder)))} files checked")
     return status
 
@@ -118,7 +183,7 @@ def _pack(options: argparse.Namespace) -> int:
         )
     if not weights.verify(options.name, entry, folder).catalogued:
         raise FailedPrecondition(f"The weights in {folder} are not those of the catalogue; copy that folder instead")
-    print(packing.pack(options.name, folder, options.file or Path(f"{options.name}.tar")))
+    print(packing.pack(options.name, folder, options.file or Path(f"{options.name}.tar"), entry.revision or ""))
     return 0
 
 

@@ -1,5 +1,6 @@
 """The entries of all models of an installation: those of the manifest, and the user's own."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from pinyon.inference.model_files.model_config import ModelConfig
 from pinyon.settings import OwnModel
 from pinyon.shipped import shipped_model
 
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+"""Names of models of the user's own; their weights are in a folder of this name."""
 ALL_METRICS: tuple[Metric, ...] = ("cosine", "dotproduct", "euclidean")
 
 
@@ -48,9 +51,10 @@ def own_models(
 ) -> dict[str, OwnModel]:
     """The user's own models by name: those that were added, and those of the settings, which win.
 
-    Raises FailedPrecondition if the settings give a name of the manifest to one.
+    Raises FailedPrecondition if the settings give a name of the manifest to one, or a name that cannot be a folder's.
     """
     for name in own:
+        check_name(name)
         if name in entries:
             raise FailedPrecondition(
                 f"The section [models.{name}] has the name of a model of the catalogue; take another name, or name its "
@@ -58,6 +62,14 @@ def own_models(
             )
     in_paths = {name: OwnModel(folder) for name, folder in paths.items() if name not in entries}
     return {**{name: model for name, model in added.items() if name not in entries}, **in_paths, **own}
+
+
+def check_name(name: str) -> None:
+    """Raises FailedPrecondition if a model of the user's own cannot have this name."""
+    if not re.fullmatch(NAME, name):
+        raise FailedPrecondition(
+            f"A model's name must have letters, digits, hyphens, underscores and dots, at most 100, got {name[:120]!r}"
+        )
 
 
 def own_entry(model: OwnModel, pin: Pin | None = None) -> ModelEntry:

@@ -54,3 +54,9 @@ def write(models_dir: Path, installed: Installed) -> None:
         part.replace(file)
     except OSError as error:
         raise FailedPrecondition(f"{file} cannot be written: {error.strerror}") from error
+
+
+def pin(models_dir: Path, name: str, pinned: Pin) -> None:
+    """Record what the first pull of a model brought. Raises FailedPrecondition as read() and write() do."""
+    known = read(models_dir)
+    write(models_dir, Installed(known.added, {**known.pins, name: pinned}))

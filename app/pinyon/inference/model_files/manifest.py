@@ -58,6 +58,13 @@ class ModelEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("an embedding model needs a dimension")
 
     @property
+    def summary(self) -> str:
+        """What the model is and reads, in a few words."""
+        vectors = [f"{self.dimension} dimensions"] if self.kind == "embed" else []
+        pooling = [f"{self.pooling} pooling"] if self.pooling else []
+        return ", ".join([self.description, *vectors, f"{self.max_tokens} tokens", *pooling])
+
+    @property
     def pooled(self) -> str:
         """How fingerprints name the way from the vectors of tokens to that of a text."""
         return f"{self.pooling}+normalize" if self.own and self.normalize else self.pooling

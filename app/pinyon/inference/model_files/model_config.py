@@ -72,8 +72,9 @@ class ModelConfig(msgspec.Struct, frozen=True):
 def read(folder: Path) -> ModelConfig:
     """How the model in a folder is computed. Raises FailedPrecondition if it is not a model that Pinyon computes."""
     refuse_code(folder)
-    config, sentence = _json(folder, "config.json"), _json(folder, "config_sentence_transformers.json")
     modules = modules_of(folder)
+    config = _json(folder, "config.json") or _json(_transformer(folder), "config.json")
+    sentence = _json(folder, "config_sentence_transformers.json")
     if not config and not modules:
         raise FailedPrecondition(f"The model in {folder} has neither a config.json nor a modules.json")
     method = _method(folder, config, sentence, modules)
@@ -118,11 +119,12 @@ def read(folder: Path) -> ModelConfig:
 
 def refuse_code(folder: Path) -> None:
     """Raises FailedPrecondition if the model in a folder asks for code that lies beside its weights."""
-    for file in ("config.json", "tokenizer_config.json", "processor_config.json"):
-        if _json(folder, file).get("auto_map"):
-            raise FailedPrecondition(
-                f"The model in {folder} asks for code of its own (auto_map in {file}), which Pinyon never runs"
-            )
+    for place in (folder, _transformer(folder)):
+        for file in ("config.json", "tokenizer_config.json", "processor_config.json"):
+            if _json(place, file).get("auto_map"):
+                raise FailedPrecondition(
+                    f"The model in {folder} asks for code of its own (auto_map in {file}), which Pinyon never runs"
+                )
     for module in modules_of(folder):
         if not module.type.startswith("sentence_transformers.") and module.type != PYLATE_DENSE:
             raise FailedPrecondition(
@@ -144,6 +146,11 @@ def modules_of(folder: Path) -> list[Module]:
         if Path(module.path).is_absolute() or ".." in Path(module.path).parts:
             raise FailedPrecondition(f"{file} names the folder {module.path!r}, which is not inside of it")
     return modules
+
+
+def _transformer(folder: Path) -> Path:
+    """The folder of the transformer: that of the model, or one inside of it."""
+    return folder / next((module.path for module in modules_of(folder) if module.name == "Transformer"), "")
 
 
 def weights_files(folder: Path) -> list[str]:
@@ -190,17 +197,17 @@ def _limits(
     """Tokens that the model reads, and what this may be raised to."""
     if any(module.name == "StaticEmbedding" for module in modules):
         return UNBOUNDED, UNBOUNDED
-    path = next((module.path for module in modules if module.name == "Transformer"), "")
     text = _table(config, "text_config") or config
     positions = _count(text.get("max_position_embeddings"))
     if positions and text.get("model_type") in AFTER_PADDING:
         positions -= 2
     most = positions or UNBOUNDED
-    files = sorted((folder / path).glob("sentence_*_config.json"))
-    own = _json(folder / path, files[0].name) if files else {}
+    place = _transformer(folder)
+    files = sorted(place.glob("sentence_*_config.json"))
+    own = _json(place, files[0].name) if files else {}
     limit = _count(own.get("max_seq_length")) or _count(_table(own, "processor_kwargs").get("model_max_length"))
     if not limit:
-        limit = _count(_json(folder / path, "tokenizer_config.json").get("model_max_length"))
+        limit = _count(_json(place, "tokenizer_config.json").get("model_max_length"))
     limit = min(limit or most, most)
     if method == "late-interaction":
         stanford = _json(folder, "artifact.metadata").get("doc_maxlen")

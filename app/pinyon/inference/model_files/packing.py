@@ -16,13 +16,18 @@ LABEL = "pinyon-model.json"
 
 
 class Label(msgspec.Struct, frozen=True):
-    """The content of that file. name: of the model. sums: sha256 of every file, by name."""
+    """The content of that file.
+
+    name: of the model. sums: sha256 of every file, by name. revision: the commit on the hub that it comes from, if that
+    is known.
+    """
 
     name: str
     sums: dict[str, str]
+    revision: str = ""
 
 
-def pack(name: str, folder: Path, archive: Path) -> str:
+def pack(name: str, folder: Path, archive: Path, revision: str = "") -> str:
     """Write a model's folder into a tar archive, with a progress bar. Returns a sentence.
 
     Raises FailedPrecondition if the archive exists already or cannot be written.
@@ -31,7 +36,7 @@ def pack(name: str, folder: Path, archive: Path) -> str:
         raise FailedPrecondition(f"{archive} is there already; name another file, or remove it")
     part = archive.with_name(archive.name + ".partial")
     names = checksums.files_of(folder)
-    label = msgspec.json.encode(Label(name, {each: checksums.sha256(folder / each) for each in names}))
+    label = msgspec.json.encode(Label(name, {each: checksums.sha256(folder / each) for each in names}, revision))
     try:
         with tarfile.open(part, "w") as tar:
             _add(tar, LABEL, label)
@@ -88,7 +93,7 @@ def unpack(archive: Path, models_dir: Path) -> str:
         ]
         if wrong or not weights.is_complete(arriving):
             raise FailedPrecondition(f"{archive} is damaged: {', '.join(wrong) or 'no weights'}; nothing was unpacked")
-        return install(label.name, entry, arriving, models_dir)
+        return install(label.name, entry, arriving, models_dir, label.revision)
     except (OSError, tarfile.TarError) as error:
         raise FailedPrecondition(f"{archive} cannot be unpacked: {error}") from error
     finally:
