@@ -64,8 +64,10 @@ audit: setup
 test: setup
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not slow and not clients"
 
+# What says how much a busy server does runs last, with nothing beside it.
 test-slow: setup
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "slow and not alone"
+	$(BIN)/pytest -m alone
 
 test-clients: setup
 	$(BIN)/pytest -m clients

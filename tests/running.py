@@ -66,8 +66,15 @@ def plain_config(folder: Path, index: str) -> Path:
 
 
 def free_ports(count: int) -> str:
-    """A range of ports that nobody has, FIRST-LAST. Outside the range the system hands out by itself."""
-    for first in random.sample(range(20_000, 32_000, count), 20):
+    """A range of ports that nobody has, FIRST-LAST. Outside the range the system hands out by itself.
+
+    Tests that run side by side choose from different ports, so that none takes those of a server that is just down.
+    """
+    worker, workers = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]), os.environ.get("PYTEST_XDIST_WORKER_COUNT")
+    share = 12_000 // int(workers or 1)
+    begin = 20_000 + worker * share
+    choices = range(begin, begin + share - count + 1, count)
+    for first in random.sample(choices, min(20, len(choices))):
         with contextlib.ExitStack() as sockets, contextlib.suppress(OSError):
             for port in range(first, first + count):
                 one = sockets.enter_context(socket.socket())

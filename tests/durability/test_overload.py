@@ -10,7 +10,7 @@ import pytest
 from benchmarks.soak import Seen, load
 from tests.running import RunningServer, config, plain_config
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.alone]
 MB = 2**20
 
 
