@@ -32,7 +32,7 @@ async def some_time(clients: list[Client], http: httpx.AsyncClient, operations: 
 
 async def compare(clients: list[Client], http: httpx.AsyncClient) -> None:
     for client in clients:
-        client.found(await stored(http, client))
+        client.compare(await stored(http, client))
 
 
 # A disk written in Python is heard of also where SQLite, rightly, takes no notice of it: when a file is closed.

@@ -128,7 +128,7 @@ async def compact(http: httpx.AsyncClient, answers: Answers) -> None:
 async def check(at: Installation, clients: list[Client]) -> None:
     async with httpx.AsyncClient(base_url=at.server.url, timeout=30) as http:
         for client in clients:
-            client.found(await stored(http, client, at.index))
+            client.compare(await stored(http, client, at.index))
 
 
 @pytest.mark.slow

@@ -51,15 +51,15 @@ class Client:
         """Something to do."""
         after = copy.deepcopy(self.known)
         space = self.dice.choice([self.own, self.own, "shared"])
-        held = after.records[space]
+        records = after.records[space]
         kinds: list[Callable[[State, str, dict[str, Fields]], Operation]] = [self._upsert]
-        if held:
+        if records:
             kinds += [self._upsert, self._update, self._update_many, self._delete_ids, self._delete_some, self._clear]
         if self.indexes:
             kinds.append(self._index)
-        return self.dice.choice(kinds)(after, space, held)
+        return self.dice.choice(kinds)(after, space, records)
 
-    def _upsert(self, after: State, space: str, held: dict[str, Fields]) -> Operation:
+    def _upsert(self, after: State, space: str, records: dict[str, Fields]) -> Operation:
         rows = []
         for number in self.dice.sample(range(IDS), self.dice.randint(1, 8)):
             fields = {
@@ -68,38 +68,38 @@ class Client:
                 "tag": self.dice.choice(TAGS),
                 "n": self.dice.randint(0, 9),
             }
-            held[f"{self.name}-{number}"] = fields
+            records[f"{self.name}-{number}"] = fields
             rows.append({"_id": f"{self.name}-{number}", **fields})
         return Operation("POST", f"/records/namespaces/{space}/upsert", rows, after)
 
-    def _update(self, after: State, space: str, held: dict[str, Fields]) -> Operation:
-        id, change = self.dice.choice(sorted(held)), {"n": self.dice.randint(10, 99), "new": self.dice.choice(TAGS)}
-        held[id] |= change
+    def _update(self, after: State, space: str, records: dict[str, Fields]) -> Operation:
+        id, change = self.dice.choice(sorted(records)), {"n": self.dice.randint(10, 99), "new": self.dice.choice(TAGS)}
+        records[id] |= change
         return Operation("POST", "/vectors/update", {"id": id, "namespace": space, "setMetadata": change}, after)
 
-    def _update_many(self, after: State, space: str, held: dict[str, Fields]) -> Operation:
+    def _update_many(self, after: State, space: str, records: dict[str, Fields]) -> Operation:
         tag, change = self.dice.choice(TAGS), {"n": self.dice.randint(100, 999)}
-        for fields in held.values():
+        for fields in records.values():
             if fields["tag"] == tag:
                 fields |= change
         return Operation(
             "POST", "/vectors/update", {"filter": self._mine(tag), "namespace": space, "setMetadata": change}, after
         )
 
-    def _delete_ids(self, after: State, space: str, held: dict[str, Fields]) -> Operation:
-        ids = self.dice.sample(sorted(held), self.dice.randint(1, min(4, len(held))))
+    def _delete_ids(self, after: State, space: str, records: dict[str, Fields]) -> Operation:
+        ids = self.dice.sample(sorted(records), self.dice.randint(1, min(4, len(records))))
         for id in ids:
-            del held[id]
+            del records[id]
         return Operation("POST", "/vectors/delete", {"ids": ids, "namespace": space}, after)
 
-    def _delete_some(self, after: State, space: str, held: dict[str, Fields]) -> Operation:
+    def _delete_some(self, after: State, space: str, records: dict[str, Fields]) -> Operation:
         tag = self.dice.choice(TAGS)
-        after.records[space] = {id: fields for id, fields in held.items() if fields["tag"] != tag}
+        after.records[space] = {id: fields for id, fields in records.items() if fields["tag"] != tag}
         return Operation("POST", "/vectors/delete", {"filter": self._mine(tag), "namespace": space}, after)
 
-    def _clear(self, after: State, space: str, held: dict[str, Fields]) -> Operation:
+    def _clear(self, after: State, space: str, records: dict[str, Fields]) -> Operation:
         if space == "shared":  # others have records there
-            return self._delete_ids(after, space, held)
+            return self._delete_ids(after, space, records)
         after.records[space] = {}
         if self.dice.random() < 0.5:
             return Operation("DELETE", f"/namespaces/{space}", None, after)
@@ -135,7 +135,7 @@ class Client:
         """What may be stored."""
         return [self.known] if self.flying is None else [self.known, self.flying.after]
 
-    def found(self, state: State) -> None:
+    def compare(self, state: State) -> None:
         """Compare with what is stored, and go on from there."""
         self.check(state, self.possible())
         self.known, self.flying = state, None
@@ -145,16 +145,16 @@ class Client:
         assert state in possible, f"{self.name}: {difference(state, possible)}"
 
 
-def difference(found: State, possible: list[State]) -> str:
-    """Where what was found differs from what may be."""
+def difference(state: State, possible: list[State]) -> str:
+    """Where what is stored differs from what may be."""
     told = []
     for label, wanted in zip(("as answered", "with what was in flight"), possible, strict=False):
-        if found.index != wanted.index:
-            told.append(f"{label}: index {found.index}, not {wanted.index}")
+        if state.index != wanted.index:
+            told.append(f"{label}: index {state.index}, not {wanted.index}")
         for space, records in wanted.records.items():
-            there = found.records[space]
-            lost, extra = records.keys() - there.keys(), there.keys() - records.keys()
-            other = [id for id in records.keys() & there.keys() if records[id] != there[id]]
+            stored = state.records[space]
+            lost, extra = records.keys() - stored.keys(), stored.keys() - records.keys()
+            other = [id for id in records.keys() & stored.keys() if records[id] != stored[id]]
             told.append(f"{label}, {space}: lost {sorted(lost)}, too many {sorted(extra)}, different {sorted(other)}")
     return "; ".join(told)
 
@@ -195,15 +195,15 @@ async def stored(http: httpx.AsyncClient, client: Client, index: str = "") -> St
 
 
 async def _records(http: httpx.AsyncClient, index: str, space: str, owner: str) -> dict[str, Fields]:
-    found: dict[str, Fields] = {}
+    records: dict[str, Fields] = {}
     body: dict[str, Any] = {"namespace": space, "filter": {"owner": owner}, "limit": 100}
     while True:
         page = (await http.post(f"{index}/vectors/fetch_by_metadata", json=body)).raise_for_status().json()
         for id, record in page["vectors"].items():
-            found[id] = record["metadata"]
+            records[id] = record["metadata"]
             values = np.array(record["values"], np.float32)
             wanted = HashEncoder(len(values), 512).encode([record["metadata"]["chunk_text"]], 512).vectors[0]
             assert np.allclose(values, wanted, atol=1e-6), f"{id} has not the vector of its text"
         if "pagination" not in page:
-            return found
+            return records
         body["paginationToken"] = page["pagination"]["next"]

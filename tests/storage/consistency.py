@@ -23,7 +23,7 @@ def _terms(spec: IndexSpec | None, fields: str, language: str | None) -> list[st
 def problems(file: Path) -> list[str]:
     """Everything that does not fit; empty when all is well."""
     connection = connect(file, 0, "write")  # replays the log, as the server does at its next start
-    found = [str(row) for row in connection.execute("PRAGMA integrity_check") if row != ("ok",)]
+    told = [str(row) for row in connection.execute("PRAGMA integrity_check") if row != ("ok",)]
     records = connection.execute("SELECT record, ns, id, metadata FROM records").fetchall()
     languages: dict[int, str | None] = dict(connection.execute("SELECT record, language FROM records"))
 
@@ -31,7 +31,7 @@ def problems(file: Path) -> list[str]:
     sparse = spec is not None and spec.sparse
     vectors = set() if sparse else {row for (row,) in connection.execute("SELECT rowid FROM vectors")}
     if not sparse and vectors != {record for record, *_ in records}:
-        found.append(f"{len(vectors)} vectors for {len(records)} records")
+        told.append(f"{len(vectors)} vectors for {len(records)} records")
 
     fields = dict(connection.execute("SELECT name, field FROM fields"))
     wanted = {
@@ -39,25 +39,25 @@ def problems(file: Path) -> list[str]:
         for record, ns, _, text in records
         for field, kind, value in postings(msgspec.json.decode(text))
     }
-    held = set(connection.execute("SELECT ns, field, kind, value, record FROM postings"))
-    if wanted != held:
-        found.append(f"{len(wanted - held)} postings missing, {len(held - wanted)} too many")
+    stored = set(connection.execute("SELECT ns, field, kind, value, record FROM postings"))
+    if wanted != stored:
+        told.append(f"{len(wanted - stored)} postings missing, {len(stored - wanted)} too many")
 
     in_terms = {record: _terms(spec, fields, languages[record]) for record, *_, fields in records}
     texts = {record: terms for record, terms in in_terms.items() if terms is not None}
     lexical = connection.execute("SELECT count(*), count(DISTINCT doc) FROM lexical_instances").get
-    wanted_terms = sum(map(len, texts.values())), sum(1 for held in texts.values() if held)
+    wanted_terms = sum(map(len, texts.values())), sum(1 for words in texts.values() if words)
     if lexical != wanted_terms:
-        found.append(f"{lexical} terms and texts in the lexical index, {wanted_terms} in the records")
+        told.append(f"{lexical} terms and texts in the lexical index, {wanted_terms} in the records")
 
     cut: dict[int, int] = dict(connection.execute("SELECT ns, sum(truncated) FROM records GROUP BY ns"))
     for ns, name, count in connection.execute("SELECT ns, name, truncated FROM namespaces").fetchall():
         if count != cut.get(ns, 0):
-            found.append(f"namespace {name} counts {count} texts that were cut and has {cut.get(ns, 0)}")
+            told.append(f"namespace {name} counts {count} texts that were cut and has {cut.get(ns, 0)}")
 
     for ns, name, count in connection.execute("SELECT ns, name, record_count FROM namespaces").fetchall():
-        there = sum(1 for _, record_ns, *_ in records if record_ns == ns)
-        if there != count:
-            found.append(f"namespace {name} counts {count} records and has {there}")
+        number = sum(1 for _, record_ns, *_ in records if record_ns == ns)
+        if number != count:
+            told.append(f"namespace {name} counts {count} records and has {number}")
     connection.close()
-    return found
+    return told

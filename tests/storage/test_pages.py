@@ -106,7 +106,7 @@ async def test_an_update_that_makes_one_record_too_large_changes_none(engine: En
 async def test_an_update_of_more_records_than_allowed_changes_none(engine: Engine) -> None:
     await engine.create_index(SPEC)
     await engine.upsert("docs", "n", [record(id) for id in "abc"])
-    with pytest.raises(InvalidArgument, match="selects 3 records; at most 2 can be updated at once"):
+    with pytest.raises(InvalidArgument, match="selects 3 records; one update can change at most 2"):
         await engine.update("docs", "n", UpdatePlan(Selection(), metadata={"k": 1}, max_records=2))
     assert await engine.count("docs", "n", Selection(filter=filters.parse({"k": 1}))) == 0
     assert (await engine.update("docs", "n", UpdatePlan(Selection(), metadata={"k": 1}, max_records=3)))[0] == 3

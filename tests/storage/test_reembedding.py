@@ -216,7 +216,7 @@ async def test_records_without_text_are_named_before_anything_begins(kind: Engin
     engine = await kind.open(tmp_path)
     await engine.create_index(OLD)
     await engine.upsert("docs", "n", [Record("bare", embedded("x", 2), {"other": 1}), record("a", "one", 2)])
-    with pytest.raises(FailedPrecondition, match="1 records have no text in their field to embed anew, 'bare' for one"):
+    with pytest.raises(FailedPrecondition, match="1 records have no text to embed, for example 'bare'"):
         await engine.begin_reembedding("docs", NEW, printed("new", 3))
     assert await engine.reembedding("docs") is None
     await engine.close()

@@ -99,7 +99,7 @@ class RequestBuffer:
         try:
             scope, body = _plain(scope, body, most_bytes, share)
             if share.refused:
-                raise Unavailable("Too many bytes of requests are arriving at once", retry_after_s=2)
+                raise Unavailable("Too many bytes of requests are arriving at the same time", retry_after_s=2)
         except PinyonError as error:
             await send_error(scope, send, error)
             return

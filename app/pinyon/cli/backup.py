@@ -49,8 +49,8 @@ def _restore(options: argparse.Namespace) -> int:
     installation, data_dir = installation_of(settings.storage), settings.storage.data_dir
     if options.index is not None:
         aside = installation.restore_index(options.folder, options.index)
-        kept = f"; what was there is in {aside}" if aside is not None else ""
-        print(f"{data_dir} has {options.index} of {options.folder} now{kept}")
+        replaced = f"; what was there is in {aside}" if aside is not None else ""
+        print(f"{data_dir} has {options.index} of {options.folder} now{replaced}")
         return 0
     names = installation.restore(options.folder)
     print(f"{data_dir} has {', '.join(names) or 'no index'} now")

@@ -91,7 +91,7 @@ async def _in_this_process(settings: Any, options: argparse.Namespace) -> int:
 
 def _ended(settings: Any, options: argparse.Namespace, failed: str | None) -> int:
     if failed is not None:
-        print(f"pinyon: {options.index} was not embedded anew: {failed}", file=sys.stderr)
+        print(f"pinyon: {options.index} was not re-embedded: {failed}", file=sys.stderr)
         return 1
     print(f"Index {options.index} is embedded by {options.model} now.")
     if settings.index is not None and settings.index.name == options.index and settings.index.model != options.model:

@@ -112,7 +112,7 @@ def _write_head_with_body() -> None:
 
 
 def _check_response_headers_together() -> None:
-    """Search all headers of an HTTP/1.1 response for control characters at once. If there are some, h11 checks each.
+    """Search all headers of an HTTP/1.1 response for control characters in one pass. If there are any, h11 checks each.
 
     h11 matches a pattern for every name and value: 15 us, and more while a model fills the processor's caches.
     """
@@ -153,13 +153,13 @@ def _use_one_idle_task_per_connection() -> None:
     async def close_when_idle(self: Any) -> None:
         terminated = self.context.terminated
         while not terminated.is_set():
-            left = self.config.keep_alive_timeout
+            remaining_s = self.config.keep_alive_timeout
             if self.idle_since is not None:
-                left += self.idle_since - self.loop.time()
-            if left <= 0:
+                remaining_s += self.idle_since - self.loop.time()
+            if remaining_s <= 0:
                 break
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(terminated.wait(), left)
+                await asyncio.wait_for(terminated.wait(), remaining_s)
         if self.idle_since is not None:  # otherwise it is closed after its response
             await asyncio.shield(self._initiate_server_close())
 

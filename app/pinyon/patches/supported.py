@@ -38,5 +38,5 @@ def check_shape(distribution: str, fits: bool, what: str) -> None:
 def check_parameters(distribution: str, expected: Mapping[Callable[..., Any], str]) -> None:
     """Raises FailedPrecondition unless each function takes exactly these parameters, separated by spaces."""
     for function, names in expected.items():
-        found = " ".join(inspect.signature(function).parameters)
-        check_shape(distribution, found == names, f"{function.__qualname__}({found.replace(' ', ', ')})")
+        parameters = " ".join(inspect.signature(function).parameters)
+        check_shape(distribution, parameters == names, f"{function.__qualname__}({parameters.replace(' ', ', ')})")

@@ -213,7 +213,7 @@ class Engine(DataPlane, Protocol):
         ...
 
     async def lease_reembedding(self, index: IndexRef, owner: str, seconds: float) -> bool:
-        """Take or renew the right to embed an index anew. False while another owner has it.
+        """Take or renew the right to re-embed an index. False while another owner has it.
 
         The lease ends after so many seconds on the engine's own clock, or when it is released. It saves work only: a
         second owner would compute the same vectors again, and do no harm.
@@ -236,7 +236,7 @@ class Engine(DataPlane, Protocol):
         ...
 
     async def finish_reembedding(self, index: IndexRef) -> bool:
-        """Make the new vectors those of the index, all at once, if every record has one; whether it was done."""
+        """If every record has a new vector, make them the vectors of the index in one step. Returns whether it did."""
         ...
 
     async def cancel_reembedding(self, index: IndexRef) -> None:

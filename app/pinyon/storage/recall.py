@@ -120,7 +120,7 @@ class RecallSampler:
                 exact = await self._engine.query(sample.handle, sample.namespace, plan)
                 if exact.lsn == sample.answer.lsn and exact.matches:  # else the records are not the same any more
                     self._add(sample, exact)
-            except PinyonError:  # the index is gone, or was embedded anew
+            except PinyonError:  # the index is gone, or was re-embedded
                 continue
 
     def _add(self, sample: Sample, exact: QueryAnswer) -> None:

@@ -240,8 +240,7 @@ class SqliteEngine(SqliteDataPlane):
             number, example = reembedding.without_text(connection, target)
             if number:
                 raise FailedPrecondition(
-                    f"{number} records have no text in their field to embed anew, '{example}' for one; delete them, or "
-                    "give them a text"
+                    f"{number} records have no text to embed, for example '{example}'; delete them, or give them a text"
                 )
             reembedding.begin(connection, target, embedded_by)
 

@@ -1,7 +1,8 @@
 """Checkpoints: they copy the write-ahead log of a file into the file, beside the writes.
 
 They only keep the log short: acknowledged writes are safe without them. A thread with its own connection copies most
-of a long log while writes go on. The writer copies the rest between two writes, and the next write starts the log anew.
+of a long log while writes go on. The writer copies the rest between two writes. The next write then begins at the start
+of the log.
 """
 
 import contextlib

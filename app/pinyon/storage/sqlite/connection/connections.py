@@ -44,7 +44,7 @@ def connect(path: Path, mmap_bytes: int, mode: Mode, compare: bool = False, in_m
     if mode == "write":
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         if page_checksums.available():
-            # A new file gets room for checksums at once, an older file with its next VACUUM.
+            # A new file has room for checksums from the start. An older file gets it with its next VACUUM.
             connection.reserve_bytes("main", page_checksums.RESERVED)
         # A new file has a rollback journal until it is in WAL mode. Unlike FULL, EXTRA also syncs its removal.
         connection.execute("PRAGMA synchronous = EXTRA")

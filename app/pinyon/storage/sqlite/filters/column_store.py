@@ -189,7 +189,7 @@ class ColumnStore:
 
 
 def _existing(connection: apsw.Connection, names: set[str]) -> set[str]:
-    """Those of the fields that any record has. For the others the postings answer at once."""
+    """Those of the fields that any record has. The postings answer for the others without reading a row."""
     return {name for name in names if connection.execute("SELECT 1 FROM fields WHERE name = ?", (name,)).get}
 
 

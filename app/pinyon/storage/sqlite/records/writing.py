@@ -100,7 +100,7 @@ def update(connection: apsw.Connection, spec: IndexSpec, namespace: str, plan: U
     selected = [row for (row,) in connection.execute(f"SELECT record FROM records WHERE {text}", parameters)]
     if plan.max_records is not None and len(selected) > plan.max_records:
         raise InvalidArgument(
-            f"The filter selects {len(selected)} records; at most {plan.max_records} can be updated at once"
+            f"The filter selects {len(selected)} records; one update can change at most {plan.max_records}"
         )
     if not selected:  # It is a write all the same, so that the LSN does not tell whether any record was selected.
         return 0, tables.next_lsn(connection)

@@ -33,7 +33,7 @@ CHUNKS_AT_ONCE, ROWS_AT_ONCE = 64, 4_096
 KEEP_SHARE = 0.5
 """A namespace keeps its inverted file until it has less than this share of the records that it needs to get one."""
 MOST_STALE, MOST_GROWN, MOST_CHANGED, MOST_BADLY_CODED = 0.3, 2.0, 0.3, 0.03
-"""When to build anew: the share of entries of deleted or changed rows, the growth since it was built, the share of
+"""When to build again: the share of entries of deleted or changed rows, the growth since it was built, the share of
 rows that changed since the last look, and the share of later rows that the codes represent badly."""
 SAVE_AFTER = 0.1
 """Share of the rows that may change before the inverted file is saved again."""
@@ -292,7 +292,7 @@ class IvfUpkeep:
         try:
             file = await self._thread.run(self._files.load, *state.key, note, alive)
         except Exception as error:  # the readers of damaged files raise many kinds
-            log.warning("an inverted file of %s cannot be read, and is built anew: %s", state.key[0], error)
+            log.warning("an inverted file of %s cannot be read, and is built again: %s", state.key[0], error)
             return None
         if changed is None or len(np.setdiff1d(np.setdiff1d(alive, changed), file.rows)):
             return None
@@ -306,7 +306,7 @@ class IvfUpkeep:
             )
         except (OSError, RuntimeError) as error:
             log.warning(
-                "an inverted file of %s cannot be saved, and is built anew at the next start: %s", state.key[0], error
+                "an inverted file of %s cannot be saved, and is built again at the next start: %s", state.key[0], error
             )
             return
         entry.unsaved = 0
