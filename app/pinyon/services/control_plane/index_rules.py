@@ -6,7 +6,6 @@ and what is allowed, and NotFound for an unknown model.
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, get_args
 
 import msgspec
@@ -332,10 +331,10 @@ def _flat(spec: IndexSpec) -> dict[str, object]:
     }
 
 
-def details(options: IndexOptions) -> IndexDetails:
-    """The details of an index that is created now."""
+def details(options: IndexOptions, created_at: str) -> IndexDetails:
+    """The details of a new index. created_at: RFC 3339."""
     return IndexDetails(
-        created_at=datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        created_at=created_at,
         cloud=options.cloud,
         region=options.region,
         deletion_protection=options.deletion_protection,

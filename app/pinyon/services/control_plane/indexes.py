@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
+from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -88,7 +89,7 @@ class Indexes:
         if wanted.name in self._engine.unusable():
             log.error("the index of the settings cannot be used; the server goes on with the others")
         elif existing is None:
-            await self._engine.create_index(wanted, index_rules.details(IndexOptions()))
+            await self._engine.create_index(wanted, index_rules.details(IndexOptions(), _now()))
         else:
             index_rules.check_same(existing.spec, wanted)
 
@@ -220,7 +221,7 @@ class Indexes:
         if takes_port:
             await self._ports.take(spec.name)
         try:
-            return await self._engine.create_index(spec, index_rules.details(options))
+            return await self._engine.create_index(spec, index_rules.details(options, _now()))
         except Exception as error:
             if takes_port:
                 await self._ports.release(spec.name)
@@ -375,3 +376,7 @@ class Indexes:
     def set_aside_count(self) -> int:
         """How many folders of files a start set aside."""
         return len(self._engine.set_aside())
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
