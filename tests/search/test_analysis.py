@@ -9,6 +9,7 @@ from pinyon.search.analysis import (
     QueryTerm,
     analysed,
     analysed_as,
+    language_of_word,
     query_languages,
     query_terms,
     stop_words,
@@ -26,7 +27,7 @@ def test_each_text_is_stemmed_in_its_own_language() -> None:
         "german",
         "english",
     )
-    assert german.terms == ["haus", "steh", "fluss", "stadt"]
+    assert german.terms == ["haus|german", "steh|german", "fluss|german", "stadt|german"]
     assert english.terms == ["hous", "river", "town"]
 
 
@@ -71,15 +72,22 @@ def test_a_word_is_asked_for_as_each_language_of_the_namespace_has_it() -> None:
     assert query_languages(ENGLISH, AUTO, {"english": 2, "german": 7}) == ("english", "german")
     assert query_languages(ENGLISH, AUTO, {"german": 7}) == ("german",)
     assert query_languages("Häuser", AUTO, {}) == ("english",)
-    assert query_terms("heating", AUTO, ("english", "german")) == [QueryTerm(("heat", "heating"))]
+    assert query_terms("heating", AUTO, ("english", "german")) == [QueryTerm(("heat", "heating|german"))]
     assert query_terms("heating", AUTO, ("english",)) == [QueryTerm(("heat",))]
+
+
+def test_a_word_of_another_script_is_in_another_language() -> None:
+    (of_text,) = analysed(["Собаки на улицах у the Beatles в 2024"], AUTO)
+    assert of_text.terms == ["собак|russian", "улиц|russian", "beatl", "2024"]
+    in_russian = [term.forms for term in query_terms("Собаки Beatles 2024", AUTO, ("russian", "german"))]
+    assert in_russian == [("собак|russian", "собаки"), ("beatl", "beatl|german"), ("2024",)]
 
 
 def test_stop_words_are_those_of_the_query() -> None:
     assert [term.forms for term in query_terms("the war in", AUTO, ("english", "german"))] == [("war",)]
-    assert query_terms("Haus war in der", AUTO, ("german", "english")) == [QueryTerm(("haus",))]
+    assert query_terms("Haus war in der", AUTO, ("german", "english")) == [QueryTerm(("haus|german", "haus"))]
     assert query_terms("war in der", AUTO, ("german", "english")) == [QueryTerm(("war",)), QueryTerm(("der",))]
-    assert query_terms("the", AUTO, ("english", "german")) == [QueryTerm(("the",))]
+    assert query_terms("the", AUTO, ("english", "german")) == [QueryTerm(("the|german",))]
     assert query_terms("the", AUTO, ("english",)) == []
 
 
@@ -103,7 +111,7 @@ def test_scripts_without_spaces_have_pairs_or_triples() -> None:
 def test_vietnamese_words_are_pairs_of_syllables_too() -> None:
     (of_text,) = analysed(["Chúng tôi sống ở thành phố này và không muốn rời đi"], AUTO)
     assert of_text.language is not None and of_text.language.name == "vietnamese"
-    assert "thành_phố" in of_text.terms
+    assert "thành_phố|vietnamese" in of_text.terms
 
 
 def test_a_language_that_nobody_knows_is_an_error() -> None:
@@ -150,7 +158,9 @@ def test_every_word_of_a_text_finds_the_text(texts: list[str], analysis: str) ->
     for text, of_text in zip(texts, of_texts, strict=True):
         assert of_text.language is not None
         assert analysed_as(text, of_text.language.name, analysis) == of_text
-        for word in set(tokens(text)[1]) - stop_words(of_text.language.name):
+        for word in set(tokens(text)[1]):
+            if word in stop_words(language_of_word(word, of_text.language.name)):
+                continue
             asked = query_terms(word, analysis, query_languages(word, analysis, of_languages))
             assert asked and all(set(term.forms) & set(of_text.terms) for term in asked), word
 

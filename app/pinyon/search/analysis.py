@@ -13,7 +13,7 @@ from itertools import pairwise
 import msgspec
 
 from pinyon.search import terms as one_language
-from pinyon.search.languages import ENGLISH, detect, languages
+from pinyon.search.languages import ENGLISH, detect, has_other_script, languages, latin, script_of
 from pinyon.search.terms import (
     KEEP_DIACRITICS,
     MOST_QUERY_CHARACTERS,
@@ -111,38 +111,68 @@ def query_terms(text: str, analysis: str, in_languages: Sequence[str] = ()) -> l
         return [QueryTerm((term,)) for term in one_language.query_terms(text, analysis)]
     in_languages = in_languages or (ENGLISH,)
     normalized, words = tokens(text[:MOST_QUERY_CHARACTERS])
-    runs: list[str] = []
-    if not normalized.isascii():
-        runs = [word for word in words if UNSPACED_RUN.match(word)]
-        words = [word for word in words if not UNSPACED_RUN.match(word)]
-    # A query of nothing else is asked with the stop words that are none in another language of the namespace.
-    words = [word for word in words if word not in stop_words(in_languages[0])] or ([] if runs else words)
+    runs, words = _apart(normalized, words)
+    left_out = stop_words(in_languages[0])
+    asked = [word for word in words if word not in left_out]
+    if not asked and not runs and len(in_languages) > 1:
+        asked = words  # of these, _forms() takes those that are no stop words in another language
+    if len(in_languages) == 1 and in_languages[0] in latin() and not has_other_script(normalized):
+        forms: list[list[Form]] = [[(form, in_languages[0])] for form in stems(asked, in_languages[0])]
+    else:
+        forms = _forms(asked, in_languages)
     if in_languages[0] == VIETNAMESE:
-        words += _pairs(words)
-    forms = _forms(words, in_languages)
+        forms += [[(pair, VIETNAMESE)] for pair in _pairs(asked)]
     result = [QueryTerm((gram,)) for run in runs for gram in _grams(run, of_query=True)]
-    if normalized.isascii() or analysis.endswith(KEEP_DIACRITICS):
-        return result + [QueryTerm(of_word) for of_word in forms]
-    return result + [term for of_word in forms for term in _without_and_with_diacritics(of_word)]
+    for of_word in forms:
+        exact = tuple(dict.fromkeys(_term(form, language) for form, language in of_word))
+        if normalized.isascii() or analysis.endswith(KEEP_DIACRITICS):
+            result.append(QueryTerm(exact))
+            continue
+        without = tuple(dict.fromkeys(_term(folded(form), language) for form, language in of_word if folded(form)))
+        if without and without != exact:
+            result += [QueryTerm(without, 0.5), QueryTerm(exact, 0.5)]
+        else:
+            result.append(QueryTerm(exact))
+    return result
 
 
-def _forms(words: list[str], in_languages: Sequence[str]) -> list[tuple[str, ...]]:
-    """The distinct stems of each word in languages that do not leave it out. A word that all leave out is not there."""
-    if len(in_languages) == 1:
-        left_out = stop_words(in_languages[0])
-        return [(form,) for form in stems([word for word in words if word not in left_out], in_languages[0])]
-    forms: list[dict[str, None]] = [{} for _ in words]
-    for language in in_languages:
-        left_out = stop_words(language)
-        for word, form, of_word in zip(words, stems(words, language), forms, strict=True):
-            if word not in left_out:
-                of_word[form] = None
-    return [tuple(of_word) for of_word in forms if of_word]
+Form = tuple[str, str | None]
+"""A stem, and the language that it is one in; None for a word that is left as it is written."""
 
 
-def _without_and_with_diacritics(forms: tuple[str, ...]) -> list[QueryTerm]:
-    without = tuple(dict.fromkeys(form for form in map(folded, forms) if form))
-    return [QueryTerm(without, 0.5), QueryTerm(forms, 0.5)] if without not in ((), forms) else [QueryTerm(forms)]
+def _forms(words: list[str], in_languages: Sequence[str]) -> list[list[Form]]:
+    """The stems of each word in the languages that do not leave it out. A word that all leave out is not there."""
+    stems_in: dict[str | None, list[str]] = {}
+    result: list[list[Form]] = []
+    for place, word in enumerate(words):
+        of_word: list[Form] = []
+        for language in dict.fromkeys(language_of_word(word, language) for language in in_languages):
+            if word not in stop_words(language):
+                if language not in stems_in:
+                    stems_in[language] = stems(words, language)
+                of_word.append((stems_in[language][place], language))
+        if of_word:
+            result.append(of_word)
+    return result
+
+
+def language_of_word(word: str, language: str) -> str | None:
+    """As what a word is stemmed in a text of this language: words of another script are in another language.
+
+    Latin words in a text of another script are taken for English ones. None: not stemmed.
+    """
+    of_script = script_of(word)
+    if not of_script:
+        return language if language in latin() else ENGLISH
+    return language if language in of_script else None
+
+
+def _term(form: str, language: str | None) -> str:
+    """The term of a stem. Stems of other languages than English are kept apart: a German "haus" is no English one.
+
+    Otherwise the German stem of "login" would find every English "log". Numbers are the same in every language.
+    """
+    return form if language is None or language == ENGLISH or form.isdecimal() else f"{form}|{language}"
 
 
 def detects(analysis: str) -> bool:
@@ -156,25 +186,43 @@ def most_frequent(texts: Mapping[str, int]) -> str:
 
 
 def _analysed(normalized: str, words: list[str], language: Language, analysis: str) -> AnalysedText:
-    left_out = stop_words(language.name)
-    runs: list[str] = []
-    if not normalized.isascii():
-        runs = [word for word in words if UNSPACED_RUN.match(word)]
-        words = [word for word in words if not UNSPACED_RUN.match(word)]
-    words = [word for word in words if word not in left_out]
-    result = stems(words, language.name)
-    length = len(words) + sum(_words_in(run) for run in runs)
-    if language.name == VIETNAMESE:
-        result += _pairs(words)
-    if not normalized.isascii() and not analysis.endswith(KEEP_DIACRITICS):
-        result = [form for term in result for form in dict.fromkeys((folded(term), term)) if form]
+    runs, words = _apart(normalized, words)
+    by_language: dict[str | None, list[str]] = {}
+    if language.name in latin() and not has_other_script(normalized):
+        by_language[language.name] = words
+    else:
+        for word in words:
+            by_language.setdefault(language_of_word(word, language.name), []).append(word)
+    folds = not normalized.isascii() and not analysis.endswith(KEEP_DIACRITICS)
+    result: list[str] = []
+    length = 0
+    for name, of_language in by_language.items():
+        left_out = stop_words(name)
+        of_language = [word for word in of_language if word not in left_out]
+        length += len(of_language)
+        forms = stems(of_language, name)
+        if name == VIETNAMESE:
+            forms += _pairs(of_language)
+        if folds:
+            forms = [form for stem in forms for form in dict.fromkeys((folded(stem), stem)) if form]
+        result += forms if name is None or name == ENGLISH else [_term(form, name) for form in forms]
     result += [gram for run in runs for gram in _grams(run, of_query=False)]
-    return AnalysedText(result, length, language)
+    return AnalysedText(result, length + sum(_words_in(run) for run in runs), language)
+
+
+def _apart(normalized: str, words: list[str]) -> tuple[list[str], list[str]]:
+    """The words in scripts without spaces, and the others."""
+    if normalized.isascii():
+        return [], words
+    runs = [word for word in words if UNSPACED_RUN.match(word)]
+    return runs, [word for word in words if not UNSPACED_RUN.match(word)] if runs else words
 
 
 @cache
-def stop_words(language: str) -> frozenset[str]:
+def stop_words(language: str | None) -> frozenset[str]:
     """The words that are left out. In English these are the few that indexes of one language leave out."""
+    if language is None:
+        return frozenset()
     return STOP_WORDS if language == ENGLISH else languages()[language].stop_words
 
 

@@ -62,6 +62,11 @@ def languages() -> dict[str, Language]:
     }
 
 
+def has_other_script(text: str) -> bool:
+    """Whether a text has a letter of SCRIPTS."""
+    return not text.isascii() and _OTHER_SCRIPT.search(text) is not None
+
+
 def script_of(word: str) -> tuple[str, ...]:
     """The languages of the script that a word begins in. Empty for digits, Latin letters and scripts without stems."""
     if not word.isascii():
@@ -82,8 +87,8 @@ def detect(text: str, words: Sequence[str], candidates: Collection[str] | None =
         of_english, of_others = len(sample & ours), len(sample & others)
         if of_english >= 2 and of_english >= 4 * of_others:  # so most English texts cost next to nothing
             return ENGLISH
-    default, possible = None, _latin()
-    if not text.isascii() and _OTHER_SCRIPT.search(text):
+    default, possible = None, latin()
+    if has_other_script(text):
         scripts = Counter(script_of(word) for word in sample if not word.isdigit())
         script = scripts.most_common(1)[0][0] if scripts else ()
         if script:
@@ -139,5 +144,6 @@ def _words_of_english() -> tuple[frozenset[str], frozenset[str]]:
 
 
 @cache
-def _latin() -> frozenset[str]:
+def latin() -> frozenset[str]:
+    """The languages that are written in Latin letters."""
     return frozenset(languages().keys() - {name for names in SCRIPTS.values() for name in names})

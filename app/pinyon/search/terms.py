@@ -82,10 +82,10 @@ def tokens(text: str) -> tuple[str, list[str]]:
     return text, (_TOKEN if UNSPACED_RUN.search(text) else pattern(text)).findall(text)
 
 
-def stems(words: list[str], language: str) -> list[str]:
+def stems(words: list[str], language: str | None) -> list[str]:
     """The stem of each word; the words themselves in a language without a stemmer."""
-    if language not in _STEMMED:
-        return words
+    if language is None or language not in _STEMMED:
+        return list(words)
     # One call for all words is several times as fast.
     return [stem or word for stem, word in zip(_stemmer(language).stemWords(words), words, strict=True)]
 
