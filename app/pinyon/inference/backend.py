@@ -102,10 +102,15 @@ class Embedder(Protocol):
 
 
 class SparseEmbedder(Protocol):
-    """A named model of sparse vectors. label: as in Embedder."""
+    """A named model of sparse vectors.
+
+    label: as in Embedder. by_rarity: whether a search multiplies the weight of each term by how rare it is in the
+    namespace, because the model itself does not know.
+    """
 
     fingerprint: Fingerprint
     label: str
+    by_rarity: bool
 
     def embed(
         self, texts: Sequence[str], input_type: InputType, truncate: Truncate, max_tokens: int | None = None

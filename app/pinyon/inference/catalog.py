@@ -225,7 +225,12 @@ class Catalog:
         """The sparse embedder with exactly this fingerprint. Raises FailedPrecondition as embedder() does."""
         failpoints.reach("load", fingerprint.model)
         entry, label = self._resolve(fingerprint, "sparse")
-        return Bm25Embedder(self._loader.terms(DEFAULT_EMBEDDER), fingerprint, label, entry.max_tokens)
+        if fingerprint.weights == BM25:
+            return Bm25Embedder(self._loader.terms(DEFAULT_EMBEDDER), fingerprint, label, entry.max_tokens)
+        model = self._loader.sparse_model(fingerprint.weights)  # first, because it imports torch and explains errors
+        from pinyon.inference.backends.splade_backend import SpladeEmbedder
+
+        return SpladeEmbedder(model, fingerprint, label, entry.max_tokens)
 
     def _resolve(self, fingerprint: Fingerprint, kind: Literal["embed", "sparse"]) -> tuple[ModelEntry, str]:
         """The entry and the label of a fingerprint whose weights are on this machine, unchanged and allowed."""

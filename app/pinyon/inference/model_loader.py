@@ -20,6 +20,7 @@ from pinyon.inference.precision import Precision
 from pinyon.inference.token_cache import CachingEncoder
 
 if TYPE_CHECKING:
+    from pinyon.inference.backends.splade_backend import SpladeModel
     from pinyon.inference.backends.torch_backend import PairModel
 
 log = logging.getLogger("pinyon.models")
@@ -99,6 +100,16 @@ class ModelLoader:
                 self._loaded[key] = Terms(self._store.get(name).folder / "tokenizer.json")
             terms: Terms = self._loaded[key]
             return terms
+
+    def sparse_model(self, name: str) -> "SpladeModel":
+        """A learned sparse model. Raises FailedPrecondition if it does not load."""
+
+        def read(torch_backend: ModuleType, folder: Path) -> "SpladeModel":
+            from pinyon.inference.backends.splade_backend import SpladeModel
+
+            return SpladeModel(folder)
+
+        return self._load(name, "fp32", read)
 
     def _load(self, name: str, computed: Precision, read: Callable[[ModuleType, Path], T]) -> T:
         """The model in memory. read gets the torch backend, which is imported here, and the folder of the weights."""

@@ -9,7 +9,7 @@ import pytest
 from tests.running import MULTILINGUAL, RunningServer
 
 E5, LLAMA = "multilingual-e5-large", "llama-text-embed-v2"
-SPARSE, BGE = "pinecone-sparse-english-v0", "bge-reranker-v2-m3"
+SPARSE, BM25, BGE = "pinecone-sparse-english-v0", "pinyon-bm25", "bge-reranker-v2-m3"
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +52,13 @@ def test_the_dimension_can_be_chosen_where_the_model_has_several(inference: http
 
 
 def test_sparse_vectors_have_terms_weights_and_tokens_if_asked(inference: httpx.Client) -> None:
-    found = embed(inference, SPARSE, ["spacewalks of astronauts"], input_type="passage", return_tokens=True)
+    found = embed(inference, BM25, ["spacewalks of astronauts"], input_type="passage", return_tokens=True)
     (item,) = found["data"]
     assert (found["vector_type"], item["vector_type"]) == ("sparse", "sparse")
     assert set(item["sparse_tokens"]) == {"spacewalk", "space", "walk", "astronaut"}
     assert len(item["sparse_indices"]) == len(item["sparse_values"]) == 4
     assert all(0 <= index < 2**32 for index in item["sparse_indices"])
-    (without,) = embed(inference, SPARSE, ["spacewalks of astronauts"], input_type="passage")["data"]
+    (without,) = embed(inference, BM25, ["spacewalks of astronauts"], input_type="passage")["data"]
     assert "sparse_tokens" not in without
     assert without["sparse_indices"] == item["sparse_indices"]
 

@@ -12,7 +12,7 @@ from litestar.routes import HTTPRoute
 from pinyon.api.rest.errors import STATUS, codes
 from pinyon.errors import PinyonError
 
-from tests.running import MULTILINGUAL, RunningServer, config
+from tests.running import LEARNED_SPARSE, MULTILINGUAL, RunningServer, config
 
 DATA = {"code", "message", "details"}
 
@@ -177,15 +177,20 @@ def test_the_model_list_says_who_answers(client: httpx.Client) -> None:
     assert found["all-MiniLM-L6-v2"]["served_by"] == "all-MiniLM-L6-v2"
     assert found["multilingual-e5-large"]["served_by"] == f"{MULTILINGUAL}; stand-in-for=multilingual-e5-large"
     assert found["multilingual-e5-large"]["default_dimension"] == 1024
-    assert found["pinecone-sparse-english-v0"]["served_by"] == "pinyon-bm25; stand-in-for=pinecone-sparse-english-v0"
+    assert (
+        found["pinecone-sparse-english-v0"]["served_by"] == f"{LEARNED_SPARSE}; stand-in-for=pinecone-sparse-english-v0"
+    )
     assert "default_dimension" not in found["pinecone-sparse-english-v0"]
     assert "vector_type" not in found["bge-reranker-v2-m3"]
     assert client.get("/models/bge-reranker-v2-m3").json() == found["bge-reranker-v2-m3"]
 
 
+SPARSE = {"pinecone-sparse-english-v0", "splade-tiny", "pinyon-bm25"}
+
+
 def test_the_model_list_can_be_filtered(client: httpx.Client) -> None:
     assert {m["type"] for m in models(client, type="rerank").values()} == {"rerank"}
-    assert set(models(client, type="embed", vector_type="sparse")) == {"pinecone-sparse-english-v0", "pinyon-bm25"}
+    assert set(models(client, type="embed", vector_type="sparse")) == SPARSE
     for wrong in ({"type": "x"}, {"vector_type": "x"}, {"type": "rerank", "vector_type": "dense"}):
         answer = client.get("/models", params=wrong)
         assert (answer.status_code, answer.json()["error"]["code"]) == (400, "INVALID_ARGUMENT")

@@ -72,6 +72,8 @@ class Terms:
 class Bm25Embedder:
     """A SparseEmbedder that counts terms. max_tokens: the limit of the name."""
 
+    by_rarity = True
+
     def __init__(self, terms: Terms, fingerprint: Fingerprint, label: str, max_tokens: int) -> None:
         self._terms, self.fingerprint, self.label, self._max_tokens = terms, fingerprint, label, max_tokens
 

@@ -28,6 +28,7 @@ class ModelEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pinned: Literal["first pull"] | None = None
     own: bool = False
     file: str | None = None
+    files: dict[str, str] = {}
     second_source: str | None = None
     unavailable: str | None = None
     dimension: int | None = None

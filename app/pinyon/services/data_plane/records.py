@@ -1,7 +1,7 @@
 """The records service: text in, ranked text out."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 import numpy as np
@@ -23,6 +23,7 @@ from pinyon.domain import (
     Usage,
 )
 from pinyon.errors import EmbeddingMismatch, InvalidArgument, TextTooLong
+from pinyon.inference.backend import SparseEmbedder
 from pinyon.search.terms import MOST_QUERY_CHARACTERS
 from pinyon.services.control_plane.indexes import Indexes
 from pinyon.services.data_plane import read_units, validation
@@ -259,7 +260,7 @@ class Records:
             plan,
             vector=query.vector,
             sparse=query.sparse,
-            by_rarity=spec.sparse,
+            by_rarity=spec.sparse and cast(SparseEmbedder, embedder).by_rarity,
             text=by_words,
             embedded_by=embedder.fingerprint,
         )
