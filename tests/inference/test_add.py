@@ -24,7 +24,7 @@ licence = "MIT"
 source = "hub:owner/model"
 pinned = "first pull"
 dimension = 16
-max_tokens = 128
+max_tokens = 512
 truncate = "END"
 """
 Run = Callable[..., tuple[int, str]]
@@ -136,6 +136,7 @@ def test_later_pulls_bring_what_the_first_one_brought(run: Run, models: Path, hu
     assert f"Revision {REVISION[:12]} and this hash are recorded" in said
     entry = catalog(models).entry("known")
     assert (entry.revision, entry.query_prefix, entry.pooling) == (REVISION, tiny_models.QUERY, "cls")
+    assert entry.max_tokens == 128, "what the weights read"
     assert entry.metrics == ("cosine", "dotproduct", "euclidean")
     assert "recorded at the first pull" in run("list")[1]
     hub.asked.clear()

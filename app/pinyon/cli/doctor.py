@@ -85,12 +85,18 @@ def _models(settings: Settings, installation: Installation) -> Iterator[Finding]
     except PinyonError as error:
         yield Finding("FAIL", "models", error.message)
         return
-    for name in catalog.entries:
+    not_pulled = 0
+    for name, entry in catalog.entries.items():
         try:
             answer = catalog.answer(name)
         except FailedPrecondition as error:
             wanted = settings.index is not None and settings.index.model == name
+            if entry.pinned and not wanted and catalog.folder(name) is None:
+                not_pulled += 1
+                continue
             yield Finding("FAIL" if wanted else "note", "model", error.message)
         else:
             missing = f" ({catalog.how_to_get(name)})" if answer.stand_in else ""
             yield Finding("note" if missing else "ok", "model", answer.label + missing)
+    if not_pulled:
+        yield Finding("note", "model", f"{not_pulled} further ones can be pulled; `pinyon models list` names them")

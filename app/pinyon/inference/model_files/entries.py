@@ -111,7 +111,7 @@ def described(entry: ModelEntry, config: ModelConfig) -> ModelEntry:
         raise FailedPrecondition(f"Its files hold a model for {kind}, the catalogue says {entry.kind}")
     if kind == "embed" and not (entry.dimension or config.dimension):
         raise FailedPrecondition("Its files do not say the length of its vectors; set `dimension`")
-    if entry.max_tokens > config.most_tokens:
+    if entry.own and entry.max_tokens > config.most_tokens:
         raise FailedPrecondition(
             f"`max_tokens` is {entry.max_tokens}, but it reads at most {config.most_tokens} tokens"
         )
@@ -119,9 +119,12 @@ def described(entry: ModelEntry, config: ModelConfig) -> ModelEntry:
     lengths = {*entry.dimensions, *config.dimensions}
     if entry.own:
         lengths.add(config.dimension or dimension)
+    max_tokens = entry.max_tokens or config.max_tokens
+    if entry.pinned and not entry.own:  # a description of the weights themselves, and not of a hosted service
+        max_tokens = min(max_tokens, config.max_tokens)
     return msgspec.structs.replace(
         entry,
-        max_tokens=entry.max_tokens or config.max_tokens,
+        max_tokens=max_tokens,
         query_prefix=config.query_prefix if entry.query_prefix is None else entry.query_prefix,
         passage_prefix=config.passage_prefix if entry.passage_prefix is None else entry.passage_prefix,
         pooling=entry.pooling or config.pooling,
