@@ -41,10 +41,11 @@ def with_scheduler(
     test: Callable[[EmbeddingScheduler], Coroutine[Any, Any, None]],
     cache_bytes: int = 2**20,
     first_rate: float = FIRST_RATE,
+    gap_s: float = 0.0,
 ) -> None:
     executor = ModelExecutor(100)
     try:
-        asyncio.run(test(EmbeddingScheduler(executor, QueryCache(cache_bytes), first_rate)))
+        asyncio.run(test(EmbeddingScheduler(executor, QueryCache(cache_bytes), first_rate, gap_s)))
     finally:
         executor.close(1)
 
@@ -184,6 +185,41 @@ def test_queries_of_several_requests_that_wait_together_are_computed_together() 
             np.testing.assert_array_equal([text.vector for text in answers[n]], wanted)
 
     with_scheduler(check)
+
+
+async def ask_twice(held: Held, second: Callable[[], list[str]]) -> None:
+    """Five queries that wait while the first is computed, then the first caller again; then others, one by one."""
+    await held.begin()
+    for n in range(5):
+        held.ask([f"q{n}"], "query")
+    await asyncio.sleep(0)
+    held.encoder.go.set()
+    await held.tasks[0]
+    held.ask(["first again"], "query")
+    await asyncio.gather(*held.tasks)
+    for text in second():
+        held.ask([text], "query")
+        await asyncio.sleep(0)
+    await asyncio.gather(*held.tasks)
+
+
+def test_callers_who_ask_again_at_once_are_computed_together() -> None:
+    async def check(scheduler: EmbeddingScheduler) -> None:
+        held = Held(scheduler)
+        await ask_twice(held, lambda: [f"again {n}" for n in range(6)])
+        assert [len(call) for call in held.calls] == [6, 6]
+
+    with_scheduler(check, gap_s=30)
+
+
+def test_a_caller_who_asks_alone_does_not_wait_for_the_others_for_ever() -> None:
+    async def check(scheduler: EmbeddingScheduler) -> None:
+        held = Held(scheduler)
+        await ask_twice(held, lambda: ["alone"])
+        await held.scheduler.embed(held.embedder, ["and again"], "query", "END")
+        assert [len(call) for call in held.calls][-2:] == [1, 1]
+
+    with_scheduler(check, gap_s=0.001)
 
 
 def test_small_upserts_of_several_requests_are_computed_together() -> None:

@@ -111,7 +111,7 @@ class StepsOf(Generic[T]):
 
     @property
     def waiting(self) -> int:
-        return 0 if self._running else 1
+        return 0 if self._running or self._ended or self._request.done else 1
 
     def due(self) -> float | None:
         return None if self._ended or self._request.done else self._request.due
@@ -184,7 +184,7 @@ class ModelExecutor:
     def waiting(self) -> int:
         """How many requests wait."""
         with self._lock:
-            return sum(work.waiting for work in self._work if work.due() is not None)
+            return sum(work.waiting for work in self._work)
 
     def check_room(self) -> None:
         """Raises Unavailable if too many requests wait."""

@@ -16,6 +16,7 @@ from pinyon.inference.steps import Pace
 from pinyon.services.inference import embedded_text
 from pinyon.services.inference.embedded_text import EmbeddedText
 from pinyon.services.inference.query_cache import QueryCache
+from pinyon.services.inference.returning_callers import ReturningCallers
 from pinyon.services.inference.text_batches import TextBatches, size
 
 CALL_S, CALL_BESIDE_QUERIES_S = 0.1, 0.03
@@ -24,6 +25,8 @@ QUERIES_EXPECTED_S = 2.0
 """For so many seconds after a query, another one is expected."""
 LEAST_QUERY_BYTES = 2_000
 """Queries with so many bytes are computed together even by a slow model: one by one they would take longer."""
+GAP_S = 0.003
+"""Queries that come one after another within so many seconds share a call; about twice the time between two of them."""
 FIRST_RATE = 20_000.0
 """Default of `first_rate`."""
 
@@ -34,12 +37,16 @@ Key = tuple[Embedder | SparseEmbedder, InputType, Truncate, int | None]
 class EmbeddingScheduler:
     """Runs embedders on the model thread. Use it from the event-loop thread only.
 
-    first_rate: bytes of text per second that are assumed of a model before a call has been measured.
+    first_rate: bytes of text per second that are assumed of a model before a call has been measured. gap_s: of queries,
+    as in ReturningCallers.
     """
 
-    def __init__(self, executor: ModelExecutor, cache: QueryCache, first_rate: float = FIRST_RATE) -> None:
-        self._executor, self._cache, self._first_rate = executor, cache, first_rate
+    def __init__(
+        self, executor: ModelExecutor, cache: QueryCache, first_rate: float = FIRST_RATE, gap_s: float = GAP_S
+    ) -> None:
+        self._executor, self._cache, self._first_rate, self._gap_s = executor, cache, first_rate, gap_s
         self._paces: dict[tuple[str, InputType], Pace] = {}
+        self._callers: dict[tuple[str, InputType], ReturningCallers] = {}
         self._last_query = -QUERIES_EXPECTED_S
         self._batches: dict[Key, TextBatches] = {}
 
@@ -93,12 +100,16 @@ class EmbeddingScheduler:
         batches = self._batches.get(key)
         if batches is None:
             embedder, input_type, _, _ = key
-            pace = self._paces.setdefault((embedder.label, input_type), Pace(self._first_rate))
+            of_model = embedder.label, input_type
+            pace = self._paces.setdefault(of_model, Pace(self._first_rate))
+            gap_s = self._gap_s if input_type == "query" else 0.0
+            callers = self._callers.setdefault(of_model, ReturningCallers(gap_s, self._executor.clock))
             batches = self._batches[key] = TextBatches(
                 self._executor,
                 input_type,
                 lambda some: _measured(compute, some, input_type, pace),
                 lambda: self._budget(input_type, pace),
+                callers,
                 longest_first=input_type == "passage",
             )
         try:

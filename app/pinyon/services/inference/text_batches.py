@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pinyon.errors import TextTooLong
 from pinyon.inference.model_executor import ModelExecutor, Priority, Request
 from pinyon.services.inference.embedded_text import EmbeddedText
+from pinyon.services.inference.returning_callers import ReturningCallers
 
 MOST_TEXTS = 32
 """Texts in one call; a larger batch is not faster per text."""
@@ -57,7 +58,7 @@ class TextBatches:
     """The work of one model for texts of one kind. Requests take part in a call in the order in which they are due.
 
     embed: computes some texts in one call, on the model thread. budget: bytes of text that the next call may have.
-    longest_first: as in TextRequest.
+    callers: says how long a call waits for more requests. longest_first: as in TextRequest.
     """
 
     def __init__(
@@ -66,10 +67,12 @@ class TextBatches:
         priority: Priority,
         embed: Callable[[list[str]], list[EmbeddedText]],
         budget: Callable[[], int],
+        callers: ReturningCallers,
         longest_first: bool,
     ) -> None:
         self.priority: Priority = priority
-        self._executor, self._embed, self._budget, self._longest_first = executor, embed, budget, longest_first
+        self._executor, self._embed, self._budget = executor, embed, budget
+        self._callers, self._longest_first = callers, longest_first
         self._requests: list[TextRequest] = []
         self._lock = threading.Lock()  # for the list, which the event loop and the model thread change
 
@@ -79,6 +82,7 @@ class TextBatches:
         request = TextRequest(self._executor.clock, texts, self._longest_first)
         with self._lock:
             self._requests.append(request)
+        self._callers.arrived()
         self._executor.submit(self)
         return await request.future
 
@@ -93,6 +97,7 @@ class TextBatches:
             return min((request.due for request in self._requests), default=None)
 
     def step(self) -> None:
+        self._callers.gather(lambda: self.waiting)
         batch = self._take()
         sizes = dict[TextRequest, int]()
         for request, text in batch:
@@ -104,6 +109,7 @@ class TextBatches:
         seconds = self._executor.clock() - begun
         for request, bytes_of_request in sizes.items():
             request.took(seconds * bytes_of_request / sum(sizes.values()))
+        self._callers.answered(sum(not request.pending for request in sizes), self.waiting)
 
     def fail(self, error: BaseException) -> None:
         with self._lock:
