@@ -11,6 +11,21 @@ from tests.running import MODELS, config
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("language", "floor"),
+    [("ar", 0.935), ("de", 0.94), ("el", 0.945), ("en", 0.96), ("es", 0.96), ("hi", 0.945), ("ro", 0.96), ("ru", 0.95),
+     ("th", 0.965), ("tr", 0.94), ("vi", 0.955), ("zh", 0.96)],
+)  # fmt: skip
+def test_words_of_many_languages_are_found_as_well_as_measured_before(
+    shared_data: Callable[[str], Path], tmp_path: Path, language: str, floor: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = str(config(tmp_path))
+    options = ["--no-rerank", "--pipeline", "lexical", "--no-cache", "--fail-under", f"lexical={floor}"]
+    status = main(["eval", str(shared_data(f"retrieval/xquad/{language}")), "--config", settings, *options])
+    assert status == 0, capsys.readouterr().err
+
+
+@pytest.mark.slow
 def test_cranfield_is_searched_and_reranked_as_well_as_measured_before(
     shared_data: Callable[[str], Path],
     tmp_path: Path,

@@ -82,6 +82,26 @@ def test_bm25_reads_the_language_of_the_namespace(catalog: Catalog) -> None:
     assert (finished(reranker.score("Haus", ["viele Häuser", "viele Leute"], "END")) > 0).tolist() == [True, False]
 
 
+def test_bm25_reads_documents_of_a_request_in_their_own_languages(catalog: Catalog) -> None:
+    reranker = catalog.reranker(catalog.answer("bm25"), Retrieved())
+    documents = [
+        "Die Häuser stehen an dem Fluss",
+        "Der Hund ist nicht in der Stadt",
+        "Neue Häuser",
+        "The dogs are barking",
+    ]
+    assert (finished(reranker.score("das Haus", documents, "END")) > 0).tolist() == [True, False, True, False]
+    assert (finished(reranker.score("barks", documents, "END")) > 0).tolist() == [False, False, False, True]
+
+
+def test_bm25_of_hits_asks_for_a_word_in_every_language_of_the_namespace(catalog: Catalog) -> None:
+    having = {("haus|german", "haus"): 2}
+    statistics = TermStatistics(10, 3.0, having, "auto", ("german", "english"))
+    reranker = catalog.reranker(catalog.answer("bm25"), Retrieved(statistics=statistics))
+    documents = ["Die Häuser stehen an dem Fluss", "The Haus der Kunst is a museum in the city", "Neue Häuser", "Leute"]
+    assert (finished(reranker.score("Haus", documents, "END")) > 0).tolist() == [True, True, True, False]
+
+
 def test_bm25_refuses_longer_texts_only_when_asked_to(catalog: Catalog) -> None:
     reranker = catalog.reranker(catalog.answer("bm25"), Retrieved())
     long = "word " * 40_001

@@ -114,9 +114,12 @@ def test_vietnamese_words_are_pairs_of_syllables_too() -> None:
     assert "thành_phố|vietnamese" in of_text.terms
 
 
-def test_a_language_that_nobody_knows_is_an_error() -> None:
-    with pytest.raises(ValueError, match="'klingon'"):
-        analysed_as("Qapla'", "klingon", AUTO)
+def test_what_was_decided_about_a_text_counts_if_the_text_is_uncertain() -> None:
+    for decided, wanted in (("german", "german"), ("klingon", "english"), ("", "english")):
+        of_text = analysed_as("Neue Häuser", decided, AUTO).language
+        assert of_text is not None and (of_text.name, of_text.certain) == (wanted, False)
+    of_text = analysed_as(GERMAN, "english", AUTO).language
+    assert of_text is not None and (of_text.name, of_text.certain) == ("german", True)
 
 
 WORDS = st.sampled_from(

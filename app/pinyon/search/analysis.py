@@ -6,7 +6,7 @@ the form that each of these languages gives it.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from itertools import pairwise
 
@@ -30,6 +30,8 @@ AUTO = "auto"
 LANGUAGES = (AUTO, *one_language.LANGUAGES)
 """The languages that an index can have."""
 NO_LANGUAGES: Mapping[str, int] = {}
+BEGINNING = 1_000
+"""Characters of a text that certain_languages() reads."""
 VIETNAMESE = "vietnamese"
 """Its words have one to three syllables with spaces between them, so pairs of syllables are terms too."""
 
@@ -74,16 +76,21 @@ def analysed(texts: Sequence[str], analysis: str, certain: Mapping[str, int] = N
     ]
 
 
+def certain_languages(texts: Iterable[str]) -> Counter[str]:
+    """How many of the texts are certainly in each language, by their beginnings."""
+    detected = (detect(*tokens(text[:BEGINNING])) for text in texts)
+    return Counter(language for language in detected if language is not None)
+
+
 def analysed_as(text: str, language: str, analysis: str) -> AnalysedText:
     """Analyse a text whose language was decided before. Its Language says whether the text says so itself.
 
-    Raises ValueError for a language that cannot be detected.
+    language: counts only if the text is uncertain. An unknown one counts as English.
     """
-    if language not in languages():
-        raise ValueError(f"'{language}' is no language of texts")
     normalized, words = tokens(text)
     detected = detect(normalized, words)
-    return _analysed(normalized, words, Language(detected or language, detected is not None), analysis)
+    decided = detected or (language if language in languages() else ENGLISH)
+    return _analysed(normalized, words, Language(decided, detected is not None), analysis)
 
 
 def query_languages(text: str, analysis: str, texts: Mapping[str, int]) -> tuple[str, ...]:
@@ -221,9 +228,9 @@ def _apart(normalized: str, words: list[str]) -> tuple[list[str], list[str]]:
 @cache
 def stop_words(language: str | None) -> frozenset[str]:
     """The words that are left out. In English these are the few that indexes of one language leave out."""
-    if language is None:
-        return frozenset()
-    return STOP_WORDS if language == ENGLISH else languages()[language].stop_words
+    if language == ENGLISH:
+        return STOP_WORDS
+    return languages()[language].stop_words if language in languages() else frozenset()
 
 
 def _pairs(words: Sequence[str]) -> list[str]:

@@ -94,6 +94,28 @@ def test_an_explanation_says_what_a_score_is_made_of(client: httpx.Client) -> No
     assert all("_explain" not in hit["fields"] for hit in hits(ask(client, "blocked pump", retrieval="hybrid")))
 
 
+def test_a_new_index_detects_the_language_of_each_text(server: RunningServer) -> None:
+    embed = {"model": "all-MiniLM-L6-v2", "field_map": {"text": "t"}}
+    body = {"name": "languages", "cloud": "aws", "region": "us-east-1", "embed": embed}
+    with server.client() as control:
+        made = control.post("/indexes/create-for-model", json=body).json()
+        assert "language" not in made["embed"]["write_parameters"]
+        with httpx.Client(base_url=made["host"], timeout=60) as index:
+            rows = [
+                {"_id": "de", "t": "Die Häuser stehen an dem Fluss und nicht in der Stadt"},
+                {"_id": "en", "t": "The dogs are barking at the engineers"},
+            ]
+            assert index.post("/records/namespaces/n/upsert", json=rows).status_code == 201
+            assert ids(ask(index, "das Haus", retrieval="lexical")) == ["de"]
+            assert ids(ask(index, "barked", retrieval="lexical")) == ["en"]
+            change = {"embed": {"write_parameters": {"language": "english"}}}
+            changed = control.patch("/indexes/languages", json=change).json()
+            assert changed["embed"]["write_parameters"]["language"] == "english"
+            assert ids(ask(index, "Haus", retrieval="lexical")) == []
+            assert ids(ask(index, "barked", retrieval="lexical")) == ["en"]
+        assert control.delete("/indexes/languages").status_code == 202
+
+
 def test_an_index_can_be_hybrid_and_in_another_language_for_every_client(server: RunningServer) -> None:
     embed = {
         "model": "all-MiniLM-L6-v2",

@@ -16,7 +16,7 @@ from pinyon.domain import TermStatistics, Truncate
 from pinyon.errors import TextTooLong
 from pinyon.inference.steps import Steps
 from pinyon.patches.rank_bm25 import bm25_scores
-from pinyon.search.analysis import AUTO, AnalysedText, analysed, query_languages, query_terms
+from pinyon.search.analysis import AUTO, AnalysedText, analysed, certain_languages, query_languages, query_terms
 from pinyon.search.ranking import K1, B, discounted, idf
 from pinyon.search.terms import terms
 
@@ -35,15 +35,13 @@ def shares(
     statistics: of the namespace of the documents; None takes them from the documents themselves.
     """
     analysis = statistics.analysis if statistics else AUTO
-    # A document of uncertain language is taken for one in that of the query, or of the documents before it.
-    languages = Counter(statistics.languages[:1] if statistics else ())
+    # A document of uncertain language is taken for one in that of the query, or of most documents of the request.
+    languages = Counter(statistics.languages[:1]) if statistics else certain_languages(documents)
     most_characters = None if max_terms is None else LONGEST_TERM * max_terms
     texts: list[AnalysedText] = []
     characters = 0
     for document in documents:
         texts += analysed([document[:most_characters]], analysis, languages)
-        if statistics is None and (language := texts[-1].language) and language.certain:
-            languages[language.name] += 1
         characters += len(document)
         if characters >= STEP_CHARACTERS:
             characters = 0

@@ -17,6 +17,7 @@ from pinyon.storage.sqlite.engine import SqliteEngine
 from pinyon.storage.sqlite.schema import migrations
 from pinyon.storage.sqlite.text import lexical
 from pinyon.storage.sqlite.upkeep import checking
+from pinyon.storage.sqlite.upkeep.folder_check import check_index, repair
 
 from tests.storage.lexical_reference import SPEC, assert_ranked, record, reference, vector
 
@@ -89,6 +90,59 @@ def test_after_any_operations_texts_of_each_language_are_found_by_their_words(
         assert checking.problems(connection) == []
         assert connection.execute("SELECT coalesce(sum(texts), 0) FROM text_languages").get == len(texts)
         connection.close()
+
+
+@pytest.mark.parametrize(
+    ("damage", "found"),
+    [
+        ("UPDATE records SET language = 'french' WHERE id = 'r1'", "words of texts"),
+        ("UPDATE records SET certain = 1 WHERE id = 'r1'", "numbers of words"),
+        ("UPDATE records SET language = NULL WHERE id = 'r0'", "numbers of words"),
+        ("UPDATE text_languages SET texts = texts + 1", "languages of texts"),
+        ("DELETE FROM text_languages", "languages of texts"),
+    ],
+)
+async def test_a_check_finds_wrong_languages_and_a_repair_makes_them_again(
+    tmp_path: Path, damage: str, found: str
+) -> None:
+    engine = await SqliteEngine.open_folder(tmp_path, 1, 0)
+    await engine.create_index(AUTO)
+    await engine.upsert("docs", "a", [record(f"r{n}", {"text": text}) for n, text in enumerate(SENTENCES)])
+    await engine.close()
+    file = tmp_path / "indexes" / "docs.sqlite"
+    connection = connect(file, 0, "write")
+    connection.execute(damage)
+    kinds = {problem.kind for problem in checking.problems(connection)}
+    sentences = " ".join(problem.words for problem in checking.problems(connection))
+    connection.close()
+    assert kinds == {"derived"} and found in sentences
+    assert "made again with 10 records" in repair(tmp_path, check_index(file), accept=False)
+    assert check_index(file).problems == []
+
+
+async def test_a_change_of_language_indexes_the_texts_again_and_back(tmp_path: Path) -> None:
+    engine = await SqliteEngine.open_folder(tmp_path, 1, 0)
+    await engine.create_index(SPEC)
+    await engine.upsert("docs", "a", [record(f"r{n}", {"text": text}) for n, text in enumerate(SENTENCES)])
+
+    async def ids(query: str) -> list[str]:
+        return [match.id for match in (await engine.query("docs", "a", QueryPlan(3, text=query))).matches]
+
+    async def set_language(language: str) -> None:
+        index = engine.index("docs")
+        spec = msgspec.structs.replace(SPEC, embed=EmbedSpec("any", "text", language=language))
+        await engine.configure_index(msgspec.structs.replace(index, spec=spec))
+
+    assert await ids("Haus") == []
+    await set_language("auto")
+    assert await ids("Haus") == ["r0"]
+    await set_language("english")
+    assert await ids("Haus") == []
+    await engine.close()
+    connection = connect(tmp_path / "indexes" / "docs.sqlite", 0, "write")
+    assert checking.problems(connection) == []
+    assert connection.execute("SELECT count(*) FROM text_languages").get == 0
+    connection.close()
 
 
 async def test_an_index_from_before_languages_were_detected_answers_as_before(tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ class StoredText(msgspec.Struct, frozen=True):
 def stored_text(spec: IndexSpec, ns: int, metadata: Metadata, language: str | None) -> StoredText | None:
     """What the tables should hold of a record's text, or None if it has no text.
 
-    language: the one that is stored; it decides about texts of uncertain language. Raises ValueError if it is unknown.
+    language: the one that is stored; it decides about texts of uncertain language.
     """
     text = text_of(spec, metadata)
     if text is None or spec.embed is None:

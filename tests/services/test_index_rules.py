@@ -1,0 +1,35 @@
+"""The index of the settings, and the one on disk."""
+
+import msgspec
+import pytest
+from pinyon.domain import EmbedSpec, IndexSpec
+from pinyon.errors import FailedPrecondition
+from pinyon.services.control_plane.index_rules import check_same
+
+
+def spec(**embed: str) -> IndexSpec:
+    return IndexSpec("docs", 8, "cosine", EmbedSpec("any", "text", **embed))  # type: ignore[arg-type]
+
+
+def test_settings_without_a_language_fit_an_index_from_when_that_was_english() -> None:
+    check_same(spec(language="auto"), spec(language="auto"))
+    check_same(spec(language="english"), spec(language="auto"))
+    before_there_were_languages = msgspec.json.decode(b'{"model": "any", "text_field": "text"}', type=EmbedSpec)
+    check_same(msgspec.structs.replace(spec(), embed=before_there_were_languages), spec(language="auto"))
+
+
+@pytest.mark.parametrize(
+    ("existing", "wanted", "said"),
+    [
+        (spec(language="german"), spec(language="auto"), "language is german on disk and the default in the settings"),
+        (
+            spec(language="auto"),
+            spec(language="english"),
+            "language is the default on disk and english in the settings",
+        ),
+        (spec(diacritics="keep"), spec(language="auto"), "diacritics is keep on disk and the default in the settings"),
+    ],
+)
+def test_a_difference_from_the_settings_is_named(existing: IndexSpec, wanted: IndexSpec, said: str) -> None:
+    with pytest.raises(FailedPrecondition, match=said):
+        check_same(existing, wanted)
