@@ -149,6 +149,20 @@ def test_later_pulls_bring_what_the_first_one_brought(run: Run, models: Path, hu
     assert (models / "weights" / "known" / "model.safetensors").is_file(), "what was there stays"
 
 
+def test_a_model_of_a_package_has_the_hub_as_its_second_source(run: Run, models: Path, hub: FakeHub) -> None:
+    package = 'source = "package:not-installed==1.0/model"\nfile = "q4.bin"\nsha256 = "0"\nhub = "owner/model"\n'
+    text = MODEL.replace('source = "hub:owner/model"\npinned = "first pull"\n', package)
+    (models / "manifest.toml").write_text(text)
+    said = run("list")[1]
+    assert "pip install" in said
+    assert "`pinyon models pull known` fetches them in full precision" in said
+    assert run("pull", "known")[0] == 0
+    answering = catalog(models)
+    assert answering.answer("known").label == "known"
+    assert answering.embedder(answering.fingerprint("known")).embed(["apples"], "query", "END").vectors.shape == (1, 16)
+    assert installed.read(models).pins["known"].sha256 == answering.fingerprint("known").version
+
+
 def test_a_model_of_the_settings_is_pulled_under_its_name(run: Run, models: Path, hub: FakeHub, tmp_path: Path) -> None:
     config = tmp_path / "pinyon.toml"
     config.write_text("[models.mine]\nsource = 'hub:owner/model'\n")

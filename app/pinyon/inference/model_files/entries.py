@@ -156,7 +156,17 @@ def _complete(name: str, entry: ModelEntry, models_dir: Path, paths: Mapping[str
         return entry
 
 
+def from_hub(entry: ModelEntry, pin: Pin | None) -> ModelEntry:
+    """The entry of what a model of a package is on the hub. pin: what the first pull of it brought."""
+    on_hub = msgspec.structs.replace(
+        entry, source=f"hub:{entry.hub}", revision=None, sha256=None, pinned="first pull", file=None, files={}
+    )
+    return _pinned(on_hub, pin)
+
+
 def _pinned(entry: ModelEntry, pin: Pin | None) -> ModelEntry:
+    if entry.hub is not None and pin is not None and pin.source == f"hub:{entry.hub}":
+        return msgspec.structs.replace(entry, hub_sha256=pin.sha256)
     if entry.sha256 is not None or pin is None or pin.source != entry.source:
         return entry
     if entry.revision not in (None, pin.revision):

@@ -30,6 +30,8 @@ class ModelEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     file: str | None = None
     files: dict[str, str] = {}
     second_source: str | None = None
+    hub: str | None = None
+    hub_sha256: str | None = None
     unavailable: str | None = None
     dimension: int | None = None
     dimensions: tuple[int, ...] = ()

