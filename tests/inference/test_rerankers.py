@@ -85,7 +85,7 @@ def test_bm25_reads_the_language_of_the_namespace(catalog: Catalog) -> None:
 def test_bm25_reads_documents_of_a_request_in_their_own_languages(catalog: Catalog) -> None:
     reranker = catalog.reranker(catalog.answer("bm25"), Retrieved())
     documents = [
-        "Die Häuser stehen an dem Fluss",
+        "Die Häuser sind nicht am Fluss",
         "Der Hund ist nicht in der Stadt",
         "Neue Häuser",
         "The dogs are barking",
