@@ -131,6 +131,7 @@ CONCRETE = {
     "pinyon.inference.backends.bm25_reranker",
     "pinyon.inference.backends.fused_reranker",
     "pinyon.inference.backends.hash_backend",
+    "pinyon.inference.backends.joined_encoder",
     "pinyon.inference.backends.late_interaction",
     "pinyon.inference.backends.multi_vector_backend",
     "pinyon.inference.backends.openvino_backend",

@@ -4,6 +4,7 @@ A name is answered by its own weights. Without them a stand-in may answer, if th
 every answer carries the label of the model that computed it. model_loader.py loads the weights.
 """
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +19,7 @@ from pinyon.inference.backend import Embedder, Reranker, Retrieved, SparseEmbedd
 from pinyon.inference.backends.bm25_backend import Bm25Embedder
 from pinyon.inference.backends.bm25_reranker import Bm25Reranker
 from pinyon.inference.backends.fused_reranker import FusedReranker, Mix
+from pinyon.inference.backends.joined_encoder import JoinedEncoder
 from pinyon.inference.backends.late_interaction import LateInteractionReranker
 from pinyon.inference.backends.named_embedder import NamedEmbedder
 from pinyon.inference.backends.rerank_mini import MiniReranker
@@ -154,7 +156,8 @@ class Catalog:
         entry = self.entries[name]
         if entry.source == "builtin":
             return entry.base is None
-        return (entry.base is None or self.present(entry.base)) and self._store.usable(name)
+        needed = entry.parts if entry.base is None else (entry.base, *entry.parts)
+        return all(map(self.present, needed)) and self._store.usable(name)
 
     def answer(self, name: str, dimension: int | None = None) -> Answer:
         """Who answers to the name, with vectors that fit the dimension.
@@ -177,7 +180,9 @@ class Catalog:
 
     def how_to_get(self, name: str) -> str:
         """What a user can do so that the named model itself answers: part of a sentence."""
-        way, stand_ins = self._store.how_to_get(name), self.entries[name].stand_ins
+        stand_ins = self.entries[name].stand_ins
+        missing = next((part for part in self.entries[name].parts if not self.present(part)), None)
+        way = self._store.how_to_get(name) if missing is None else f"it needs {missing}: {self.how_to_get(missing)}"
         if stand_ins and not self._stand_ins:
             way += f". With stand_ins on, {' or '.join(stand_ins)} may answer instead, and says so"
         return way
@@ -283,11 +288,16 @@ class Catalog:
     def bare(self, name: str, computed: Precision) -> Any:
         """The weights alone, computed with this precision: a TextEncoder, or a PairModel."""
         entry = self.entry(name)
-        load = self._loader.encoder if entry.kind == "embed" else self._loader.pair_model
-        return load(name, entry, computed)
+        return (
+            self._encoder(name, computed) if entry.kind == "embed" else self._loader.pair_model(name, entry, computed)
+        )
 
     def _encoder(self, name: str, computed: Precision = "fp32") -> TextEncoder:
-        return self._loader.encoder(name, self.entries[name], computed)
+        entry = self.entries[name]
+        if not entry.parts:
+            return self._loader.encoder(name, entry, computed)
+        first, second = (self._encoder(part, computed) for part in entry.parts)
+        return JoinedEncoder(self._store.get(name).folder, first, second)
 
     def _pair_model(self, name: str) -> "PairModel":
         return self._loader.pair_model(name, self.entries[name], self.precision(name))
@@ -295,7 +305,11 @@ class Catalog:
     def _version(self, name: str) -> str:
         if name == BM25:
             return f"{BUILTIN_VERSION}+tokenizer:{self._loader.terms(DEFAULT_EMBEDDER).version}"
-        return BUILTIN_VERSION if self.entries[name].source == "builtin" else self._store.get(name).version
+        entry = self.entries[name]
+        if entry.source == "builtin":
+            return BUILTIN_VERSION
+        versions = [self._store.get(each).version for each in (name, *entry.parts)]
+        return versions[0] if not entry.parts else hashlib.sha256("+".join(versions).encode()).hexdigest()
 
 
 def _versioned(version: str, computed: Precision) -> str:

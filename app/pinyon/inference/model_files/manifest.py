@@ -46,6 +46,7 @@ class ModelEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     metrics: tuple[Metric, ...] = ()
     stand_ins: tuple[str, ...] = ()
     base: str | None = None
+    parts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         place, _, rest = self.source.partition(":")
