@@ -197,18 +197,27 @@ class Reembedding(msgspec.Struct, frozen=True):
 
 
 class ScoreParts(msgspec.Struct, frozen=True):
-    """The two sides of a hybrid score, each with a score and a rank from 1; None on a side that did not match."""
+    """The two sides of a hybrid score, each with a score and a rank from 1; None on a side that did not match.
+
+    dense: the cosine. background: the cosine that any text of the namespace has with the query. similarity: the cosine
+    corrected by it. lexical: BM25. share: the share of the query's information that the words carry. The score is
+    fusion.fused() of similarity and share; lexical_weight is the part of the share in it.
+    """
 
     dense: float | None
     dense_rank: int | None
     lexical: float | None
     lexical_rank: int | None
+    background: float
+    similarity: float
+    share: float
+    lexical_weight: float
 
 
 class Match(msgspec.Struct, frozen=True, gc=False):
     """One hit. score: in the index's metric (cosine and dotproduct: higher is better, euclidean: lower).
 
-    Lexical retrieval scores by BM25, hybrid retrieval by ranking.fused(). parts: of a hybrid score. vector, sparse: the
+    Lexical retrieval scores by BM25, hybrid retrieval by fusion.fused(). parts: of a hybrid score. vector, sparse: the
     record's, if the plan asks for values.
     """
 
@@ -232,6 +241,7 @@ class QueryPlan(msgspec.Struct, frozen=True):
     text: search by its words, with the vector (hybrid) or without one (lexical); for dense indexes that embed text.
     statistics_text: return the term statistics of this text; for dense indexes that embed text.
     embedded_by: what embedded the query. It must be what embedded the records.
+    unrelated: float64 [dimension], as fusion.background() takes it; for hybrid searches.
     exact: compare the vector with every record, however many there are.
     """
 
@@ -246,7 +256,15 @@ class QueryPlan(msgspec.Struct, frozen=True):
     text: str | None = None
     statistics_text: str | None = None
     embedded_by: Fingerprint | None = None
+    unrelated: NDArray[np.float64] | None = None
     exact: bool = False
+
+
+class Centroid(msgspec.Struct, frozen=True):
+    """The mean of the unit vectors of a namespace. mean: float64 [dimension]. records: how many, more than 0."""
+
+    mean: NDArray[np.float64]
+    records: int
 
 
 class TermStatistics(msgspec.Struct, frozen=True):
@@ -266,7 +284,8 @@ class TermStatistics(msgspec.Struct, frozen=True):
 class QueryAnswer(msgspec.Struct, frozen=True):
     """matches: best first, ties by id. lsn: the last write that was visible. namespace_bytes: size of the namespace.
 
-    statistics: of the plan's statistics_text, if the namespace has texts. embedded_by: what embedded the records.
+    statistics: of the plan's statistics_text, if the namespace has texts. centroid: of the namespace, if the plan has
+    a statistics_text. embedded_by: what embedded the records.
     approximate: whether some of the nearest records may have been missed. foreign: as in NamespaceInfo.
     """
 
@@ -277,6 +296,7 @@ class QueryAnswer(msgspec.Struct, frozen=True):
     embedded_by: Fingerprint | None = None
     approximate: bool = False
     foreign: int = 0
+    centroid: Centroid | None = None
 
 
 class Footprint(msgspec.Struct, frozen=True):

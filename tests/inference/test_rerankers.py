@@ -14,9 +14,11 @@ from pinyon.inference.backends.bm25_reranker import shares
 from pinyon.inference.backends.late_interaction import OTHER_WEIGHT, token_weights
 from pinyon.inference.catalog import Catalog
 from pinyon.inference.steps import finished
-from pinyon.search.ranking import K1, LONGEST_DISCOUNTED, B, fused, idf, with_cross_encoder, with_late_interaction
-from pinyon.search.ranking import with_mini as with_mini_mix
+from pinyon.search.fusion import corrected, with_cross_encoder, with_late_interaction
+from pinyon.search.fusion import with_mini as with_mini_mix
+from pinyon.search.ranking import ALONE, IN_MIX, LONGEST_DISCOUNTED, B, ShareFormula, idf
 from pinyon.search.terms import query_terms, terms
+from pinyon.search.unrelated import UNRELATED
 
 from tests.running import PROJECT
 
@@ -60,20 +62,21 @@ def test_in_a_search_the_namespace_says_how_rare_a_word_is(catalog: Catalog) -> 
 WORDS = st.lists(st.sampled_from(["apple", "pear", "star", "the", "2", "über", "ギター"]), max_size=8).map(" ".join)
 
 
+@pytest.mark.parametrize("formula", [ALONE, IN_MIX])
 @given(query=WORDS, documents=st.lists(WORDS, min_size=1, max_size=5), df=st.integers(0, 50), average=st.floats(0.5, 9))
 def test_shares_are_textbook_bm25_over_the_most_there_could_be(
-    query: str, documents: list[str], df: int, average: float
+    formula: ShareFormula, query: str, documents: list[str], df: int, average: float
 ) -> None:
-    asked = query_terms(query, "english")
+    asked, k1 = query_terms(query, "english"), formula.k1
     statistics = TermStatistics(50, average, {(term,): df for term in asked}, "english")
     wanted = []
     for text in documents:
         held = terms(text)
-        length = min(len(held), LONGEST_DISCOUNTED * average) / average
-        score = sum(idf(50, df) * held.count(t) * (K1 + 1) / (held.count(t) + K1 * (1 - B + B * length)) for t in asked)
-        most = sum(idf(50, df) for _ in asked) * (K1 + 1)
+        length = (min(len(held), LONGEST_DISCOUNTED * average) + formula.added) / (average + formula.added)
+        score = sum(idf(50, df) * held.count(t) * (k1 + 1) / (held.count(t) + k1 * (1 - B + B * length)) for t in asked)
+        most = sum(idf(50, df) for _ in asked) * (k1 + 1)
         wanted.append(score / most if most else 0.0)
-    np.testing.assert_allclose(finished(shares(query, documents, statistics)), wanted, atol=1e-9)
+    np.testing.assert_allclose(finished(shares(query, documents, statistics, formula=formula)), wanted, atol=1e-9)
 
 
 def test_bm25_reads_the_language_of_the_namespace(catalog: Catalog) -> None:
@@ -110,14 +113,9 @@ def test_bm25_refuses_longer_texts_only_when_asked_to(catalog: Catalog) -> None:
     assert finished(reranker.score("word", ["word", long], "END"))[1] > 0
 
 
-def test_late_interaction_of_hits_counts_beside_cosine_and_words() -> None:
-    own, cosines, of_words = np.float32([1, 0.5, 0]), np.float32([1, 0, -1]), np.float64([1, 0, 0])
-    assert with_late_interaction(own, cosines, of_words).tolist() == [1, 0, 0]
-    # Where late interaction sees no difference, the order is that of hybrid retrieval.
-    dice = np.random.default_rng(0)
-    cosines, of_words = dice.uniform(0, 1, 50).astype(np.float32), dice.uniform(0, 1, 50)
-    even = with_late_interaction(np.full(50, 0.8, np.float32), cosines, of_words)
-    assert even.argsort().tolist() == fused(cosines, of_words).astype(np.float32).argsort().tolist()
+def test_late_interaction_of_hits_counts_beside_similarity_and_words() -> None:
+    own, similarities, of_words = np.float64([1, 0.5, 0]), np.float64([1, 0, -1]), np.float64([1, 0, 0])
+    assert with_late_interaction(own, similarities, of_words).tolist() == pytest.approx([1, 0.75 / 3.5, 0])
 
 
 def test_the_tokens_of_a_rare_word_count_more_in_late_interaction() -> None:
@@ -162,13 +160,13 @@ def test_only_hits_are_fused(catalog: Catalog) -> None:
     answer = catalog.answer("pinyon-late-interaction")
     documents = ["Apples prevent disease", "Stars are far away"]
     alone = finished(catalog.reranker(answer, Retrieved()).score("healthy fruit", documents, "END"))
-    cosines = np.float32([-1, 1])
-    together = finished(catalog.reranker(answer, Retrieved(cosines=cosines)).score("healthy fruit", documents, "END"))
+    retrieved = Retrieved(similarities=np.float64([-1, 1]))
+    together = finished(catalog.reranker(answer, retrieved).score("healthy fruit", documents, "END"))
     assert alone.argmax() == 0
     assert together.argmax() == 1
-    np.testing.assert_allclose(
-        together, with_late_interaction(alone, cosines, finished(shares("healthy fruit", documents, None))), atol=1e-6
-    )
+    by_chance = finished(catalog.reranker(answer, Retrieved()).score("healthy fruit", UNRELATED, "END")).mean()
+    own, of_words = corrected(alone, float(by_chance)), finished(shares("healthy fruit", documents, None))
+    np.testing.assert_allclose(together, with_late_interaction(own, np.float64([-1, 1]), of_words), atol=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -213,15 +211,15 @@ def test_the_mini_is_a_cross_encoder_beside_late_interaction(with_mini: Catalog)
 def test_hits_are_fused_with_the_minis_scores(with_mini: Catalog) -> None:
     answer = with_mini.answer("pinyon-rerank-mini")
     own = finished(with_mini.reranker(answer, Retrieved()).score("list files", SHELL, "END"))
-    cosines = np.float32([0.1, 0.2, 0.3, 0.9])
-    together = finished(with_mini.reranker(answer, Retrieved(cosines=cosines)).score("list files", SHELL, "END"))
-    np.testing.assert_allclose(
-        together, with_mini_mix(own, cosines, finished(shares("list files", SHELL, None))), atol=1e-6
-    )
-    even = np.full(3, 0.5, np.float32)
-    mixed = with_mini_mix(even, np.float32([0, 0.5, 1]), np.float64([1, 0.5, 0]))
+    similarities = np.float64([0.1, 0.2, 0.3, 0.9])
+    retrieved = Retrieved(similarities=similarities)
+    together = finished(with_mini.reranker(answer, retrieved).score("list files", SHELL, "END"))
+    by_chance = finished(with_mini.reranker(answer, Retrieved()).score("list files", UNRELATED, "END")).mean()
+    corrected_own, of_words = corrected(own, float(by_chance)), finished(shares("list files", SHELL, None))
+    np.testing.assert_allclose(together, with_mini_mix(corrected_own, similarities, of_words), atol=1e-6)
+    mixed = with_mini_mix(np.full(3, 0.5), np.float64([0, 0.5, 1]), np.float64([1, 0.5, 0]))
     assert ((mixed > 0) & (mixed < 1)).all()
-    assert with_mini_mix(np.ones(1, np.float32), np.ones(1, np.float32), np.ones(1)).tolist() == [1]
+    assert with_mini_mix(np.ones(1), np.ones(1), np.ones(1)).tolist() == [1]
 
 
 def test_a_long_document_is_read_in_windows_by_the_mini(with_mini: Catalog) -> None:

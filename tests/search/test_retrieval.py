@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pinyon.domain import QueryPlan, ScoreParts
 from pinyon.search import retrieval
-from pinyon.search.ranking import LEXICAL_WEIGHT
+from pinyon.search.fusion import LEXICAL_WEIGHT
 
 
 @pytest.mark.parametrize(
@@ -27,17 +27,22 @@ def test_each_side_brings_a_hundred_candidates_or_as_many_as_are_wanted() -> Non
 def test_a_hybrid_score_adds_the_two_sides_and_says_what_they_were() -> None:
     rows, cosines = np.array([3, 5, 9]), np.float32([0.5, 0.25, 0.75])
     lexical_rows = np.array([1, 5, 9])
-    scores, parts = retrieval.fuse(rows, cosines, lexical_rows, np.array([9.0, 2.0, 4.0]), np.array([0.9, 0.5, 1.0]))
-    shares = np.array([0, 0.5, 1.0])
-    np.testing.assert_allclose(scores, (cosines + LEXICAL_WEIGHT * shares) / (1 + LEXICAL_WEIGHT), rtol=1e-6)
+    scores, parts = retrieval.fuse(
+        rows, cosines, 0.25, lexical_rows, np.array([9.0, 2.0, 4.0]), np.array([0.9, 0.5, 1.0])
+    )
+    similarities, shares = np.array([1 / 3, 0, 2 / 3]), np.array([0, 0.5, 1.0])
+    np.testing.assert_allclose(scores, (similarities + LEXICAL_WEIGHT * shares) / (1 + LEXICAL_WEIGHT), rtol=1e-6)
+    weight = LEXICAL_WEIGHT / (1 + LEXICAL_WEIGHT)
     assert parts == {
-        3: ScoreParts(0.5, 2, None, None),
-        5: ScoreParts(0.25, 3, 2.0, 2),
-        9: ScoreParts(0.75, 1, 4.0, 1),
+        3: ScoreParts(0.5, 2, None, None, 0.25, 0.33333334, 0.0, weight),
+        5: ScoreParts(0.25, 3, 2.0, 2, 0.25, 0.0, 0.5, weight),
+        9: ScoreParts(0.75, 1, 4.0, 1, 0.25, 0.6666667, 1.0, weight),
     }
 
 
 def test_candidates_behind_the_last_row_with_words_have_none() -> None:
-    scores, parts = retrieval.fuse(np.array([7]), np.float32([0.5]), np.array([2]), np.array([1.0]), np.array([1.0]))
+    scores, parts = retrieval.fuse(
+        np.array([7]), np.float32([0.5]), 0.0, np.array([2]), np.array([1.0]), np.array([1.0])
+    )
     assert parts[7].lexical is None
     assert scores[0] < 0.5

@@ -4,13 +4,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pinyon.domain import EmbedSpec, Fingerprint, Handle, Index, IndexSpec, Match, QueryAnswer
+from pinyon.domain import Centroid, EmbedSpec, Fingerprint, Handle, Index, IndexSpec, Match, QueryAnswer
 from pinyon.errors import EmbeddingMismatch, FailedPrecondition
 from pinyon.inference.backend import Retrieved
 from pinyon.inference.catalog import Answer
 from pinyon.services.data_plane.reranking import HitReranker, Rerank, Reranking
 from pinyon.services.inference.embedded_text import EmbeddedText
 from pinyon.services.inference.inference import RerankCall
+from pinyon.services.inference.unrelated_vectors import UnrelatedVectors
 
 pytestmark = pytest.mark.anyio
 
@@ -41,13 +42,13 @@ class Embedders:
 
 
 class Scores:
-    """Stands for the inference service: scores by the cosines, or all the same."""
+    """Stands for the inference service: scores by the similarities, or all the same."""
 
-    async def embed(self, *_: Any) -> list[EmbeddedText]:
-        return [EmbeddedText(1, False, np.float32([1, 0]))]
+    async def embed(self, embedder: Any, texts: Any, *_: Any) -> list[EmbeddedText]:
+        return [EmbeddedText(1, False, np.float32([1, 0]) if texts == ["query"] else np.float32([0, 1])) for _ in texts]
 
     async def rerank(self, call: RerankCall, query: str, texts: list[str], known: Retrieved) -> Any:
-        return np.full(len(texts), 0.5, np.float32) if known.cosines is None else known.cosines
+        return np.full(len(texts), 0.5, np.float32) if known.similarities is None else known.similarities
 
 
 def reranking(model: str) -> Reranking:
@@ -58,12 +59,12 @@ def reranking(model: str) -> Reranking:
 def reranker(gone: bool = False) -> HitReranker:
     embedders: Any = Embedders(gone)
     inference: Any = Scores()
-    return HitReranker(embedders, inference)
+    return HitReranker(embedders, inference, UnrelatedVectors(inference))
 
 
 async def test_hits_found_before_a_switch_are_not_compared_with_the_new_model() -> None:
     for embedded_by in (printed("new"), None):
-        answer = QueryAnswer(HITS, 1, 0, embedded_by=embedded_by)
+        answer = QueryAnswer(HITS, 1, 0, embedded_by=embedded_by, centroid=Centroid(np.array([0.2, 0.9]), 10))
         ranking, units = await reranker().rerank(INDEX, reranking("pinyon-late-interaction"), answer)
         assert ([HITS[place].id for place, _ in ranking], units) == (["a", "b"], 1)
         assert [score for _, score in ranking] == [1, 1]

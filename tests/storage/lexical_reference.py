@@ -14,10 +14,12 @@ SPEC = IndexSpec("docs", 2, "cosine", EmbedSpec("any", "text"))
 Rows = dict[str, dict[str, Any]]
 
 
-def reference(rows: Rows, query: str, language: str = "english", longest: float = math.inf) -> dict[str, float]:
+def reference(
+    rows: Rows, query: str, language: str = "english", k1: float = K1, longest: float = math.inf, added: float = 0.0
+) -> dict[str, float]:
     """BM25 of every text that shares a term with the query, term by term as it is in the books.
 
-    longest: times the average, as which longer texts count.
+    longest: times the average, as which longer texts count. added: terms added to every length.
     """
     words_of = {id: terms(m["text"], language) for id, m in rows.items() if isinstance(m.get("text"), str)}
     average = sum(map(len, words_of.values())) / max(1, len(words_of))
@@ -27,15 +29,16 @@ def reference(rows: Rows, query: str, language: str = "english", longest: float 
         weight = math.log(1 + (len(words_of) - len(having) + 0.5) / (len(having) + 0.5))
         for id in having:
             tf, length = words_of[id].count(term), min(len(words_of[id]), longest * average)
-            scores[id] = scores.get(id, 0) + weight * tf * (K1 + 1) / (tf + K1 * (1 - B + B * length / average))
+            relative = (length + added) / (average + added)
+            scores[id] = scores.get(id, 0) + weight * tf * (k1 + 1) / (tf + k1 * (1 - B + B * relative))
     return scores
 
 
-def most(rows: Rows, query: str) -> float:
+def most(rows: Rows, query: str, k1: float = K1) -> float:
     """What a text would score with every term of the query in plenty."""
     words_of = [terms(m["text"]) for m in rows.values() if isinstance(m.get("text"), str)]
     having = [sum(term in words for words in words_of) for term in query_terms(query, "english")]
-    return sum(math.log(1 + (len(words_of) - n + 0.5) / (n + 0.5)) * (K1 + 1) for n in having)
+    return sum(math.log(1 + (len(words_of) - n + 0.5) / (n + 0.5)) * (k1 + 1) for n in having)
 
 
 def scores_of(matches: Sequence[Match]) -> list[tuple[str, float]]:
@@ -50,7 +53,7 @@ def assert_ranked(matches: Sequence[Match], expected: dict[str, float], top_k: i
         assert score == pytest.approx(expected[id], rel=1e-5)
 
 
-def vector(n: int) -> Any:
+def vector(n: float) -> Any:
     return np.array([math.cos(n), math.sin(n)], np.float32)
 
 

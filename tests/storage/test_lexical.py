@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pinyon import filters
 from pinyon.domain import EmbedSpec, Index, QueryPlan, Record, Selection, UpdatePlan
-from pinyon.search.ranking import LEXICAL_WEIGHT, LONGEST_DISCOUNTED
+from pinyon.search.fusion import BELOW_CHANCE, LEXICAL_WEIGHT
+from pinyon.search.ranking import IN_MIX, LONGEST_DISCOUNTED
 
 from tests.storage.engines import EngineKind, every_engine
 from tests.storage.lexical_reference import SPEC, Rows, assert_ranked, most, record, reference, scores_of, vector
@@ -64,10 +65,13 @@ def test_after_any_operations_words_are_found_as_the_reference_finds_them(
             assert_ranked(answer.matches, expected, 5)
 
             both = await engine.query("docs", "a", QueryPlan(5, vector(0), filter=condition, text=query))
-            top, lexical = most(rows, query), reference(rows, query, longest=LONGEST_DISCOUNTED)
+            top = most(rows, query, IN_MIX.k1)
+            lexical = reference(rows, query, k1=IN_MIX.k1, longest=LONGEST_DISCOUNTED, added=IN_MIX.added)
+            chance = sum(math.cos(int(id[1:])) for id in rows) / max(1, len(rows))
+            similarity = {id: max(-1.0, (math.cos(int(id[1:])) - chance) / max(1 - chance, 1e-3)) for id in rows}
+            similarity = {id: value if value > 0 else BELOW_CHANCE * value for id, value in similarity.items()}
             fused = {
-                id: (math.cos(int(id[1:])) + LEXICAL_WEIGHT * (lexical.get(id, 0) / top if top else 0))
-                / (1 + LEXICAL_WEIGHT)
+                id: (similarity[id] + LEXICAL_WEIGHT * (lexical.get(id, 0) / top if top else 0)) / (1 + LEXICAL_WEIGHT)
                 for id in rows
                 if kept in (None, rows[id]["g"])
             }
@@ -138,11 +142,12 @@ async def test_a_long_text_that_alone_has_the_rare_words_is_not_buried(kind: Eng
     chance = np.random.default_rng(5)
     filler = " ".join(f"word{chance.integers(300)}" for _ in range(598))
     rows = [record(f"r{n}", {"text": text}) for n, text in enumerate(NOTES)]
-    # Its vector is as far from the query's as that of a text of everything is, the notes' are near to it.
-    rows = [Record(row.id, np.array([1.0, 0.9 + n / 200], np.float32), row.metadata) for n, row in enumerate(rows)]
-    rows.append(Record("long", np.array([1.0, -0.1], np.float32), {"text": f"{filler} zorblatt clause"}))
+    # Its vector is as far from the query's as that of a text of everything is, the notes' are nearer to it: cosines of
+    # 0.26, and of 0.36 to 0.64.
+    rows = [Record(row.id, vector(math.radians(50 + n)), row.metadata) for n, row in enumerate(rows)]
+    rows.append(Record("long", vector(math.radians(75)), {"text": f"{filler} zorblatt clause"}))
     await engine.upsert("docs", "a", rows)
-    plan = QueryPlan(21, np.array([1.0, 1.0], np.float32), text="zorblatt clause")
+    plan = QueryPlan(21, vector(0), text="zorblatt clause")
     assert (await engine.query("docs", "a", plan)).matches[0].id == "long"
     await engine.close()
 

@@ -123,13 +123,13 @@ class Retrieved(msgspec.Struct, frozen=True):
     """What retrieval knows about hits before they are reranked. Documents that come with a request have none of it.
 
     encoder: the embedding model of their index, for late interaction. statistics: of the query's terms in the
-    namespace. cosines: float32 [n], of hits and query; if given, they and the keywords count beside the reranker's
-    score.
+    namespace. similarities: float64 [n], of hits and query (fusion.corrected()); if given, they and the keywords count
+    beside the reranker's score.
     """
 
     encoder: TextEncoder | None = None
     statistics: TermStatistics | None = None
-    cosines: NDArray[np.float32] | None = None
+    similarities: NDArray[np.float64] | None = None
 
 
 class Reranker(Protocol):

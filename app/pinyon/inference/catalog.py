@@ -28,7 +28,7 @@ from pinyon.inference.model_files.manifest import ModelEntry
 from pinyon.inference.model_files.weights_store import WeightsStore
 from pinyon.inference.model_loader import ModelLoader
 from pinyon.inference.precision import PRECISIONS, Precision
-from pinyon.search.ranking import with_late_interaction, with_mini
+from pinyon.search.fusion import with_late_interaction, with_mini
 from pinyon.settings import OwnModel, Settings
 
 if TYPE_CHECKING:
@@ -259,9 +259,9 @@ class Catalog:
     def reranker(self, answer: Answer, retrieved: Retrieved) -> Reranker:
         """The reranker that answer() chose, for the documents of one request."""
         own = self._own_reranker(answer, retrieved)
-        if retrieved.cosines is None or not answer.fuses:
+        if retrieved.similarities is None or not answer.fuses:
             return own
-        return FusedReranker(own, MIXES[answer.by], retrieved.cosines, retrieved.statistics)
+        return FusedReranker(own, MIXES[answer.by], retrieved.similarities, retrieved.statistics)
 
     def _own_reranker(self, answer: Answer, retrieved: Retrieved) -> Reranker:
         limit = self.entry(answer.name, "rerank").max_tokens

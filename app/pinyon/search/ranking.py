@@ -3,6 +3,7 @@
 from math import log
 from typing import Any
 
+import msgspec
 import numpy as np
 import orjson
 from numpy.typing import NDArray
@@ -11,8 +12,6 @@ from pinyon.domain import Metric
 
 K1, B = 1.2, 0.75
 """BM25's parameters: how soon repeated terms saturate, and how strongly long texts are discounted."""
-LEXICAL_WEIGHT = 1.5
-"""Weight of the lexical share relative to the cosine; see docs/relevance.md."""
 
 
 def bm25(counts: NDArray[np.float64], lengths: NDArray[np.float64], average: float) -> NDArray[np.float64]:
@@ -24,65 +23,41 @@ def bm25(counts: NDArray[np.float64], lengths: NDArray[np.float64], average: flo
     return counts * (K1 + 1) / (counts + K1 * (1 - B + B * lengths / max(average, 1e-9)))
 
 
-LONGEST_DISCOUNTED = 2.0
-"""Texts longer than this many times the average count as this long, if a share of the query's information is computed.
-A rare word of the query is as informative in a chapter as in a note."""
+class ShareFormula(msgspec.Struct, frozen=True):
+    """How the share of a query's information that a text carries is computed: as BM25, with these parameters.
 
-
-def discounted(lengths: NDArray[np.float64], average: float) -> NDArray[np.float64]:
-    """The lengths that bm25() takes for a share of the query's information, float64 [n]; see LONGEST_DISCOUNTED."""
-    return np.asarray(np.minimum(lengths, LONGEST_DISCOUNTED * average))
-
-
-def fused(cosines: NDArray[np.floating[Any]], shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Hybrid scores, float64 [n], at most 1. They add semantic similarity and keyword match.
-
-    cosines: [n], in -1..1. shares: float64 [n], in 0..1, the share of the query's information that the words of a text
-    carry: BM25 with discounted() lengths, divided by the score of a text that has every term often. Neither side is
-    rescaled: if few keywords match, or only common ones, similarity decides.
+    The share is BM25, divided by the BM25 of a text that has every term of the query without end: 0..1. k1: as in
+    BM25; a smaller one is closer to asking whether a text has the term at all. added: terms that are added to every
+    length, so that single sentences are not ranked by how short they are.
     """
-    return (cosines + LEXICAL_WEIGHT * shares) / (1 + LEXICAL_WEIGHT)
+
+    k1: float
+    added: float
+
+    def weights(self, counts: NDArray[np.float64], lengths: NDArray[np.float64], average: float) -> NDArray[np.float64]:
+        """The share of a term's information that each text has, float64 [n] in 0..1. Arguments as bm25() takes them."""
+        lengths, average = self.discounted(lengths, average)
+        return counts / (counts + self.k1 * (1 - B + B * lengths / max(average, 1e-9)))
+
+    def discounted(self, lengths: NDArray[np.float64], average: float) -> tuple[NDArray[np.float64], float]:
+        """The lengths that are discounted, float64 [n], and their average.
+
+        A text that is longer than LONGEST_DISCOUNTED times the average is discounted as if it had that length. A rare
+        word of the query is as informative in a chapter as in a note.
+        """
+        return np.minimum(lengths, LONGEST_DISCOUNTED * average) + self.added, average + self.added
+
+
+LONGEST_DISCOUNTED = 2.0
+"""Texts longer than this many times the average are discounted as if they were this long."""
+IN_MIX = ShareFormula(0.6, 30.0)
+"""Beside the similarity of a text: whether it has the query's terms matters more than how often."""
+ALONE = ShareFormula(K1, 0.0)
+"""Without another side: the order of BM25."""
 
 
 LARGEST = float(np.finfo(np.float32).max)
 """The largest float32."""
-
-LATE_INTERACTION_WEIGHT = 1.5
-"""Weight of late interaction relative to the cosine; see docs/relevance.md."""
-
-
-def with_late_interaction(
-    own: NDArray[np.float32], cosines: NDArray[np.floating[Any]], shares: NDArray[np.float64]
-) -> NDArray[np.float32]:
-    """Combine late interaction with the scores of retrieval: float32 [n], in 0..1. No score is rescaled.
-
-    own: float32 [n], max_sim(). cosines: [n], in -1..1. shares: float64 [n], as fused() takes them.
-    """
-    mean_of_best = 2.0 * own - 1.0
-    mixed = cosines + LEXICAL_WEIGHT * shares + LATE_INTERACTION_WEIGHT * mean_of_best
-    return np.clip(mixed / (1 + LEXICAL_WEIGHT + LATE_INTERACTION_WEIGHT), 0.0, 1.0).astype(np.float32)
-
-
-CROSS_ENCODER_WEIGHT = 0.15
-"""Weight of pinyon-rerank-mini's cross-encoder relative to the cosine; see docs/relevance.md."""
-MINI_WEIGHT = LATE_INTERACTION_WEIGHT + CROSS_ENCODER_WEIGHT
-
-
-def with_cross_encoder(late: NDArray[np.float32], cross: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The score of pinyon-rerank-mini: float32 [n], in 0..1.
-
-    late: float32 [n], max_sim(). cross: float32 [n], the score of the cross-encoder, in 0..1.
-    """
-    mixed = LATE_INTERACTION_WEIGHT * (2.0 * late - 1.0) + CROSS_ENCODER_WEIGHT * cross
-    return np.clip(mixed / MINI_WEIGHT, 0.0, 1.0).astype(np.float32)
-
-
-def with_mini(
-    own: NDArray[np.float32], cosines: NDArray[np.floating[Any]], shares: NDArray[np.float64]
-) -> NDArray[np.float32]:
-    """with_cross_encoder(), combined with retrieval as in with_late_interaction(): float32 [n], in 0..1."""
-    mixed = cosines + LEXICAL_WEIGHT * shares + MINI_WEIGHT * own
-    return np.clip(mixed / (1 + LEXICAL_WEIGHT + MINI_WEIGHT), 0.0, 1.0).astype(np.float32)
 
 
 def idf(records: int, having: int) -> float:

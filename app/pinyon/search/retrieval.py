@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinyon.domain import QueryPlan, ScoreParts
-from pinyon.search.ranking import fused, shortest
+from pinyon.search.fusion import LEXICAL_WEIGHT, corrected, fused
+from pinyon.search.ranking import shortest
 
 CANDIDATES = 100
 """Records that each side of hybrid retrieval contributes, at least."""
@@ -35,25 +36,35 @@ def depth(plan: QueryPlan) -> int:
 def fuse(
     rows: Rows,
     cosines: NDArray[np.float32],
+    background: float,
     lexical_rows: Rows,
     lexical_scores: NDArray[np.float64],
     lexical_shares: NDArray[np.float64],
 ) -> tuple[NDArray[np.float32], dict[int, ScoreParts]]:
     """Hybrid scores of the candidates, float32 [n], and the parts of each score by row number.
 
-    rows: int64 [n], the candidates; cosines: float32 [n]. lexical_rows: int64 [m], sorted, every row with a word of the
-    query; lexical_scores, lexical_shares: float64 [m], BM25 and the share that ranking.fused() takes. A candidate
-    without any word of the query has 0 for both, and no lexical part.
+    rows: int64 [n], the candidates; cosines: float32 [n]; background: fusion.background(). lexical_rows: int64 [m],
+    sorted, every row with a word of the query; lexical_scores, lexical_shares: float64 [m], BM25 and the share that
+    fusion.fused() takes. A candidate without any word of the query has 0 for both, and no lexical part.
     """
     place = np.searchsorted(lexical_rows, rows)
     has_words = place < len(lexical_rows)
     has_words[has_words] = lexical_rows[place[has_words]] == rows[has_words]
     shares, scores = np.zeros(len(rows)), np.zeros(len(rows))
     shares[has_words], scores[has_words] = lexical_shares[place[has_words]], lexical_scores[place[has_words]]
-    return fused(cosines, shares).astype(np.float32), _parts(rows, cosines, scores)
+    similarities = corrected(cosines, background)
+    parts = _parts(rows, cosines, scores, background, similarities, shares)
+    return fused(similarities, shares).astype(np.float32), parts
 
 
-def _parts(rows: Rows, cosines: NDArray[np.float32], lexical_scores: NDArray[np.float64]) -> dict[int, ScoreParts]:
+def _parts(
+    rows: Rows,
+    cosines: NDArray[np.float32],
+    lexical_scores: NDArray[np.float64],
+    background: float,
+    similarities: NDArray[np.float64],
+    shares: NDArray[np.float64],
+) -> dict[int, ScoreParts]:
     """Score and rank of each candidate on each side, by row number."""
     dense_ranks, lexical_ranks = _ranks(-cosines), _ranks(-lexical_scores)
     columns = zip(
@@ -62,11 +73,24 @@ def _parts(rows: Rows, cosines: NDArray[np.float32], lexical_scores: NDArray[np.
         dense_ranks,
         shortest(lexical_scores.astype(np.float32)),
         lexical_ranks,
+        shortest(similarities.astype(np.float32)),
+        shortest(shares.astype(np.float32)),
         strict=True,
     )
+    (chance,) = shortest(np.array([background], np.float32))
+    weight = LEXICAL_WEIGHT / (1 + LEXICAL_WEIGHT)
     return {
-        row: ScoreParts(cosine, dense_rank, lexical or None, lexical_rank if lexical else None)
-        for row, cosine, dense_rank, lexical, lexical_rank in columns
+        row: ScoreParts(
+            cosine,
+            dense_rank,
+            lexical or None,
+            lexical_rank if lexical else None,
+            chance,
+            similarity,
+            share,
+            weight,
+        )
+        for row, cosine, dense_rank, lexical, lexical_rank, similarity, share in columns
     }
 
 

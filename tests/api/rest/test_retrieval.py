@@ -83,6 +83,10 @@ def test_an_explanation_says_what_a_score_is_made_of(client: httpx.Client) -> No
     assert (told["score"], told["rank"]) == (first["_score"], 1)
     assert (told["dense_rank"], told["lexical_rank"]) == (1, 1)
     assert 0 < told["dense"] <= 1 and told["lexical"] > 0
+    assert told["background"] < told["dense"] and 0 < told["similarity"] < 1 and 0 < told["share"] < 1
+    assert told["similarity"] == pytest.approx((told["dense"] - told["background"]) / (1 - told["background"]))
+    weight = told["lexical_weight"]
+    assert told["score"] == pytest.approx((1 - weight) * told["similarity"] + weight * told["share"])
     assert [hit["fields"]["_explain"]["rank"] for hit in others] == [2, 3, 4]
     unrelated = next(hit for hit in others if hit["_id"] == "farm")["fields"]["_explain"]
     assert "lexical" not in unrelated and "lexical_rank" not in unrelated

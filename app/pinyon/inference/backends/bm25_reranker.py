@@ -17,7 +17,7 @@ from pinyon.errors import TextTooLong
 from pinyon.inference.steps import Steps
 from pinyon.patches.rank_bm25 import bm25_scores
 from pinyon.search.analysis import AUTO, AnalysedText, analysed, certain_languages, query_languages, query_terms
-from pinyon.search.ranking import K1, B, discounted, idf
+from pinyon.search.ranking import ALONE, IN_MIX, B, ShareFormula, idf
 from pinyon.search.terms import terms
 
 LONGEST_TERM = 64
@@ -27,11 +27,15 @@ STEP_CHARACTERS = 50_000
 
 
 def shares(
-    query: str, documents: Sequence[str], statistics: TermStatistics | None, max_terms: int | None = None
+    query: str,
+    documents: Sequence[str],
+    statistics: TermStatistics | None,
+    max_terms: int | None = None,
+    formula: ShareFormula = IN_MIX,
 ) -> Steps[NDArray[np.float64]]:
     """How much of the query's information the words of each document carry, float64 [n] from 0 to 1.
 
-    This is BM25, divided by the score of a document that has every term of the query often, as in ranking.fused().
+    This is BM25, divided by the score of a document that has every term of the query often, as in fusion.fused().
     statistics: of the namespace of the documents; None takes them from the documents themselves.
     """
     analysis = statistics.analysis if statistics else AUTO
@@ -50,7 +54,7 @@ def shares(
         statistics = _statistics(query, texts)
     asked = query_terms(query, analysis, statistics.languages)
     rarity = [term.weight * idf(statistics.texts, statistics.having.get(term.forms, 0)) for term in asked]
-    most = sum(rarity) * (K1 + 1)
+    most = sum(rarity) * (formula.k1 + 1)
     if most <= 0 or not any(text.terms for text in texts):
         return np.zeros(len(documents))
     # For rank-bm25, each term of the query has a number as its name, and stands for all its forms.
@@ -59,11 +63,10 @@ def shares(
         for form in term.forms:
             names.setdefault(form, []).append(str(number))
     named = [[name for term in text.terms[:max_terms] for name in names.get(term, ())] for text in texts]
-    average_length = max(statistics.average, 1e-9)
     words = [min(text.words, max_terms or text.words) or 1 for text in texts]
-    lengths = discounted(np.array(words, np.float64), average_length)
+    lengths, average = formula.discounted(np.array(words, np.float64), max(statistics.average, 1e-9))
     rarity_by_name = {str(number): value for number, value in enumerate(rarity)}
-    return bm25_scores(list(rarity_by_name), named, lengths, average_length, rarity_by_name, K1, B) / most
+    return bm25_scores(list(rarity_by_name), named, lengths, average, rarity_by_name, formula.k1, B) / most
 
 
 def _statistics(query: str, texts: Sequence[AnalysedText]) -> TermStatistics:
@@ -93,5 +96,5 @@ class Bm25Reranker:
             for position, text in enumerate(documents):
                 if (count := len(terms(text))) > self._max_terms:
                     raise TextTooLong(position, count, self._max_terms, self._name)
-        by_words = yield from shares(query, documents, self._statistics, self._max_terms)
+        by_words = yield from shares(query, documents, self._statistics, self._max_terms, ALONE)
         return by_words.astype(np.float32)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pinyon.domain import Truncate
 from pinyon.inference.backend import Reranker
 from pinyon.inference.steps import Steps
-from pinyon.search.ranking import with_cross_encoder
+from pinyon.search.fusion import with_cross_encoder
 
 
 class MiniReranker:

@@ -31,6 +31,7 @@ from pinyon.services.data_plane.foreign_vectors import ForeignVectors
 from pinyon.services.data_plane.reranking import HitReranker, Rerank, Reranking
 from pinyon.services.inference.embedded_text import EmbeddedText
 from pinyon.services.inference.inference import Inference
+from pinyon.services.inference.unrelated_vectors import UnrelatedVectors
 from pinyon.settings import LimitSettings
 from pinyon.storage.engine import DataPlane
 
@@ -109,7 +110,8 @@ class Records:
     ) -> None:
         self._engine, self._indexes, self._inference, self._limits = engine, indexes, inference, limits
         self._foreign = ForeignVectors(mix)
-        self._reranker = HitReranker(indexes.embedders, inference)
+        self._unrelated = UnrelatedVectors(inference)
+        self._reranker = HitReranker(indexes.embedders, inference, self._unrelated)
 
     async def upsert(self, index: Index, namespace: str, rows: Sequence[Any]) -> UpsertResult:
         """Embed and store the rows (decoded JSON), all or none. Raises InvalidArgument before anything is stored."""
@@ -252,7 +254,7 @@ class Records:
             return PlannedSearch(msgspec.structs.replace(plan, text=by_words), reranking, truncated=truncated)
         embed = spec.embed
         assert embed is not None
-        embedder = await self._indexes.embedders.get(index)
+        embedder: Any = await self._indexes.embedders.get(index)
         (query,) = await self._embed(
             spec, embedder, [text], embed.read_input_type, embed.read_truncate, embed.read_max_tokens
         )
@@ -263,6 +265,7 @@ class Records:
             by_rarity=spec.sparse and cast(SparseEmbedder, embedder).by_rarity,
             text=by_words,
             embedded_by=embedder.fingerprint,
+            unrelated=None if by_words is None else await self._unrelated.mean(embedder, embed),
         )
         return PlannedSearch(plan, reranking, embedder, query.tokens, truncated or query.truncated)
 

@@ -1,4 +1,4 @@
-"""Reranks hits: gives their texts to a reranker, with the cosines and term statistics that retrieval knows."""
+"""Reranks hits: gives their texts to a reranker, with the similarities and term statistics that retrieval knows."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from pinyon.domain import Index, QueryAnswer
 from pinyon.errors import EmbeddingMismatch, InvalidArgument, TextTooLong
 from pinyon.inference.backend import Embedder, Retrieved
+from pinyon.search import fusion
 from pinyon.search.ranking import exact_scores, shortest
 from pinyon.services.control_plane.embedders import Embedders
 from pinyon.services.inference.embedded_text import dense_vectors
 from pinyon.services.inference.inference import Inference, RerankCall, rank_text, rerank_units
+from pinyon.services.inference.unrelated_vectors import UnrelatedVectors
 
 
 class Rerank(msgspec.Struct, frozen=True):
@@ -45,8 +47,8 @@ class Reranking(msgspec.Struct, frozen=True):
 class HitReranker:
     """Reranks hits of any index."""
 
-    def __init__(self, embedders: Embedders, inference: Inference) -> None:
-        self._embedders, self._inference = embedders, inference
+    def __init__(self, embedders: Embedders, inference: Inference, unrelated: UnrelatedVectors) -> None:
+        self._embedders, self._inference, self._unrelated = embedders, inference, unrelated
 
     async def check(self, index: Index, rerank: Rerank, text: str | None) -> Reranking:
         """Check everything about a rerank that can be checked before the search.
@@ -87,9 +89,9 @@ class HitReranker:
         texts = [
             rank_text(hit.metadata, reranking.fields, place, f" (record '{hit.id}')") for place, hit in enumerate(hits)
         ]
-        cosines = await self._cosines(index, reranking, answer, texts) if reranking.fuses else None
+        similarities = await self._similarities(index, reranking, answer, texts) if reranking.fuses else None
         encoder = await self._embedders.encoder(index) if call.answer.needs_encoder else None
-        retrieved = Retrieved(encoder, answer.statistics, cosines)
+        retrieved = Retrieved(encoder, answer.statistics, similarities)
         try:
             scores = await self._inference.rerank(call, reranking.query, texts, retrieved)
         except TextTooLong as error:
@@ -101,12 +103,14 @@ class HitReranker:
         ranking = sorted(enumerate(shortest(scores)), key=lambda ranked: (-ranked[1], hits[ranked[0]].id))
         return ranking[: reranking.request.top_n], rerank_units(len(hits))
 
-    async def _cosines(
+    async def _similarities(
         self, index: Index, reranking: Reranking, answer: QueryAnswer, texts: Sequence[str]
-    ) -> NDArray[np.float32]:
-        """Cosines between the query and each text, float32 [n]. Uses the stored vectors if they are of these texts.
+    ) -> NDArray[np.float64]:
+        """Similarities of the query and each text, float64 [n]: cosines corrected for chance.
 
-        Raises EmbeddingMismatch if the index was re-embedded after the hits were found.
+        Uses the stored vectors if they are of these texts.
+
+        Raises EmbeddingMismatch if the index changed after the hits were found: it was re-embedded, or embeds text now.
         """
         embed, hits = index.spec.embed, answer.matches
         assert embed is not None
@@ -118,4 +122,9 @@ class HitReranker:
         stored = [hit.vector for hit in hits if hit.vector is not None]
         if reranking.fields != [embed.text_field] or len(stored) != len(hits):
             stored = dense_vectors(await self._inference.embed(dense, texts, embed.write_input_type, "END"))
-        return exact_scores("cosine", np.stack(stored), dense_vectors([query])[0])
+        (vector,) = dense_vectors([query])
+        cosines = exact_scores("cosine", np.stack(stored), vector)
+        if answer.centroid is None:
+            raise EmbeddingMismatch(f"Index {index.name} did not embed text yet when the search ran; try again")
+        unrelated = await self._unrelated.mean(dense, embed)
+        return fusion.corrected(cosines, fusion.background(vector, answer.centroid, unrelated))

@@ -112,14 +112,14 @@ def test_the_centroid_is_the_mean_of_the_unit_vectors(tmp_path: Path) -> None:
     connection = made(tmp_path / "x.sqlite")
     vectors = np.array([[3, 0, 4], [0, 2, 0], [0, 0, 0]], np.float32)
     writing.upsert(connection, SPEC, "a", [Record(str(n), vector, {}) for n, vector in enumerate(vectors)])
-    centroid = vector_sums.centroid(connection, SPEC, 1, 3)
+    centroid = vector_sums.centroid(connection, SPEC, 1, 3).mean
     np.testing.assert_allclose(centroid, [0.2, 1 / 3, 0.8 / 3], atol=1e-9)
     connection.execute("DELETE FROM vector_sums")  # as in a file of an earlier version
     assert vector_sums.are_missing(connection, SPEC)
-    np.testing.assert_array_equal(vector_sums.centroid(connection, SPEC, 1, 3), centroid)
+    np.testing.assert_array_equal(vector_sums.centroid(connection, SPEC, 1, 3).mean, centroid)
     vector_sums.rebuild(connection, SPEC)
     assert not vector_sums.are_missing(connection, SPEC)
-    np.testing.assert_array_equal(vector_sums.centroid(connection, SPEC, 1, 3), centroid)
+    np.testing.assert_array_equal(vector_sums.centroid(connection, SPEC, 1, 3).mean, centroid)
     connection.close()
 
 

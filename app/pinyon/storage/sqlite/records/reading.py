@@ -22,7 +22,7 @@ from pinyon.domain import (
 )
 from pinyon.errors import InvalidArgument
 from pinyon.filters import HasWords, has_words
-from pinyon.search import retrieval
+from pinyon.search import fusion, retrieval
 from pinyon.search.ranking import higher_is_better, shortest
 from pinyon.storage.sqlite.filters.column_store import ColumnStore
 from pinyon.storage.sqlite.filters.filter_cache import FilterCache
@@ -31,7 +31,7 @@ from pinyon.storage.sqlite.ivf.ivf_index import IvfIndex
 from pinyon.storage.sqlite.records.selection import namespace as namespace_number
 from pinyon.storage.sqlite.records.selection import prefix_range, where
 from pinyon.storage.sqlite.row_sets import Records, RowSet
-from pinyon.storage.sqlite.schema import changes, tables
+from pinyon.storage.sqlite.schema import changes, tables, vector_sums
 from pinyon.storage.sqlite.text import lexical, sparse_index
 from pinyon.storage.sqlite.vectors import vector_scan
 from pinyon.storage.sqlite.vectors.vector_cache import Key, VectorCache
@@ -112,6 +112,9 @@ def query(
         matching = matching_rows(connection, plan.filter, (handle, ns), version, count, caches.filters, columns)
     text = plan.statistics_text
     statistics = None if text is None else lexical.statistics(connection, spec, ns, text)
+    centroid = None
+    if count and vector_sums.are_kept(spec) and (text is not None or plan.text is not None):
+        centroid = vector_sums.centroid(connection, spec, ns, count)
     ivf_index = None if plan.exact else caches.ivf_index(handle, ns)
     changed = None if ivf_index is None else changes.since(connection, ns, ivf_index.version)
     if changed is None or len(changed) > max(MOST_CHANGED, MOST_CHANGED_SHARE * count):
@@ -136,7 +139,8 @@ def query(
         matches = _lexical(source, spec, plan, matching)
     elif kind == "hybrid":
         assert vector is not None
-        matches = _hybrid(source, spec, vector, plan, matching)
+        chance = 0.0 if centroid is None else fusion.background(vector, centroid, plan.unrelated)
+        matches = _hybrid(source, spec, vector, plan, matching, chance)
     else:
         sparse_scores = None
         if sparse is not None:
@@ -146,7 +150,7 @@ def query(
         except NeedsReaderThread:
             return None
         matches = _matches(connection, spec, scored, plan)
-    return QueryAnswer(matches, lsn, size, statistics, embedded_by, ivf_index is not None, foreign)
+    return QueryAnswer(matches, lsn, size, statistics, embedded_by, ivf_index is not None, foreign, centroid)
 
 
 def is_plain(plan: QueryPlan) -> bool:
@@ -202,9 +206,12 @@ def _lexical(source: VectorSource, spec: IndexSpec, plan: QueryPlan, matching: R
 
 
 def _hybrid(
-    source: VectorSource, spec: IndexSpec, vector: Vector, plan: QueryPlan, matching: RowSet | None
+    source: VectorSource, spec: IndexSpec, vector: Vector, plan: QueryPlan, matching: RowSet | None, background: float
 ) -> list[Match]:
-    """Hits by vector and by words. The candidates are the best of each side; both sides score every candidate."""
+    """Hits by vector and by words. The candidates are the best of each side; both sides score every candidate.
+
+    background: fusion.background().
+    """
     by_words = lexical.search(source.connection, spec, source.ns, plan.text or "", matching)
     depth = retrieval.depth(plan)
     best_words = vector_scan.best(by_words.records, by_words.scores.astype(np.float32), depth)[0]
@@ -213,7 +220,7 @@ def _hybrid(
     if not len(candidates):
         return []
     rows, cosines = vector_scan.nearest(source, "cosine", vector, len(candidates), RowSet.of_rows(candidates))
-    scores, parts = retrieval.fuse(rows, cosines, by_words.records, by_words.scores, by_words.shares)
+    scores, parts = retrieval.fuse(rows, cosines, background, by_words.records, by_words.scores, by_words.shares)
     return _matches(source.connection, spec, (rows, scores), plan, higher=True, parts=parts)
 
 

@@ -12,7 +12,7 @@ import apsw
 import numpy as np
 from numpy.typing import NDArray
 
-from pinyon.domain import IndexSpec
+from pinyon.domain import Centroid, IndexSpec
 from pinyon.storage.sqlite.schema.vector_tables import CHUNK_ROWS, CHUNK_VECTORS, CHUNKS
 
 UNIT = 2.0**30
@@ -80,14 +80,14 @@ def rebuild(connection: apsw.Connection, spec: IndexSpec) -> None:
             _change(connection, ns, _computed(connection, spec, ns))
 
 
-def centroid(connection: apsw.Connection, spec: IndexSpec, ns: int, count: int) -> NDArray[np.float64]:
-    """The mean of the namespace's unit vectors, float64 [dimension]. count: its records, more than 0.
+def centroid(connection: apsw.Connection, spec: IndexSpec, ns: int, count: int) -> Centroid:
+    """The mean of the namespace's unit vectors. count: its records, more than 0.
 
     Reads all vectors of a namespace without a sum. A file of an earlier version that was opened only to read has such.
     """
     stored = _stored(connection, ns)
     total = _computed(connection, spec, ns) if stored is None else stored
-    return np.asarray(total / (UNIT * count))
+    return Centroid(total / (UNIT * count), count)
 
 
 def is_right(connection: apsw.Connection, spec: IndexSpec, ns: int) -> bool:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from pinyon.domain import IndexSpec, Metadata, TermStatistics
 from pinyon.search.analysis import AnalysedText, analysed, analysed_as, detects, query_languages, query_terms
-from pinyon.search.ranking import K1, bm25, discounted, idf
+from pinyon.search.ranking import IN_MIX, bm25, idf
 from pinyon.storage.sqlite.row_sets import Records, RowSet
 
 ANALYSIS = 1
@@ -58,7 +58,7 @@ class LexicalScores(msgspec.Struct, frozen=True):
     """Scores of the texts that have any term of the query.
 
     records: int64 [n], sorted. scores: float64 [n], BM25. shares: float64 [n] in 0..1, how much of the query's
-    information each text carries, as ranking.fused() takes it.
+    information each text carries, as fusion.fused() takes it.
     """
 
     records: Records
@@ -176,12 +176,12 @@ def search(connection: apsw.Connection, spec: IndexSpec, ns: int, text: str, mat
     analysis = spec.embed.analysis if spec.embed else "none"
     counts = _text_counts(connection, ns)
     weighted_terms: list[WeightedTerm] = []
-    highest = 0.0  # what BM25 approaches for a text that repeats every term of the query without end
+    whole = 0.0  # the information of the query: what a text approaches that repeats every term without end
     asked = query_terms(text, analysis, query_languages(text, analysis, _languages(connection, ns, analysis)))
     for term, repetitions in sorted(Counter(asked).items(), key=lambda item: item[0].forms):
         documents = _inverted_list(connection, [_token(ns, form) for form in term.forms])
         weight = repetitions * term.weight * idf(counts.texts, len(documents.records))
-        highest += weight * (K1 + 1)
+        whole += weight
         weighted_terms.append(WeightedTerm(documents, weight))
     records = np.empty(0, np.int64)
     if weighted_terms:
@@ -192,15 +192,14 @@ def search(connection: apsw.Connection, spec: IndexSpec, ns: int, text: str, mat
     if not len(records):
         return LexicalScores(records, scores, shares)
     lengths, average = _lengths(connection, records), counts.words / counts.texts
-    discounted_lengths = discounted(lengths, average)
     for weighted_term in weighted_terms:
         documents = weighted_term.documents
         _, places, list_places = np.intersect1d(records, documents.records, assume_unique=True, return_indices=True)
         if len(places):
             term_counts = documents.counts[list_places]
             scores[places] += weighted_term.weight * bm25(term_counts, lengths[places], average)
-            shares[places] += weighted_term.weight * bm25(term_counts, discounted_lengths[places], average)
-    return LexicalScores(records, scores, shares / highest)
+            shares[places] += weighted_term.weight * IN_MIX.weights(term_counts, lengths[places], average)
+    return LexicalScores(records, scores, shares / whole)
 
 
 def statistics(connection: apsw.Connection, spec: IndexSpec, ns: int, text: str) -> TermStatistics | None:

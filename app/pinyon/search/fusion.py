@@ -1,0 +1,98 @@
+"""The mix of meaning and words into one score. Pure.
+
+Each side says how much better a text fits than chance: 0 is what any text of the namespace has, 1 is a perfect match.
+So the sides can be added with the same weights for every embedding model, whatever range its cosines have.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinyon.domain import Centroid
+
+PRIOR_RECORDS = 10.0
+"""In a centroid, the model's vectors of unrelated texts weigh as much as so many records."""
+SMALLEST_RANGE = 1e-3
+"""Cosines are never stretched more than to this range: all texts of the namespace are nearly the same then."""
+BELOW_CHANCE = 0.1
+"""Factor of similarities below chance. A text that is further from the query than most is not less relevant than they
+are, and may have the words. The factor is not 0, so that such texts still have an order."""
+LEXICAL_WEIGHT = 1.0
+"""Weight of the words' share relative to the similarity; see docs/notes/relevance.md."""
+LATE_INTERACTION_WEIGHT = 1.5
+"""Weight of late interaction relative to the similarity; see docs/notes/relevance.md."""
+CROSS_ENCODER_WEIGHT = 0.15
+"""Weight of pinyon-rerank-mini's cross-encoder relative to the similarity; see docs/notes/relevance.md."""
+MINI_WEIGHT = LATE_INTERACTION_WEIGHT + CROSS_ENCODER_WEIGHT
+
+
+def background(query: NDArray[np.float32], centroid: Centroid, unrelated: NDArray[np.float64] | None) -> float:
+    """The cosine that a text has with the query by chance, in -1..1.
+
+    The product with the mean of unit vectors is the mean of the cosines. A few records say little about chance, so the
+    mean is drawn towards texts that have nothing to do with any query (shrinkage with PRIOR_RECORDS).
+
+    query: float32 [dimension]. unrelated: float64 [dimension], the mean of the unit vectors of unrelated texts; None if
+    the model is not at hand.
+    """
+    mean = centroid.mean * centroid.records
+    if unrelated is not None:
+        mean = (mean + PRIOR_RECORDS * unrelated) / (centroid.records + PRIOR_RECORDS)
+    else:
+        mean = mean / centroid.records
+    exact = query.astype(np.float64)
+    length = float(np.sqrt(exact @ exact))
+    return float(np.clip(exact @ mean / length, -1.0, 1.0)) if length > 0 else 0.0
+
+
+def corrected(values: NDArray[np.floating[Any]], chance: float) -> NDArray[np.float64]:
+    """Values corrected for chance: float64 [n]; 0 for the value that chance gives, 1 for 1, at least -BELOW_CHANCE.
+
+    This is Cohen's kappa (1960) of a cosine. It does not change if a model adds a constant to all cosines, or scales
+    their distance from 1. values: [n], at most 1.
+    """
+    exact = np.clip((values.astype(np.float64) - chance) / max(1.0 - chance, SMALLEST_RANGE), -1.0, 1.0)
+    return np.asarray(np.where(exact < 0, BELOW_CHANCE * exact, exact))
+
+
+def fused(similarities: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Hybrid scores, float64 [n], from -0.05 to 1. A text like any other, without a word of the query, has 0.
+
+    similarities: float64 [n], corrected() cosines. shares: float64 [n] in 0..1, the share of the query's information
+    that the words of a text carry (ranking.IN_MIX). If few keywords match, similarity decides.
+    """
+    return (similarities + LEXICAL_WEIGHT * shares) / (1 + LEXICAL_WEIGHT)
+
+
+def with_late_interaction(
+    own: NDArray[np.float64], similarities: NDArray[np.float64], shares: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Combine late interaction with the sides of retrieval: float32 [n], in 0..1.
+
+    own: float64 [n], ranking.max_sim(), corrected() like the similarities. similarities, shares: as fused() takes them.
+    """
+    return _averaged(own, similarities, shares, LATE_INTERACTION_WEIGHT)
+
+
+def with_cross_encoder(late: NDArray[np.float32], cross: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The score of pinyon-rerank-mini: float32 [n], in 0..1.
+
+    late: float32 [n], max_sim(). cross: float32 [n], the score of the cross-encoder, in 0..1.
+    """
+    mixed = LATE_INTERACTION_WEIGHT * (2.0 * late - 1.0) + CROSS_ENCODER_WEIGHT * cross
+    return np.clip(mixed / MINI_WEIGHT, 0.0, 1.0).astype(np.float32)
+
+
+def with_mini(
+    own: NDArray[np.float64], similarities: NDArray[np.float64], shares: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """with_cross_encoder(), combined with retrieval as in with_late_interaction(): float32 [n], in 0..1."""
+    return _averaged(own, similarities, shares, MINI_WEIGHT)
+
+
+def _averaged(
+    own: NDArray[np.float64], similarities: NDArray[np.float64], shares: NDArray[np.float64], weight: float
+) -> NDArray[np.float32]:
+    mixed = similarities + LEXICAL_WEIGHT * shares + weight * own
+    return np.clip(mixed / (1 + LEXICAL_WEIGHT + weight), 0.0, 1.0).astype(np.float32)
