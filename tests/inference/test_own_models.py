@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from pinyon.domain import InputType
 from pinyon.errors import FailedPrecondition, InvalidArgument, TextTooLong
+from pinyon.inference import bench
 from pinyon.inference.backend import Embedder, Retrieved
 from pinyon.inference.catalog import Catalog
 from pinyon.inference.steps import finished
-from pinyon.settings import OwnModel
+from pinyon.settings import ModelSettings, OwnModel, Settings
 from sentence_transformers import SentenceTransformer
 
 from tests.inference import tiny_models
@@ -140,6 +141,33 @@ def test_vectors_can_be_cut_to_the_lengths_of_the_model(embedding_model: Callabl
 def test_none_refuses_a_text_over_the_limit_of_the_model(embedding_model: Callable[..., Path]) -> None:
     with pytest.raises(TextTooLong, match="position 6 has 204 tokens, which exceeds the maximum of 128 tokens"):
         embedder(own(embedding_model("bert"))).embed(TEXTS, "query", "NONE")
+
+
+@pytest.mark.parametrize("kind", ["bf16", "int8", "openvino"])
+def test_other_precisions_are_close_to_fp32(embedding_model: Callable[..., Path], kind: Any) -> None:
+    catalog = own(embedding_model("modernbert"))
+    exact, found = (catalog.bare("mine", each).encode(TEXTS, 128).vectors for each in ("fp32", kind))
+    assert (exact * found).sum(axis=1).min() > 0.999
+    assert not np.array_equal(exact, found)
+
+
+def test_a_precision_that_does_not_compute_a_model_is_refused(
+    embedding_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    with pytest.raises(FailedPrecondition, match="OpenVINO does not compute this model"):
+        own(embedding_model("qwen")).bare("mine", "openvino")
+    with pytest.raises(FailedPrecondition, match="are computed in fp32 only"):
+        own(tiny_models.static_model(tmp_path / "static")).bare("mine", "bf16")
+
+
+@pytest.mark.slow
+def test_bench_leaves_out_what_does_not_compute_a_model(tmp_path: Path) -> None:
+    folder = tiny_models.static_model(tmp_path / "static")
+    settings = Settings(models=ModelSettings(own={"mine": OwnModel(str(folder))}))
+    left_out: list[str] = []
+    measured = list(bench.measure(settings, "mine", TEXTS, failed=lambda kind, reason: left_out.append(kind)))
+    assert [one.precision for one in measured] == ["fp32"]
+    assert left_out == ["bf16", "int8", "openvino", "openvino-bf16"]
 
 
 @pytest.mark.parametrize("file", ["config.json", "modules.json"])

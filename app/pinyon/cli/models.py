@@ -219,6 +219,7 @@ def _bench(options: argparse.Namespace) -> int:
             options.name,
             bench.paragraphs(SHIPPED),
             lambda precision, which, of: print(f"measuring {precision}, {which} of {of} ...", file=sys.stderr),
+            lambda precision, reason: print(f"  {precision:13}  left out: {reason}", flush=True),
         ):
             measured.append(one)
             print(

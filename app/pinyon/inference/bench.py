@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from pinyon.errors import FailedPrecondition
 from pinyon.inference.catalog import Catalog
 from pinyon.inference.precision import PRECISIONS, Precision, computable
 from pinyon.inference.steps import finished
@@ -52,17 +53,25 @@ def measure(
     name: str,
     texts: list[str],
     tell: Callable[[Precision, int, int], None] = lambda precision, which, of: None,
+    failed: Callable[[Precision, str], None] = lambda precision, reason: None,
 ) -> Iterator[Measured]:
     """Measure every precision that this machine can compute, fp32 first, and yield each result at once.
 
-    tell: called before each measurement, with the precision, its number from 1, and how many there are.
+    tell: called before each measurement, with the precision, its number from 1, and how many there are. failed: called
+    with a precision in which this model cannot be computed, and with the reason; it is left out.
     """
     available = list(filter(computable, PRECISIONS))
     reference: NDArray[np.float32] | None = None
     for which, precision in enumerate(available, 1):
         tell(precision, which, len(available))
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-            scores, seconds, memory = process.submit(scored, settings, name, precision, texts).result()
+            try:
+                scores, seconds, memory = process.submit(scored, settings, name, precision, texts).result()
+            except FailedPrecondition as error:
+                if reference is None:
+                    raise
+                failed(precision, error.message)
+                continue
         reference = scores if reference is None else reference
         work = len(texts) if is_embedder(settings, name) else scores.size
         yield Measured(precision, work / seconds, memory, agreement(reference, scores))

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import transformers
 
+from pinyon.errors import FailedPrecondition
 from pinyon.inference.precision import Precision
 from pinyon.patches.openvino import openvino
 from pinyon.patches.transformers import replace_forward
@@ -33,7 +34,10 @@ def quiet_transformers() -> Iterator[None]:
 
 
 def use_openvino(model: Any, tokenizer: Any, precision: Precision) -> None:
-    """From now on, compute a transformers model on the CPU with OpenVINO, with as many threads as torch uses."""
+    """From now on, compute a transformers model on the CPU with OpenVINO, with as many threads as torch uses.
+
+    Raises FailedPrecondition if OpenVINO does not compute this model: what it returns for an example is not numbers.
+    """
     # Two texts of different lengths, so that the trace includes padding. Both dimensions stay free.
     example = dict(tokenizer(["What a text looks like", "to it"], padding=True, return_tensors="pt"))
     with torch.no_grad(), warnings.catch_warnings(), quiet_transformers():
@@ -53,4 +57,17 @@ def use_openvino(model: Any, tokenizer: Any, precision: Precision) -> None:
         result = requests.own.infer({name: features[name].numpy() for name in example})
         return kind(**{key: torch.from_numpy(result[output]) for output, key in enumerate(keys)})
 
+    _check(forward(**example), example)
     replace_forward(model, forward)
+
+
+def _check(outputs: Any, example: Any) -> None:
+    """Raises FailedPrecondition if the first output has other values than numbers where the texts are not padded.
+
+    OpenVINO gives NaN for causal models that are padded on the left.
+    """
+    values = next(iter(outputs.values()))
+    if values.shape[:2] == example["attention_mask"].shape:
+        values = values[example["attention_mask"].bool()]
+    if not torch.isfinite(values).all():
+        raise FailedPrecondition("OpenVINO does not compute this model; choose another precision for it")
