@@ -69,7 +69,7 @@ def _program(settings: Settings) -> str:
     digest.update(
         repr({name: (version, catalog.precision(name)) for name, version in catalog.versions().items()}).encode()
     )
-    digest.update(repr((settings.index, settings.models.stand_ins)).encode())
+    digest.update(repr((settings.index, settings.models.stand_ins, sorted(catalog.entries.items()))).encode())
     return digest.hexdigest()
 
 
