@@ -196,12 +196,21 @@ def test_weights_in_formats_that_can_hold_code_are_refused(tmp_path: Path) -> No
         ("config_sentence_transformers.json", {"similarity_fn_name": "manhattan"}, "compares by manhattan"),
         ("config_sentence_transformers.json", {"model_type": "SparseEncoder"}, "is a SparseEncoder"),
         ("1_Pooling/config.json", {"include_prompt": False}, "pools without its prompts"),
+        ("sentence_bert_config.json", {"query_length": 16}, "has query_length in its sentence_bert_config.json"),
     ],
 )
 def test_what_pinyon_does_not_compute_is_refused(tmp_path: Path, file: str, change: Any, wrong: str) -> None:
     folder = tiny_models.embedding_model(tmp_path / "model", "bert")
     (folder / file).write_text(json.dumps({**json.loads((folder / file).read_text()), **change}))
     with pytest.raises(FailedPrecondition, match=wrong):
+        own(folder)
+
+
+def test_a_language_model_that_does_not_say_what_it_is_for_is_refused(tmp_path: Path) -> None:
+    folder = tiny_models.transformer(tmp_path / "bare", "qwen")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "architectures": ["Qwen3ForCausalLM"]}))
+    with pytest.raises(FailedPrecondition, match="language model without modules.json"):
         own(folder)
 
 

@@ -89,9 +89,14 @@ def read(folder: Path) -> ModelConfig:
         raise FailedPrecondition(f"The model in {folder} does not give its tokens' vectors length 1")
     if method != "embedding":
         return ModelConfig(method, max_tokens, most_tokens)
+    for key in ("processing_kwargs", "query_length", "document_length", "query_expansion"):
+        if _sentence_config(folder).get(key):
+            raise FailedPrecondition(
+                f"The model in {folder} has {key} in its sentence_bert_config.json, which Pinyon does not compute"
+            )
     dimension = _dimension(folder, config, modules)
     prompts = {key: str(value or "") for key, value in _table(sentence, "prompts").items()}
-    pooling = _pooling(folder, config, modules)
+    pooling = _pooling(folder, modules)
     if not pooling[1] and any(prompts.get(key) for key in ("query", "document")):
         raise FailedPrecondition(f"The model in {folder} pools without its prompts, which Pinyon does not do")
     similarity = str(sentence.get("similarity_fn_name") or "cosine")
@@ -148,6 +153,13 @@ def modules_of(folder: Path) -> list[Module]:
     return modules
 
 
+def _sentence_config(folder: Path) -> dict[str, Any]:
+    """What sentence_bert_config.json, or an older file of that kind, says of the transformer; empty without one."""
+    place = _transformer(folder)
+    files = sorted(place.glob("sentence_*_config.json"))
+    return _json(place, files[0].name) if files else {}
+
+
 def _transformer(folder: Path) -> Path:
     """The folder of the transformer: that of the model, or one inside of it."""
     return folder / next((module.path for module in modules_of(folder) if module.name == "Transformer"), "")
@@ -186,6 +198,11 @@ def _method(folder: Path, config: dict[str, Any], sentence: dict[str, Any], modu
                 f"The model in {folder} gives several scores for a pair; only a cross-encoder with one score reranks"
             )
         return "cross-encoder"
+    if not modules and any(each.endswith("ForCausalLM") for each in architectures):
+        raise FailedPrecondition(
+            f"The model in {folder} is a language model without modules.json, which does not say whether it embeds or "
+            "reranks"
+        )
     if kind in (None, "SentenceTransformer"):
         return "embedding"
     raise FailedPrecondition(f"The model in {folder} is a {kind}; Pinyon computes embedding models and rerankers")
@@ -202,12 +219,10 @@ def _limits(
     if positions and text.get("model_type") in AFTER_PADDING:
         positions -= 2
     most = positions or UNBOUNDED
-    place = _transformer(folder)
-    files = sorted(place.glob("sentence_*_config.json"))
-    own = _json(place, files[0].name) if files else {}
+    own = _sentence_config(folder)
     limit = _count(own.get("max_seq_length")) or _count(_table(own, "processor_kwargs").get("model_max_length"))
     if not limit:
-        limit = _count(_json(place, "tokenizer_config.json").get("model_max_length"))
+        limit = _count(_json(_transformer(folder), "tokenizer_config.json").get("model_max_length"))
     limit = min(limit or most, most)
     if method == "late-interaction":
         stanford = _json(folder, "artifact.metadata").get("doc_maxlen")
@@ -243,7 +258,7 @@ def _columns(file: Path) -> int:
     return _count((matrix.get("shape") or [0])[-1])
 
 
-def _pooling(folder: Path, config: dict[str, Any], modules: list[Module]) -> tuple[str, bool]:
+def _pooling(folder: Path, modules: list[Module]) -> tuple[str, bool]:
     """The pooling, and whether prompts take part in it."""
     for module in modules:
         if module.name == "Pooling":
@@ -251,8 +266,7 @@ def _pooling(folder: Path, config: dict[str, Any], modules: list[Module]) -> tup
             return "+".join(_modes(own)), own.get("include_prompt") is not False
     if modules:
         return "", True
-    causal = str((config.get("architectures") or [""])[0]).endswith("ForCausalLM") and config.get("is_causal", True)
-    return ("lasttoken" if causal else "mean"), True  # what sentence-transformers adds to a bare transformer
+    return "mean", True  # what sentence-transformers adds to a bare transformer
 
 
 def _modes(own: dict[str, Any]) -> list[str]:
