@@ -135,6 +135,7 @@ class TextBatches:
         """Embed a batch. An error reaches only the request that it is about."""
         try:
             rows = self._embed([text for _, text in batch])
+            assert len(rows) == len(batch), "the model returned another number of vectors"
         except TextTooLong as error:
             owner, text = batch[error.position]
             owner.refuse(text, error)
