@@ -253,3 +253,31 @@ def test_a_batch_holds_what_a_step_computes_and_pads_little() -> None:
     assert batch_size([100], 10) == 1, "a text is never cut to fit"
     assert batch_size([16, 15, 12, 10, 9, 8, 7, 5], 1000) == 8, "queries stay together"
     assert batch_size([256, 250, 20, 18, 17, 16], 2048) == 2, "short texts are not padded to long ones"
+
+
+def test_recorded_operations_compute_the_same_numbers_for_every_shape(catalog: Catalog) -> None:
+    import torch
+    from pinyon.inference.backends.traced_model import use_trace
+    from transformers import AutoModel, AutoTokenizer
+
+    folder = catalog.folder("all-MiniLM-L6-v2")
+    assert folder is not None
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    plain, traced = (AutoModel.from_pretrained(folder).eval() for _ in range(2))
+    assert use_trace(traced, tokenizer)
+    for texts in ([SENTENCES[0]], SENTENCES, ["a " * 500, "b"]):
+        batch = tokenizer(texts, padding=True, truncation=True, max_length=512, return_tensors="pt")
+        with torch.inference_mode():
+            wanted, found = plain(**batch).last_hidden_state, traced(**batch).last_hidden_state
+        np.testing.assert_allclose(found.numpy(), wanted.numpy(), atol=1e-5)
+
+
+def test_an_architecture_whose_operations_may_depend_on_numbers_is_not_recorded() -> None:
+    import torch
+    from pinyon.inference.backends.traced_model import use_trace
+    from transformers import ModernBertConfig, ModernBertModel
+
+    size = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = ModernBertModel(ModernBertConfig(vocab_size=40, pad_token_id=0, **size))
+    assert not use_trace(model, None)
+    assert not use_trace(torch.nn.Linear(2, 2), None)

@@ -27,6 +27,7 @@ from pinyon.errors import TextTooLong
 from pinyon.inference.backend import MOST_WINDOWS, Embeddings, Span, Windows
 from pinyon.inference.backends import sentence_model
 from pinyon.inference.backends.sentence_model import NO_CHANGES, Changes
+from pinyon.inference.backends.traced_model import use_trace
 from pinyon.inference.model_files.weights import WEIGHTS_FILE
 from pinyon.inference.precision import Precision
 from pinyon.inference.steps import STEP_S, Pace, Steps
@@ -63,6 +64,8 @@ def computed(model: Any, tokenizer: Any, precision: Precision) -> tuple[Any, Cal
 
         model = model.to("cpu")
         use_openvino(getattr(model, "transformers_model", model), tokenizer, precision)
+    if precision == "fp32":
+        use_trace(getattr(model, "transformers_model", model), tokenizer)
     if precision == "bf16":
         # Autocast keeps sums, norms and the pooling in float32: cosines with fp32 of 0.9999, and not 0.997.
         return model, lambda: torch.autocast(model.device.type, dtype=torch.bfloat16)
