@@ -105,12 +105,24 @@ def test_passages_come_back_in_order_computed_with_those_alike_in_length() -> No
 def test_while_queries_come_calls_for_passages_are_short() -> None:
     async def check(scheduler: EmbeddingScheduler) -> None:
         encoder = Watched()
-        texts = ["ten chars."] * 40
+        texts = ["x" * 197] * 40
         await scheduler.embed(embedder(encoder), ["apple"], "query", "END")
         await scheduler.embed(embedder(encoder), [f"{n:02} {text}" for n, text in enumerate(texts)], "passage", "END")
-        assert len(encoder.calls[1]) == 2, "26 characters of the 30"
+        assert len(encoder.calls[1]) == 3, "of 200 characters each"
 
-    with_scheduler(check, first_rate=1_000)  # 30 characters in the time that a query may wait
+    with_scheduler(check, first_rate=20_000)  # 600 characters in the time that a query may wait
+
+
+def test_short_passages_share_a_call_however_slow_the_model_is() -> None:
+    async def check(scheduler: EmbeddingScheduler) -> None:
+        held = Held(scheduler)
+        await held.begin()
+        for n in range(10):
+            held.ask([f"short {n}"], "passage")
+        await held.finish()
+        assert [len(call) for call in held.calls] == [10]
+
+    with_scheduler(check, first_rate=10)  # a byte in 100 ms
 
 
 def test_a_text_that_is_too_long_is_named_by_its_place() -> None:

@@ -23,8 +23,8 @@ CALL_S, CALL_BESIDE_QUERIES_S = 0.1, 0.03
 """Intended duration of a call in seconds, and of one for passages while queries arrive."""
 QUERIES_EXPECTED_S = 2.0
 """For so many seconds after a query, another one is expected."""
-LEAST_QUERY_BYTES = 2_000
-"""Queries with so many bytes are computed together even by a slow model: one by one they would take longer."""
+LEAST_QUERY_BYTES, LEAST_PASSAGE_BYTES = 2_000, 400
+"""Short texts with so many bytes are computed together even by a slow model: one by one they would take longer."""
 GAP_S = 0.003
 """Queries that come one after another within so many seconds share a call; about twice the time between two of them."""
 FIRST_RATE = 20_000.0
@@ -123,7 +123,7 @@ class EmbeddingScheduler:
         if input_type == "query":
             return max(pace.within(CALL_S), LEAST_QUERY_BYTES)
         expects_queries = time.monotonic() - self._last_query < QUERIES_EXPECTED_S
-        return pace.within(CALL_BESIDE_QUERIES_S if expects_queries else CALL_S)
+        return max(pace.within(CALL_BESIDE_QUERIES_S if expects_queries else CALL_S), LEAST_PASSAGE_BYTES)
 
 
 def _measured(
