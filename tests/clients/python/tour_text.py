@@ -50,8 +50,7 @@ def texts_are_found_by_words(connection: Connection) -> None:
     index = _make(connection, "tour-sparse-english", "pinecone-sparse-english-v0")
     query: dict[str, Any] = {"inputs": {"text": "fiber for digestion"}, "top_k": 4}
     found = index.search(namespace=NAMESPACE, query=query)
-    equal(_ids(found)[0], "rec1")
-    true("rec2" not in _ids(found), _ids(found))
+    equal(_ids(found)[:2], ["rec1", "rec4"])
     equal(_ids(index.search(namespace=NAMESPACE, query={**query, "top_k": 1}, rerank={**RERANK, "top_n": 1})), ["rec1"])
     if MAJOR >= 9:
         terms = {"strategy": "all", "terms": ["fiber", "Blood sugar"]}
