@@ -28,7 +28,7 @@ def use_trace(model: Any, tokenizer: Any) -> bool:
     if getattr(config, "model_type", None) not in KINDS or model.device.type != "cpu":
         return False
     # Two texts of different lengths, so that padding is recorded too. Both dimensions stay free.
-    example = _batch(tokenizer, ["What a text looks like", "to it"])
+    example = _batch(model, tokenizer, ["What a text looks like", "to it"])
     names = list(example)
     plain_forward, is_training = model.forward, model.training
     model.eval()
@@ -55,7 +55,7 @@ def use_trace(model: Any, tokenizer: Any) -> bool:
             return kind(**dict(zip(keys, values, strict=True)))
 
         for texts in (["one"], ["some longer text, " * 20], ["a", "a text of other words " * 9, "and a third one"]):
-            batch = _batch(tokenizer, texts)
+            batch = _batch(model, tokenizer, texts)
             wanted, found = plain_forward(**batch), forward(**batch)
             if any(not torch.allclose(found[key], wanted[key], atol=TOLERANCE, rtol=TOLERANCE) for key in keys):
                 model.train(is_training)
@@ -67,5 +67,6 @@ def use_trace(model: Any, tokenizer: Any) -> bool:
     return True
 
 
-def _batch(tokenizer: Any, texts: list[str]) -> dict[str, torch.Tensor]:
-    return dict(tokenizer(texts, padding=True, return_tensors="pt"))
+def _batch(model: Any, tokenizer: Any, texts: list[str]) -> dict[str, torch.Tensor]:
+    most = model.config.max_position_embeddings - 2  # XLM-RoBERTa counts positions from 2
+    return dict(tokenizer(texts, padding=True, truncation=True, max_length=most, return_tensors="pt"))
