@@ -241,7 +241,8 @@ class QueryPlan(msgspec.Struct, frozen=True):
     text: search by its words, with the vector (hybrid) or without one (lexical); for dense indexes that embed text.
     statistics_text: return the term statistics of this text; for dense indexes that embed text.
     embedded_by: what embedded the query. It must be what embedded the records.
-    unrelated: float64 [dimension], as fusion.background() takes it; for hybrid searches.
+    unrelated: float64 [dimension], as fusion.background() takes it; for hybrid searches. similarity_weight: as
+    fusion.fused() takes it; for hybrid searches.
     exact: compare the vector with every record, however many there are.
     """
 
@@ -257,6 +258,7 @@ class QueryPlan(msgspec.Struct, frozen=True):
     statistics_text: str | None = None
     embedded_by: Fingerprint | None = None
     unrelated: NDArray[np.float64] | None = None
+    similarity_weight: float = 1.0
     exact: bool = False
 
 

@@ -168,7 +168,8 @@ class OwnModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
     source: hub:OWNER/NAME, hub:OWNER/NAME@REVISION, or the absolute path of a folder. query_prefix, passage_prefix: put
     before every text; a cross-encoder has only the first. dimensions: shorter lengths to which vectors may be cut.
-    metric: the default of its indexes. activation: of a cross-encoder.
+    metric: the default of its indexes. activation: of a cross-encoder. languages: that an embedding model knows, in
+    Latin letters, if they are few: its similarities count less for queries in others.
     """
 
     source: Annotated[str, Meta(pattern=r"\A(/.*|hub:[\w.-]+/[\w.-]+(@[\w.-]+)?)\Z")]
@@ -182,6 +183,7 @@ class OwnModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     dimensions: tuple[Annotated[int, Meta(ge=1)], ...] | None = None
     truncate: Literal["END", "NONE"] = "END"
     activation: Activation | None = None
+    languages: tuple[str, ...] = ()
 
 
 class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

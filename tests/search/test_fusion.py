@@ -36,6 +36,14 @@ def test_a_text_like_any_other_has_no_similarity_and_the_same_text_has_all_of_it
     assert fused(np.array([1.0, 0.0]), np.array([1.0, 0.0])).tolist() == [1, 0]
 
 
+def test_a_similarity_and_the_tokens_of_its_model_can_count_less() -> None:
+    similarity, share, own = np.array([1.0]), np.array([0.5]), np.array([0.6])
+    assert fused(similarity, share, 0.25) == pytest.approx([0.75 / 1.25])
+    whole = with_late_interaction(own, similarity, share)
+    assert whole == pytest.approx([(1 + 0.5 + 1.5 * 0.6) / 3.5])
+    assert with_late_interaction(own, similarity, share, 0.5) == pytest.approx([(0.5 + 0.5 + 0.75 * 0.6) / 2.25])
+
+
 def test_texts_that_are_all_the_same_have_finite_scores() -> None:
     assert np.isfinite(corrected(np.ones(3, np.float32), 1.0)).all()
 

@@ -40,6 +40,13 @@ def test_a_hybrid_score_adds_the_two_sides_and_says_what_they_were() -> None:
     }
 
 
+def test_words_decide_more_if_the_similarity_counts_less() -> None:
+    rows, cosines, with_words = np.array([1, 2]), np.float32([1.0, 0.0]), np.array([2])
+    scores, parts = retrieval.fuse(rows, cosines, 0.0, with_words, np.array([1.0]), np.array([0.5]), 0.25)
+    assert scores == pytest.approx([0.2, 0.4])
+    assert parts[1].lexical_weight == 0.8
+
+
 def test_candidates_behind_the_last_row_with_words_have_none() -> None:
     scores, parts = retrieval.fuse(
         np.array([7]), np.float32([0.5]), 0.0, np.array([2]), np.array([1.0]), np.array([1.0])

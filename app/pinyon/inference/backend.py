@@ -4,7 +4,7 @@ What may take long for one request is computed in steps, so that other requests 
 tensors, prefixes of texts and downloads stay outside of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 import msgspec
@@ -86,11 +86,13 @@ class TextEncoder(Protocol):
 class Embedder(Protocol):
     """An embedding model with the prefixes, the dimension and the limits of its name in the catalogue.
 
-    label: the model that computes, for banners and headers; a stand-in says so.
+    label: the model that computes, for banners and headers; a stand-in says so. languages: that it knows, if they are
+    few; empty if it knows many.
     """
 
     fingerprint: Fingerprint
     label: str
+    languages: Collection[str]
     encoder: TextEncoder
 
     def embed(self, texts: Sequence[str], input_type: InputType, truncate: Truncate) -> Embeddings:
@@ -124,12 +126,13 @@ class Retrieved(msgspec.Struct, frozen=True):
 
     encoder: the embedding model of their index, for late interaction. statistics: of the query's terms in the
     namespace. similarities: float64 [n], of hits and query (fusion.corrected()); if given, they and the keywords count
-    beside the reranker's score.
+    beside the reranker's score. similarity_weight: as fusion.fused() takes it.
     """
 
     encoder: TextEncoder | None = None
     statistics: TermStatistics | None = None
     similarities: NDArray[np.float64] | None = None
+    similarity_weight: float = 1.0
 
 
 class Reranker(Protocol):

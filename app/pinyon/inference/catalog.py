@@ -223,8 +223,8 @@ class Catalog:
         failpoints.reach("load", fingerprint.model)
         entry, label = self._resolve(fingerprint, "embed")
         encoder = self._encoder(fingerprint.weights, _precision_of(fingerprint))
-        normalize = self.entries[fingerprint.weights].normalize is not False
-        return NamedEmbedder(encoder, fingerprint, label, entry.max_tokens, normalize)
+        by = self.entries[fingerprint.weights]
+        return NamedEmbedder(encoder, fingerprint, label, entry.max_tokens, by.normalize is not False, by.languages)
 
     def sparse_embedder(self, fingerprint: Fingerprint) -> SparseEmbedder:
         """The sparse embedder with exactly this fingerprint. Raises FailedPrecondition as embedder() does."""
@@ -261,7 +261,7 @@ class Catalog:
         own = self._own_reranker(answer, retrieved)
         if retrieved.similarities is None or not answer.fuses:
             return own
-        return FusedReranker(own, MIXES[answer.by], retrieved.similarities, retrieved.statistics)
+        return FusedReranker(own, MIXES[answer.by], retrieved)
 
     def _own_reranker(self, answer: Answer, retrieved: Retrieved) -> Reranker:
         limit = self.entry(answer.name, "rerank").max_tokens

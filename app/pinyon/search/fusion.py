@@ -56,23 +56,30 @@ def corrected(values: NDArray[np.floating[Any]], chance: float) -> NDArray[np.fl
     return np.asarray(np.where(exact < 0, BELOW_CHANCE * exact, exact))
 
 
-def fused(similarities: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
+def fused(
+    similarities: NDArray[np.float64], shares: NDArray[np.float64], similarity_weight: float = 1.0
+) -> NDArray[np.float64]:
     """Hybrid scores, float64 [n], from -0.05 to 1. A text like any other, without a word of the query, has 0.
 
     similarities: float64 [n], corrected() cosines. shares: float64 [n] in 0..1, the share of the query's information
-    that the words of a text carry (ranking.IN_MIX). If few keywords match, similarity decides.
+    that the words of a text carry (ranking.IN_MIX). If few keywords match, similarity decides. similarity_weight: how
+    much the similarity counts for this query (known_languages.similarity_weight()).
     """
-    return (similarities + LEXICAL_WEIGHT * shares) / (1 + LEXICAL_WEIGHT)
+    return (similarity_weight * similarities + LEXICAL_WEIGHT * shares) / (similarity_weight + LEXICAL_WEIGHT)
 
 
 def with_late_interaction(
-    own: NDArray[np.float64], similarities: NDArray[np.float64], shares: NDArray[np.float64]
+    own: NDArray[np.float64],
+    similarities: NDArray[np.float64],
+    shares: NDArray[np.float64],
+    similarity_weight: float = 1.0,
 ) -> NDArray[np.float32]:
     """Combine late interaction with the sides of retrieval: float32 [n], in 0..1.
 
-    own: float64 [n], ranking.max_sim(), corrected() like the similarities. similarities, shares: as fused() takes them.
+    own: float64 [n], ranking.max_sim(), corrected() like the similarities. The rest: as fused() takes it.
+    The tokens are those of the embedding model, so they count as much as its similarities.
     """
-    return _averaged(own, similarities, shares, LATE_INTERACTION_WEIGHT)
+    return _averaged(own, similarities, shares, LATE_INTERACTION_WEIGHT, similarity_weight)
 
 
 def with_cross_encoder(late: NDArray[np.float32], cross: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -85,14 +92,22 @@ def with_cross_encoder(late: NDArray[np.float32], cross: NDArray[np.float32]) ->
 
 
 def with_mini(
-    own: NDArray[np.float64], similarities: NDArray[np.float64], shares: NDArray[np.float64]
+    own: NDArray[np.float64],
+    similarities: NDArray[np.float64],
+    shares: NDArray[np.float64],
+    similarity_weight: float = 1.0,
 ) -> NDArray[np.float32]:
     """with_cross_encoder(), combined with retrieval as in with_late_interaction(): float32 [n], in 0..1."""
-    return _averaged(own, similarities, shares, MINI_WEIGHT)
+    return _averaged(own, similarities, shares, MINI_WEIGHT, similarity_weight)
 
 
 def _averaged(
-    own: NDArray[np.float64], similarities: NDArray[np.float64], shares: NDArray[np.float64], weight: float
+    own: NDArray[np.float64],
+    similarities: NDArray[np.float64],
+    shares: NDArray[np.float64],
+    own_weight: float,
+    similarity_weight: float,
 ) -> NDArray[np.float32]:
-    mixed = similarities + LEXICAL_WEIGHT * shares + weight * own
-    return np.clip(mixed / (1 + LEXICAL_WEIGHT + weight), 0.0, 1.0).astype(np.float32)
+    by_model = similarity_weight * (similarities + own_weight * own)
+    weights = similarity_weight * (1 + own_weight) + LEXICAL_WEIGHT
+    return np.clip((by_model + LEXICAL_WEIGHT * shares) / weights, 0.0, 1.0).astype(np.float32)

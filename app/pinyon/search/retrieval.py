@@ -40,12 +40,14 @@ def fuse(
     lexical_rows: Rows,
     lexical_scores: NDArray[np.float64],
     lexical_shares: NDArray[np.float64],
+    similarity_weight: float = 1.0,
 ) -> tuple[NDArray[np.float32], dict[int, ScoreParts]]:
     """Hybrid scores of the candidates, float32 [n], and the parts of each score by row number.
 
     rows: int64 [n], the candidates; cosines: float32 [n]; background: fusion.background(). lexical_rows: int64 [m],
     sorted, every row with a word of the query; lexical_scores, lexical_shares: float64 [m], BM25 and the share that
     fusion.fused() takes. A candidate without any word of the query has 0 for both, and no lexical part.
+    similarity_weight: as fusion.fused() takes it.
     """
     place = np.searchsorted(lexical_rows, rows)
     has_words = place < len(lexical_rows)
@@ -53,8 +55,9 @@ def fuse(
     shares, scores = np.zeros(len(rows)), np.zeros(len(rows))
     shares[has_words], scores[has_words] = lexical_shares[place[has_words]], lexical_scores[place[has_words]]
     similarities = corrected(cosines, background)
-    parts = _parts(rows, cosines, scores, background, similarities, shares)
-    return fused(similarities, shares).astype(np.float32), parts
+    lexical_weight = LEXICAL_WEIGHT / (similarity_weight + LEXICAL_WEIGHT)
+    parts = _parts(rows, cosines, scores, background, similarities, shares, lexical_weight)
+    return fused(similarities, shares, similarity_weight).astype(np.float32), parts
 
 
 def _parts(
@@ -64,6 +67,7 @@ def _parts(
     background: float,
     similarities: NDArray[np.float64],
     shares: NDArray[np.float64],
+    lexical_weight: float,
 ) -> dict[int, ScoreParts]:
     """Score and rank of each candidate on each side, by row number."""
     dense_ranks, lexical_ranks = _ranks(-cosines), _ranks(-lexical_scores)
@@ -78,7 +82,6 @@ def _parts(
         strict=True,
     )
     (chance,) = shortest(np.array([background], np.float32))
-    weight = LEXICAL_WEIGHT / (1 + LEXICAL_WEIGHT)
     return {
         row: ScoreParts(
             cosine,
@@ -88,7 +91,7 @@ def _parts(
             chance,
             similarity,
             share,
-            weight,
+            lexical_weight,
         )
         for row, cosine, dense_rank, lexical, lexical_rank, similarity, share in columns
     }

@@ -77,6 +77,16 @@ def test_filters_and_fields_hold_for_every_retrieval(client: httpx.Client) -> No
         assert all(set(hit["fields"]) == {"n"} for hit in hits(answer))
 
 
+@pytest.mark.parametrize(("query", "weight"), [("blocked pump", 1 / 2), ("насос сломался, pump", 1 / (1 + 1 / 8))])
+def test_words_decide_where_the_model_does_not_know_the_language(
+    client: httpx.Client, query: str, weight: float
+) -> None:
+    told = hits(ask(client, query, retrieval="hybrid", explain=True))[0]["fields"]["_explain"]
+    assert told["lexical_weight"] == pytest.approx(weight)
+    parts = max(told["similarity"], -0.1), told["share"]
+    assert told["score"] == pytest.approx((1 - weight) * parts[0] + weight * parts[1])
+
+
 def test_an_explanation_says_what_a_score_is_made_of(client: httpx.Client) -> None:
     first, *others = hits(ask(client, "blocked pump", retrieval="hybrid", explain=True))
     told = first["fields"]["_explain"]

@@ -1,6 +1,6 @@
 """An encoder under a model's name, with the prefixes, the limits and the dimension of that name."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +14,20 @@ class NamedEmbedder:
     """An Embedder over an encoder.
 
     label: as in Embedder. max_tokens: the limit of the name. normalize: whether vectors get length 1 again after they
-    are cut to the dimension of the name.
+    are cut to the dimension of the name. languages: as in Embedder.
     """
 
     def __init__(
-        self, encoder: TextEncoder, fingerprint: Fingerprint, label: str, max_tokens: int, normalize: bool = True
+        self,
+        encoder: TextEncoder,
+        fingerprint: Fingerprint,
+        label: str,
+        max_tokens: int,
+        normalize: bool = True,
+        languages: Collection[str] = (),
     ) -> None:
         self.encoder, self.fingerprint, self.label, self._max_tokens = encoder, fingerprint, label, max_tokens
-        self._normalize = normalize
+        self._normalize, self.languages = normalize, languages
 
     def embed(self, texts: Sequence[str], input_type: InputType, truncate: Truncate) -> Embeddings:
         fingerprint = self.fingerprint

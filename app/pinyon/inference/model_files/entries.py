@@ -12,6 +12,7 @@ from pinyon.inference.model_files import installed, model_config, weights
 from pinyon.inference.model_files.installed import Pin
 from pinyon.inference.model_files.manifest import ModelEntry, load_manifest
 from pinyon.inference.model_files.model_config import ModelConfig
+from pinyon.search.languages import latin
 from pinyon.settings import OwnModel
 from pinyon.shipped import shipped_model
 
@@ -73,7 +74,12 @@ def check_name(name: str) -> None:
 
 
 def own_entry(model: OwnModel, pin: Pin | None = None) -> ModelEntry:
-    """The entry of a model of the user's own, before its files are read."""
+    """The entry of a model of the user's own, before its files are read.
+
+    Raises FailedPrecondition for a language that cannot be detected.
+    """
+    if unknown := [name for name in model.languages if name not in latin()]:
+        raise FailedPrecondition(f"`languages` has {unknown[0]!r}; it may have {', '.join(sorted(latin()))}")
     place, _, rest = model.source.partition(":")
     repository, _, revision = rest.partition("@")
     entry = ModelEntry(
@@ -95,6 +101,7 @@ def own_entry(model: OwnModel, pin: Pin | None = None) -> ModelEntry:
         normalize=model.normalize,
         activation=model.activation,
         metrics=() if model.metric is None else _first(model.metric),
+        languages=model.languages,
     )
     return _pinned(entry, pin)
 

@@ -44,6 +44,7 @@ class ModelEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     normalize: bool | None = None
     activation: Activation | None = None
     metrics: tuple[Metric, ...] = ()
+    languages: tuple[str, ...] = ()
     stand_ins: tuple[str, ...] = ()
     base: str | None = None
     parts: tuple[str, ...] = ()

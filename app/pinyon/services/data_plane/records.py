@@ -24,6 +24,7 @@ from pinyon.domain import (
 )
 from pinyon.errors import EmbeddingMismatch, InvalidArgument, TextTooLong
 from pinyon.inference.backend import SparseEmbedder
+from pinyon.search.known_languages import similarity_weight
 from pinyon.search.terms import MOST_QUERY_CHARACTERS
 from pinyon.services.control_plane.indexes import Indexes
 from pinyon.services.data_plane import read_units, validation
@@ -265,8 +266,13 @@ class Records:
             by_rarity=spec.sparse and cast(SparseEmbedder, embedder).by_rarity,
             text=by_words,
             embedded_by=embedder.fingerprint,
-            unrelated=None if by_words is None else await self._unrelated.mean(embedder, embed),
         )
+        if by_words is not None:
+            plan = msgspec.structs.replace(
+                plan,
+                unrelated=await self._unrelated.mean(embedder, embed),
+                similarity_weight=similarity_weight(text, embedder.languages),
+            )
         return PlannedSearch(plan, reranking, embedder, query.tokens, truncated or query.truncated)
 
     async def _finish(self, index: Index, search: Search, planned: PlannedSearch, answer: QueryAnswer) -> SearchResult:

@@ -11,6 +11,7 @@ from pinyon.domain import Index, QueryAnswer
 from pinyon.errors import EmbeddingMismatch, InvalidArgument, TextTooLong
 from pinyon.inference.backend import Embedder, Retrieved
 from pinyon.search import fusion
+from pinyon.search.known_languages import similarity_weight
 from pinyon.search.ranking import exact_scores, shortest
 from pinyon.services.control_plane.embedders import Embedders
 from pinyon.services.inference.embedded_text import dense_vectors
@@ -89,9 +90,13 @@ class HitReranker:
         texts = [
             rank_text(hit.metadata, reranking.fields, place, f" (record '{hit.id}')") for place, hit in enumerate(hits)
         ]
-        similarities = await self._similarities(index, reranking, answer, texts) if reranking.fuses else None
+        similarities, weight = None, 1.0
+        if reranking.fuses:
+            similarities = await self._similarities(index, reranking, answer, texts)
+            embedder: Any = await self._embedders.get(index)
+            weight = similarity_weight(reranking.query, embedder.languages)
         encoder = await self._embedders.encoder(index) if call.answer.needs_encoder else None
-        retrieved = Retrieved(encoder, answer.statistics, similarities)
+        retrieved = Retrieved(encoder, answer.statistics, similarities, weight)
         try:
             scores = await self._inference.rerank(call, reranking.query, texts, retrieved)
         except TextTooLong as error:

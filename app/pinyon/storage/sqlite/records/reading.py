@@ -220,7 +220,8 @@ def _hybrid(
     if not len(candidates):
         return []
     rows, cosines = vector_scan.nearest(source, "cosine", vector, len(candidates), RowSet.of_rows(candidates))
-    scores, parts = retrieval.fuse(rows, cosines, background, by_words.records, by_words.scores, by_words.shares)
+    of_words = by_words.records, by_words.scores, by_words.shares
+    scores, parts = retrieval.fuse(rows, cosines, background, *of_words, plan.similarity_weight)
     return _matches(source.connection, spec, (rows, scores), plan, higher=True, parts=parts)
 
 
