@@ -79,11 +79,13 @@ def catalog(models: Path) -> Catalog:
 
 
 def test_a_folder_is_added_listed_and_removed(run: Run, models: Path, published: Path) -> None:
-    status, said = run("add", "mine", published, "--query-prefix", "ask: ", "--no-normalize", "--dimensions", "4,8")
+    changes = "--query-prefix", "ask: ", "--no-normalize", "--dimensions", "4,8", "--languages", "english,german"
+    status, said = run("add", "mine", published, *changes)
     assert status == 0, said
     assert "mine is added: Your own model (embedding), 16 dimensions, 128 tokens, cls pooling" in said
     entry = catalog(models).entry("mine", "embed")
     assert (entry.query_prefix, entry.normalize, entry.dimensions) == ("ask: ", False, (4, 8))
+    assert entry.languages == ("english", "german")
     assert f"from {published}" in run("list")[1]
     assert re.search(r"mine: ok, weights of your own, sha256 \w+", run("verify", "mine")[1])
     assert run("add", "mine", published, "--query-prefix", "other: ")[0] == 1, "another model has this name"
@@ -100,6 +102,7 @@ def test_a_folder_is_added_listed_and_removed(run: Run, models: Path, published:
         (("mine", "/nowhere"), "is not a folder of weights"),
         (("mine", "hub:nobody"), "regex"),
         (("mine", "FOLDER", "--pooling", "median"), "Invalid enum value 'median'"),
+        (("mine", "FOLDER", "--languages", "klingon"), "`languages` has 'klingon'; it may have "),
         (("mine", "FOLDER", "--max-tokens", "500"), "it reads at most 192 tokens"),
     ],
 )

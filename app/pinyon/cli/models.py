@@ -63,6 +63,7 @@ def add_own(models: Any) -> None:
     group.add_argument("--dimensions", metavar="N,N", help="further lengths to which vectors may be cut")
     group.add_argument("--truncate", help="what happens to longer texts: END cuts, NONE refuses")
     group.add_argument("--activation", help="of a cross-encoder: sigmoid (0..1) or identity")
+    group.add_argument("--languages", metavar="NAME,NAME", help="that an embedding model knows, if they are few")
     adding.set_defaults(run=_add)
     add_settings(adding, "models")
     removing = models.add_parser("remove", help="forget a model that `add` brought")
@@ -78,10 +79,10 @@ def _add(options: argparse.Namespace) -> int:
     from pinyon.settings import OwnModel
 
     source = options.source if options.source.startswith("hub:") else str(Path(options.source).resolve())
-    names = [field.name for field in msgspec.structs.fields(OwnModel) if field.name not in ("source", "dimensions")]
+    names = [field.name for field in msgspec.structs.fields(OwnModel) if field.name != "source"]
     given = {name: value for name in names if (value := getattr(options, name)) is not None}
-    if options.dimensions is not None:
-        given["dimensions"] = options.dimensions.split(",")
+    for name in given.keys() & {"dimensions", "languages"}:
+        given[name] = given[name].split(",")
     try:
         model = msgspec.convert({"source": source, **given}, OwnModel, strict=False)
     except msgspec.ValidationError as error:
