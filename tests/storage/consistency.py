@@ -25,7 +25,10 @@ def problems(file: Path) -> list[str]:
     connection = connect(file, 0, "write")  # replays the log, as the server does at its next start
     told = [str(row) for row in connection.execute("PRAGMA integrity_check") if row != ("ok",)]
     records = connection.execute("SELECT record, ns, id, metadata FROM records").fetchall()
-    languages: dict[int, str | None] = dict(connection.execute("SELECT record, language FROM records"))
+    # A copy of an earlier version's file has no languages yet.
+    columns = [name for _, name, *_ in connection.execute("PRAGMA table_info(records)")]
+    language = "language" if "language" in columns else "NULL"
+    languages: dict[int, str | None] = dict(connection.execute(f"SELECT record, {language} FROM records"))
 
     spec = tables.index_spec(connection)
     sparse = spec is not None and spec.sparse
