@@ -58,7 +58,7 @@ if __name__ == "__main__":
     true(scored[0][1] >= scored[1][1] >= scored[2][1], scored)
     diverse = store.max_marginal_relevance_search("apples", k=2, fetch_k=3)
     equal(len({document.page_content for document in diverse}), 2)
-    equal(store.as_retriever(search_kwargs={"k": 1}).invoke("gut health")[0].metadata["topic"], "fiber")
+    equal(store.as_retriever(search_kwargs={"k": 1}).invoke("what helps digestion")[0].metadata["topic"], "fiber")
 
     store.add_documents([Document(page_content="Pears are juicy.", metadata={"topic": "pears"})], ids=["pears"])
     store.delete(ids=["fiber"])
