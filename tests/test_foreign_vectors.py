@@ -252,7 +252,7 @@ def test_it_is_still_known_after_a_restart_and_with_another_setting(tmp_path: Pa
     assert index.server.stop() == 0
 
 
-@pytest.mark.parametrize("model", [E5, HASH])
+@pytest.mark.parametrize("model", [pytest.param(E5, marks=pytest.mark.slow), HASH])
 def test_embedding_the_index_anew_is_the_way_out(tmp_path: Path, model: str) -> None:
     server = RunningServer(mixing_config(tmp_path), tmp_path / "data")
     index = Index(server, 1024)

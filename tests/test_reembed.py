@@ -61,7 +61,7 @@ def test_a_running_server_answers_while_it_embeds_anew_and_then_switches(tmp_pat
     port = str(httpx.URL(server.url).port)
     with server.client() as client:
         client.headers["Api-Key"] = "secret"
-        fill(client, 192)
+        fill(client, 96)
         assert client.post("/describe_index_stats").json()["dimension"] == 64
         answers: list[httpx.Response] = []
         ended = threading.Event()
@@ -90,7 +90,7 @@ def test_a_running_server_answers_while_it_embeds_anew_and_then_switches(tmp_pat
         by = [answer.headers["x-pinyon-model"] for answer in answers]
         assert set(by) <= {"pinyon-hash-embed", MINILM}
         assert by == sorted(by, key=["pinyon-hash-embed", MINILM].index), "never back"
-        assert_embedded_by_minilm(client, 193)
+        assert_embedded_by_minilm(client, 97)
     # A settings file that still says the old model is told apart, and what to do is said.
     assert server.stop() == 0
     again = RunningServer(settings, tmp_path / "data", wait=False)

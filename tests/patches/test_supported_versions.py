@@ -99,8 +99,16 @@ def test_dependencies_in_another_form_are_refused() -> None:
     [
         ("openvino", "import pinyon.patches.openvino", "supports openvino>=2026.4,<2027 only"),
         ("transformers", "t.replace_forward(model, print)", "supports transformers>=5,<6 only"),
-        ("torch", "t.replace_forward(model, print)", "supports torch>=2.13,<2.14 only"),
-        ("none", "t.replace_forward(object(), print)", "a model of type object is not what Pinyon expects"),
+        # Each imports torch in a process of its own, so most of them are among the slow tests.
+        pytest.param(
+            "torch", "t.replace_forward(model, print)", "supports torch>=2.13,<2.14 only", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            "none",
+            "t.replace_forward(object(), print)",
+            "a model of type object is not what Pinyon expects",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_another_version_below_a_model_is_refused(distribution: str, statement: str, supports: str) -> None:

@@ -97,7 +97,7 @@ def computed_s(server: RunningServer) -> float:
 
 def test_requests_in_flight_finish_and_nothing_new_is_taken(tmp_path: Path) -> None:
     server = RunningServer(config(tmp_path, "all-MiniLM-L6-v2"), tmp_path / "data", "--shutdown-grace-s", "600")
-    rows = [{"_id": f"r{n}", "chunk_text": f"{n} " + "word " * 250} for n in range(48)]  # seconds of work
+    rows = [{"_id": f"r{n}", "chunk_text": f"{n} " + "word " * 250} for n in range(24)]  # seconds of work
     answers: list[httpx.Response] = []
 
     def send() -> None:
@@ -228,7 +228,7 @@ def test_a_field_no_record_can_have_is_refused_before_the_index_is_made(tmp_path
 def test_callers_that_hang_up_are_not_computed_for(tmp_path: Path) -> None:
     server = RunningServer(config(tmp_path, "all-MiniLM-L6-v2"), tmp_path / "data")
     host, _, port = server.url.removeprefix("http://").partition(":")
-    rows = [{"_id": f"r{n}", "chunk_text": f"{n} " + "word " * 250} for n in range(48)]  # a second or two of work each
+    rows = [{"_id": f"r{n}", "chunk_text": f"{n} " + "word " * 250} for n in range(24)]  # a second of work each
     body = json.dumps(rows).encode()
     head = f"POST /records/namespaces/gone/upsert HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
     for _ in range(8):
@@ -239,7 +239,7 @@ def test_callers_that_hang_up_are_not_computed_for(tmp_path: Path) -> None:
         text = client.get("/metrics").text
     assert server.stop() == 0
     embedded = float(re.findall(r'pinyon_batch_texts_sum\{input_type="passage"\} (\S+)', text)[0])
-    assert embedded < 48 + 8 * 48 / 2, "the abandoned upserts were computed to their ends"
+    assert embedded < 24 + 8 * 24 / 2, "the abandoned upserts were computed to their ends"
 
 
 def test_a_second_signal_ends_the_process_at_once(tmp_path: Path) -> None:
