@@ -2,6 +2,9 @@
 
 import os
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 
 def put_in_place(new: Path, file: Path) -> None:
@@ -18,3 +21,11 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def replace_json(file: Path, value: Any) -> None:
+    """Write a value to a file as indented JSON. Makes the folder of the file. Raises OSError."""
+    part = file.with_suffix(".partial")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    part.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=2))
+    put_in_place(part, file)

@@ -15,6 +15,7 @@ from typing import Literal, get_args
 import msgspec
 
 from pinyon.errors import FailedPrecondition
+from pinyon.files import replace_json
 
 Precision = Literal["fp32", "bf16", "int8", "openvino", "openvino-bf16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -63,11 +64,8 @@ def choose(models_dir: Path, model: str, precision: Precision, kind: str | None 
     choices = _read(file)
     own = {**choices.get(kind, {}), model: precision}
     choices[kind] = {name: value for name, value in own.items() if value != "fp32"}
-    part = file.with_suffix(".partial")
     try:
-        part.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(msgspec.json.format(msgspec.json.encode(choices), indent=2))
-        part.replace(file)
+        replace_json(file, choices)
     except OSError as error:
         raise FailedPrecondition(f"The choice cannot be written to {file}: {error.strerror}") from error
 

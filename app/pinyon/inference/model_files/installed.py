@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from pinyon.errors import FailedPrecondition
+from pinyon.files import replace_json
 from pinyon.settings import OwnModel
 
 FILE = Path("weights") / "installed.json"
@@ -47,11 +48,8 @@ def read(models_dir: Path) -> Installed:
 def write(models_dir: Path, installed: Installed) -> None:
     """Replace the file. Raises FailedPrecondition if it cannot be written."""
     file = models_dir / FILE
-    part = file.with_suffix(".partial")
     try:
-        part.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(msgspec.json.format(msgspec.json.encode(installed), indent=2))
-        part.replace(file)
+        replace_json(file, installed)
     except OSError as error:
         raise FailedPrecondition(f"{file} cannot be written: {error.strerror}") from error
 
