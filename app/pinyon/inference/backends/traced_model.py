@@ -4,6 +4,7 @@ Torch records ("traces") the operations of one forward pass. Computing them take
 short text takes a quarter less processor time, and the event loop can work meanwhile. The numbers are the same.
 """
 
+import logging
 import warnings
 from typing import Any
 
@@ -16,6 +17,8 @@ KINDS = ("bert", "xlm-roberta")
 """Architectures (`model_type`) whose operations do not depend on the numbers that they compute."""
 TOLERANCE = 1e-5
 """Largest difference between recorded and ordinary outputs, relative to the largest number."""
+
+log = logging.getLogger("pinyon.models")
 
 
 def use_trace(model: Any, tokenizer: Any) -> bool:
@@ -33,7 +36,10 @@ def use_trace(model: Any, tokenizer: Any) -> bool:
     plain_forward, is_training = model.forward, model.training
     model.eval()
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about attributes and branches that do not matter in these architectures
+        # About branches and attributes that do not matter in these architectures, and about the age of torch.jit.
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        warnings.filterwarnings("ignore", message=".*torch.jit", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\.modeling_utils")
         outputs = plain_forward(**example)
         kind, keys = type(outputs), list(outputs.keys())
 
@@ -59,10 +65,12 @@ def use_trace(model: Any, tokenizer: Any) -> bool:
             wanted, found = plain_forward(**batch), forward(**batch)
             if any(not torch.allclose(found[key], wanted[key], atol=TOLERANCE, rtol=TOLERANCE) for key in keys):
                 model.train(is_training)
+                log.warning("recorded operations compute other numbers; the model is computed without them")
                 return False
     try:
         replace_forward(model, forward, free_parameters=False)
-    except FailedPrecondition:  # of other versions of the libraries; the model computes as it is
+    except FailedPrecondition as error:  # of other versions of the libraries
+        log.info("the model is computed without recorded operations: %s", error)
         return False
     return True
 
