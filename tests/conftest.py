@@ -80,12 +80,12 @@ def namespace() -> str:
 
 @pytest.fixture
 def shared_data() -> Callable[[str], Path]:
-    """Folders of the real collections; a test that asks for one is skipped where they are not."""
+    """Folders of the real collections. They are no part of the repository, so a test is skipped where they are absent."""
 
     def folder(name: str) -> Path:
         path = SHARED / name
         if not path.is_dir():
-            pytest.skip(f"{name} is not on this machine")
+            pytest.skip(f"{path} is absent; the collections are no part of the repository")
         return path
 
     return folder
