@@ -18,6 +18,30 @@ Activation = Literal["identity", "sigmoid"]
 TEXT_FIELD = r"\A(?!\$|(_id|id|_score)\Z)."
 """Names that a metadata field can have: not empty, no $ in front, and not one of the names that records use."""
 
+PORT_RANGE = r"\A([0-9]{1,5}-[0-9]{1,5})?\Z"
+INDEX_HOST = r"\A([a-zA-Z0-9.-]*\{index\}[a-zA-Z0-9.-]*\.[a-zA-Z0-9.-]+)?\Z"
+PUBLIC_URL = r"\A(https?://[a-zA-Z0-9.:\[\]-]+)?\Z"
+API_KEY = r"\A[!-~]*\Z"
+MODEL_SOURCE = r"\A(/.*|hub:[\w.-]+/[\w.-]+(@[\w.-]+)?)\Z"
+FORMS = {
+    INDEX_NAME: "1 to 45 lower-case letters, digits and hyphens, with no hyphen at either end",
+    TEXT_FIELD: "the name of a field: not empty, no $ in front, and none of _id, id and _score",
+    PORT_RANGE: "two ports, such as 5081-5100, or nothing",
+    INDEX_HOST: "a host name with {index} in it, such as {index}.search.example.com, or nothing",
+    PUBLIC_URL: "a URL without a path, such as https://example.com, or nothing",
+    API_KEY: "letters, digits and punctuation of ASCII, without spaces",
+    MODEL_SOURCE: "hub:OWNER/NAME, hub:OWNER/NAME@REVISION or the absolute path of a folder",
+}
+"""What each pattern of a setting allows, in words."""
+
+
+def in_words(error: msgspec.ValidationError) -> str:
+    """The message of an error, with what is allowed in words instead of a pattern."""
+    message = str(error)
+    for pattern, words in FORMS.items():
+        message = message.replace(f"`str` matching regex {pattern!r}", words)
+    return message
+
 
 class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The [server] section: where Pinyon listens and who may call it."""
@@ -27,21 +51,21 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     index_ports: Annotated[
         str,
         Meta(
-            pattern=r"\A([0-9]{1,5}-[0-9]{1,5})?\Z",
+            pattern=PORT_RANGE,
             description="Ports (FIRST-LAST) for further indexes, one port for each; empty for none.",
         ),
     ] = "5081-5100"
     index_host: Annotated[
         str,
         Meta(
-            pattern=r"\A([a-zA-Z0-9.-]*\{index\}[a-zA-Z0-9.-]*\.[a-zA-Z0-9.-]+)?\Z",
+            pattern=INDEX_HOST,
             description="Pattern of host names for indexes, used instead of ports, such as {index}.search.example.com.",
         ),
     ] = ""
     public_url: Annotated[
         str,
         Meta(
-            pattern=r"\A(https?://[a-zA-Z0-9.:\[\]-]+)?\Z",
+            pattern=PUBLIC_URL,
             description="URL at which clients reach this server through a proxy, such as https://example.com.",
         ),
     ] = ""
@@ -50,7 +74,7 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     api_key: Annotated[
         str,
         Meta(
-            pattern=r"\A[!-~]*\Z",
+            pattern=API_KEY,
             description="A key that callers must send as Api-Key; `pinyon keys create` makes further ones.",
         ),
     ] = ""
@@ -172,7 +196,7 @@ class OwnModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     Latin letters, if they are few: its similarities count less for queries in others.
     """
 
-    source: Annotated[str, Meta(pattern=r"\A(/.*|hub:[\w.-]+/[\w.-]+(@[\w.-]+)?)\Z")]
+    source: Annotated[str, Meta(pattern=MODEL_SOURCE)]
     query_prefix: str | None = None
     passage_prefix: str | None = None
     pooling: Pooling | None = None

@@ -22,6 +22,7 @@ from pinyon.settings import (
     ServerSettings,
     Settings,
     StorageSettings,
+    in_words,
 )
 
 SECTIONS: dict[str, type[msgspec.Struct]] = {
@@ -127,7 +128,7 @@ def _convert(raw: dict[str, Any], where: str, strict: bool) -> Settings:
     try:
         return msgspec.convert(_with_named_sections(raw), Settings, strict=strict)
     except msgspec.ValidationError as error:
-        problem = str(error).replace("$.{}.{}".format(*NAMED_SECTIONS), f"$.{NAMED_SECTIONS[0]}")
+        problem = in_words(error).replace("$.{}.{}".format(*NAMED_SECTIONS), f"$.{NAMED_SECTIONS[0]}")
         raise FailedPrecondition(f"Wrong setting in {where}: {problem}{_hint(problem)}") from error
 
 

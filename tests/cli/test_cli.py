@@ -1,5 +1,6 @@
 """The `pinyon` command as a user types it."""
 
+import os
 import re
 import subprocess
 import sys
@@ -25,6 +26,15 @@ def pinyon(*arguments: str | Path, **variables: str) -> subprocess.CompletedProc
 
 
 LARGE = {"numpy", "torch", "apsw", "litestar", "asyncio"}
+
+
+def test_a_command_whose_reader_has_left_ends_without_a_word() -> None:
+    command = [sys.executable, "-m", "pinyon", "models", "list"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, cwd=PROJECT, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=120)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_to_say_what_there_is_nothing_large_is_imported() -> None:

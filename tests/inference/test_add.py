@@ -100,7 +100,10 @@ def test_a_folder_is_added_listed_and_removed(run: Run, models: Path, published:
         (("known", "FOLDER"), "is a model of the catalogue"),
         (("a/b", "FOLDER"), "must have letters, digits"),
         (("mine", "/nowhere"), "is not a folder of weights"),
-        (("mine", "hub:nobody"), "regex"),
+        (
+            ("mine", "hub:nobody"),
+            "Expected hub:OWNER/NAME, hub:OWNER/NAME@REVISION or the absolute path of a folder - at",
+        ),
         (("mine", "FOLDER", "--pooling", "median"), "Invalid enum value 'median'"),
         (("mine", "FOLDER", "--languages", "klingon"), "`languages` has 'klingon'; it may have "),
         (("mine", "FOLDER", "--max-tokens", "500"), "it reads at most 192 tokens"),

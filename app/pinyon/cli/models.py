@@ -76,7 +76,7 @@ def _add(options: argparse.Namespace) -> int:
     import msgspec
 
     from pinyon.errors import InvalidArgument
-    from pinyon.settings import OwnModel
+    from pinyon.settings import OwnModel, in_words
 
     source = options.source if options.source.startswith("hub:") else str(Path(options.source).resolve())
     names = [field.name for field in msgspec.structs.fields(OwnModel) if field.name != "source"]
@@ -86,7 +86,7 @@ def _add(options: argparse.Namespace) -> int:
     try:
         model = msgspec.convert({"source": source, **given}, OwnModel, strict=False)
     except msgspec.ValidationError as error:
-        raise InvalidArgument(f"This model cannot be added: {error}") from error
+        raise InvalidArgument(f"This model cannot be added: {in_words(error)}") from error
     settings = _online(options)
     from pinyon.inference.model_files.adding import add
 
