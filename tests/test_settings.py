@@ -83,6 +83,7 @@ def test_environment_beats_file_and_option_beats_environment(tmp_path: Path) -> 
             {},
             r"Expected hub:OWNER/NAME, .* a folder - at `\$.models\[...\].source`",
         ),
+        ("[models]\nown = 3", {}, {}, "Expected `object`, got `int` - at `\\$.models`"),
         ("[models.mine]\nquery_prefix = 'q: '", {}, {}, "missing required field `source`"),
         ("[models.mine]\nsource = '/mine'\npoling = 'cls'", {}, {}, "unknown field `poling` .*; did you mean pooling"),
         ("", {"PINYON_SERVER_PROT": "1"}, {}, "Unknown variable PINYON_SERVER_PROT; did you mean PINYON_SERVER_PORT"),

@@ -286,9 +286,9 @@ class TermStatistics(msgspec.Struct, frozen=True):
 class QueryAnswer(msgspec.Struct, frozen=True):
     """matches: best first, ties by id. lsn: the last write that was visible. namespace_bytes: size of the namespace.
 
-    statistics: of the plan's statistics_text, if the namespace has texts. centroid: of the namespace, if the plan has
-    a statistics_text. embedded_by: what embedded the records.
-    approximate: whether some of the nearest records may have been missed. foreign: as in NamespaceInfo.
+    statistics: of the plan's statistics_text, if the namespace has texts. centroid: of the namespace, for hybrid
+    searches and if the plan has a statistics_text; None if the index embeds no text. embedded_by: what embedded the
+    records. approximate: whether some of the nearest records may have been missed. foreign: as in NamespaceInfo.
     """
 
     matches: list[Match]

@@ -136,7 +136,7 @@ def _with_named_sections(raw: dict[str, Any]) -> dict[str, Any]:
     """The raw settings, with the tables in [models] that are no settings as the value of one setting."""
     section, key = NAMED_SECTIONS
     given = raw.get(section)
-    if not isinstance(given, dict):
+    if not isinstance(given, dict) or not isinstance(given.get(key, {}), dict):
         return raw
     known = {row.key for row in table() if row.section == section}
     named = {name: value for name, value in given.items() if isinstance(value, dict) and name not in known}

@@ -125,6 +125,15 @@ def test_short_passages_share_a_call_however_slow_the_model_is() -> None:
     with_scheduler(check, first_rate=10)  # a byte in 100 ms
 
 
+def test_no_texts_need_no_call() -> None:
+    async def check(scheduler: EmbeddingScheduler) -> None:
+        watched = Watched()
+        assert await scheduler.embed(embedder(watched), [], "passage", "END") == []
+        assert watched.calls == []
+
+    with_scheduler(check)
+
+
 def test_a_text_that_is_too_long_is_named_by_its_place() -> None:
     async def check(scheduler: EmbeddingScheduler) -> None:
         texts = ["short"] * 40 + ["word " * 30] + ["short"] * 40
@@ -145,7 +154,7 @@ class Gated(Watched):
 
     def encode(self, texts: Sequence[str], max_tokens: int) -> Embeddings:
         self.begun.set()
-        assert self.go.wait(10)
+        assert self.go.wait(60)
         return super().encode(texts, max_tokens)
 
 

@@ -41,7 +41,7 @@ class Models:
             self.computed.append(f"{query}: {document}")
             if place == self._held:
                 self.begun.set()
-                assert self.go.wait(10)
+                assert self.go.wait(60)
             yield
         return np.linspace(0, 1, len(documents), dtype=np.float32)
 

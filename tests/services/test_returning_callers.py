@@ -50,3 +50,18 @@ def test_when_no_more_come_the_call_begins() -> None:
     callers = ReturningCallers(0.001, Clock())
     callers.answered(8, 0)
     callers.gather(lambda: 1)
+
+
+def test_requests_that_cannot_share_the_call_do_not_hold_it_up() -> None:
+    callers = ReturningCallers(FOREVER, Clock())
+    callers.answered(8, 0)
+    looks = 0
+
+    def waiting() -> int:
+        nonlocal looks
+        looks += 1
+        callers.arrived()  # for another call
+        return 1
+
+    callers.gather(waiting)
+    assert looks <= MOST_EXPECTED

@@ -13,7 +13,7 @@ from itertools import pairwise
 import msgspec
 
 from pinyon.search import terms as one_language
-from pinyon.search.languages import ENGLISH, detect, has_other_script, languages, latin, script_of
+from pinyon.search.languages import BEGINNING, ENGLISH, detect, has_other_script, languages, latin, script_of
 from pinyon.search.terms import (
     KEEP_DIACRITICS,
     MOST_QUERY_CHARACTERS,
@@ -30,8 +30,6 @@ AUTO = "auto"
 LANGUAGES = (AUTO, *one_language.LANGUAGES)
 """The languages that an index can have."""
 NO_LANGUAGES: Mapping[str, int] = {}
-BEGINNING = 1_000
-"""Characters of a text that certain_languages() reads."""
 VIETNAMESE = "vietnamese"
 """Its words have one to three syllables with spaces between them, so pairs of syllables are terms too."""
 

@@ -6,14 +6,12 @@ A model still gives cosines for texts in a language that it does not know. They 
 import unicodedata
 from collections.abc import Collection
 
-from pinyon.search.languages import detect
+from pinyon.search.languages import BEGINNING, detect
 from pinyon.search.terms import tokens
 
 OTHER_LANGUAGE, OTHER_SCRIPT = 0.5, 0.125
 """Weights of a similarity if the query is in another language, and in another script, than the model knows. A model
 shares some words between languages of one script, and hardly any between scripts; see docs/notes/relevance.md."""
-BEGINNING = 1_000
-"""Characters of a query that are looked at."""
 
 
 def similarity_weight(query: str, known: Collection[str]) -> float:

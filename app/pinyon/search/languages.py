@@ -15,6 +15,8 @@ from importlib.resources import files
 import msgspec
 
 ENGLISH = "english"
+BEGINNING = 1_000
+"""Characters of a text that are read if only its language matters."""
 MOST_WORDS = 64
 """Only so many words at the beginning of a text are looked at."""
 LEAST_EVIDENCE = 1.0

@@ -27,7 +27,10 @@ CLOUDS = ("aws", "gcp", "azure")
 
 
 class IndexOptions(msgspec.Struct, frozen=True):
-    """The properties of a new index that are not in its spec. None or empty: not given."""
+    """The properties of a new index that are not in its spec, as a request gives them. None or empty: not given.
+
+    details() checks them.
+    """
 
     cloud: str = "aws"
     region: str = "us-east-1"

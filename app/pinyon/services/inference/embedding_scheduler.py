@@ -87,6 +87,8 @@ class EmbeddingScheduler:
         max_tokens: int | None,
     ) -> list[EmbeddedText]:
         """Embed each text with a sparse model, in the given order. Raises TextTooLong or Unavailable."""
+        if input_type == "query":
+            self._last_query = time.monotonic()
 
         def compute(some: list[str]) -> list[EmbeddedText]:
             return embedded_text.from_sparse(embedder.embed(some, input_type, truncate, max_tokens))

@@ -143,7 +143,8 @@ class Inference:
 
         key = model, dimension
         if key not in self._embedders:
-            self._embedders[key] = await self._executor.run(load)
+            loaded = await self._executor.run(load)
+            self._embedders.setdefault(key, loaded)  # another request may have loaded it meanwhile
         return self._embedders[key]
 
     def rerank_call(self, model: str, parameters: dict[str, Any] | None) -> RerankCall:

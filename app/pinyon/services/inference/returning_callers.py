@@ -32,7 +32,7 @@ class ReturningCallers:
         """Wait for the callers who ask again. waiting: how many requests wait now."""
         if not self._gap_s or self._clock() - self._answered_at > EXPECTED_S:
             return
-        while True:
+        for _ in range(MOST_EXPECTED):  # requests that cannot share the call arrive too: it does not wait for them all
             self._arrival.clear()
             if waiting() >= self._expected or not self._arrival.wait(self._gap_s):
                 return

@@ -78,6 +78,8 @@ class TextBatches:
 
     async def embed(self, texts: Sequence[str]) -> list[EmbeddedText]:
         """Embed each text, in the given order. Raises what the model raises, or Unavailable if too many wait."""
+        if not texts:
+            return []
         self._executor.check_room()
         request = TextRequest(self._executor.clock, texts, self._longest_first)
         with self._lock:
@@ -99,6 +101,8 @@ class TextBatches:
     def step(self) -> None:
         self._callers.gather(lambda: self.waiting)
         batch = self._take()
+        if not batch:  # the callers have left meanwhile
+            return
         sizes = dict[TextRequest, int]()
         for request, text in batch:
             sizes[request] = sizes.get(request, 0) + size(text)
@@ -132,7 +136,7 @@ class TextBatches:
         return batch
 
     def _compute(self, batch: Batch) -> None:
-        """Embed a batch. An error reaches only the request that it is about."""
+        """Embed a batch. An error reaches only the request that it is about: halves of the batch are tried again."""
         try:
             rows = self._embed([text for _, text in batch])
             assert len(rows) == len(batch), "the model returned another number of vectors"
@@ -146,8 +150,9 @@ class TextBatches:
             if len(requests) == 1:
                 requests[0].fail(error)
                 return
-            for owner in requests:
-                self._compute([(request, text) for request, text in batch if request is owner])
+            half = len(requests) // 2
+            for part in (set(requests[:half]), set(requests[half:])):
+                self._compute([(request, text) for request, text in batch if request in part])
         else:
             for (request, text), row in zip(batch, rows, strict=True):
                 request.receive(text, row)

@@ -45,7 +45,7 @@ class HeldUp:
 
     def connect(self) -> apsw.Connection:
         self.begun.set()
-        self.go.wait(10)
+        self.go.wait(60)
         return apsw.Connection(str(self._path))
 
 
@@ -57,7 +57,7 @@ def test_writes_go_on_during_a_checkpoint(connection: apsw.Connection, path: Pat
     beside = HeldUp(path)
     writer = Writer(connection, beside.connect, "w", 1, pages=SHORT)
     assert [writer.submit(insert(n)).result(10) for n in range(10)] == list(range(10))
-    assert beside.begun.wait(10)
+    assert beside.begun.wait(60)
     beside.go.set()
     writer.close()
     assert apsw.Connection(str(path)).execute("SELECT count(*) FROM t").get == 10
@@ -93,19 +93,19 @@ def test_a_checkpoint_that_fails_during_a_write_is_logged(
 
     def wait() -> int:
         writing.set()
-        failed.wait(10)
+        failed.wait(60)
         return 0
 
     def connect() -> apsw.Connection:
         begun.set()
-        writing.wait(10)
+        writing.wait(60)
         raise apsw.CantOpenError("no")
 
     connection.create_scalar_function("wait", wait, 0)
     writer = Writer(connection, connect, "w", 1, pages=SHORT)
     for n in range(4):
         writer.submit(insert(n)).result(10)
-    assert begun.wait(10)
+    assert begun.wait(60)
     done = writer.submit(lambda connection: connection.execute("SELECT wait()").get)
     for thread in threading.enumerate():
         if thread.name == "checkpoint":
@@ -136,7 +136,7 @@ def test_what_runs_outside_transactions_waits_for_the_checkpoint(connection: aps
     writer = Writer(connection, beside.connect, "w", 1, pages=SHORT)
     for n in range(10):
         writer.submit(insert(n)).result(10)
-    assert beside.begun.wait(10)
+    assert beside.begun.wait(60)
     waited = writer.submit(lambda connection: beside.go.is_set(), bare=True)
     threading.Timer(0.05, beside.go.set).start()
     assert waited.result(10)

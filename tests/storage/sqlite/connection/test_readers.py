@@ -62,7 +62,7 @@ async def test_threads_are_started_when_there_is_something_for_them_to_do(reader
 
 async def test_what_nobody_waits_for_any_more_is_not_run(connect: Callable[[], apsw.Connection]) -> None:
     readers, go_on, ran = Readers(connect, 1, "read"), threading.Event(), list[str]()
-    first = readers.run(lambda _: go_on.wait(10))
+    first = readers.run(lambda _: go_on.wait(60))
     dropped, kept = (readers.run(lambda _, name=name: ran.append(name)) for name in ("dropped", "kept"))
     dropped.cancel()
     go_on.set()

@@ -37,7 +37,7 @@ def insert(*numbers: int, then: BaseException | None = None) -> Callable[[apsw.C
 def together(writer: Writer, *functions: Callable[[apsw.Connection], int]) -> list["Future[int]"]:
     """Submit all while the writer is held up, so that they wait together; done when all are answered."""
     go = threading.Event()
-    writer.submit(lambda connection: go.wait(10))
+    writer.submit(lambda connection: go.wait(60))
     waiting = [writer.submit(function) for function in functions]
     go.set()
     for each in waiting:
@@ -106,7 +106,7 @@ def test_a_commit_that_fails_is_tried_for_each(connection: apsw.Connection) -> N
 
     writer = started(connection, 64)
     go = threading.Event()
-    writer.submit(lambda connection: go.wait(10)).add_done_callback(
+    writer.submit(lambda connection: go.wait(60)).add_done_callback(
         lambda _: connection.set_commit_hook(lambda: left.pop(0))
     )
     waiting = [writer.submit(insert(n)) for n in (1, 2, 3, 4)]
@@ -138,7 +138,7 @@ def test_no_answer_before_the_commit(connection: apsw.Connection, tmp_path: Path
 def test_a_write_cancelled_before_its_turn_is_not_made(connection: apsw.Connection) -> None:
     writer = started(connection, 64)
     go = threading.Event()
-    writer.submit(lambda connection: go.wait(10))
+    writer.submit(lambda connection: go.wait(60))
     dropped, made, also_dropped = (writer.submit(insert(n)) for n in (1, 2, 3))
     assert dropped.cancel()
     assert also_dropped.cancel()

@@ -113,7 +113,8 @@ def query(
     text = plan.statistics_text
     statistics = None if text is None else lexical.statistics(connection, spec, ns, text)
     centroid = None
-    if count and vector_sums.are_kept(spec) and (text is not None or plan.text is not None):
+    is_hybrid = plan.text is not None and vector is not None
+    if count and vector_sums.are_kept(spec) and (text is not None or is_hybrid):
         centroid = vector_sums.centroid(connection, spec, ns, count)
     ivf_index = None if plan.exact else caches.ivf_index(handle, ns)
     changed = None if ivf_index is None else changes.since(connection, ns, ivf_index.version)

@@ -83,7 +83,8 @@ def rebuild(connection: apsw.Connection, spec: IndexSpec) -> None:
 def centroid(connection: apsw.Connection, spec: IndexSpec, ns: int, count: int) -> Centroid:
     """The mean of the namespace's unit vectors. count: its records, more than 0.
 
-    Reads all vectors of a namespace without a sum. A file of an earlier version that was opened only to read has such.
+    Reads all vectors of a namespace without a sum. There are such if a start ended after the schema was brought up to
+    date and before the sums were computed, and the file is now opened only to read.
     """
     stored = _stored(connection, ns)
     total = _computed(connection, spec, ns) if stored is None else stored
