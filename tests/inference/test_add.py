@@ -186,3 +186,30 @@ def test_of_a_model_that_asks_for_code_the_weights_are_not_fetched(run: Run, mod
     assert "code of its own" in said
     assert not [path for _, path, _ in hub.asked if path.endswith(".safetensors")]
     assert not list((models / "weights").iterdir())
+
+
+def test_a_branch_is_pinned_at_the_commit_that_it_had(run: Run, models: Path, hub: FakeHub) -> None:
+    status, said = run("add", "mine", "hub:owner/model@main")
+    assert status == 0, said
+    assert installed.read(models).pins["mine"].asked == "main"
+    assert catalog(models).answer("mine").label == "mine"
+    hub.files["model.safetensors"] = hub.files["model.safetensors"][:-1] + b"?"
+    status, said = run("pull", "mine")
+    assert (status, "is not what the catalogue says" in said) == (1, True)
+
+
+def test_another_source_in_the_settings_is_not_answered_by_the_old_weights(
+    run: Run, models: Path, hub: FakeHub, tmp_path: Path
+) -> None:
+    config = tmp_path / "pinyon.toml"
+    config.write_text("[models.mine]\nsource = 'hub:owner/model'\n")
+    assert run("pull", "mine", "--config", config)[0] == 0
+    config.write_text("[models.mine]\nsource = 'hub:owner/other'\n")
+    assert "`pinyon models pull mine` fetches those of hub:owner/other" in run("list", "--config", config)[1]
+
+
+def test_a_name_of_the_settings_cannot_be_added(run: Run, models: Path, published: Path, tmp_path: Path) -> None:
+    config = tmp_path / "pinyon.toml"
+    config.write_text(f"[models.mine]\nsource = '{published}'\n")
+    status, said = run("add", "mine", published, "--config", config)
+    assert (status, "The settings have a model 'mine' already" in said) == (1, True)

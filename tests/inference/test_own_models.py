@@ -1,6 +1,7 @@
 """Any sentence-transformers model: what Pinyon computes is what sentence-transformers computes on the same folder."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -217,3 +218,70 @@ def test_a_language_model_that_does_not_say_what_it_is_for_is_refused(tmp_path: 
 def test_a_name_of_the_catalogue_is_not_ones_own(embedding_model: Callable[..., Path]) -> None:
     with pytest.raises(FailedPrecondition, match="has the name of a model of the catalogue"):
         Catalog(MODELS, own={"bge-reranker-v2-m3": OwnModel(str(embedding_model("bert")))})
+
+
+def test_an_index_is_not_searched_with_another_pooling(embedding_model: Callable[..., Path]) -> None:
+    folder = embedding_model("bert")
+    printed = own(folder).fingerprint("mine")
+    with pytest.raises(FailedPrecondition, match=r"with the pooling 'cls\+normalize', which is 'mean' now"):
+        own(folder, pooling="mean", normalize=False).embedder(printed)
+
+
+def test_vectors_that_the_model_cuts_by_itself_are_cut_by_pinyon(embedding_model: Callable[..., Path]) -> None:
+    folder = embedding_model("bert", truncate_dim=8)
+    catalog = own(folder)
+    assert catalog.fingerprint("mine").dimension == 8
+    found = embedder(catalog).embed(TEXTS, "query", "END")
+    whole = reference(folder, "query", truncate_dim=32)[:, :8]
+    np.testing.assert_allclose(found.vectors, whole / np.linalg.norm(whole, axis=1, keepdims=True), atol=5e-6)
+
+
+def test_the_source_of_the_settings_counts_and_not_what_was_pulled_before(
+    embedding_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    shutil.copytree(embedding_model("mpnet"), tmp_path / "weights" / "mine")
+    shutil.copy(MODELS / "manifest.toml", tmp_path)
+    chosen = embedding_model("bert")
+    catalog = Catalog(tmp_path, own={"mine": OwnModel(str(chosen))})
+    assert catalog.folder("mine") == chosen
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "value"),
+    [
+        ("config.json", "architectures", 5),
+        ("config.json", "matryoshka_dimensions", 5),
+        ("config.json", "matryoshka_dimensions", [8, True]),
+        ("1_Pooling/config.json", "pooling_mode", 3),
+    ],
+)
+def test_nonsense_in_the_files_of_a_model_is_no_traceback(
+    embedding_model: Callable[..., Path], tmp_path: Path, file: str, key: str, value: Any
+) -> None:
+    folder = Path(shutil.copytree(embedding_model("bert"), tmp_path / "model"))
+    config = json.loads((folder / file).read_text())
+    (folder / file).write_text(json.dumps({**config, key: value}))
+    entry = own(folder).entries["mine"]
+    assert all(type(each) is int for each in entry.dimensions)
+
+
+def test_a_module_without_its_weights_is_no_model(embedding_model: Callable[..., Path], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(embedding_model("bert", dense=16), tmp_path / "model"))
+    (folder / "2_Dense" / "model.safetensors").unlink()
+    with pytest.raises(FailedPrecondition, match="is not a folder of weights in safetensors"):
+        own(folder).answer("mine")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"activation": "sigmoid"}, r"`activation` is set, but this kind of model \(embedding\) does not have it"),
+        ({"dimension": 1_000}, "Its vectors have 32 numbers, which is fewer than the 1000"),
+    ],
+)
+def test_a_setting_that_a_model_does_not_have_is_said(
+    embedding_model: Callable[..., Path], changes: dict[str, Any], message: str
+) -> None:
+    folder = embedding_model("bert")
+    with pytest.raises(FailedPrecondition, match=message):
+        own(folder, **changes).answer("mine")

@@ -118,3 +118,18 @@ def test_vectors_that_are_not_of_length_1_are_refused(tmp_path: Path) -> None:
     (folder / "modules.json").write_text(json.dumps(modules[:-1]))
     with pytest.raises(FailedPrecondition, match="does not give its tokens' vectors length 1"):
         own(folder)
+
+
+@pytest.mark.parametrize("described", [True, False])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_cross_encoder_with_several_scores_is_refused(tmp_path: Path, described: bool, classes: int) -> None:
+    folder = tiny_models.cross_encoder(tmp_path / "model", "classifier")
+    config = json.loads((folder / "config.json").read_text())
+    config["id2label"] = {str(number): f"LABEL_{number}" for number in range(classes)}
+    if classes == 2:  # the default of transformers, which is not saved
+        del config["id2label"], config["label2id"]
+    (folder / "config.json").write_text(json.dumps(config))
+    if described:
+        (folder / "config_sentence_transformers.json").write_text('{"model_type": "CrossEncoder"}')
+    with pytest.raises(FailedPrecondition, match="only a cross-encoder with one score reranks"):
+        Catalog(MODELS, own={"mine": OwnModel(str(folder))}).answer("mine")

@@ -75,7 +75,7 @@ def add_own(models: Any) -> None:
 def _add(options: argparse.Namespace) -> int:
     import msgspec
 
-    from pinyon.errors import InvalidArgument
+    from pinyon.errors import FailedPrecondition, InvalidArgument
     from pinyon.settings import OwnModel, in_words
 
     source = options.source if options.source.startswith("hub:") else str(Path(options.source).resolve())
@@ -88,6 +88,8 @@ def _add(options: argparse.Namespace) -> int:
     except msgspec.ValidationError as error:
         raise InvalidArgument(f"This model cannot be added: {in_words(error)}") from error
     settings = _online(options)
+    if options.name in {**settings.models.paths, **settings.models.own}:
+        raise FailedPrecondition(f"The settings have a model '{options.name}' already, and they win; take another name")
     from pinyon.inference.model_files.adding import add
 
     print(add(options.name, model, settings.models_dir, settings.models.offline))
@@ -161,7 +163,8 @@ def _verify(options: argparse.Namespace) -> int:
             print(f"{name}: DAMAGED: {error.message}", file=sys.stderr)
             status = 1
             continue
-        known = "as recorded at the first pull" if entry.pinned else "as catalogued"
+        recorded = entry.pinned or checked.version == entry.hub_sha256
+        known = "as recorded at the first pull" if recorded else "as catalogued"
         kind = known if checked.catalogued else "weights of your own"
         print(f"{name}: ok, {kind}, sha256 {checked.version}, {max(1, len(checksums.read(folder)))} files checked")
     return status

@@ -254,6 +254,12 @@ class Catalog:
                 f"This index was embedded by '{by}' ({fingerprint.version[:12]}); the weights here are another "
                 f"version ({self._version(by)[:12]}). Bring the old weights back, or re-embed it"
             )
+        pooled = self.entries[by].pooled
+        if self.entries[by].own and fingerprint.pooling != pooled:
+            raise FailedPrecondition(
+                f"This index was embedded by '{by}' with the pooling '{fingerprint.pooling}', which is '{pooled}' now. "
+                "Set `pooling` and `normalize` as they were, or re-embed it"
+            )
         return entry, Answer(fingerprint.model, by, self.answer(by).own_weights, computed).label
 
     def reranker(self, answer: Answer, retrieved: Retrieved) -> Reranker:

@@ -44,14 +44,15 @@ class LateInteractionReranker:
                 if asked + tokens > self._max_tokens:
                     raise TextTooLong(position, asked + tokens, self._max_tokens, self._name)
         # As in the pair of a cross-encoder, the query takes its part of the limit first. Half is always the document's.
-        of_query = min(asked, self._max_tokens // 2)
+        # Where two models are joined, the one with the token vectors may have more tokens than the one that counts.
+        spans = self._encoder.token_spans(query)
+        of_query = min(max(asked, len(spans)), self._max_tokens // 2)
         (query_windows,) = yield from self._encoder.token_windows([query], of_query)
         if not query_windows:  # the tokenizer drops every character of the query
             return np.zeros(len(documents), np.float32)
         query_vectors = np.concatenate(query_windows)
         weights = None
         if self._statistics is not None:
-            spans = self._encoder.token_spans(query)
             weights = token_weights(query, spans[: len(query_vectors)], self._statistics)
         whole = self._max_tokens * (1 if truncate == "NONE" else MOST_WINDOWS)
         room = whole - of_query

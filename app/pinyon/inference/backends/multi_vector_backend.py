@@ -4,7 +4,6 @@ sentence-transformers reads them with its MultiVectorEncoder, in its own layout,
 ColBERT. A document's vectors do not depend on the query, so they are cached.
 """
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,8 @@ from pinyon.inference.backends import sentence_model
 from pinyon.inference.backends.sentence_model import Changes
 from pinyon.inference.backends.torch_backend import (
     FIRST_RATE,
-    batch_size,
-    batch_tokens,
     computed,
-    in_groups,
+    in_batches,
     token_counts,
     windows_of,
 )
@@ -66,25 +63,19 @@ class MultiVectorModel:
     def document_vectors(self, documents: Sequence[str], max_tokens: int) -> Steps[list[Windows]]:
         """Unit vectors of each document's tokens, without those that the model leaves out, in one window."""
         windows: list[Windows] = [[]] * len(documents)
-        for group in in_groups(documents):
-            counts = self.pair_tokens("", [documents[place] for place in group])
-            lengths = dict(zip(group, (min(count, max_tokens) for count in counts), strict=True))
-            order = sorted(group, key=lambda place: -lengths[place])
-            while order:
-                size = batch_size([lengths[place] for place in order], batch_tokens(self._pace))
-                places, order = order[:size], order[size:]
-                begun = time.perf_counter()
-                with self._computed():
-                    vectors = self._model.encode_document(
-                        [documents[place] for place in places],
-                        batch_size=size,
-                        show_progress_bar=False,
-                        processing_kwargs={"text": {"max_length": max_tokens, "truncation": True}},
-                    )
-                for place, of_document in zip(places, vectors, strict=True):
-                    windows[place] = [_array(of_document)]
-                self._pace.took(size * lengths[places[0]], time.perf_counter() - begun)
-                yield
+
+        def compute(places: list[int]) -> None:
+            with self._computed():
+                vectors = self._model.encode_document(
+                    [documents[place] for place in places],
+                    batch_size=len(places),
+                    show_progress_bar=False,
+                    processing_kwargs={"text": {"max_length": max_tokens, "truncation": True}},
+                )
+            for place, of_document in zip(places, vectors, strict=True):
+                windows[place] = [_array(of_document)]
+
+        yield from in_batches(documents, lambda some: self.pair_tokens("", some), max_tokens, self._pace, compute)
         return windows
 
     def windows(self, query: str, document: str, max_tokens: int, most: int) -> list[str]:

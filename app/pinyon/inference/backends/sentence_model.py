@@ -58,6 +58,7 @@ def embedding_model(folder: Path, changes: Changes) -> SentenceTransformer:
     elif changes.normalize is False:
         for name in normalizing:
             delattr(model, name)
+    model.truncate_dim = None  # NamedEmbedder cuts the vectors
     return model.eval()
 
 

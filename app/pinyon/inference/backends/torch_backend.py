@@ -101,10 +101,7 @@ class TorchEncoder:
         return Embeddings(vectors, [len(row["input_ids"]) for row in rows], truncated)
 
     def ends(self, texts: Sequence[str], max_tokens: int) -> list[str]:
-        return [
-            text if len(spans := self.token_spans(text)) <= max_tokens else text[spans[-max_tokens][0] :]
-            for text in texts
-        ]
+        return ends_of(texts, max_tokens, self.token_spans)
 
     def token_spans(self, text: str) -> list[Span]:
         spans: list[Span] = self._tokenizer(
@@ -203,6 +200,36 @@ def in_groups(texts: Sequence[str]) -> Iterator[list[int]]:
         yield group
 
 
+def in_batches(
+    texts: Sequence[str],
+    count: Callable[[list[str]], list[int]],
+    limit: int,
+    pace: Pace,
+    compute: Callable[[list[int]], None],
+) -> Steps[None]:
+    """Compute texts in batches that take about a step each. Texts of similar length share one, which pads the least.
+
+    count: the number of tokens of some texts; at most `limit` of a text are computed. compute: computes the texts at
+    these positions. pace: learns how long it took.
+    """
+    for group in in_groups(texts):
+        counts = count([texts[place] for place in group])
+        lengths = dict(zip(group, (min(tokens, limit) for tokens in counts), strict=True))
+        order = sorted(group, key=lambda place: -lengths[place])
+        while order:
+            size = batch_size([lengths[place] for place in order], batch_tokens(pace))
+            places, order = order[:size], order[size:]
+            begun = time.perf_counter()
+            compute(places)
+            pace.took(size * lengths[places[0]], time.perf_counter() - begun)
+            yield
+
+
+def ends_of(texts: Sequence[str], max_tokens: int, spans_of: Callable[[str], list[Span]]) -> list[str]:
+    """The last max_tokens tokens of each text. spans_of: the position of each token of a text."""
+    return [text if len(spans := spans_of(text)) <= max_tokens else text[spans[-max_tokens][0] :] for text in texts]
+
+
 class PairModel(Protocol):
     """What scores a query with documents. The methods are those of CrossEncoderModel."""
 
@@ -235,21 +262,13 @@ class CrossEncoderModel:
         """Scores float32 [n]. Pairs are cut to max_tokens, or to what the model reads at once."""
         limit = min(max_tokens, self.own_limit)
         scores = np.empty(len(documents), np.float32)
-        # Pairs of similar length share a batch, which needs the least padding.
-        for group in in_groups(documents):
-            counts = self.pair_tokens(query, [documents[place] for place in group])
-            lengths = dict(zip(group, (min(count, limit) for count in counts), strict=True))
-            order = sorted(group, key=lambda place: -lengths[place])
-            while order:
-                size = batch_size([lengths[place] for place in order], batch_tokens(self._pace))
-                places, order = order[:size], order[size:]
-                pairs: Any = [(query, documents[place]) for place in places]
-                begun = time.perf_counter()
-                with self._computed():
-                    predicted = self._predict(pairs, limit)
-                scores[places] = predicted.float().cpu().numpy()
-                self._pace.took(size * lengths[places[0]], time.perf_counter() - begun)
-                yield
+
+        def compute(places: list[int]) -> None:
+            with self._computed():
+                predicted = self._predict([(query, documents[place]) for place in places], limit)
+            scores[places] = predicted.float().cpu().numpy()
+
+        yield from in_batches(documents, lambda some: self.pair_tokens(query, some), limit, self._pace, compute)
         return scores
 
     def _predict(self, pairs: Any, limit: int) -> torch.Tensor:

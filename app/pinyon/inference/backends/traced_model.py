@@ -16,7 +16,7 @@ from pinyon.patches.transformers import replace_forward
 KINDS = ("bert", "xlm-roberta")
 """Architectures (`model_type`) whose operations do not depend on the numbers that they compute."""
 TOLERANCE = 1e-5
-"""Largest difference between recorded and ordinary outputs, relative to the largest number."""
+"""Largest difference between a recorded and an ordinary number: this, and this part of the number."""
 
 log = logging.getLogger("pinyon.models")
 

@@ -46,8 +46,12 @@ def remove(name: str, models_dir: Path) -> str:
         raise FailedPrecondition(f"'{name}' was not added by `pinyon models add`; added are: {added}")
     source = known.added[name].source
     if source.startswith("hub:"):
-        shutil.rmtree(models_dir / "weights" / name, ignore_errors=True)
-        shutil.rmtree(models_dir / "weights" / f"{name}.partial", ignore_errors=True)
+        for folder in (models_dir / "weights" / name, models_dir / "weights" / f"{name}.partial"):
+            try:
+                if folder.exists():
+                    shutil.rmtree(folder)
+            except OSError as error:
+                raise FailedPrecondition(f"{folder} cannot be removed: {error}") from error
     others = {each: model for each, model in known.added.items() if each != name}
     installed.write(models_dir, Installed(others, {each: pin for each, pin in known.pins.items() if each != name}))
     return f"{name} is removed; it came from {source}."

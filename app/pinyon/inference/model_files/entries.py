@@ -11,13 +11,20 @@ from pinyon.errors import FailedPrecondition
 from pinyon.inference.model_files import installed, model_config, weights
 from pinyon.inference.model_files.installed import Pin
 from pinyon.inference.model_files.manifest import ModelEntry, load_manifest
-from pinyon.inference.model_files.model_config import ModelConfig
+from pinyon.inference.model_files.model_config import Method, ModelConfig
 from pinyon.search.languages import latin
 from pinyon.settings import OwnModel
 from pinyon.shipped import shipped_model
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 """Names of models of the user's own; their weights are in a folder of this name."""
+FOR_VECTORS = ("pooling", "normalize", "metrics", "dimension", "dimensions", "languages")
+USELESS: dict[Method, tuple[str, ...]] = {
+    "embedding": ("activation",),
+    "cross-encoder": ("passage_prefix", *FOR_VECTORS),
+    "late-interaction": ("activation", *FOR_VECTORS),
+}
+"""What a user cannot set for a model, by its method."""
 ALL_METRICS: tuple[Metric, ...] = ("cosine", "dotproduct", "euclidean")
 
 
@@ -69,7 +76,8 @@ def check_name(name: str) -> None:
     """Raises FailedPrecondition if a model of the user's own cannot have this name."""
     if not re.fullmatch(NAME, name):
         raise FailedPrecondition(
-            f"A model's name must have letters, digits, hyphens, underscores and dots, at most 100, got {name[:120]!r}"
+            "A model's name must have letters, digits, hyphens, underscores and dots only, and begin with a letter or "
+            f"a digit; it has at most 100 characters, got {name[:120]!r}"
         )
 
 
@@ -122,6 +130,8 @@ def described(entry: ModelEntry, config: ModelConfig) -> ModelEntry:
         raise FailedPrecondition(
             f"`max_tokens` is {entry.max_tokens}, but it reads at most {config.most_tokens} tokens"
         )
+    if entry.own:
+        _check_changes(entry, config)
     dimension = entry.dimension or config.dimension
     lengths = {*entry.dimensions, *config.dimensions}
     if entry.own:
@@ -142,11 +152,31 @@ def described(entry: ModelEntry, config: ModelConfig) -> ModelEntry:
     )
 
 
+def _check_changes(entry: ModelEntry, config: ModelConfig) -> None:
+    """Raises FailedPrecondition if the user set what such a model does not have, or longer vectors than it has."""
+    useless = USELESS[config.method]
+    if config.method == "embedding" and not config.pooling:
+        useless = (*useless, "pooling")
+    for setting in useless:
+        if getattr(entry, setting) not in (None, "", ()):
+            shown = "metric" if setting == "metrics" else setting
+            raise FailedPrecondition(f"`{shown}` is set, but this kind of model ({config.method}) does not have it")
+    most = max((config.dimension, *config.dimensions))
+    asked = max((entry.dimension or 0, *entry.dimensions))
+    if most and asked > most:
+        raise FailedPrecondition(f"Its vectors have {most} numbers, which is fewer than the {asked} that are asked for")
+
+
 def _own(name: str, model: OwnModel, pin: Pin | None, models_dir: Path) -> ModelEntry:
     entry = own_entry(model, pin)
     folder = weights.locate(name, entry, models_dir, {})
     if folder is None and entry.source.startswith("hub:"):
         raise FailedPrecondition(f"Its weights are not on this machine; `pinyon models pull {name}` fetches them")
+    if pin is not None and entry.sha256 is None and folder == models_dir / "weights" / name:
+        raise FailedPrecondition(
+            f"Its weights on this machine came from {pin.source}, revision {pin.revision[:12]}; `pinyon models pull "
+            f"{name}` fetches those of {model.source}"
+        )
     if folder is None:
         raise FailedPrecondition(f"{model.source} is not a folder of weights in safetensors with their config.json")
     return described(entry, model_config.read(folder))
@@ -176,7 +206,7 @@ def _pinned(entry: ModelEntry, pin: Pin | None) -> ModelEntry:
         return msgspec.structs.replace(entry, hub_sha256=pin.sha256)
     if entry.sha256 is not None or pin is None or pin.source != entry.source:
         return entry
-    if entry.revision not in (None, pin.revision):
+    if entry.revision not in (None, pin.revision, pin.asked):
         return entry
     return msgspec.structs.replace(entry, revision=pin.revision, sha256=pin.sha256)
 

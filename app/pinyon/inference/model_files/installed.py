@@ -17,11 +17,16 @@ FILE = Path("weights") / "installed.json"
 
 
 class Pin(msgspec.Struct, frozen=True):
-    """What the first pull of a model brought. source: where it came from. sha256: as weights.version() computes it."""
+    """What the first pull of a model brought.
+
+    source: where it came from. revision: its commit. sha256: as weights.version() computes it. asked: the branch, tag
+    or commit that was asked for; None for the newest one.
+    """
 
     source: str
     revision: str
     sha256: str
+    asked: str | None = None
 
 
 class Installed(msgspec.Struct, frozen=True):

@@ -33,6 +33,8 @@ READ_BY: dict[Method, set[str]] = {
     "late-interaction": {"Transformer", "Dense", "Normalize", "MultiVectorMask", "HierarchicalTokenPooling"},
 }
 """The modules of sentence-transformers that we compute, by method."""
+WITH_WEIGHTS = {"Transformer", "StaticEmbedding", "Dense", "LayerNorm"}
+"""The modules that have weights. The others only have settings."""
 
 
 class Module(msgspec.Struct, frozen=True):
@@ -104,8 +106,8 @@ def read(folder: Path) -> ModelConfig:
         raise FailedPrecondition(
             f"The model in {folder} compares by {similarity}; Pinyon compares by {', '.join(METRICS)}"
         )
-    shorter = sentence.get("matryoshka_dimensions") or config.get("matryoshka_dimensions") or ()
-    shorter = {each for each in shorter if isinstance(each, int) and 0 < each < dimension}
+    nested = _list(sentence, "matryoshka_dimensions") or _list(config, "matryoshka_dimensions")
+    shorter = {count for each in nested if 0 < (count := _count(each)) < dimension}
     shortened = sentence.get("truncate_dim")
     default = min(shortened, dimension) if isinstance(shortened, int) and shortened > 0 else dimension
     return ModelConfig(
@@ -174,26 +176,28 @@ def weights_files(folder: Path) -> list[str]:
     names = set()
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        names |= set(_table(_json(folder, index.name), "weight_map").values())
+        names |= {str(name) for name in _table(_json(folder, index.name), "weight_map").values()}
     elif (folder / "model.safetensors").is_file():
         names.add("model.safetensors")
     for module in modules_of(folder):
         if module.path and (folder / module.path / "model.safetensors").is_file():
             names.add(f"{module.path}/model.safetensors")
-        elif module.path and (folder / module.path / "pytorch_model.bin").is_file():
+        elif module.path and module.name in WITH_WEIGHTS:
             return []
     return sorted(names) if all((folder / name).is_file() for name in names) else []
 
 
 def _method(folder: Path, config: dict[str, Any], sentence: dict[str, Any], modules: list[Module]) -> Method:
-    architectures = [str(each) for each in config.get("architectures") or ()]
+    architectures = [str(each) for each in _list(config, "architectures")]
     kind = sentence.get("model_type")
     if kind in ("ColBERT", "MultiVectorEncoder") or "HF_ColBERT" in architectures:
         return "late-interaction"
-    classifies = not modules and any(each.endswith("ForSequenceClassification") for each in architectures)
-    if kind == "CrossEncoder" or classifies:
-        labels = config.get("id2label") or {"0": ""} if config.get("num_labels", 1) == 1 else {}
-        if classifies and len(labels) != 1:
+    classifies = any(each.endswith("ForSequenceClassification") for each in architectures)
+    if kind == "CrossEncoder" or (classifies and not modules):
+        # Two classes are the default of transformers, which does not save what is the default.
+        labels = len(_table(config, "id2label")) or config.get("num_labels", 2) if classifies else 1
+        heads = [_json(folder / module.path, "config.json") for module in modules if module.name == "Dense"]
+        if labels != 1 or (heads and heads[-1].get("out_features") != 1):
             raise FailedPrecondition(
                 f"The model in {folder} gives several scores for a pair; only a cross-encoder with one score reranks"
             )
@@ -254,8 +258,8 @@ def _columns(file: Path) -> int:
         tensors = msgspec.json.decode(header, type=dict[str, Any])
     except (OSError, OverflowError, ValueError, msgspec.MsgspecError):
         return 0
-    matrix: Any = tensors.get("embedding.weight") or tensors.get("embeddings") or {}
-    return _count((matrix.get("shape") or [0])[-1])
+    matrix = _table(tensors, "embedding.weight") or _table(tensors, "embeddings")
+    return _count((_list(matrix, "shape") or [0])[-1])
 
 
 def _pooling(folder: Path, modules: list[Module]) -> tuple[str, bool]:
@@ -272,8 +276,9 @@ def _pooling(folder: Path, modules: list[Module]) -> tuple[str, bool]:
 def _modes(own: dict[str, Any]) -> list[str]:
     """The poolings that the config.json of a pooling names. Several are concatenated."""
     modes = own.get("pooling_mode")
+    modes = [modes] if isinstance(modes, str) else _list(own, "pooling_mode")
     if modes:
-        return [modes] if isinstance(modes, str) else [str(mode) for mode in modes]
+        return [str(mode) for mode in modes]
     return [mode for mode, key in LEGACY_POOLING.items() if own.get(f"pooling_mode_{key}")] or ["mean"]
 
 
@@ -285,6 +290,11 @@ def _count(value: object) -> int:
 def _table(values: dict[str, Any], key: str) -> dict[str, Any]:
     value = values.get(key)
     return value if isinstance(value, dict) else {}
+
+
+def _list(values: dict[str, Any], key: str) -> list[Any]:
+    value = values.get(key)
+    return value if isinstance(value, list) else []
 
 
 def _json(folder: Path, name: str) -> dict[str, Any]:

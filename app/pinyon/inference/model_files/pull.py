@@ -123,7 +123,9 @@ def install(name: str, entry: ModelEntry, arriving: Path, models_dir: Path, revi
     """
     if not weights.is_complete(arriving):
         shutil.rmtree(arriving)
-        raise FailedPrecondition(f"What arrived for '{name}' has no config.json and {weights.WEIGHTS_FILE}")
+        raise FailedPrecondition(
+            f"What arrived for '{name}' lacks its config.json, or a part of its weights as safetensors"
+        )
     sums = checksums.write(arriving)
     digest = weights.version({file: sums[file] for file in model_config.weights_files(arriving)})
     recorded = ""
@@ -145,7 +147,7 @@ def install(name: str, entry: ModelEntry, arriving: Path, models_dir: Path, revi
         shutil.rmtree(folder)
     arriving.rename(folder)
     if recorded:
-        installed.pin(models_dir, name, Pin(entry.source, revision, digest))
+        installed.pin(models_dir, name, Pin(entry.source, revision, digest, entry.revision))
     return f"{name} is in {folder}, {len(sums)} files, sha256 {digest}.{recorded} Restart the server to use it."
 
 

@@ -39,18 +39,18 @@ def locate(name: str, entry: ModelEntry, models_dir: Path, paths: Mapping[str, s
                 f"{WEIGHTS_FILE}; {chosen} is not"
             )
         return chosen
+    place, _, rest = entry.source.partition(":")
+    if place == "folder":
+        folder = Path(rest)
+        return folder if folder.is_absolute() and is_complete(folder) else None
     local = models_dir / "weights" / name
     if is_complete(local):
         return local
-    place, _, rest = entry.source.partition(":")
     if place == "package":
         return _in_package(rest, entry) or (None if entry.hub is None else _in_hub_cache(entry.hub, None))
     if place == "shipped":
         folder = shipped_model(models_dir, rest)
         return folder if is_complete(folder) else None
-    if place == "folder":
-        folder = Path(rest)
-        return folder if folder.is_absolute() and is_complete(folder) else None
     if place == "hub":
         return _in_hub_cache(rest, entry.revision)
     return None
