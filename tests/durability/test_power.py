@@ -25,10 +25,12 @@ CUTS = 12
 
 
 @asynccontextmanager
-async def serving(folder: Path, data: Path, engine: str = "sqlite") -> AsyncIterator[httpx.AsyncClient]:
+async def serving(
+    folder: Path, data: Path, engine: str = "sqlite", models: Path = MODELS
+) -> AsyncIterator[httpx.AsyncClient]:
     """The whole application on a data folder, in this process."""
     ports = range(20_000, 20_010)
-    told = {"data_dir": str(data), "models_dir": str(MODELS)}
+    told = {"data_dir": str(data), "models_dir": str(models)}
     settings = load(config(folder), {}, told)
     storage: Any = msgspec.structs.replace(settings.storage, engine=engine)
     service = Service(msgspec.structs.replace(settings, storage=storage), Addresses("localhost", 5081, ports, ports))

@@ -1,14 +1,22 @@
-"""Embedding indexes anew, side by side."""
+"""Embedding indexes anew: side by side, and while other requests run."""
 
 import asyncio
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from pinyon.domain import EmbedSpec, Fingerprint, Handle, Index, IndexSpec
+from pinyon.services.control_plane.embedders import Embedders
+from pinyon.services.control_plane.readiness import Readiness
+from pinyon.services.data_plane.records import MOST_ATTEMPTS
+from pinyon.storage.sqlite.data_plane import SqliteDataPlane
 from pinyon.storage.sqlite.upkeep import compaction
 
 from tests.durability.test_power import serving
+from tests.running import MODELS
 
 pytestmark = pytest.mark.anyio
 GIVEN_UP_S = 20.0
@@ -47,3 +55,104 @@ async def test_an_index_whose_reembedding_cannot_begin_yet_holds_up_no_other(
             opened.set()
             done = await asyncio.gather(compacting, waiting)
         assert [answer.is_success for answer in done] == [True, True]
+
+
+HASH_MODELS = [MODEL, "pinyon-hash-wide"]
+WIDE = """
+[pinyon-hash-wide]
+kind = "embed"
+description = "Another model"
+provider = "Pinyon"
+licence = "Apache-2.0"
+source = "builtin"
+dimension = 96
+max_tokens = 256
+pooling = "mean"
+truncate = "END"
+metrics = ["cosine", "dotproduct", "euclidean"]
+"""
+
+
+def models_with_another(folder: Path) -> Path:
+    """A folder of models that has another hash model, with 96 dimensions."""
+    folder.mkdir()
+    (folder / "manifest.toml").write_text((MODELS / "manifest.toml").read_text() + WIDE)
+    return folder
+
+
+async def switch(http: httpx.AsyncClient) -> None:
+    """Re-embed the index with the other model, to the end."""
+    now = (await http.get("/indexes/quickstart")).json()["embed"]["model"]
+    (other,) = set(HASH_MODELS) - {now}
+    (await http.post("/indexes/quickstart/reembed", json={"model": other})).raise_for_status()
+    while (await http.get("/indexes/quickstart/reembed")).json()["running"]:
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("switches", [1, 3, MOST_ATTEMPTS])
+async def test_a_request_outlasts_several_switches_of_the_model_and_then_asks_to_try_again(
+    switches: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(tmp_path, tmp_path / "data", models=models_with_another(tmp_path / "models")) as http:
+        upsert, left = SqliteDataPlane.upsert, [0]
+
+        async def switched_first(self: SqliteDataPlane, *given: Any) -> int:
+            if left[0]:
+                left[0] -= 1
+                await switch(http)
+            return await upsert(self, *given)
+
+        monkeypatch.setattr(SqliteDataPlane, "upsert", switched_first)
+        record = {"_id": "a", "chunk_text": "a text"}
+        path = "/records/namespaces/n/upsert"
+        (await http.post(path, json=record)).raise_for_status()
+        left[0] = switches
+        answer = await http.post(path, json={**record, "chunk_text": "another"})
+        hits = (
+            await http.post("/records/namespaces/n/search", json={"query": {"inputs": {"text": "a"}, "top_k": 1}})
+        ).json()
+    assert left == [0]
+    outlasted = switches < MOST_ATTEMPTS
+    assert answer.status_code == (201 if outlasted else 503), answer.text
+    assert outlasted or "was re-embedded 10 times during the request; try again" in answer.text
+    (hit,) = hits["result"]["hits"]
+    assert hit["fields"]["chunk_text"] == ("another" if outlasted else "a text")
+
+
+async def test_a_model_that_changed_while_it_was_loaded_is_not_the_one_that_is_kept() -> None:
+    spec, handle = IndexSpec("docs", 2, "cosine", EmbedSpec("any", "text")), Handle("docs", "1")
+    stored = [Fingerprint(name, name, "1", "mean", "", "", 2) for name in ("old", "new")]
+    loaded: list[str] = []
+
+    class Stored:
+        """Stands for the engine: what embedded the records."""
+
+        def index(self, index: Handle) -> Index:
+            return Index(spec, handle)
+
+        async def fingerprint(self, index: Handle) -> Fingerprint:
+            return stored[0]
+
+    class Models:
+        """Stands for the catalogue: the index is switched while the first model is loaded."""
+
+        def embedder(self, fingerprint: Fingerprint) -> Fingerprint:
+            loaded.append(fingerprint.model)
+            if len(loaded) == 1:
+                stored.pop(0)
+                embedders.forget(handle)
+            return fingerprint
+
+    class Executor:
+        """Stands for the model thread."""
+
+        async def run(self, call: Any, *given: Any) -> Any:
+            return call(*given)
+
+    readiness = Readiness()
+    readiness.loading = False
+    parts: Sequence[Any] = (Stored(), Models(), Executor(), readiness)
+    embedders = Embedders(*parts)
+    answered: Any = await embedders.get(Index(spec, handle))
+    assert (answered, loaded) == (stored[0], ["old", "new"])
+    assert embedders.loaded(Index(spec, handle)) is answered

@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import logging
+from collections import Counter
 from typing import Any
 
 from pinyon.domain import EmbedSpec, Fingerprint, Handle, Index, IndexSpec
@@ -27,6 +28,7 @@ class Embedders:
         self._loading: dict[Handle, asyncio.Task[None]] = {}
         self._embedders: dict[Handle, Embedder | SparseEmbedder] = {}
         self._failures: dict[str, str] = {}
+        self._switches = Counter[Handle]()  # how often the model of an index has changed
 
     async def get(self, index: Index) -> Embedder | SparseEmbedder:
         """The embedder of an index. It is loaded on the first call.
@@ -64,11 +66,13 @@ class Embedders:
     def forget(self, index: Handle) -> None:
         """Load the embedder again when it is needed: the index was re-embedded by another model."""
         self._embedders.pop(index, None)
+        self._switches[index] += 1
 
     def forget_index(self, name: str, index: Handle | None) -> None:
         """Drop everything about an index that was deleted. index: None if its file could not be used."""
         if index is not None:
             self._embedders.pop(index, None)
+            self._switches.pop(index, None)
         self._failures.pop(name, None)
 
     async def load_all(self) -> None:
@@ -115,11 +119,13 @@ class Embedders:
             self._loading.pop(index.handle, None)
 
     async def _load(self, index: Handle) -> Embedder | SparseEmbedder:
-        spec = self._engine.index(index).spec
-        if spec.embed is None:
-            raise InvalidArgument("Integrated inference is not configured for this index")
-        fingerprint = await self._engine.fingerprint(index)
-        embedder = await self._executor.run(self._load_weights, spec, spec.embed, fingerprint)
+        embedder = switches = None
+        while embedder is None or self._switches[index] != switches:  # the model has changed while it was loaded
+            spec, switches = self._engine.index(index).spec, self._switches[index]
+            if spec.embed is None:
+                raise InvalidArgument("Integrated inference is not configured for this index")
+            fingerprint = await self._engine.fingerprint(index)
+            embedder = await self._executor.run(self._load_weights, spec, spec.embed, fingerprint)
         self._engine.index(index)  # raises NotFound if the index was deleted while the model was loaded
         self._embedders[index] = embedder
         self._failures.pop(spec.name, None)

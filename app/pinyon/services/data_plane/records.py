@@ -22,7 +22,7 @@ from pinyon.domain import (
     Truncate,
     Usage,
 )
-from pinyon.errors import EmbeddingMismatch, InvalidArgument, TextTooLong
+from pinyon.errors import EmbeddingMismatch, InvalidArgument, TextTooLong, Unavailable
 from pinyon.inference.backend import SparseEmbedder
 from pinyon.search.known_languages import similarity_weight
 from pinyon.search.terms import MOST_QUERY_CHARACTERS
@@ -39,6 +39,8 @@ from pinyon.storage.engine import DataPlane
 T = TypeVar("T")
 MOST_WORDS = 100
 """Words that match_terms may have."""
+MOST_ATTEMPTS = 10
+"""Attempts at a request while its index is re-embedded. A small index can be re-embedded several times in a second."""
 
 
 class UpsertResult(msgspec.Struct, frozen=True):
@@ -119,12 +121,17 @@ class Records:
         return await self._repeat_if_reembedded(index, lambda index: self._upsert(index, namespace, rows))
 
     async def _repeat_if_reembedded(self, index: Index, call: Callable[[Index], Awaitable[T]]) -> T:
-        """Make the call, and make it again if the index was re-embedded by another model meanwhile."""
-        try:
-            return await call(index)
-        except EmbeddingMismatch:
-            self._indexes.embedders.forget(index.handle)
-            return await call(self._indexes.index(index.handle))
+        """Make the call, and make it again if the index was re-embedded by another model meanwhile.
+
+        Raises Unavailable if that happens during each of MOST_ATTEMPTS calls.
+        """
+        for _ in range(MOST_ATTEMPTS):
+            try:
+                return await call(index)
+            except EmbeddingMismatch:
+                self._indexes.embedders.forget(index.handle)
+                index = self._indexes.index(index.handle)
+        raise Unavailable(f"Index {index.name} was re-embedded {MOST_ATTEMPTS} times during the request; try again")
 
     async def _upsert(self, index: Index, namespace: str, rows: Sequence[Any]) -> UpsertResult:
         spec = index.spec
