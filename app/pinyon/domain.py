@@ -197,11 +197,12 @@ class Reembedding(msgspec.Struct, frozen=True):
 
 
 class ScoreParts(msgspec.Struct, frozen=True):
-    """The two sides of a hybrid score, each with a score and a rank from 1; None on a side that did not match.
+    """The sides of a hybrid score; None for what a record does not have. Ranks count from 1.
 
     dense: the cosine. background: the cosine that any text of the namespace has with the query. similarity: the cosine
-    corrected by it. lexical: BM25. share: the share of the query's information that the words carry. The score is
-    fusion.fused() of similarity and share; lexical_weight is the part of the share in it.
+    corrected by it. lexical: BM25. share: the share of the query's information that the words carry. learned: what the
+    index's learned sparse model says, corrected for chance. The score is fusion.fused() of similarity, share and
+    learned; lexical_weight and learned_weight are the parts of the latter two in it.
     """
 
     dense: float | None
@@ -212,6 +213,8 @@ class ScoreParts(msgspec.Struct, frozen=True):
     similarity: float
     share: float
     lexical_weight: float
+    learned: float | None = None
+    learned_weight: float | None = None
 
 
 class Match(msgspec.Struct, frozen=True, gc=False):
@@ -242,7 +245,7 @@ class QueryPlan(msgspec.Struct, frozen=True):
     statistics_text: return the term statistics of this text; for dense indexes that embed text.
     embedded_by: what embedded the query. It must be what embedded the records.
     unrelated: float64 [dimension], as fusion.background() takes it; for hybrid searches. similarity_weight: as
-    fusion.fused() takes it; for hybrid searches.
+    fusion.Sides has it; for hybrid searches.
     exact: compare the vector with every record, however many there are.
     """
 

@@ -14,7 +14,7 @@ from pinyon.inference.backends.bm25_reranker import shares
 from pinyon.inference.backends.late_interaction import OTHER_WEIGHT, token_weights
 from pinyon.inference.catalog import Catalog
 from pinyon.inference.steps import finished
-from pinyon.search.fusion import corrected, with_cross_encoder, with_late_interaction
+from pinyon.search.fusion import Sides, corrected, with_cross_encoder, with_late_interaction
 from pinyon.search.fusion import with_mini as with_mini_mix
 from pinyon.search.ranking import ALONE, IN_MIX, LONGEST_DISCOUNTED, B, ShareFormula, idf
 from pinyon.search.terms import query_terms, terms
@@ -115,7 +115,7 @@ def test_bm25_refuses_longer_texts_only_when_asked_to(catalog: Catalog) -> None:
 
 def test_late_interaction_of_hits_counts_beside_similarity_and_words() -> None:
     own, similarities, of_words = np.float64([1, 0.5, 0]), np.float64([1, 0, -1]), np.float64([1, 0, 0])
-    assert with_late_interaction(own, similarities, of_words).tolist() == pytest.approx([1, 0.75 / 3.5, 0])
+    assert with_late_interaction(own, Sides(similarities, of_words)).tolist() == pytest.approx([1, 0.75 / 3.5, 0])
 
 
 def test_the_tokens_of_a_rare_word_count_more_in_late_interaction() -> None:
@@ -166,7 +166,7 @@ def test_only_hits_are_fused(catalog: Catalog) -> None:
     assert together.argmax() == 1
     by_chance = finished(catalog.reranker(answer, Retrieved()).score("healthy fruit", UNRELATED, "END")).mean()
     own, of_words = corrected(alone, float(by_chance)), finished(shares("healthy fruit", documents, None))
-    np.testing.assert_allclose(together, with_late_interaction(own, np.float64([-1, 1]), of_words), atol=1e-6)
+    np.testing.assert_allclose(together, with_late_interaction(own, Sides(np.float64([-1, 1]), of_words)), atol=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -216,10 +216,10 @@ def test_hits_are_fused_with_the_minis_scores(with_mini: Catalog) -> None:
     together = finished(with_mini.reranker(answer, retrieved).score("list files", SHELL, "END"))
     by_chance = finished(with_mini.reranker(answer, Retrieved()).score("list files", UNRELATED, "END")).mean()
     corrected_own, of_words = corrected(own, float(by_chance)), finished(shares("list files", SHELL, None))
-    np.testing.assert_allclose(together, with_mini_mix(corrected_own, similarities, of_words), atol=1e-6)
-    mixed = with_mini_mix(np.full(3, 0.5), np.float64([0, 0.5, 1]), np.float64([1, 0.5, 0]))
+    np.testing.assert_allclose(together, with_mini_mix(corrected_own, Sides(similarities, of_words)), atol=1e-6)
+    mixed = with_mini_mix(np.full(3, 0.5), Sides(np.float64([0, 0.5, 1]), np.float64([1, 0.5, 0])))
     assert ((mixed > 0) & (mixed < 1)).all()
-    assert with_mini_mix(np.ones(1), np.ones(1), np.ones(1)).tolist() == [1]
+    assert with_mini_mix(np.ones(1), Sides(np.ones(1), np.ones(1))).tolist() == [1]
 
 
 def test_a_long_document_is_read_in_windows_by_the_mini(with_mini: Catalog) -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pinyon.domain import Centroid
-from pinyon.search.fusion import background, corrected, fused, with_late_interaction
+from pinyon.search.fusion import Sides, background, corrected, fused, learned_words, with_late_interaction
 from pinyon.search.ranking import ALONE, IN_MIX, K1, bm25
 
 DIMENSION = 64
@@ -18,7 +18,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
 def scores(query: np.ndarray, rows: np.ndarray, unrelated: np.ndarray, shares: np.ndarray) -> np.ndarray:
     centroid = Centroid(rows.mean(axis=0), len(rows))
     chance = background(query.astype(np.float32), centroid, unrelated.mean(axis=0))
-    return fused(corrected((rows @ query).astype(np.float32), chance), shares)
+    return fused(Sides(corrected((rows @ query).astype(np.float32), chance), shares))
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.floats(0.05, 0.95))
@@ -33,15 +33,15 @@ def test_a_model_whose_cosines_are_all_high_gives_the_same_scores(seed: int, cou
 
 def test_a_text_like_any_other_has_no_similarity_and_the_same_text_has_all_of_it() -> None:
     assert corrected(np.float32([0.8, 0.9, 1.0, 0.7, -1.0]), 0.8) == pytest.approx([0, 0.5, 1, -0.05, -0.1], abs=1e-6)
-    assert fused(np.array([1.0, 0.0]), np.array([1.0, 0.0])).tolist() == [1, 0]
+    assert fused(Sides(np.array([1.0, 0.0]), np.array([1.0, 0.0]))).tolist() == [1, 0]
 
 
 def test_a_similarity_and_the_tokens_of_its_model_can_count_less() -> None:
     similarity, share, own = np.array([1.0]), np.array([0.5]), np.array([0.6])
-    assert fused(similarity, share, 0.25) == pytest.approx([0.75 / 1.25])
-    whole = with_late_interaction(own, similarity, share)
+    assert fused(Sides(similarity, share, 0.25)) == pytest.approx([0.75 / 1.25])
+    whole = with_late_interaction(own, Sides(similarity, share))
     assert whole == pytest.approx([(1 + 0.5 + 1.5 * 0.6) / 3.5])
-    assert with_late_interaction(own, similarity, share, 0.5) == pytest.approx([(0.5 + 0.5 + 0.75 * 0.6) / 2.25])
+    assert with_late_interaction(own, Sides(similarity, share, 0.5)) == pytest.approx([(0.5 + 0.5 + 0.75 * 0.6) / 2.25])
 
 
 def test_texts_that_are_all_the_same_have_finite_scores() -> None:
@@ -78,8 +78,8 @@ def test_only_the_direction_of_a_query_counts() -> None:
 def test_even_late_interaction_leaves_the_order_of_retrieval() -> None:
     random = np.random.default_rng(4)
     similarities, shares = random.uniform(0, 1, 50), random.uniform(0, 1, 50)
-    even = with_late_interaction(np.full(50, 0.8), similarities, shares)
-    assert even.argsort().tolist() == fused(similarities, shares).astype(np.float32).argsort().tolist()
+    even = with_late_interaction(np.full(50, 0.8), Sides(similarities, shares))
+    assert even.argsort().tolist() == fused(Sides(similarities, shares)).astype(np.float32).argsort().tolist()
 
 
 def test_the_share_alone_is_a_part_of_bm25() -> None:
@@ -98,3 +98,32 @@ def test_single_sentences_are_not_ranked_by_how_short_they_are() -> None:
     for formula, least in ((ALONE, 0.10), (IN_MIX, 0.0)):
         short, long = formula.weights(np.ones(2), np.array([6.0, 14.0]), 10.0)
         assert least < short - long < (0.2 if formula is ALONE else 0.06)
+
+
+def test_learned_words_are_a_third_side_that_counts_half() -> None:
+    similarity, share, learned = np.array([0.4]), np.array([0.2]), np.array([0.6])
+    assert fused(Sides(similarity, share, learned=learned)) == pytest.approx([(0.4 + 0.2 + 0.5 * 0.6) / 2.5])
+    own = np.array([0.8])
+    reranked = with_late_interaction(own, Sides(similarity, share, 1.0, learned, 1.0))
+    assert reranked == pytest.approx([(0.4 + 0.2 + 0.5 * 0.6 + 1.5 * 0.8) / 4])
+
+
+def test_learned_words_count_less_in_a_language_that_their_model_does_not_know() -> None:
+    sides = Sides(np.array([0.4]), np.array([0.2]), learned=np.array([0.6]), learned_weight=0.125)
+    assert fused(sides) == pytest.approx([(0.4 + 0.2 + 0.0625 * 0.6) / 2.0625])
+
+
+def test_a_text_that_the_learned_model_has_not_read_is_scored_by_the_other_sides() -> None:
+    both, learned = np.array([0.4, 0.4]), np.array([np.nan, 0.4])
+    assert fused(Sides(both, both, learned=learned)).tolist() == pytest.approx([0.4, 0.4])
+    assert fused(Sides(both, both, learned=learned))[0] == fused(Sides(both, both))[0]
+
+
+def test_learned_words_are_corrected_for_chance() -> None:
+    own, products = 4.0, np.array([4.0, 1.0, 0.0, np.nan, 9.0])
+    corrected_products = learned_words(products, own, total=1_000.0, records=990)
+    assert corrected_products == pytest.approx([1, 0, -0.1 / 3, np.nan, 1], nan_ok=True)
+
+
+def test_the_only_record_of_a_namespace_still_has_learned_words() -> None:
+    assert learned_words(np.array([2.0]), 4.0, total=2.0, records=1)[0] > 0.4

@@ -126,13 +126,15 @@ class Retrieved(msgspec.Struct, frozen=True):
 
     encoder: the embedding model of their index, for late interaction. statistics: of the query's terms in the
     namespace. similarities: float64 [n], of hits and query (fusion.corrected()); if given, they and the keywords count
-    beside the reranker's score. similarity_weight: as fusion.fused() takes it.
+    beside the reranker's score. similarity_weight, learned, learned_weight: as fusion.Sides has them.
     """
 
     encoder: TextEncoder | None = None
     statistics: TermStatistics | None = None
     similarities: NDArray[np.float64] | None = None
     similarity_weight: float = 1.0
+    learned: NDArray[np.float64] | None = None
+    learned_weight: float = 1.0
 
 
 class Reranker(Protocol):

@@ -1,4 +1,4 @@
-"""The mix of meaning and words into one score. Pure.
+"""The mix of meaning, words and learned words into one score. Pure.
 
 Each side says how much better a text fits than chance: 0 is what any text of the namespace has, 1 is a perfect match.
 So the sides can be added with the same weights for every embedding model, whatever range its cosines have.
@@ -6,6 +6,7 @@ So the sides can be added with the same weights for every embedding model, whate
 
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +21,8 @@ BELOW_CHANCE = 0.1
 are, and may have the words. The factor is not 0, so that such texts still have an order."""
 LEXICAL_WEIGHT = 1.0
 """Weight of the words' share relative to the similarity; see docs/notes/relevance.md."""
+LEARNED_WEIGHT = 0.5
+"""Weight of learned words relative to the similarity; see docs/notes/relevance.md."""
 LATE_INTERACTION_WEIGHT = 1.5
 """Weight of late interaction relative to the similarity; see docs/notes/relevance.md."""
 CROSS_ENCODER_WEIGHT = 0.15
@@ -56,30 +59,55 @@ def corrected(values: NDArray[np.floating[Any]], chance: float) -> NDArray[np.fl
     return np.asarray(np.where(exact < 0, BELOW_CHANCE * exact, exact))
 
 
-def fused(
-    similarities: NDArray[np.float64], shares: NDArray[np.float64], similarity_weight: float = 1.0
-) -> NDArray[np.float64]:
-    """Hybrid scores, float64 [n], from -0.05 to 1. A text like any other, without a word of the query, has 0.
+class Sides(msgspec.Struct, frozen=True):
+    """What the sides of retrieval say about n texts, and how much each side counts for the query.
 
     similarities: float64 [n], corrected() cosines. shares: float64 [n] in 0..1, the share of the query's information
-    that the words of a text carry (ranking.IN_MIX). If few keywords match, similarity decides. similarity_weight: how
-    much the similarity counts for this query (known_languages.similarity_weight()).
+    that the words of a text carry (ranking.IN_MIX). learned: float64 [n], corrected() products of learned words; NaN
+    for a text that the learned sparse model has not read; None without such a model. similarity_weight,
+    learned_weight: known_languages.similarity_weight() for the languages that the two models know.
     """
-    return (similarity_weight * similarities + LEXICAL_WEIGHT * shares) / (similarity_weight + LEXICAL_WEIGHT)
+
+    similarities: NDArray[np.float64]
+    shares: NDArray[np.float64]
+    similarity_weight: float = 1.0
+    learned: NDArray[np.float64] | None = None
+    learned_weight: float = 1.0
+
+    @property
+    def weights(self) -> tuple[float, float, NDArray[np.float64]]:
+        """The weights of similarities, shares and learned words, the last one float64 [n]: 0 where there are none."""
+        if self.learned is None:
+            return self.similarity_weight, LEXICAL_WEIGHT, np.zeros(len(self.shares))
+        learned = np.where(np.isnan(self.learned), 0.0, LEARNED_WEIGHT * self.learned_weight)
+        return self.similarity_weight, LEXICAL_WEIGHT, learned
 
 
-def with_late_interaction(
-    own: NDArray[np.float64],
-    similarities: NDArray[np.float64],
-    shares: NDArray[np.float64],
-    similarity_weight: float = 1.0,
-) -> NDArray[np.float32]:
+def learned_words(products: NDArray[np.float64], own: float, total: float, records: int) -> NDArray[np.float64]:
+    """The learned side of a mix, as Sides takes it: float64 [n], products corrected for chance.
+
+    products: float64 [n], of the learned sparse vectors of query and texts; NaN for a text without one. own: the
+    product of the query with itself, more than 0. total: the sum of its products with all texts of the namespace.
+    records: how many texts these are. Chance is their mean, in which PRIOR_RECORDS texts share no word with the query.
+    """
+    return corrected(products / own, total / own / (records + PRIOR_RECORDS))
+
+
+def fused(sides: Sides) -> NDArray[np.float64]:
+    """Hybrid scores, float64 [n], from -0.1 to 1. A text like any other, without a word of the query, has 0.
+
+    This is the weighted mean of the sides. If few keywords match, similarity decides.
+    """
+    return _averaged(sides, np.zeros(len(sides.shares)), 0.0)
+
+
+def with_late_interaction(own: NDArray[np.float64], sides: Sides) -> NDArray[np.float32]:
     """Combine late interaction with the sides of retrieval: float32 [n], in 0..1.
 
-    own: float64 [n], ranking.max_sim(), corrected() like the similarities. The rest: as fused() takes it.
+    own: float64 [n], ranking.max_sim(), corrected() like the similarities.
     The tokens are those of the embedding model, so they count as much as its similarities.
     """
-    return _averaged(own, similarities, shares, LATE_INTERACTION_WEIGHT, similarity_weight)
+    return np.clip(_averaged(sides, own, LATE_INTERACTION_WEIGHT), 0.0, 1.0).astype(np.float32)
 
 
 def with_cross_encoder(late: NDArray[np.float32], cross: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -91,23 +119,15 @@ def with_cross_encoder(late: NDArray[np.float32], cross: NDArray[np.float32]) ->
     return np.clip(mixed / MINI_WEIGHT, 0.0, 1.0).astype(np.float32)
 
 
-def with_mini(
-    own: NDArray[np.float64],
-    similarities: NDArray[np.float64],
-    shares: NDArray[np.float64],
-    similarity_weight: float = 1.0,
-) -> NDArray[np.float32]:
+def with_mini(own: NDArray[np.float64], sides: Sides) -> NDArray[np.float32]:
     """with_cross_encoder(), combined with retrieval as in with_late_interaction(): float32 [n], in 0..1."""
-    return _averaged(own, similarities, shares, MINI_WEIGHT, similarity_weight)
+    return np.clip(_averaged(sides, own, MINI_WEIGHT), 0.0, 1.0).astype(np.float32)
 
 
-def _averaged(
-    own: NDArray[np.float64],
-    similarities: NDArray[np.float64],
-    shares: NDArray[np.float64],
-    own_weight: float,
-    similarity_weight: float,
-) -> NDArray[np.float32]:
-    by_model = similarity_weight * (similarities + own_weight * own)
-    weights = similarity_weight * (1 + own_weight) + LEXICAL_WEIGHT
-    return np.clip((by_model + LEXICAL_WEIGHT * shares) / weights, 0.0, 1.0).astype(np.float32)
+def _averaged(sides: Sides, own: NDArray[np.float64], own_weight: float) -> NDArray[np.float64]:
+    """The weighted mean of the sides and of a reranker's own scores, float64 [n]. own_weight: 0 without a reranker."""
+    similarity, lexical, learned = sides.weights
+    by_model = similarity * (sides.similarities + own_weight * own)
+    by_learned = 0.0 if sides.learned is None else learned * np.nan_to_num(sides.learned)
+    weights = similarity * (1 + own_weight) + lexical + learned
+    return np.asarray((by_model + lexical * sides.shares + by_learned) / weights, np.float64)

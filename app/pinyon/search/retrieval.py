@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinyon.domain import QueryPlan, ScoreParts
-from pinyon.search.fusion import LEXICAL_WEIGHT, corrected, fused
+from pinyon.search.fusion import Sides, corrected, fused
 from pinyon.search.ranking import shortest
 
 CANDIDATES = 100
@@ -41,23 +41,23 @@ def fuse(
     lexical_scores: NDArray[np.float64],
     lexical_shares: NDArray[np.float64],
     similarity_weight: float = 1.0,
+    learned: NDArray[np.float64] | None = None,
+    learned_weight: float = 1.0,
 ) -> tuple[NDArray[np.float32], dict[int, ScoreParts]]:
     """Hybrid scores of the candidates, float32 [n], and the parts of each score by row number.
 
     rows: int64 [n], the candidates; cosines: float32 [n]; background: fusion.background(). lexical_rows: int64 [m],
     sorted, every row with a word of the query; lexical_scores, lexical_shares: float64 [m], BM25 and the share that
-    fusion.fused() takes. A candidate without any word of the query has 0 for both, and no lexical part.
-    similarity_weight: as fusion.fused() takes it.
+    fusion.Sides has. A candidate without any word of the query has 0 for both, and no lexical part. learned: float64
+    [n], of the candidates. similarity_weight, learned, learned_weight: as fusion.Sides has them.
     """
     place = np.searchsorted(lexical_rows, rows)
     has_words = place < len(lexical_rows)
     has_words[has_words] = lexical_rows[place[has_words]] == rows[has_words]
     shares, scores = np.zeros(len(rows)), np.zeros(len(rows))
     shares[has_words], scores[has_words] = lexical_shares[place[has_words]], lexical_scores[place[has_words]]
-    similarities = corrected(cosines, background)
-    lexical_weight = LEXICAL_WEIGHT / (similarity_weight + LEXICAL_WEIGHT)
-    parts = _parts(rows, cosines, scores, background, similarities, shares, lexical_weight)
-    return fused(similarities, shares, similarity_weight).astype(np.float32), parts
+    sides = Sides(corrected(cosines, background), shares, similarity_weight, learned, learned_weight)
+    return fused(sides).astype(np.float32), _parts(rows, cosines, scores, background, sides)
 
 
 def _parts(
@@ -65,35 +65,54 @@ def _parts(
     cosines: NDArray[np.float32],
     lexical_scores: NDArray[np.float64],
     background: float,
-    similarities: NDArray[np.float64],
-    shares: NDArray[np.float64],
-    lexical_weight: float,
+    sides: Sides,
 ) -> dict[int, ScoreParts]:
     """Score and rank of each candidate on each side, by row number."""
     dense_ranks, lexical_ranks = _ranks(-cosines), _ranks(-lexical_scores)
+    by_similarity, by_words, by_learned = sides.weights
+    weights = by_similarity + by_words + by_learned
+    learned = np.full(len(rows), np.nan) if sides.learned is None else sides.learned
     columns = zip(
         rows.tolist(),
         shortest(cosines),
         dense_ranks,
         shortest(lexical_scores.astype(np.float32)),
         lexical_ranks,
-        shortest(similarities.astype(np.float32)),
-        shortest(shares.astype(np.float32)),
+        shortest(sides.similarities.astype(np.float32)),
+        shortest(sides.shares.astype(np.float32)),
+        (by_words / weights).tolist(),
+        np.isnan(learned).tolist(),
+        shortest(np.nan_to_num(learned).astype(np.float32)),
+        (by_learned / weights).tolist(),
         strict=True,
     )
     (chance,) = shortest(np.array([background], np.float32))
     return {
         row: ScoreParts(
+            dense=cosine,
+            dense_rank=dense_rank,
+            lexical=lexical or None,
+            lexical_rank=lexical_rank if lexical else None,
+            background=chance,
+            similarity=similarity,
+            share=share,
+            lexical_weight=lexical_weight,
+            learned=None if is_unread else learned_value,
+            learned_weight=None if is_unread else learned_weight,
+        )
+        for (
+            row,
             cosine,
             dense_rank,
-            lexical or None,
-            lexical_rank if lexical else None,
-            chance,
+            lexical,
+            lexical_rank,
             similarity,
             share,
             lexical_weight,
-        )
-        for row, cosine, dense_rank, lexical, lexical_rank, similarity, share in columns
+            is_unread,
+            learned_value,
+            learned_weight,
+        ) in columns
     }
 
 

@@ -35,7 +35,7 @@ def shares(
 ) -> Steps[NDArray[np.float64]]:
     """How much of the query's information the words of each document carry, float64 [n] from 0 to 1.
 
-    This is BM25, divided by the score of a document that has every term of the query often, as in fusion.fused().
+    This is BM25, divided by the score of a document that has every term of the query often, as in fusion.Sides.
     statistics: of the namespace of the documents; None takes them from the documents themselves.
     """
     analysis = statistics.analysis if statistics else AUTO

@@ -9,12 +9,11 @@ from pinyon.domain import Truncate
 from pinyon.inference.backend import Reranker, Retrieved
 from pinyon.inference.backends.bm25_reranker import shares
 from pinyon.inference.steps import Steps
-from pinyon.search.fusion import corrected
+from pinyon.search.fusion import Sides, corrected
 from pinyon.search.unrelated import UNRELATED
 
-Mix = Callable[[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float], NDArray[np.float32]]
-"""A formula from own scores, similarities and shares to scores, all [n]; the number is the weight of the similarities.
-See pinyon.search.fusion."""
+Mix = Callable[[NDArray[np.float64], Sides], NDArray[np.float32]]
+"""A formula from own scores and the sides of retrieval to scores, all [n]. See pinyon.search.fusion."""
 
 
 class FusedReranker:
@@ -32,6 +31,9 @@ class FusedReranker:
         by_words = yield from shares(query, documents, self._retrieved.statistics)
         # Tokens of one model are nearer to each other than those of another, so own scores are corrected like cosines.
         by_chance = yield from self._own.score(query, UNRELATED, "END")
-        similarities, weight = self._retrieved.similarities, self._retrieved.similarity_weight
-        assert similarities is not None
-        return self._mix(corrected(own, float(by_chance.mean())), similarities, by_words, weight)
+        retrieved = self._retrieved
+        assert retrieved.similarities is not None
+        sides = Sides(
+            retrieved.similarities, by_words, retrieved.similarity_weight, retrieved.learned, retrieved.learned_weight
+        )
+        return self._mix(corrected(own, float(by_chance.mean())), sides)

@@ -58,7 +58,7 @@ class LexicalScores(msgspec.Struct, frozen=True):
     """Scores of the texts that have any term of the query.
 
     records: int64 [n], sorted. scores: float64 [n], BM25. shares: float64 [n] in 0..1, how much of the query's
-    information each text carries, as fusion.fused() takes it.
+    information each text carries, as fusion.Sides has it.
     """
 
     records: Records
