@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import msgspec
 import numpy as np
-from pinyon.inference.backends.hash_backend import HashEncoder
+from pinyon.inference.backends.embedding.hash_backend import HashEncoder
 
 WORDS = ["apple", "banana", "cherry", "stone", "river", "cloud", "engine", "paper", "silver", "winter"]
 IDS, TAGS = 30, "abc"

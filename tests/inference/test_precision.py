@@ -109,7 +109,7 @@ def test_openvino_reports_nothing_to_anyone() -> None:
         "import socket, sys\n"
         "def refused(*args): raise SystemExit(f'tried to reach {args}')\n"
         "socket.getaddrinfo = socket.socket.connect = refused\n"
-        "from pinyon.inference.backends import openvino_backend\n"
+        "from pinyon.inference.backends.transformer import openvino_backend\n"
         "assert not [name for name in sys.modules if name.startswith('openvino_telemetry') and sys.modules[name]]\n"
         "print(openvino_backend.openvino.get_version())"
     )

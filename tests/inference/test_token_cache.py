@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from pinyon.inference.backend import Windows
-from pinyon.inference.backends.hash_backend import HashEncoder
+from pinyon.inference.backends.embedding.hash_backend import HashEncoder
 from pinyon.inference.steps import Steps, finished
 from pinyon.inference.token_cache import ENTRY_BYTES, WINDOW_BYTES, CachingEncoder
 

@@ -11,8 +11,8 @@ import pytest
 from pinyon.domain import Fingerprint, InputType, Truncate
 from pinyon.errors import TextTooLong, Unavailable
 from pinyon.inference.backend import Embeddings
-from pinyon.inference.backends.hash_backend import HashEncoder
-from pinyon.inference.backends.named_embedder import NamedEmbedder
+from pinyon.inference.backends.embedding.hash_backend import HashEncoder
+from pinyon.inference.backends.embedding.named_embedder import NamedEmbedder
 from pinyon.inference.model_executor import ModelExecutor
 from pinyon.services.inference import text_batches
 from pinyon.services.inference.embedded_text import EmbeddedText

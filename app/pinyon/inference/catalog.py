@@ -16,13 +16,13 @@ from pinyon.domain import Fingerprint
 from pinyon.errors import FailedPrecondition, InvalidArgument, NotFound
 from pinyon.inference import precision
 from pinyon.inference.backend import Embedder, Reranker, Retrieved, SparseEmbedder, TextEncoder
-from pinyon.inference.backends.bm25_backend import Bm25Embedder
-from pinyon.inference.backends.bm25_reranker import Bm25Reranker
-from pinyon.inference.backends.fused_reranker import FusedReranker, Mix
-from pinyon.inference.backends.joined_encoder import JoinedEncoder
-from pinyon.inference.backends.late_interaction import LateInteractionReranker
-from pinyon.inference.backends.named_embedder import NamedEmbedder
-from pinyon.inference.backends.rerank_mini import MiniReranker
+from pinyon.inference.backends.embedding.joined_encoder import JoinedEncoder
+from pinyon.inference.backends.embedding.named_embedder import NamedEmbedder
+from pinyon.inference.backends.reranking.bm25_reranker import Bm25Reranker
+from pinyon.inference.backends.reranking.fused_reranker import FusedReranker, Mix
+from pinyon.inference.backends.reranking.late_interaction import LateInteractionReranker
+from pinyon.inference.backends.reranking.rerank_mini import MiniReranker
+from pinyon.inference.backends.sparse.bm25_backend import Bm25Embedder
 from pinyon.inference.model_files.entries import all_entries
 from pinyon.inference.model_files.manifest import ModelEntry
 from pinyon.inference.model_files.weights_store import WeightsStore
@@ -32,7 +32,7 @@ from pinyon.search.fusion import with_late_interaction, with_mini
 from pinyon.settings import OwnModel, Settings
 
 if TYPE_CHECKING:
-    from pinyon.inference.backends.torch_backend import PairModel
+    from pinyon.inference.backends.transformer.torch_backend import PairModel
 
 DEFAULT_EMBEDDER = "all-MiniLM-L6-v2"
 LATE_INTERACTION = "pinyon-late-interaction"
@@ -233,7 +233,7 @@ class Catalog:
         if fingerprint.weights == BM25:
             return Bm25Embedder(self._loader.terms(DEFAULT_EMBEDDER), fingerprint, label, entry.max_tokens)
         model = self._loader.sparse_model(fingerprint.weights)  # first, because it imports torch and explains errors
-        from pinyon.inference.backends.splade_backend import SpladeEmbedder
+        from pinyon.inference.backends.sparse.splade_backend import SpladeEmbedder
 
         return SpladeEmbedder(model, fingerprint, label, entry.max_tokens)
 
@@ -281,7 +281,7 @@ class Catalog:
 
     def _cross(self, answer: Answer, limit: int) -> Reranker:
         model = self._pair_model(answer.by)  # first, because it imports torch and explains errors
-        from pinyon.inference.backends.torch_backend import CrossEncoderReranker
+        from pinyon.inference.backends.transformer.torch_backend import CrossEncoderReranker
 
         return CrossEncoderReranker(model, answer.name, limit)
 

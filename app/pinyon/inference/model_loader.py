@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pinyon.errors import FailedPrecondition
 from pinyon.inference import precision
 from pinyon.inference.backend import TextEncoder
-from pinyon.inference.backends.bm25_backend import Terms
-from pinyon.inference.backends.hash_backend import HashEncoder
+from pinyon.inference.backends.embedding.hash_backend import HashEncoder
+from pinyon.inference.backends.sparse.bm25_backend import Terms
 from pinyon.inference.gc_freeze import gc_frozen
 from pinyon.inference.model_files import model_config, weights
 from pinyon.inference.model_files.manifest import ModelEntry
@@ -20,8 +20,8 @@ from pinyon.inference.precision import Precision
 from pinyon.inference.token_cache import CachingEncoder
 
 if TYPE_CHECKING:
-    from pinyon.inference.backends.splade_backend import SpladeModel
-    from pinyon.inference.backends.torch_backend import PairModel
+    from pinyon.inference.backends.sparse.splade_backend import SpladeModel
+    from pinyon.inference.backends.transformer.torch_backend import PairModel
 
 log = logging.getLogger("pinyon.models")
 
@@ -55,7 +55,7 @@ class ModelLoader:
             changes = torch_backend.Changes(entry.pooling, entry.normalize, max_tokens=_limit(entry, config))
             if config.pooling:
                 return CachingEncoder(torch_backend.TorchEncoder(folder, computed, changes), self._token_cache_bytes)
-            from pinyon.inference.backends.static_backend import StaticEncoder
+            from pinyon.inference.backends.embedding.static_backend import StaticEncoder
 
             return StaticEncoder(folder, computed, changes)
 
@@ -83,7 +83,7 @@ class ModelLoader:
             if base is not None:
                 model = torch_backend.CompletedCrossEncoder(folder, base, computed)
             elif config.method == "late-interaction":
-                from pinyon.inference.backends.multi_vector_backend import MultiVectorModel
+                from pinyon.inference.backends.reranking.multi_vector_backend import MultiVectorModel
 
                 model = MultiVectorModel(folder, computed, changes, self._token_cache_bytes)
             else:
@@ -105,7 +105,7 @@ class ModelLoader:
         """A learned sparse model. Raises FailedPrecondition if it does not load."""
 
         def read(torch_backend: ModuleType, folder: Path) -> "SpladeModel":
-            from pinyon.inference.backends.splade_backend import SpladeModel
+            from pinyon.inference.backends.sparse.splade_backend import SpladeModel
 
             return SpladeModel(folder)
 
@@ -119,7 +119,7 @@ class ModelLoader:
                 folder = self._store.get(name).folder
                 precision.check_computable(computed)
                 with gc_frozen():
-                    from pinyon.inference.backends import torch_backend
+                    from pinyon.inference.backends.transformer import torch_backend
 
                 torch_backend.use_threads(self._threads)
                 try:

@@ -36,7 +36,7 @@ def hits(answer: httpx.Response) -> Hits:
 
 
 def vector_of(text: str) -> list[float]:
-    from pinyon.inference.backends.hash_backend import HashEncoder
+    from pinyon.inference.backends.embedding.hash_backend import HashEncoder
 
     values: list[float] = HashEncoder(64, 256).encode([text], 256).vectors[0].tolist()
     return values

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from pinyon.inference.backends.torch_backend import FIRST_RATE, TorchEncoder, computed
+from pinyon.inference.backends.transformer.torch_backend import FIRST_RATE, TorchEncoder, computed
 from pinyon.inference.precision import Precision
 from pinyon.inference.quantized.q4_file import BLOCK, Blocks, Q4File, read
 from pinyon.inference.quantized.unigram import unigram_tokenizer

@@ -11,16 +11,16 @@ from pinyon.cli.main import main
 from pinyon.domain import InputType
 from pinyon.errors import FailedPrecondition, TextTooLong
 from pinyon.inference.backend import Embedder, Retrieved
-from pinyon.inference.backends.named_embedder import NamedEmbedder
+from pinyon.inference.backends.embedding.named_embedder import NamedEmbedder
 from pinyon.inference.catalog import Catalog
 from pinyon.inference.model_files import weights
 from pinyon.inference.precision import Precision
 from pinyon.inference.steps import finished
 
-from tests.running import MODELS, MULTILINGUAL
+from tests.running import MODELS, MULTILINGUAL, PROJECT
 
 E5 = "multilingual-e5-small"
-FIXTURE = Path(__file__).parent.parent / "fixtures" / "multilingual_e5_small.json"
+FIXTURE = PROJECT / "tests" / "fixtures" / "multilingual_e5_small.json"
 
 pytestmark = pytest.mark.skipif(MULTILINGUAL != E5, reason="the package with its weights is not installed")
 

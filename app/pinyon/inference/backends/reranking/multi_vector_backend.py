@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from pinyon.inference.backend import Windows
-from pinyon.inference.backends import sentence_model
-from pinyon.inference.backends.sentence_model import Changes
-from pinyon.inference.backends.torch_backend import (
+from pinyon.inference.backends.transformer import sentence_model
+from pinyon.inference.backends.transformer.sentence_model import Changes
+from pinyon.inference.backends.transformer.torch_backend import (
     FIRST_RATE,
     computed,
     in_batches,

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pinyon.domain import TermStatistics
 from pinyon.errors import TextTooLong
 from pinyon.inference.backend import Retrieved
-from pinyon.inference.backends.bm25_reranker import shares
-from pinyon.inference.backends.late_interaction import OTHER_WEIGHT, token_weights
+from pinyon.inference.backends.reranking.bm25_reranker import shares
+from pinyon.inference.backends.reranking.late_interaction import OTHER_WEIGHT, token_weights
 from pinyon.inference.catalog import Catalog
 from pinyon.inference.steps import finished
 from pinyon.search.fusion import Sides, corrected, with_cross_encoder, with_late_interaction

@@ -25,9 +25,9 @@ from safetensors.torch import load_file
 from pinyon.domain import Truncate
 from pinyon.errors import TextTooLong
 from pinyon.inference.backend import MOST_WINDOWS, Embeddings, Span, Windows
-from pinyon.inference.backends import sentence_model
-from pinyon.inference.backends.sentence_model import NO_CHANGES, Changes
-from pinyon.inference.backends.traced_model import use_trace
+from pinyon.inference.backends.transformer import sentence_model
+from pinyon.inference.backends.transformer.sentence_model import NO_CHANGES, Changes
+from pinyon.inference.backends.transformer.traced_model import use_trace
 from pinyon.inference.model_files.weights import WEIGHTS_FILE
 from pinyon.inference.precision import Precision
 from pinyon.inference.steps import STEP_S, Pace, Steps
@@ -60,7 +60,7 @@ def use_threads(threads: int) -> None:
 def computed(model: Any, tokenizer: Any, precision: Precision) -> tuple[Any, Callable[[], AbstractContextManager[Any]]]:
     """The model prepared for a precision, and a function that makes the context in which to compute it."""
     if precision in ("openvino", "openvino-bf16"):
-        from pinyon.inference.backends.openvino_backend import use_openvino
+        from pinyon.inference.backends.transformer.openvino_backend import use_openvino
 
         model = model.to("cpu")
         use_openvino(getattr(model, "transformers_model", model), tokenizer, precision)

@@ -9,7 +9,7 @@ import pytest
 from pinyon.domain import InputType, SparseVector
 from pinyon.errors import FailedPrecondition, TextTooLong
 from pinyon.inference.backend import SparseEmbedder
-from pinyon.inference.backends.bm25_backend import AVERAGE_WORDS, term_index
+from pinyon.inference.backends.sparse.bm25_backend import AVERAGE_WORDS, term_index
 from pinyon.inference.catalog import Catalog
 from pinyon.search.ranking import K1, B
 

@@ -12,7 +12,7 @@ from pinyon.inference.catalog import Catalog
 from pinyon.inference.model_files import installed
 
 from tests.inference import tiny_models
-from tests.inference.fake_hub import FakeHub
+from tests.inference.model_files.fake_hub import FakeHub
 
 REPOSITORY, REVISION = "owner/model", "1234567890abcdef1234567890abcdef12345678"
 MODEL = """

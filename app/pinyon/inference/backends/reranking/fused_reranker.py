@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from pinyon.domain import Truncate
 from pinyon.inference.backend import Reranker, Retrieved
-from pinyon.inference.backends.bm25_reranker import shares
+from pinyon.inference.backends.reranking.bm25_reranker import shares
 from pinyon.inference.steps import Steps
 from pinyon.search.fusion import Sides, corrected
 from pinyon.search.unrelated import UNRELATED

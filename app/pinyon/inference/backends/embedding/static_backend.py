@@ -12,8 +12,8 @@ import torch
 
 from pinyon.errors import FailedPrecondition
 from pinyon.inference.backend import Embeddings, Span, Windows
-from pinyon.inference.backends.sentence_model import Changes, embedding_model
-from pinyon.inference.backends.torch_backend import ends_of
+from pinyon.inference.backends.transformer.sentence_model import Changes, embedding_model
+from pinyon.inference.backends.transformer.torch_backend import ends_of
 from pinyon.inference.precision import Precision
 from pinyon.inference.steps import Steps
 

@@ -10,7 +10,7 @@ from pinyon.inference.quantized.q4_file import read
 from pinyon.inference.quantized.unigram import unigram_tokenizer
 from tokenizers import normalizers
 
-from tests.inference import tiny_q4
+from tests.inference.quantized import tiny_q4
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from pinyon.errors import FailedPrecondition
 from pinyon.inference.backend import Embedder
-from pinyon.inference.backends.hash_backend import HashEncoder
-from pinyon.inference.backends.joined_encoder import JoinedEncoder
+from pinyon.inference.backends.embedding.hash_backend import HashEncoder
+from pinyon.inference.backends.embedding.joined_encoder import JoinedEncoder
 from pinyon.inference.catalog import Catalog
 from pinyon.inference.steps import finished
 from safetensors.numpy import save_file

@@ -247,7 +247,7 @@ def test_reranks_that_take_turns_do_not_disturb_each_other(encoder: TextEncoder,
 
 
 def test_a_batch_holds_what_a_step_computes_and_pads_little() -> None:
-    from pinyon.inference.backends.torch_backend import batch_size
+    from pinyon.inference.backends.transformer.torch_backend import batch_size
 
     assert batch_size([100] * 30, 1000) == 10
     assert batch_size([100], 10) == 1, "a text is never cut to fit"
@@ -257,7 +257,7 @@ def test_a_batch_holds_what_a_step_computes_and_pads_little() -> None:
 
 def test_recorded_operations_compute_the_same_numbers_for_every_shape(catalog: Catalog) -> None:
     import torch
-    from pinyon.inference.backends.traced_model import use_trace
+    from pinyon.inference.backends.transformer.traced_model import use_trace
     from transformers import AutoModel, AutoTokenizer
 
     folder = catalog.folder("all-MiniLM-L6-v2")
@@ -274,7 +274,7 @@ def test_recorded_operations_compute_the_same_numbers_for_every_shape(catalog: C
 
 def test_an_architecture_whose_operations_may_depend_on_numbers_is_not_recorded() -> None:
     import torch
-    from pinyon.inference.backends.traced_model import use_trace
+    from pinyon.inference.backends.transformer.traced_model import use_trace
     from transformers import ModernBertConfig, ModernBertModel
 
     size = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}

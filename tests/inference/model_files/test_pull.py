@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.inference.fake_hub import FakeHub
+from tests.inference.model_files.fake_hub import FakeHub
 from tests.running import PROJECT, environment
 
 BGE = "bge-reranker-v2-m3"

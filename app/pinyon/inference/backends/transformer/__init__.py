@@ -1,0 +1,1 @@
+"""Computes transformers with torch or OpenVINO, and reads their folders with sentence-transformers."""
