@@ -14,6 +14,7 @@ from pinyon.inference.backend import Embeddings
 from pinyon.inference.backends.embedding.hash_backend import HashEncoder
 from pinyon.inference.backends.embedding.named_embedder import NamedEmbedder
 from pinyon.inference.model_executor import ModelExecutor
+from pinyon.inference.steps import finished
 from pinyon.services.inference import text_batches
 from pinyon.services.inference.embedded_text import EmbeddedText
 from pinyon.services.inference.embedding_scheduler import FIRST_RATE, EmbeddingScheduler
@@ -60,6 +61,28 @@ def test_a_query_asked_again_is_not_computed_again() -> None:
         assert [again[0], *again[2:]] == [pear, apple, pear]
 
     with_scheduler(check)
+
+
+def test_a_query_is_embedded_once_with_its_tokens_and_again_only_where_they_are_missing() -> None:
+    async def check(scheduler: EmbeddingScheduler) -> None:
+        encoder = Watched()
+        (plain,) = await scheduler.embed(embedder(encoder), ["red apple"], "query", "END")
+        (whole,) = await scheduler.embed(embedder(encoder), ["red apple"], "query", "END", 8)
+        for window_tokens in (8, 0):
+            assert await scheduler.embed(embedder(encoder), ["red apple"], "query", "END", window_tokens) == [whole]
+        assert encoder.calls == [["query: red apple"]] * 2
+        assert plain.windows is None
+        assert whole.windows is not None
+        (wanted,) = finished(encoder.token_windows(["red apple"], 8))
+        np.testing.assert_array_equal(whole.windows[0], wanted[0].astype(np.float16))
+
+    with_scheduler(check)
+
+
+def test_tokens_of_a_text_that_loses_its_beginning_are_left_to_the_reranker() -> None:
+    found = embedder(Watched()).embed(["a b", "a " * 80], "query", "START", 8)
+    assert found.windows is None
+    assert found.truncated == [False, True]
 
 
 def test_a_query_is_remembered_for_one_fingerprint_and_way_of_cutting_only() -> None:

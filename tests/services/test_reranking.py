@@ -25,6 +25,7 @@ def printed(model: str) -> Fingerprint:
 
 class Embedding:
     fingerprint = printed("new")
+    encoder = None
     languages = ()
 
 

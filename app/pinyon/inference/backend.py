@@ -17,6 +17,8 @@ from pinyon.inference.steps import Steps
 Windows = list[NDArray[np.float32]]
 """Token vectors of one text, float32 [tokens, dimension] per window."""
 
+QUERY_TOKENS = 512
+"""Tokens of a query that are embedded one by one together with the query itself, for late interaction."""
 MOST_WINDOWS = 4
 """How many windows of a long document a reranker reads at most. A chapter fits, and the time is bounded."""
 
@@ -29,11 +31,13 @@ class Embeddings(msgspec.Struct, frozen=True):
     """Vectors of texts.
 
     vectors: float32 [n, dimension]. tokens: number of tokens computed per text. truncated: whether a text was cut.
+    windows: token vectors of each text; None if they were not asked for.
     """
 
     vectors: NDArray[np.float32]
     tokens: list[int]
     truncated: list[bool]
+    windows: list[Windows] | None = None
 
 
 class SparseEmbeddings(msgspec.Struct, frozen=True):
@@ -67,6 +71,13 @@ class TextEncoder(Protocol):
         """One vector per text. Texts are cut to max_tokens, special tokens included, or to the limit of the weights."""
         ...
 
+    def encode_tokens(self, texts: Sequence[str], prefix: str, max_tokens: int, window_tokens: int) -> Embeddings:
+        """encode() of the texts with the prefix, and token_windows() of up to window_tokens without it.
+
+        Where both need the same forward pass, it is computed once.
+        """
+        ...
+
     def ends(self, texts: Sequence[str], max_tokens: int) -> list[str]:
         """The last max_tokens tokens of each text, as text. Special tokens do not count."""
         ...
@@ -95,10 +106,14 @@ class Embedder(Protocol):
     languages: Collection[str]
     encoder: TextEncoder
 
-    def embed(self, texts: Sequence[str], input_type: InputType, truncate: Truncate) -> Embeddings:
+    def embed(
+        self, texts: Sequence[str], input_type: InputType, truncate: Truncate, window_tokens: int = 0
+    ) -> Embeddings:
         """One vector per text. Raises TextTooLong if truncate is NONE and a text is over the limit of the named model.
 
-        A stand-in that reads less than the named model cuts the text even then, and reports it in `truncated`.
+        window_tokens: so many tokens of each text get vectors too, without the prefix of the model's name; but not if
+        the beginning of a text was cut. A stand-in that reads less than the named model cuts the text even if truncate
+        is NONE, and reports it in `truncated`.
         """
         ...
 
@@ -126,7 +141,8 @@ class Retrieved(msgspec.Struct, frozen=True):
 
     encoder: the embedding model of their index, for late interaction. statistics: of the query's terms in the
     namespace. similarities: float64 [n], of hits and query (fusion.corrected()); if given, they and the keywords count
-    beside the reranker's score. similarity_weight, learned, learned_weight: as fusion.Sides has them.
+    beside the reranker's score. similarity_weight, learned, learned_weight: as fusion.Sides has them. query_windows:
+    token vectors of the query by the encoder, if they are known.
     """
 
     encoder: TextEncoder | None = None
@@ -135,6 +151,7 @@ class Retrieved(msgspec.Struct, frozen=True):
     similarity_weight: float = 1.0
     learned: NDArray[np.float64] | None = None
     learned_weight: float = 1.0
+    query_windows: Windows | None = None
 
 
 class Reranker(Protocol):

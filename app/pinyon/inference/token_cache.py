@@ -39,6 +39,9 @@ class CachingEncoder:
     def encode(self, texts: Sequence[str], max_tokens: int) -> Embeddings:
         return self._encoder.encode(texts, max_tokens)
 
+    def encode_tokens(self, texts: Sequence[str], prefix: str, max_tokens: int, window_tokens: int) -> Embeddings:
+        return self._encoder.encode_tokens(texts, prefix, max_tokens, window_tokens)
+
     def ends(self, texts: Sequence[str], max_tokens: int) -> list[str]:
         return self._encoder.ends(texts, max_tokens)
 

@@ -1,6 +1,7 @@
 """The rerankers without weights, and how a reranker's scores and those of retrieval go together."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pinyon.domain import TermStatistics
 from pinyon.errors import TextTooLong
-from pinyon.inference.backend import Retrieved
+from pinyon.inference.backend import QUERY_TOKENS, Retrieved, Windows
+from pinyon.inference.backends.embedding.hash_backend import HashEncoder
 from pinyon.inference.backends.reranking.bm25_reranker import shares
 from pinyon.inference.backends.reranking.late_interaction import OTHER_WEIGHT, token_weights
 from pinyon.inference.catalog import Catalog
-from pinyon.inference.steps import finished
+from pinyon.inference.steps import Steps, finished
 from pinyon.search.fusion import Sides, corrected, with_cross_encoder, with_late_interaction
 from pinyon.search.fusion import with_mini as with_mini_mix
 from pinyon.search.ranking import ALONE, IN_MIX, LONGEST_DISCOUNTED, B, ShareFormula, idf
@@ -21,6 +23,19 @@ from pinyon.search.terms import query_terms, terms
 from pinyon.search.unrelated import UNRELATED
 
 from tests.running import PROJECT
+
+
+class Reading(HashEncoder):
+    """Notes which texts it read token by token."""
+
+    def __init__(self, dimension: int, max_tokens: int) -> None:
+        super().__init__(dimension, max_tokens)
+        self.read: list[str] = []
+
+    def token_windows(self, texts: Sequence[str], max_tokens: int) -> Steps[list[Windows]]:
+        self.read += texts
+        return super().token_windows(texts, max_tokens)
+
 
 DOCUMENTS = ["apples are fruit", "the apple of apples", "stars are far away", "", "and the of"]
 
@@ -142,6 +157,23 @@ def test_every_query_token_has_its_place_in_the_query(catalog: Catalog, query: s
     statistics = TermStatistics(10, 5.0, {}, "english")
     reranker = catalog.reranker(catalog.answer("pinyon-late-interaction"), Retrieved(encoder, statistics))
     assert np.isfinite(finished(reranker.score(query, DOCUMENTS[:3], "END"))).all()
+
+
+@pytest.mark.parametrize("query", ["apples and stars", "an apple " * 400])
+def test_a_query_whose_tokens_are_known_is_not_read_again_and_scores_the_same(catalog: Catalog, query: str) -> None:
+    embedder = catalog.embedder(catalog.fingerprint("pinyon-hash-embed"))
+    (windows,) = embedder.embed([query], "query", "END", QUERY_TOKENS).windows or []
+    statistics = TermStatistics(10, 5.0, {}, "english")
+    answer = catalog.answer("pinyon-late-interaction")
+    encoder = Reading(64, 256)
+
+    def scores(retrieved: Retrieved) -> list[float]:
+        return finished(catalog.reranker(answer, retrieved).score(query, DOCUMENTS[:3], "END")).tolist()
+
+    read = scores(Retrieved(encoder, statistics))
+    assert (encoder.read.count(query), encoder.read.clear()) == (1, None)
+    assert scores(Retrieved(encoder, statistics, query_windows=windows)) == pytest.approx(read, abs=1e-6)
+    assert encoder.read.count(query) == 0
 
 
 def test_a_search_weighs_what_ad_hoc_documents_do_not(catalog: Catalog) -> None:

@@ -175,10 +175,11 @@ class Records:
         input_type: InputType,
         truncate: Truncate,
         max_tokens: int | None,
+        window_tokens: int = 0,
     ) -> list[EmbeddedText]:
-        """Embed texts, densely or sparsely as the index is."""
+        """Embed texts, densely or sparsely as the index is. window_tokens: as in Embedder.embed()."""
         if not spec.sparse:
-            return await self._inference.embed(embedder, texts, input_type, truncate)
+            return await self._inference.embed(embedder, texts, input_type, truncate, window_tokens)
         embedded = await self._inference.embed_sparse(embedder, texts, input_type, truncate, max_tokens)
         most = self._limits.sparse_terms
         return [
@@ -263,8 +264,15 @@ class Records:
         embed = spec.embed
         assert embed is not None
         embedder: Any = await self._indexes.embedders.get(index)
+        window_tokens = 0 if reranking is None or reranking.query != text else reranking.window_tokens
         (query,) = await self._embed(
-            spec, embedder, [text], embed.read_input_type, embed.read_truncate, embed.read_max_tokens
+            spec,
+            embedder,
+            [text],
+            embed.read_input_type,
+            embed.read_truncate,
+            embed.read_max_tokens,
+            window_tokens,
         )
         plan = msgspec.structs.replace(
             plan,

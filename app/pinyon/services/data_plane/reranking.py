@@ -5,11 +5,10 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from pinyon.domain import Index, QueryAnswer
 from pinyon.errors import EmbeddingMismatch, InvalidArgument, TextTooLong
-from pinyon.inference.backend import Embedder, Retrieved
+from pinyon.inference.backend import QUERY_TOKENS, Embedder, Retrieved
 from pinyon.search import fusion
 from pinyon.search.known_languages import similarity_weight
 from pinyon.search.ranking import exact_scores, shortest
@@ -43,6 +42,11 @@ class Reranking(msgspec.Struct, frozen=True):
     def wants_statistics(self) -> bool:
         """Whether the reranker needs to know how common the query's terms are in the namespace."""
         return self.fuses or self.call.answer.by_words
+
+    @property
+    def window_tokens(self) -> int:
+        """How many tokens of the query the reranker needs the vectors of."""
+        return QUERY_TOKENS if self.fuses and self.call.answer.needs_encoder else 0
 
 
 class HitReranker:
@@ -90,13 +94,11 @@ class HitReranker:
         texts = [
             rank_text(hit.metadata, reranking.fields, place, f" (record '{hit.id}')") for place, hit in enumerate(hits)
         ]
-        similarities, weight = None, 1.0
+        retrieved = Retrieved(statistics=answer.statistics)
+        if call.answer.needs_encoder:
+            retrieved = msgspec.structs.replace(retrieved, encoder=await self._embedders.encoder(index))
         if reranking.fuses:
-            similarities = await self._similarities(index, reranking, answer, texts)
-            embedder: Any = await self._embedders.get(index)
-            weight = similarity_weight(reranking.query, embedder.languages)
-        encoder = await self._embedders.encoder(index) if call.answer.needs_encoder else None
-        retrieved = Retrieved(encoder, answer.statistics, similarities, weight)
+            retrieved = await self._with_similarities(retrieved, index, reranking, answer, texts)
         try:
             scores = await self._inference.rerank(call, reranking.query, texts, retrieved)
         except TextTooLong as error:
@@ -108,12 +110,13 @@ class HitReranker:
         ranking = sorted(enumerate(shortest(scores)), key=lambda ranked: (-ranked[1], hits[ranked[0]].id))
         return ranking[: reranking.request.top_n], rerank_units(len(hits))
 
-    async def _similarities(
-        self, index: Index, reranking: Reranking, answer: QueryAnswer, texts: Sequence[str]
-    ) -> NDArray[np.float64]:
-        """Similarities of the query and each text, float64 [n]: cosines corrected for chance.
+    async def _with_similarities(
+        self, retrieved: Retrieved, index: Index, reranking: Reranking, answer: QueryAnswer, texts: Sequence[str]
+    ) -> Retrieved:
+        """Add the similarities of the query and each text, and the token vectors of the query.
 
-        Uses the stored vectors if they are of these texts.
+        Both come from one pass of the model, which usually was that of the search. Uses the stored vectors of the hits
+        if they are of these texts.
 
         Raises EmbeddingMismatch if the index changed after the hits were found: it was re-embedded, or embeds text now.
         """
@@ -123,7 +126,9 @@ class HitReranker:
         dense: Embedder = embedder
         if answer.embedded_by is not None and answer.embedded_by != dense.fingerprint:
             raise EmbeddingMismatch(f"Index {index.name} was re-embedded while the search ran; try again")
-        (query,) = await self._inference.embed(dense, [reranking.query], embed.read_input_type, embed.read_truncate)
+        (query,) = await self._inference.embed(
+            dense, [reranking.query], embed.read_input_type, embed.read_truncate, reranking.window_tokens
+        )
         stored = [hit.vector for hit in hits if hit.vector is not None]
         if reranking.fields != [embed.text_field] or len(stored) != len(hits):
             stored = dense_vectors(await self._inference.embed(dense, texts, embed.write_input_type, "END"))
@@ -132,4 +137,10 @@ class HitReranker:
         if answer.centroid is None:
             raise EmbeddingMismatch(f"Index {index.name} did not embed text yet when the search ran; try again")
         unrelated = await self._unrelated.mean(dense, embed)
-        return fusion.corrected(cosines, fusion.background(vector, answer.centroid, unrelated))
+        return msgspec.structs.replace(
+            retrieved,
+            encoder=dense.encoder,
+            query_windows=query.windows and [window.astype(np.float32) for window in query.windows],
+            similarities=fusion.corrected(cosines, fusion.background(vector, answer.centroid, unrelated)),
+            similarity_weight=similarity_weight(reranking.query, dense.languages),
+        )

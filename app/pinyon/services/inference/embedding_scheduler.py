@@ -31,7 +31,8 @@ FIRST_RATE = 20_000.0
 """Default of `first_rate`."""
 
 Key = tuple[Embedder | SparseEmbedder, InputType, Truncate, int | None]
-"""Texts with the same key can be computed together. The number is the limit of tokens, where a request sets one."""
+"""Texts with the same key can be computed together. The number is the limit of tokens, where a request sets one; of a
+dense model, how many tokens get vectors of their own."""
 
 
 class EmbeddingScheduler:
@@ -51,19 +52,31 @@ class EmbeddingScheduler:
         self._batches: dict[Key, TextBatches] = {}
 
     async def embed(
-        self, embedder: Embedder, texts: Sequence[str], input_type: InputType, truncate: Truncate
+        self,
+        embedder: Embedder,
+        texts: Sequence[str],
+        input_type: InputType,
+        truncate: Truncate,
+        window_tokens: int = 0,
     ) -> list[EmbeddedText]:
-        """Embed each text, in the given order. Raises TextTooLong or Unavailable."""
+        """Embed each text, in the given order. Raises TextTooLong or Unavailable.
+
+        window_tokens: as in Embedder.embed().
+        """
 
         def compute(some: list[str]) -> list[EmbeddedText]:
-            return embedded_text.from_dense(embedder.embed(some, input_type, truncate))
+            return embedded_text.from_dense(embedder.embed(some, input_type, truncate, window_tokens))
 
-        key = embedder, input_type, truncate, None
+        key = embedder, input_type, truncate, window_tokens
         if input_type == "passage":
             return await self._embed_together(key, texts, compute)
         self._last_query = time.monotonic()
         keys = [(embedder.fingerprint, truncate, text) for text in texts]
-        known = {each: cached for each in keys if (cached := self._cache.get(each)) is not None}
+        known = {
+            each: cached
+            for each in keys
+            if (cached := self._cache.get(each)) is not None and not (window_tokens and cached.windows is None)
+        }
         for each in keys:
             metrics.looked_up("query", each in known)
         missing = [each for each in dict.fromkeys(keys) if each not in known]

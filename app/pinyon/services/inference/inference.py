@@ -88,10 +88,18 @@ class Inference:
             return KnownModel(name, entry, unavailable=error.message)
 
     async def embed(
-        self, embedder: Embedder, texts: Sequence[str], input_type: InputType, truncate: Truncate
+        self,
+        embedder: Embedder,
+        texts: Sequence[str],
+        input_type: InputType,
+        truncate: Truncate,
+        window_tokens: int = 0,
     ) -> list[EmbeddedText]:
-        """Embed each text with a dense model, in the given order. Raises TextTooLong or Unavailable."""
-        return await self._scheduler.embed(embedder, texts, input_type, truncate)
+        """Embed each text with a dense model, in the given order. Raises TextTooLong or Unavailable.
+
+        window_tokens: as in Embedder.embed().
+        """
+        return await self._scheduler.embed(embedder, texts, input_type, truncate, window_tokens)
 
     async def embed_sparse(
         self,

@@ -34,9 +34,10 @@ class QueryCache:
 
     def put(self, key: Key, embedded: EmbeddedText) -> None:
         """Add the query. Those that were not used for the longest time are dropped if the cache is full."""
-        if key not in self._entries:
-            self._bytes += _size(key, embedded)
+        if key in self._entries:
+            self._bytes -= _size(key, self._entries[key])
         self._entries[key] = embedded
+        self._bytes += _size(key, embedded)
         self._entries.move_to_end(key)
         while self._bytes > self._most_bytes:
             self._bytes -= _size(*self._entries.popitem(last=False))
@@ -44,4 +45,5 @@ class QueryCache:
 
 def _size(key: Key, embedded: EmbeddedText) -> int:
     vector_bytes = 0 if embedded.vector is None else embedded.vector.nbytes
-    return vector_bytes + sys.getsizeof(key[2]) + ENTRY_BYTES
+    window_bytes = sum(window.nbytes for window in embedded.windows or ())
+    return vector_bytes + window_bytes + sys.getsizeof(key[2]) + ENTRY_BYTES

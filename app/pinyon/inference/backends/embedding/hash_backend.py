@@ -8,11 +8,12 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from pinyon.inference.backend import Embeddings, Span, Windows
-from pinyon.inference.steps import Steps
+from pinyon.inference.steps import Steps, finished
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 
@@ -42,6 +43,10 @@ class HashEncoder:
             vectors[row] = total / max(float(np.linalg.norm(total)), 1e-9)
         counts = [len(words_of_text) for words_of_text in words]
         return Embeddings(vectors, [min(n, limit) for n in counts], [n > limit for n in counts])
+
+    def encode_tokens(self, texts: Sequence[str], prefix: str, max_tokens: int, window_tokens: int) -> Embeddings:
+        embeddings = self.encode([prefix + text for text in texts], max_tokens)
+        return msgspec.structs.replace(embeddings, windows=finished(self.token_windows(texts, window_tokens)))
 
     def ends(self, texts: Sequence[str], max_tokens: int) -> list[str]:
         return [

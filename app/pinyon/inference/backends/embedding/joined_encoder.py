@@ -38,11 +38,17 @@ class JoinedEncoder:
         return self._first.count_tokens(texts)
 
     def encode(self, texts: Sequence[str], max_tokens: int) -> Embeddings:
-        one = self._first.encode(texts, max_tokens)
         other = self._second.encode([_plain(text) for text in texts], max_tokens)
+        return self._joined(self._first.encode(texts, max_tokens), other)
+
+    def encode_tokens(self, texts: Sequence[str], prefix: str, max_tokens: int, window_tokens: int) -> Embeddings:
+        other = self._second.encode_tokens(texts, "", max_tokens, window_tokens)
+        return self._joined(self._first.encode([prefix + text for text in texts], max_tokens), other)
+
+    def _joined(self, one: Embeddings, other: Embeddings) -> Embeddings:
         vectors = np.hstack([_unit(one.vectors - self._mean) * self._scales[0], other.vectors * self._scales[1]])
         truncated = [cut or also for cut, also in zip(one.truncated, other.truncated, strict=True)]
-        return Embeddings(vectors, one.tokens, truncated)
+        return Embeddings(vectors, one.tokens, truncated, other.windows)
 
     def ends(self, texts: Sequence[str], max_tokens: int) -> list[str]:
         return self._first.ends(texts, max_tokens)

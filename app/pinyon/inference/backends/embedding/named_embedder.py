@@ -29,7 +29,9 @@ class NamedEmbedder:
         self.encoder, self.fingerprint, self.label, self._max_tokens = encoder, fingerprint, label, max_tokens
         self._normalize, self.languages = normalize, languages
 
-    def embed(self, texts: Sequence[str], input_type: InputType, truncate: Truncate) -> Embeddings:
+    def embed(
+        self, texts: Sequence[str], input_type: InputType, truncate: Truncate, window_tokens: int = 0
+    ) -> Embeddings:
         fingerprint = self.fingerprint
         prefix = fingerprint.query_prefix if input_type == "query" else fingerprint.passage_prefix
         uncut = texts
@@ -43,12 +45,17 @@ class NamedEmbedder:
                     raise TextTooLong(position, tokens, self._max_tokens, fingerprint.model)
         # Compute each distinct text once, so that equal texts have equal vectors.
         positions = {text: position for position, text in enumerate(dict.fromkeys(prefixed))}
-        distinct = self.encoder.encode(list(positions), self._max_tokens)
+        if window_tokens and not any(text != given for text, given in zip(texts, uncut, strict=True)):
+            without = list(dict.fromkeys(texts))
+            distinct = self.encoder.encode_tokens(without, prefix, self._max_tokens, window_tokens)
+        else:
+            distinct = self.encoder.encode(list(positions), self._max_tokens)
         order = [positions[text] for text in prefixed]
         return Embeddings(
             self._fitted(distinct.vectors[order]),
             [distinct.tokens[i] for i in order],
             [distinct.truncated[i] or text != given for i, text, given in zip(order, texts, uncut, strict=True)],
+            None if distinct.windows is None else [distinct.windows[i] for i in order],
         )
 
     def _fitted(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 
@@ -15,7 +16,7 @@ from pinyon.inference.backend import Embeddings, Span, Windows
 from pinyon.inference.backends.transformer.sentence_model import Changes, embedding_model
 from pinyon.inference.backends.transformer.torch_backend import ends_of
 from pinyon.inference.precision import Precision
-from pinyon.inference.steps import Steps
+from pinyon.inference.steps import Steps, finished
 
 
 class StaticEncoder:
@@ -49,6 +50,10 @@ class StaticEncoder:
             [len(each) for each in cut],
             [len(each) > limit for each in ids],
         )
+
+    def encode_tokens(self, texts: Sequence[str], prefix: str, max_tokens: int, window_tokens: int) -> Embeddings:
+        embeddings = self.encode([prefix + text for text in texts], max_tokens)
+        return msgspec.structs.replace(embeddings, windows=finished(self.token_windows(texts, window_tokens)))
 
     def ends(self, texts: Sequence[str], max_tokens: int) -> list[str]:
         return ends_of(texts, max_tokens, self.token_spans)

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 # milliseconds after the last part, while the rest of the request needs it. This limit is long enough between parts.
 os.environ.setdefault("GOMP_SPINCOUNT", "30000")
 
+import msgspec
 import numpy as np
 import torch
 import transformers
@@ -30,7 +31,7 @@ from pinyon.inference.backends.transformer.sentence_model import NO_CHANGES, Cha
 from pinyon.inference.backends.transformer.traced_model import use_trace
 from pinyon.inference.model_files.weights import WEIGHTS_FILE
 from pinyon.inference.precision import Precision
-from pinyon.inference.steps import STEP_S, Pace, Steps
+from pinyon.inference.steps import STEP_S, Pace, Steps, finished
 
 BATCH_TOKENS = 2_048
 """Padded tokens of a batch: enough to fill two cores, few enough for their caches (8,192 took 1.2 times as long)."""
@@ -100,6 +101,12 @@ class TorchEncoder:
         truncated = [bool(encoding.overflowing) for encoding in batch.encodings]
         return Embeddings(vectors, [len(row["input_ids"]) for row in rows], truncated)
 
+    def encode_tokens(self, texts: Sequence[str], prefix: str, max_tokens: int, window_tokens: int) -> Embeddings:
+        if not prefix and max_tokens >= self.max_tokens:
+            return finished(self._read(list(texts), window_tokens))
+        embeddings = self.encode([prefix + text for text in texts], max_tokens)
+        return msgspec.structs.replace(embeddings, windows=finished(self.token_windows(texts, window_tokens)))
+
     def ends(self, texts: Sequence[str], max_tokens: int) -> list[str]:
         return ends_of(texts, max_tokens, self.token_spans)
 
@@ -112,12 +119,13 @@ class TorchEncoder:
     def token_windows(self, texts: Sequence[str], max_tokens: int) -> Steps[list[Windows]]:
         by_text: list[Windows] = [[]] * len(texts)
         for places in in_groups(texts):
-            windows = yield from self._windows([texts[place] for place in places], max_tokens)
-            for place, of_text in zip(places, windows, strict=True):
+            read = yield from self._read([texts[place] for place in places], max_tokens)
+            for place, of_text in zip(places, read.windows or [], strict=True):
                 by_text[place] = of_text
         return by_text
 
-    def _windows(self, texts: list[str], max_tokens: int) -> Steps[list[Windows]]:
+    def _read(self, texts: list[str], window_tokens: int) -> Steps[Embeddings]:
+        """The vector of each text, from its first window, and the vectors of its first tokens, from all windows."""
         batch = self._tokenizer(
             texts,
             truncation=True,
@@ -126,26 +134,33 @@ class TorchEncoder:
             return_special_tokens_mask=True,
         )
         owners, specials = batch.pop("overflow_to_sample_mapping"), batch.pop("special_tokens_mask")
-        left = [max_tokens] * len(texts)
+        firsts = [owners.index(owner) for owner in range(len(texts))]
+        left = [window_tokens] * len(texts)
         taken: list[tuple[int, int, int]] = []  # row, the text it belongs to, how many of its ordinary tokens to take
         for row, (owner, special) in enumerate(zip(owners, specials, strict=True)):
             wanted = min(left[owner], special.count(0))
-            if wanted:
+            if wanted or row == firsts[owner]:
                 taken.append((row, owner, wanted))
                 left[owner] -= wanted
         rows = _rows(batch, len(owners))
+        vectors = np.empty((len(texts), self.dimension), np.float32)
         windows: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(taken)
         for places, output in self._forward([rows[row] for row, _, _ in taken]):
-            vectors = torch.nn.functional.normalize(output["token_embeddings"].float(), dim=-1).cpu().numpy()
-            for place, vector in zip(places, vectors, strict=True):
-                row, _, wanted = taken[place]
+            of_texts = output["sentence_embedding"].float().cpu().numpy()
+            of_tokens = torch.nn.functional.normalize(output["token_embeddings"].float(), dim=-1).cpu().numpy()
+            for place, of_text, of_token in zip(places, of_texts, of_tokens, strict=True):
+                row, owner, wanted = taken[place]
                 ordinary = np.flatnonzero(np.array(specials[row]) == 0)
-                windows[place] = vector[ordinary[:wanted]]
+                windows[place] = of_token[ordinary[:wanted]]
+                if row == firsts[owner]:
+                    vectors[owner] = of_text
             yield
         by_text: list[Windows] = [[] for _ in texts]
-        for (_, owner, _), window in zip(taken, windows, strict=True):
-            by_text[owner].append(window)
-        return by_text
+        for (_, owner, wanted), window in zip(taken, windows, strict=True):
+            if wanted:
+                by_text[owner].append(window)
+        tokens = [len(rows[row]["input_ids"]) for row in firsts]
+        return Embeddings(vectors, tokens, [owners.count(owner) > 1 for owner in range(len(texts))], by_text)
 
     def _forward(self, rows: Rows) -> Iterator[tuple[list[int], dict[str, torch.Tensor]]]:
         """The output of each batch with the positions of its rows. Longest first, which needs the least padding.
