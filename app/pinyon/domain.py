@@ -43,12 +43,31 @@ class Fingerprint(msgspec.Struct, frozen=True):
         return self.model != self.weights
 
 
+class Mix(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How much the sides of a hybrid or reranked score count: factors on the weights of search.fusion, 1 for these.
+
+    similarity: of meaning. words: of the share of the query's words. learned: of learned words. reranker: of a
+    reranker's own score, where it is combined with the others. candidates: how many records each side brings at least.
+    """
+
+    similarity: float = 1.0
+    words: float = 1.0
+    learned: float = 1.0
+    reranker: float = 1.0
+    candidates: int = 100
+
+
+EVEN = Mix()
+"""The mix that fits most collections."""
+
+
 class EmbedSpec(msgspec.Struct, frozen=True):
     """The integrated embedding of an index: its model, the field that it embeds, and how it embeds.
 
     read_*: for queries. write_*: for the texts of records. *_max_tokens: the longest text, for models that let the
     caller choose; None for the model's default. retrieval: how texts are searched if a query does not say it.
-    language: the language whose words are stemmed, or "auto" if it is detected for each text.
+    language: the language whose words are stemmed, or "auto" if it is detected for each text. mix: of hybrid and
+    reranked scores if a query does not say it; None for EVEN.
     """
 
     model: str
@@ -62,6 +81,7 @@ class EmbedSpec(msgspec.Struct, frozen=True):
     retrieval: Retrieval = "dense"
     language: str = "english"
     diacritics: Diacritics = "fold"
+    mix: Mix | None = None
 
     @property
     def analysis(self) -> str:
@@ -246,7 +266,7 @@ class QueryPlan(msgspec.Struct, frozen=True):
     embedded_by: what embedded the query. It must be what embedded the records.
     unrelated: float64 [dimension], as fusion.background() takes it; for hybrid searches. similarity_weight: as
     fusion.Sides has it; for hybrid searches.
-    exact: compare the vector with every record, however many there are.
+    mix: of hybrid searches. exact: compare the vector with every record, however many there are.
     """
 
     top_k: int
@@ -262,6 +282,7 @@ class QueryPlan(msgspec.Struct, frozen=True):
     embedded_by: Fingerprint | None = None
     unrelated: NDArray[np.float64] | None = None
     similarity_weight: float = 1.0
+    mix: Mix = EVEN
     exact: bool = False
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pinyon.domain import Centroid
+from pinyon.domain import Centroid, Mix
 from pinyon.search.fusion import Sides, background, corrected, fused, learned_words, with_late_interaction
 from pinyon.search.ranking import ALONE, IN_MIX, K1, bm25
 
@@ -42,6 +42,17 @@ def test_a_similarity_and_the_tokens_of_its_model_can_count_less() -> None:
     whole = with_late_interaction(own, Sides(similarity, share))
     assert whole == pytest.approx([(1 + 0.5 + 1.5 * 0.6) / 3.5])
     assert with_late_interaction(own, Sides(similarity, share, 0.5)) == pytest.approx([(0.5 + 0.5 + 0.75 * 0.6) / 2.25])
+
+
+def test_each_side_counts_as_much_as_the_mix_says() -> None:
+    similarity, share, learned, own = (np.array([value]) for value in (0.8, 0.5, 0.4, 0.6))
+    mix = Mix(similarity=2, words=0.5, learned=3, reranker=0.1)
+    sides = Sides(similarity, share, 0.25, learned, 1.0, mix)
+    assert fused(sides) == pytest.approx([(0.5 * 0.8 + 0.5 * 0.5 + 1.5 * 0.4) / 2.5])
+    reranked = with_late_interaction(own, sides)
+    assert reranked == pytest.approx([(0.5 * 0.8 + 0.5 * 0.5 + 1.5 * 0.4 + 0.0375 * 0.6) / 2.5375])
+    assert fused(Sides(similarity, share, mix=Mix(words=0))).tolist() == similarity.tolist()
+    assert fused(Sides(similarity, share, mix=Mix(similarity=0))).tolist() == share.tolist()
 
 
 def test_texts_that_are_all_the_same_have_finite_scores() -> None:

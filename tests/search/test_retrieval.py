@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from pinyon.domain import QueryPlan, ScoreParts
+from pinyon.domain import Mix, QueryPlan, ScoreParts
 from pinyon.search import retrieval
 from pinyon.search.fusion import LEXICAL_WEIGHT
 
@@ -22,6 +22,7 @@ def test_a_plan_is_answered_by_what_it_has(plan: QueryPlan, has_vector: bool, ki
 
 def test_each_side_brings_a_hundred_candidates_or_as_many_as_are_wanted() -> None:
     assert [retrieval.depth(QueryPlan(top_k)) for top_k in (1, 100, 101)] == [100, 100, 101]
+    assert [retrieval.depth(QueryPlan(top_k, mix=Mix(candidates=20))) for top_k in (1, 30)] == [20, 30]
 
 
 def test_a_hybrid_score_adds_the_two_sides_and_says_what_they_were() -> None:

@@ -1,14 +1,16 @@
 """The index of the settings, and the one on disk."""
 
+from typing import Any
+
 import msgspec
 import pytest
-from pinyon.domain import EmbedSpec, IndexSpec
+from pinyon.domain import EmbedSpec, IndexSpec, Mix
 from pinyon.errors import FailedPrecondition
 from pinyon.services.control_plane.index_rules import check_same
 
 
-def spec(**embed: str) -> IndexSpec:
-    return IndexSpec("docs", 8, "cosine", EmbedSpec("any", "text", **embed))  # type: ignore[arg-type]
+def spec(**embed: Any) -> IndexSpec:
+    return IndexSpec("docs", 8, "cosine", EmbedSpec("any", "text", **embed))
 
 
 def test_settings_without_a_language_fit_an_index_from_when_that_was_english() -> None:
@@ -16,6 +18,13 @@ def test_settings_without_a_language_fit_an_index_from_when_that_was_english() -
     check_same(spec(language="english"), spec(language="auto"))
     before_there_were_languages = msgspec.json.decode(b'{"model": "any", "text_field": "text"}', type=EmbedSpec)
     check_same(msgspec.structs.replace(spec(), embed=before_there_were_languages), spec(language="auto"))
+
+
+def test_settings_without_a_mix_fit_an_index_that_was_tuned() -> None:
+    tuned, plain = spec(mix=Mix(words=2)), spec()
+    check_same(tuned, plain)
+    with pytest.raises(FailedPrecondition, match="mix is the default on disk"):
+        check_same(plain, tuned)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pinyon.domain import Fingerprint, InputType, SparseVector, TermStatistics, Truncate
+from pinyon.domain import EVEN, Fingerprint, InputType, Mix, SparseVector, TermStatistics, Truncate
 from pinyon.inference.steps import Steps
 
 Windows = list[NDArray[np.float32]]
@@ -141,14 +141,15 @@ class Retrieved(msgspec.Struct, frozen=True):
 
     encoder: the embedding model of their index, for late interaction. statistics: of the query's terms in the
     namespace. similarities: float64 [n], of hits and query (fusion.corrected()); if given, they and the keywords count
-    beside the reranker's score. similarity_weight, learned, learned_weight: as fusion.Sides has them. query_windows:
-    token vectors of the query by the encoder, if they are known.
+    beside the reranker's score. similarity_weight, mix, learned, learned_weight: as fusion.Sides has them.
+    query_windows: token vectors of the query by the encoder, if they are known.
     """
 
     encoder: TextEncoder | None = None
     statistics: TermStatistics | None = None
     similarities: NDArray[np.float64] | None = None
     similarity_weight: float = 1.0
+    mix: Mix = EVEN
     learned: NDArray[np.float64] | None = None
     learned_weight: float = 1.0
     query_windows: Windows | None = None

@@ -19,7 +19,7 @@ from pinyon.inference.backend import Embedder, Reranker, Retrieved, SparseEmbedd
 from pinyon.inference.backends.embedding.joined_encoder import JoinedEncoder
 from pinyon.inference.backends.embedding.named_embedder import NamedEmbedder
 from pinyon.inference.backends.reranking.bm25_reranker import Bm25Reranker
-from pinyon.inference.backends.reranking.fused_reranker import FusedReranker, Mix
+from pinyon.inference.backends.reranking.fused_reranker import Formula, FusedReranker
 from pinyon.inference.backends.reranking.late_interaction import LateInteractionReranker
 from pinyon.inference.backends.reranking.rerank_mini import MiniReranker
 from pinyon.inference.backends.sparse.bm25_backend import Bm25Embedder
@@ -40,7 +40,7 @@ BM25 = "pinyon-bm25"
 BM25_RERANKER = "bm25"
 MINI = "pinyon-rerank-mini"
 BUILTIN_VERSION = "1"
-MIXES: dict[str, Mix] = {LATE_INTERACTION: with_late_interaction, MINI: with_mini}
+MIXES: dict[str, Formula] = {LATE_INTERACTION: with_late_interaction, MINI: with_mini}
 """Rerankers whose scores are combined with those of retrieval, because both together rank better, and the formula."""
 
 

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pinyon.domain import Centroid
+from pinyon.domain import EVEN, Centroid, Mix
 
 PRIOR_RECORDS = 10.0
 """In a centroid, the model's vectors of unrelated texts weigh as much as so many records."""
@@ -65,7 +65,8 @@ class Sides(msgspec.Struct, frozen=True):
     similarities: float64 [n], corrected() cosines. shares: float64 [n] in 0..1, the share of the query's information
     that the words of a text carry (ranking.IN_MIX). learned: float64 [n], corrected() products of learned words; NaN
     for a text that the learned sparse model has not read; None without such a model. similarity_weight,
-    learned_weight: known_languages.similarity_weight() for the languages that the two models know.
+    learned_weight: known_languages.similarity_weight() for the languages that the two models know. mix: how much the
+    sides count in this index.
     """
 
     similarities: NDArray[np.float64]
@@ -73,14 +74,20 @@ class Sides(msgspec.Struct, frozen=True):
     similarity_weight: float = 1.0
     learned: NDArray[np.float64] | None = None
     learned_weight: float = 1.0
+    mix: Mix = EVEN
 
     @property
     def weights(self) -> tuple[float, float, NDArray[np.float64]]:
         """The weights of similarities, shares and learned words, the last one float64 [n]: 0 where there are none."""
+        similarity, lexical = self.similarity_weight * self.mix.similarity, LEXICAL_WEIGHT * self.mix.words
         if self.learned is None:
-            return self.similarity_weight, LEXICAL_WEIGHT, np.zeros(len(self.shares))
-        learned = np.where(np.isnan(self.learned), 0.0, LEARNED_WEIGHT * self.learned_weight)
-        return self.similarity_weight, LEXICAL_WEIGHT, learned
+            return similarity, lexical, np.zeros(len(self.shares))
+        learned = np.where(np.isnan(self.learned), 0.0, LEARNED_WEIGHT * self.learned_weight * self.mix.learned)
+        return similarity, lexical, learned
+
+    def reranker_weight(self, weight: float) -> float:
+        """The weight of a reranker's own score. weight: that of the same reranker in the EVEN mix."""
+        return self.similarity_weight * weight * self.mix.reranker
 
 
 def learned_words(products: NDArray[np.float64], own: float, total: float, records: int) -> NDArray[np.float64]:
@@ -127,7 +134,8 @@ def with_mini(own: NDArray[np.float64], sides: Sides) -> NDArray[np.float32]:
 def _averaged(sides: Sides, own: NDArray[np.float64], own_weight: float) -> NDArray[np.float64]:
     """The weighted mean of the sides and of a reranker's own scores, float64 [n]. own_weight: 0 without a reranker."""
     similarity, lexical, learned = sides.weights
-    by_model = similarity * (sides.similarities + own_weight * own)
+    reranker = sides.reranker_weight(own_weight)
+    by_model = similarity * sides.similarities + reranker * own
     by_learned = 0.0 if sides.learned is None else learned * np.nan_to_num(sides.learned)
-    weights = similarity * (1 + own_weight) + lexical + learned
+    weights = similarity + reranker + lexical + learned
     return np.asarray((by_model + lexical * sides.shares + by_learned) / weights, np.float64)

@@ -8,12 +8,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pinyon.domain import QueryPlan, ScoreParts
+from pinyon.domain import EVEN, Mix, QueryPlan, ScoreParts
 from pinyon.search.fusion import Sides, corrected, fused
 from pinyon.search.ranking import shortest
-
-CANDIDATES = 100
-"""Records that each side of hybrid retrieval contributes, at least."""
 
 Rows = NDArray[np.int64]
 Kind = Literal["dense", "sparse", "lexical", "hybrid"]
@@ -30,7 +27,7 @@ def kind(plan: QueryPlan, has_vector: bool) -> Kind:
 
 def depth(plan: QueryPlan) -> int:
     """How many candidates each side of hybrid retrieval contributes, and how many lexical hits are compared."""
-    return max(plan.top_k, CANDIDATES)
+    return max(plan.top_k, plan.mix.candidates)
 
 
 def fuse(
@@ -43,20 +40,21 @@ def fuse(
     similarity_weight: float = 1.0,
     learned: NDArray[np.float64] | None = None,
     learned_weight: float = 1.0,
+    mix: Mix = EVEN,
 ) -> tuple[NDArray[np.float32], dict[int, ScoreParts]]:
     """Hybrid scores of the candidates, float32 [n], and the parts of each score by row number.
 
     rows: int64 [n], the candidates; cosines: float32 [n]; background: fusion.background(). lexical_rows: int64 [m],
     sorted, every row with a word of the query; lexical_scores, lexical_shares: float64 [m], BM25 and the share that
     fusion.Sides has. A candidate without any word of the query has 0 for both, and no lexical part. learned: float64
-    [n], of the candidates. similarity_weight, learned, learned_weight: as fusion.Sides has them.
+    [n], of the candidates. similarity_weight, learned, learned_weight, mix: as fusion.Sides has them.
     """
     place = np.searchsorted(lexical_rows, rows)
     has_words = place < len(lexical_rows)
     has_words[has_words] = lexical_rows[place[has_words]] == rows[has_words]
     shares, scores = np.zeros(len(rows)), np.zeros(len(rows))
     shares[has_words], scores[has_words] = lexical_shares[place[has_words]], lexical_scores[place[has_words]]
-    sides = Sides(corrected(cosines, background), shares, similarity_weight, learned, learned_weight)
+    sides = Sides(corrected(cosines, background), shares, similarity_weight, learned, learned_weight, mix)
     return fused(sides).astype(np.float32), _parts(rows, cosines, scores, background, sides)
 
 

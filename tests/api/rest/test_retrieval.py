@@ -153,11 +153,51 @@ def test_an_index_can_be_hybrid_and_in_another_language_for_every_client(server:
         assert control.delete("/indexes/houses").status_code == 202
 
 
+def test_an_index_and_a_search_can_have_a_mix_of_their_own(server: RunningServer) -> None:
+    read = {"retrieval": "hybrid", "mix": {"words": 4, "reranker": 0.5}}
+    embed = {"model": "all-MiniLM-L6-v2", "field_map": {"text": "t"}, "read_parameters": read}
+    body = {"name": "mixed", "cloud": "aws", "region": "us-east-1", "embed": embed}
+    with server.client() as control:
+        made = control.post("/indexes/create-for-model", json=body).json()
+        told = {"similarity": 1, "words": 4, "learned": 1, "reranker": 0.5, "candidates": 100}
+        assert made["embed"]["read_parameters"]["mix"] == told
+        with httpx.Client(base_url=made["host"], timeout=60) as index:
+            rows = [{"_id": "a", "t": "A cat sleeps"}, {"_id": "b", "t": "A kitten naps"}, {"_id": "c", "t": "Rain"}]
+            assert index.post("/records/namespaces/n/upsert", json=rows).status_code == 201
+
+            def weight(**inputs: Any) -> float:
+                found: float = hits(ask(index, "kitten", explain=True, **inputs))[0]["fields"]["_explain"][
+                    "lexical_weight"
+                ]
+                return found
+
+            assert weight() == pytest.approx(4 / 5)
+            assert weight(mix={}) == pytest.approx(1 / 2), "of the search and not of the index"
+            assert weight(mix={"words": 0, "learned": None}) == 0
+            more = rerank("pinyon-late-interaction")
+            more["rerank"]["rank_fields"] = ["t"]
+            for mix, own in (({"words": 0, "reranker": 0}, "similarity"), ({"similarity": 0, "reranker": 0}, "share")):
+                for hit in hits(ask(index, "kitten", explain=True, more=more, mix=mix)):
+                    part = hit["fields"]["_explain"][own]
+                    assert hit["_score"] == pytest.approx(max(0, part), abs=1e-6)
+        change: dict[str, Any] = {"embed": {"read_parameters": {"mix": None}}}
+        changed = control.patch("/indexes/mixed", json=change).json()
+        assert changed["embed"]["read_parameters"]["retrieval"] == "hybrid"
+        assert "mix" not in changed["embed"]["read_parameters"]
+        assert control.delete("/indexes/mixed").status_code == 202
+
+
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
         ({"retrieval": "magic"}, "Invalid enum value 'magic'"),
         ({"explain": "yes"}, "Expected `bool`"),
+        ({"mix": 3}, "Expected `object | null`"),
+        ({"mix": {"meaning": 1}}, "unknown field `meaning`. It may have similarity, words"),
+        ({"mix": {"words": "many"}}, "Expected `float`, got `str` - at `$.words`"),
+        ({"mix": {"words": -1}}, "mix.words must be from 0 to 100, got -1"),
+        ({"mix": {"words": 0, "similarity": 0}}, "must not both be 0"),
+        ({"mix": {"candidates": 0}}, "mix.candidates must be from 1 to 10000, got 0"),
         ({"other": 1}, "unknown field `other`"),
     ],
 )
@@ -172,6 +212,11 @@ def test_wrong_inputs_are_refused(client: httpx.Client, inputs: dict[str, Any], 
     [
         ({"read_parameters": {"retrieval": "magic"}}, "must be one of dense, lexical, hybrid"),
         ({"write_parameters": {"language": "klingon"}}, "'language' must be one of"),
+        ({"read_parameters": {"mix": {"reranker": 101}}}, "mix.reranker must be from 0 to 100"),
+        (
+            {"model": "pinecone-sparse-english-v0", "read_parameters": {"mix": {"words": 2}}},
+            "'mix' is for dense indexes",
+        ),
         ({"read_parameters": {"language": "german"}}, "Unknown parameter 'language'"),
         ({"model": "pinecone-sparse-english-v0", "read_parameters": {"retrieval": "hybrid"}}, "for dense ones"),
     ],

@@ -10,11 +10,12 @@ from typing import Any, get_args
 
 import msgspec
 
-from pinyon.domain import Diacritics, EmbedSpec, IndexDetails, IndexSpec, Metric, Retrieval
+from pinyon.domain import EVEN, Diacritics, EmbedSpec, IndexDetails, IndexSpec, Metric, Mix, Retrieval
 from pinyon.errors import FailedPrecondition, InvalidArgument, NotFound
 from pinyon.inference.catalog import Catalog
 from pinyon.inference.model_files.manifest import ModelEntry
 from pinyon.search.analysis import AUTO, LANGUAGES
+from pinyon.services.control_plane import mix_rules
 from pinyon.services.inference import model_parameters
 from pinyon.services.inference.model_parameters import whole
 from pinyon.settings import INDEX_NAME, TEXT_FIELD, IndexSettings
@@ -160,8 +161,11 @@ def integrated(
     except NotFound as error:  # Pinecone's message, then the known models
         raise NotFound(f"Model {model} not found. {error.message}") from None
     read, retrieval = _own(read, "retrieval", get_args(Retrieval), "dense")
+    read, mix = _own_mix(read)
     write, language = _own(write, "language", LANGUAGES, AUTO)
     write, diacritics = _own(write, "diacritics", get_args(Diacritics), "fold")
+    if entry.kind == "sparse" and mix is not None:
+        raise InvalidArgument("A sparse index has one side; 'mix' is for dense indexes")
     if entry.kind == "sparse" and (retrieval != "dense" or language not in (AUTO, "english") or diacritics != "fold"):
         raise InvalidArgument(
             "Sparse indexes are searched by their own terms; retrieval, language and diacritics are for dense ones"
@@ -181,7 +185,7 @@ def integrated(
     if entry.kind == "embed":
         catalog.check_dimension(model, length)
     embed = embed_spec(model, field_map, read, write)
-    own: Any = {"retrieval": retrieval, "language": language, "diacritics": diacritics}
+    own: Any = {"retrieval": retrieval, "language": language, "diacritics": diacritics, "mix": mix}
     return IndexSpec(name(index), length, chosen, msgspec.structs.replace(embed, **own))
 
 
@@ -194,6 +198,13 @@ def _own(given: Mapping[str, Any] | None, key: str, allowed: Sequence[str], defa
     if value not in allowed:
         raise InvalidArgument(f"The parameter '{key}' must be one of {', '.join(allowed)}, got {value!r}")
     return others, value
+
+
+def _own_mix(given: Mapping[str, Any] | None) -> tuple[dict[str, Any], Mix | None]:
+    """Take out the parameter `mix`. Returns the other parameters, and its value."""
+    others = dict(given or {})
+    mix = mix_rules.mix(others.pop("mix", None))
+    return others, None if mix == EVEN else mix
 
 
 def embed_spec(
@@ -259,6 +270,7 @@ def parameters(embed: EmbedSpec, side: str) -> dict[str, Any]:
     own: list[tuple[str, str, str]]
     if side == "read":
         own = [("retrieval", embed.retrieval, "dense")]
+        values["mix"] = None if embed.mix is None else msgspec.structs.asdict(embed.mix)
     else:
         own = [("language", embed.language, AUTO), ("diacritics", embed.diacritics, "fold")]
     values |= {name: value for name, value, default in own if value != default}
@@ -300,7 +312,10 @@ def check_same(existing: IndexSpec, wanted: IndexSpec) -> None:
     """Raises FailedPrecondition if the index on disk differs from the settings.
 
     Settings that name no language also fit an index in English, because that was the default of earlier versions.
+    Settings that name no mix fit every index, because `pinyon tune` changes it.
     """
+    if existing.embed is not None and wanted.embed is not None and wanted.embed.mix is None:
+        existing = msgspec.structs.replace(existing, embed=msgspec.structs.replace(existing.embed, mix=None))
     if existing == wanted or existing == _in_english(wanted):
         return
     flat_existing, flat_wanted = _flat(existing), _flat(wanted)

@@ -95,6 +95,8 @@ class Reembeddings:
             raise InvalidArgument(f"Model '{model}' has the metrics {allowed}; index {spec.name} has {spec.metric}")
         fingerprint = self._catalog.fingerprint(model, dimension)
         embed = msgspec.structs.replace(spec.embed, model=model, read_max_tokens=None, write_max_tokens=None)
+        if model != spec.embed.model:  # the mix was fitted to the other model
+            embed = msgspec.structs.replace(embed, mix=None)
         if embed.read_truncate not in entry.truncations:
             embed = msgspec.structs.replace(embed, read_truncate=entry.truncate)
         if embed.write_truncate not in entry.truncations:

@@ -9,11 +9,13 @@ import numpy as np
 from pinyon import filters
 from pinyon.auth import permissions
 from pinyon.domain import (
+    EVEN,
     Index,
     IndexSpec,
     InputType,
     Match,
     Metadata,
+    Mix,
     QueryAnswer,
     QueryPlan,
     Record,
@@ -61,8 +63,9 @@ class Search(msgspec.Struct, frozen=True):
     """A search by text, by vector or by the id of a record.
 
     sparse: indices and values. match_terms: words that the text of a hit must have, all of them; only for sparse
-    indexes that embed text. retrieval: how a text is searched; None for the index's own choice. explain: add to each
-    hit the parts of its score, in the field `_explain`. fields: the fields that hits show; None for all of them.
+    indexes that embed text. retrieval: how a text is searched; mix: of a hybrid or reranked score; None for the
+    index's own choice. explain: add to each hit the parts of its score, in the field `_explain`. fields: the fields
+    that hits show; None for all of them.
     """
 
     top_k: int
@@ -73,6 +76,7 @@ class Search(msgspec.Struct, frozen=True):
     filter: dict[str, Any] | None = None
     match_terms: list[str] | None = None
     retrieval: Retrieval | None = None
+    mix: Mix | None = None
     explain: bool = False
     fields: list[str] | None = None
     rerank: Rerank | None = None
@@ -232,7 +236,7 @@ class Records:
         words = _words(spec, search.match_terms) if search.match_terms is not None else None
         reranking = None
         if search.rerank is not None:
-            reranking = await self._reranker.check(index, search.rerank, search.text)
+            reranking = await self._reranker.check(index, search.rerank, search.text, _mix(spec, search))
         plan = QueryPlan(
             search.top_k,
             id=search.id,
@@ -287,6 +291,7 @@ class Records:
                 plan,
                 unrelated=await self._unrelated.mean(embedder, embed),
                 similarity_weight=similarity_weight(text, embedder.languages),
+                mix=_mix(spec, search),
             )
         return PlannedSearch(plan, reranking, embedder, query.tokens, truncated or query.truncated)
 
@@ -330,6 +335,11 @@ def _retrieval(spec: IndexSpec, search: Search) -> Retrieval:
     if spec.sparse and search.retrieval not in (None, "dense"):
         raise InvalidArgument("'retrieval' is for dense indexes; this one is searched by the terms of its model")
     return search.retrieval or spec.embed.retrieval
+
+
+def _mix(spec: IndexSpec, search: Search) -> Mix:
+    """How much the sides of a hybrid or reranked score count."""
+    return search.mix or (spec.embed and spec.embed.mix) or EVEN
 
 
 def _hit(match: Match, rank: int, score: float, search: Search) -> Match:

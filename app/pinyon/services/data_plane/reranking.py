@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from pinyon.domain import Index, QueryAnswer
+from pinyon.domain import EVEN, Index, Mix, QueryAnswer
 from pinyon.errors import EmbeddingMismatch, InvalidArgument, TextTooLong
 from pinyon.inference.backend import QUERY_TOKENS, Embedder, Retrieved
 from pinyon.search import fusion
@@ -37,6 +37,7 @@ class Reranking(msgspec.Struct, frozen=True):
     fields: list[str]
     fuses: bool
     """Whether the scores of retrieval are combined with the reranker's own score."""
+    mix: Mix = EVEN
 
     @property
     def wants_statistics(self) -> bool:
@@ -55,10 +56,11 @@ class HitReranker:
     def __init__(self, embedders: Embedders, inference: Inference, unrelated: UnrelatedVectors) -> None:
         self._embedders, self._inference, self._unrelated = embedders, inference, unrelated
 
-    async def check(self, index: Index, rerank: Rerank, text: str | None) -> Reranking:
+    async def check(self, index: Index, rerank: Rerank, text: str | None, mix: Mix) -> Reranking:
         """Check everything about a rerank that can be checked before the search.
 
-        text: the text of the search, if it is a search by text. Raises InvalidArgument, NotFound or FailedPrecondition.
+        text: the text of the search, if it is a search by text. mix: how much the sides count. Raises InvalidArgument,
+        NotFound or FailedPrecondition.
         """
         call = self._inference.rerank_call(rerank.model, rerank.parameters)
         if call.answer.needs_encoder:
@@ -74,7 +76,7 @@ class HitReranker:
         fields = rerank.rank_fields or [spec.embed.text_field if spec.embed else "text"]
         self._inference.check_rank_fields(call, fields)
         fuses = call.answer.fuses and spec.embed is not None and not spec.sparse
-        return Reranking(rerank, call, query, fields, fuses)
+        return Reranking(rerank, call, query, fields, fuses, mix)
 
     async def rerank(
         self, index: Index, reranking: Reranking, answer: QueryAnswer
@@ -143,4 +145,5 @@ class HitReranker:
             query_windows=query.windows and [window.astype(np.float32) for window in query.windows],
             similarities=fusion.corrected(cosines, fusion.background(vector, answer.centroid, unrelated)),
             similarity_weight=similarity_weight(reranking.query, dense.languages),
+            mix=reranking.mix,
         )

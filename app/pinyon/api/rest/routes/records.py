@@ -13,6 +13,7 @@ from pinyon.api.rest.paths import name_in_path
 from pinyon.api.rest.schemas import record_schemas
 from pinyon.domain import Index
 from pinyon.errors import InvalidArgument
+from pinyon.services.control_plane import mix_rules
 from pinyon.services.data_plane.records import Records, Search
 from pinyon.services.data_plane.reranking import Rerank
 from pinyon.settings import LimitSettings
@@ -64,6 +65,7 @@ def _search(data: record_schemas.SearchRecordsRequest) -> Search:
         filter=query.filter,
         match_terms=terms.terms if terms else None,
         retrieval=query.inputs.retrieval if query.inputs else None,
+        mix=mix_rules.mix(query.inputs.mix) if query.inputs else None,
         explain=query.inputs.explain if query.inputs else False,
         fields=data.fields,
         rerank=Rerank(rerank.model, rerank.rank_fields, rerank.top_n, rerank.query, rerank.parameters)

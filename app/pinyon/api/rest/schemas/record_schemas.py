@@ -25,10 +25,11 @@ class EmbedInputs(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class SearchInputs(msgspec.Struct, forbid_unknown_fields=True):
-    """The text of a search. retrieval and explain are extensions of Pinyon."""
+    """The text of a search. retrieval, mix and explain are extensions of Pinyon."""
 
     text: str
     retrieval: Literal["dense", "lexical", "hybrid"] | None = None
+    mix: dict[str, Any] | None = None
     explain: bool = False
 
 

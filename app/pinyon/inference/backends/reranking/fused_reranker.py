@@ -12,7 +12,7 @@ from pinyon.inference.steps import Steps
 from pinyon.search.fusion import Sides, corrected
 from pinyon.search.unrelated import UNRELATED
 
-Mix = Callable[[NDArray[np.float64], Sides], NDArray[np.float32]]
+Formula = Callable[[NDArray[np.float64], Sides], NDArray[np.float32]]
 """A formula from own scores and the sides of retrieval to scores, all [n]. See pinyon.search.fusion."""
 
 
@@ -23,7 +23,7 @@ class FusedReranker:
     similarities.
     """
 
-    def __init__(self, own: Reranker, mix: Mix, retrieved: Retrieved) -> None:
+    def __init__(self, own: Reranker, mix: Formula, retrieved: Retrieved) -> None:
         self._own, self._mix, self._retrieved = own, mix, retrieved
 
     def score(self, query: str, documents: Sequence[str], truncate: Truncate) -> Steps[NDArray[np.float32]]:
@@ -34,6 +34,11 @@ class FusedReranker:
         retrieved = self._retrieved
         assert retrieved.similarities is not None
         sides = Sides(
-            retrieved.similarities, by_words, retrieved.similarity_weight, retrieved.learned, retrieved.learned_weight
+            retrieved.similarities,
+            by_words,
+            retrieved.similarity_weight,
+            retrieved.learned,
+            retrieved.learned_weight,
+            retrieved.mix,
         )
         return self._mix(corrected(own, float(by_chance.mean())), sides)

@@ -222,7 +222,7 @@ def _hybrid(
         return []
     rows, cosines = vector_scan.nearest(source, "cosine", vector, len(candidates), RowSet.of_rows(candidates))
     of_words = by_words.records, by_words.scores, by_words.shares
-    scores, parts = retrieval.fuse(rows, cosines, background, *of_words, plan.similarity_weight)
+    scores, parts = retrieval.fuse(rows, cosines, background, *of_words, plan.similarity_weight, mix=plan.mix)
     return _matches(source.connection, spec, (rows, scores), plan, higher=True, parts=parts)
 
 
