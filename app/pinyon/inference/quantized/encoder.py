@@ -81,12 +81,17 @@ class BlockEmbedding(torch.nn.Module):  # type: ignore[misc]
 def _tokenizer(content: Q4File) -> PreTrainedTokenizerFast:
     vocabulary = content.vocabulary
     names = {"bos": vocabulary.bos, "eos": vocabulary.eos, "pad": vocabulary.pad, "unk": vocabulary.unknown}
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=unigram_tokenizer(vocabulary),
+    unigram: Any = unigram_tokenizer(vocabulary)
+    # transformers copies the tokenizer, which takes half a second. Nobody else has this one, so it can be used itself.
+    unigram.__deepcopy__ = lambda _: unigram
+    tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=unigram,
         model_max_length=content.sizes.positions,
         model_input_names=["input_ids", "attention_mask"],
         **{f"{name}_token": vocabulary.pieces[place][0] for name, place in names.items()},
     )
+    del unigram.__deepcopy__  # it refers to the tokenizer, which would never be freed
+    return tokenizer
 
 
 def _bert(content: Q4File) -> BertModel:

@@ -43,18 +43,14 @@ def use_trace(model: Any, tokenizer: Any) -> bool:
         outputs = plain_forward(**example)
         kind, keys = type(outputs), list(outputs.keys())
 
-        class Recorded(torch.nn.Module):  # type: ignore[misc]
-            """The model with positional inputs, and with a tuple of tensors as its output."""
+        def positional(*inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            output = plain_forward(**dict(zip(names, inputs, strict=True)))
+            return tuple(output[key] for key in keys)
 
-            def __init__(self) -> None:
-                super().__init__()
-                self.model = model
-
-            def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-                output = plain_forward(**dict(zip(names, inputs, strict=True)))
-                return tuple(output[key] for key in keys)
-
-        recorded = torch.jit.trace(Recorded(), tuple(example.values()), check_trace=False)
+        # A function instead of a module: torch.jit would take a third of a second to describe each part of a module.
+        # The weights are then constants, which must not have gradients.
+        model.requires_grad_(False)
+        recorded = torch.jit.trace(positional, tuple(example.values()), check_trace=False)
 
         def forward(**features: Any) -> Any:
             values = recorded(*(features[name] for name in names))
