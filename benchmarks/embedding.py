@@ -261,7 +261,7 @@ def main() -> None:
         folder = Path(name)
         (folder / "models").mkdir()
         shutil.copy(PROJECT / "models" / "manifest.toml", folder / "models")
-        precisions.choose(folder / "models", MODEL, options.precision)
+        precisions.choose(folder / "models", MODEL, precisions.Choice(options.precision))
         server = RunningServer(config(folder, MODEL), folder / "data", "--models-dir", str(folder / "models"))
         asyncio.run(measure(server.url, options.precision))
         overhead(server.url, options.precision)

@@ -187,7 +187,7 @@ def main() -> None:
         shutil.copytree(PROJECT / "models", folder / "models", ignore=shutil.ignore_patterns("weights"))
         settings = config(folder, MODEL)
         settings.write_text(settings.read_text().replace("[models]", f"[models]\nthreads = {options.threads}"))
-        precisions.choose(folder / "models", MODEL, options.precision)
+        precisions.choose(folder / "models", MODEL, precisions.Choice(options.precision))
         server = RunningServer(settings, folder / "data", "--models-dir", str(folder / "models"))
         rows = [record(f"r{n}", text[:200]) for n, text in enumerate(texts.abstracts()[:RECORDS])]
         for start in range(0, len(rows), 96):

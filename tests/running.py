@@ -35,9 +35,13 @@ LEARNED_SPARSE = "splade-tiny" if find_spec("cognition") else "pinyon-bm25"
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The environment of a Pinyon under test: no settings and no weights of whoever runs the tests."""
+    """The environment of a Pinyon under test: no settings and no weights of whoever runs the tests.
+
+    It does not measure in the background how models are computed fastest.
+    """
     own = {name: value for name, value in os.environ.items() if not name.startswith("PINYON_")}
-    return {**own, "PINYON_MODELS_MODELS_DIR": str(MODELS), "HF_HUB_CACHE": str(MODELS / "hub"), **more}
+    models = {"PINYON_MODELS_MODELS_DIR": str(MODELS), "HF_HUB_CACHE": str(MODELS / "hub")}
+    return {**own, **models, "PINYON_MODELS_PRECISION": "remembered", **more}
 
 
 QUICKSTART = """

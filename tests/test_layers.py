@@ -38,6 +38,7 @@ LAYERS = [
     ["pinyon.storage.sqlite.schema"],
     ["pinyon.storage.sqlite.text"],
     ["pinyon.storage.sqlite"],
+    ["pinyon.inference.precision_search"],
     ["pinyon.inference.bench"],
     ["pinyon.inference.catalog"],
     ["pinyon.inference.model_loader"],

@@ -40,6 +40,8 @@ from pinyon.domain import Index
 from pinyon.errors import PinyonError, Unavailable
 from pinyon.inference.catalog import Catalog
 from pinyon.inference.model_executor import ModelExecutor
+from pinyon.inference.precision import Choice
+from pinyon.inference.precision_search import PrecisionSearch
 from pinyon.patches.litestar import resolve_dependencies_in_turn
 from pinyon.services import gauges
 from pinyon.services.control_plane.addresses import Addresses
@@ -100,7 +102,9 @@ class Service:
             self.catalog.entry(name, "rerank")
         self.executor = ModelExecutor(models.queue)
         self.inference = Inference(self.catalog, self.executor, models.query_cache_bytes)
+        self._precision_search = PrecisionSearch(settings, self.catalog)
         self._parts: OpenParts | None = None
+        self._finding_precisions: asyncio.Task[None] | None = None
 
     @asynccontextmanager
     async def running(
@@ -128,14 +132,51 @@ class Service:
             self.stopping()
             beginning.cancel()
             await asyncio.gather(beginning, return_exceptions=True)
+            if self._finding_precisions is not None:  # it ends soon, because its process was stopped
+                await self._finding_precisions
             if self._parts is not None:
                 await self._parts.close()
             await asyncio.to_thread(self.executor.close, LAST_CALL_S)
             if self._parts is not None:
                 await self._parts.engine.close()
 
+    def start_finding_precisions(self) -> asyncio.Task[None]:
+        """Find out in the background how models are computed fastest on this machine, unless that is known.
+
+        It is about the models of the indexes, and the rerankers that are loaded at the start. Empty indexes are
+        computed so at once, rerankers from the next start on. Returns the task that does it.
+        """
+        self._finding_precisions = asyncio.create_task(self._find_precisions())
+        return self._finding_precisions
+
+    async def _find_precisions(self) -> None:
+        embedders = self.parts.indexes.embedders
+        loaded = [embedder for index in self.parts.indexes.all() if (embedder := embedders.loaded(index)) is not None]
+        rerankers = [name for name in self.settings.models.preload if self.catalog.present(name)]
+        for name in dict.fromkeys([*(embedder.fingerprint.weights for embedder in loaded), *rerankers]):
+            if not self.catalog.needs_choice(name):
+                continue
+            try:
+                choice = await asyncio.to_thread(self._precision_search.choose, name)
+                if choice is not None:
+                    await self._use(name, choice)
+            except Exception:  # what is measured for later must not stop anything
+                log.exception("the precision of %s could not be chosen", name)
+
+    async def _use(self, name: str, choice: Choice) -> None:
+        """Compute a model as it was chosen, and say so."""
+        if self.catalog.entry(name).kind == "rerank":
+            log.info("%s is computed in %s from the next start on (%s)", name, choice.precision, choice.reason)
+            return
+        await asyncio.to_thread(self.catalog.bare, name, choice.precision)  # loaded beside the requests, not before one
+        self.catalog.choose(name, choice)
+        keeping = await self.parts.indexes.embedders.load_again(name)
+        kept = f"; until `pinyon reembed`, the records keep theirs in {', '.join(keeping)}" if keeping else ""
+        log.info("%s is computed in %s from now on (%s)%s", name, choice.precision, choice.reason, kept)
+
     def stopping(self) -> None:
         """Take nothing new."""
+        self._precision_search.stop()
         self.readiness.waiting_for = "the server is stopping"
 
     async def _open(self) -> OpenParts:

@@ -236,6 +236,13 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tuple[str, ...],
         Meta(description="Rerankers to load before /ready succeeds, if their weights are on this machine."),
     ] = ("bge-reranker-v2-m3",)
+    precision: Annotated[
+        Literal["auto", "remembered", "fp32", "bf16", "int8", "openvino", "openvino-bf16"],
+        Meta(
+            description="How models are computed: auto measures in the background what is fastest, remembered does "
+            "not, or one for all."
+        ),
+    ] = "auto"
     threads: Annotated[int, Meta(ge=0, description="Threads for one model call; 0 uses every core.")] = 0
     queue: Annotated[
         int, Meta(ge=1, description="Number of model calls that may wait; beyond that, requests get 503 immediately.")

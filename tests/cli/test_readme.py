@@ -76,6 +76,7 @@ class Shell:
         own = {name: value for name, value in os.environ.items() if not name.startswith("PINYON_")}
         path = f"{folder}/.venv/bin:{own['PATH']}"
         self.environment = {**own, "PATH": path, "PYTHONPATH": f"{folder}/app", "PYTHONUNBUFFERED": "1"}
+        self.environment["PINYON_MODELS_PRECISION"] = "remembered"  # measures nothing beside the tests
         self.environment["PINYON_SERVER_INDEX_PORTS"] = f"{int(self.port) + 1}-{self.last}"
 
     def run(self, command: str, timeout: float = 180) -> subprocess.CompletedProcess[str]:

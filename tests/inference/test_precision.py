@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from pinyon.errors import FailedPrecondition
 from pinyon.inference import bench, precision
 from pinyon.inference.backend import Retrieved
 from pinyon.inference.catalog import Catalog
+from pinyon.inference.precision import Choice
 from pinyon.inference.steps import finished
 from pinyon.settings import ModelSettings, Settings
 
@@ -34,7 +36,7 @@ def models(tmp_path: Path) -> Path:
 def test_vectors_are_close_to_those_of_fp32(
     catalog: Catalog, models: Path, chosen: precision.Precision, nearest: float
 ) -> None:
-    precision.choose(models, MINILM, chosen)
+    precision.choose(models, MINILM, Choice(chosen))
     quick = Catalog(models)
     printed = quick.fingerprint(MINILM)
     assert printed.version == f"{catalog.fingerprint(MINILM).version}+{chosen}"
@@ -51,12 +53,12 @@ def test_vectors_are_close_to_those_of_fp32(
 
 def test_an_index_goes_on_with_what_it_was_embedded_with(catalog: Catalog, models: Path) -> None:
     before = catalog.fingerprint(MINILM)
-    precision.choose(models, MINILM, "bf16")
+    precision.choose(models, MINILM, Choice("bf16"))
     later = Catalog(models)
     wanted = catalog.embedder(before).embed(SENTENCES, "query", "END").vectors
     np.testing.assert_array_equal(later.embedder(before).embed(SENTENCES, "query", "END").vectors, wanted)
     made = later.fingerprint(MINILM)
-    precision.choose(models, MINILM, "fp32")
+    precision.choose(models, MINILM, Choice("fp32"))
     again = Catalog(models)
     assert again.fingerprint(MINILM) == before
     assert again.embedder(made).label == f"{MINILM}; precision=bf16"
@@ -68,7 +70,7 @@ def test_a_cross_encoder_is_computed_as_chosen_and_says_so(
 ) -> None:
     paths = {BGE: str(cross_encoder_folder)}
     exact = Catalog(models, paths)
-    precision.choose(models, BGE, chosen)
+    precision.choose(models, BGE, Choice(chosen))
     quick = Catalog(models, paths)
     answer = quick.answer(BGE)
     assert answer.label.endswith(f"; precision={chosen}")
@@ -84,7 +86,7 @@ def test_a_cross_encoder_is_computed_as_chosen_and_says_so(
 
 @pytest.mark.slow
 def test_openvino_answers_several_threads_at_once(models: Path) -> None:
-    precision.choose(models, MINILM, "openvino")
+    precision.choose(models, MINILM, Choice("openvino"))
     encoder = Catalog(models).bare(MINILM, "openvino")
     wanted = [encoder.encode([text], 64).vectors for text in SENTENCES]
     with ThreadPoolExecutor(4) as threads:
@@ -93,7 +95,7 @@ def test_openvino_answers_several_threads_at_once(models: Path) -> None:
 
 
 def test_without_openvino_its_precisions_say_how_to_get_it(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    precision.choose(models, MINILM, "openvino-bf16")
+    precision.choose(models, MINILM, Choice("openvino-bf16"))
     made = Catalog(models).fingerprint(MINILM)
     monkeypatch.setitem(sys.modules, "openvino", None)  # as if it were not installed
     assert [each for each in precision.PRECISIONS if precision.computable(each)] == ["fp32", "bf16", "int8"]
@@ -120,14 +122,21 @@ def test_openvino_reports_nothing_to_anyone() -> None:
 
 def test_a_choice_is_for_one_kind_of_machine(models: Path) -> None:
     other = "another, 64 cores"
-    precision.choose(models, MINILM, "bf16")
-    assert precision.chosen(models) == {MINILM: "bf16"}
+    precision.choose(models, MINILM, Choice("bf16"))
+    assert precision.chosen(models) == {MINILM: Choice("bf16")}
     assert precision.chosen(models, other) == {}
-    precision.choose(models, MINILM, "int8", other)
-    assert precision.chosen(models) == {MINILM: "bf16"}
-    assert precision.chosen(models, other) == {MINILM: "int8"}
-    precision.choose(models, MINILM, "fp32")
-    assert precision.chosen(models) == {}
+    precision.choose(models, MINILM, Choice("int8"), other)
+    assert precision.chosen(models) == {MINILM: Choice("bf16")}
+    assert precision.chosen(models, other) == {MINILM: Choice("int8")}
+    precision.choose(models, MINILM, Choice("fp32", 1.0, 1.0))
+    assert precision.chosen(models) == {MINILM: Choice("fp32", 1.0, 1.0)}
+
+
+def test_a_choice_of_an_earlier_build_is_read(models: Path) -> None:
+    (models / "weights").mkdir()
+    (models / precision.FILE).write_text(f'{{"{precision.machine()}": {{"{MINILM}": "bf16"}}}}')
+    assert precision.chosen(models) == {MINILM: Choice("bf16")}
+    assert Catalog(models).precision(MINILM) == "bf16"
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"m": {"a": "fp8"}}', b'{"\xff": {}}'])
@@ -159,7 +168,7 @@ def test_bench_measures_every_precision() -> None:
 
 def test_bench_measures_pairs_of_a_cross_encoder(cross_encoder_folder: Path) -> None:
     settings = Settings(models=ModelSettings(paths={BGE: str(cross_encoder_folder)}))
-    scores, seconds, _ = bench.scored(settings, BGE, "fp32", bench.paragraphs(PROJECT)[:8])
+    scores, seconds, _ = bench.scored(settings, BGE, "fp32", bench.paragraphs(PROJECT)[:8], time.perf_counter)
     assert scores.shape == (4, 8)
     assert seconds > 0
 
@@ -169,8 +178,10 @@ def test_the_best_is_the_quickest_that_ranks_alike() -> None:
         return bench.Measured(kind, per_s, 0, agreement)
 
     fp32 = measured("fp32", 10, 1)
-    assert bench.best([fp32, measured("bf16", 20, 0.999), measured("int8", 30, 0.98)]) == "bf16"
-    assert bench.best([fp32, measured("bf16", 5, 0.999), measured("int8", 30, 0.98)]) == "fp32"
+    assert bench.best([fp32, measured("bf16", 20, 0.999), measured("int8", 30, 0.98)]) == Choice("bf16", 2.0, 0.999)
+    assert bench.best([fp32, measured("bf16", 5, 0.999), measured("int8", 30, 0.98)]) == Choice("fp32", 1.0, 1.0)
+    barely = measured("bf16", 10.9, 0.999)
+    assert bench.best([fp32, barely]).precision == "fp32", "so small a difference may be chance"
 
 
 def test_agreement_is_spearmans_rank_correlation() -> None:

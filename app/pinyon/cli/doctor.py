@@ -97,6 +97,8 @@ def _models(settings: Settings, installation: Installation) -> Iterator[Finding]
             yield Finding("FAIL" if wanted else "note", "model", error.message)
         else:
             missing = f" ({catalog.how_to_get(name)})" if answer.stand_in else ""
-            yield Finding("note" if missing else "ok", "model", answer.label + missing)
+            why = catalog.why(name) if not missing else ""
+            computed = f", computed in {answer.precision} ({why})" if why else ""
+            yield Finding("note" if missing else "ok", "model", answer.label + missing + computed)
     if not_pulled:
         yield Finding("note", "model", f"{not_pulled} further ones can be pulled; `pinyon models list` names them")

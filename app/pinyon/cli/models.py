@@ -211,9 +211,9 @@ def _bench(options: argparse.Namespace) -> int:
         way = "it is sparse, and computed in fp32 only" if folder is not None else "it has no weights"
         way = way if folder is not None or entry.source == "builtin" else catalog.how_to_get(options.name)
         raise FailedPrecondition(f"Model '{options.name}' cannot be measured: {way}")
-    chosen = options.choose
-    if chosen is not None:
-        precision.check_computable(chosen)
+    if options.choose is not None:
+        precision.check_computable(options.choose)
+        choice = precision.Choice(options.choose)
     else:
         print(f"{options.name} on {precision.machine()}")
         unit = "documents/s" if entry.kind == "embed" else "pairs/s"
@@ -231,12 +231,12 @@ def _bench(options: argparse.Namespace) -> int:
                 f"{one.memory / 1e6:7.0f} MB  rank correlation with fp32 {one.agreement:.4f}",
                 flush=True,
             )
-        chosen = bench.best(measured)
+        choice = bench.best(measured)
     if options.forget:
-        print(f"Best here: {chosen}; not remembered.")
+        print(f"Best here: {choice.precision}; not remembered.")
         return 0
-    precision.choose(settings.models_dir, options.name, chosen)
-    print(f"{options.name} is computed in {chosen} on this kind of machine after a restart.")
+    precision.choose(settings.models_dir, options.name, choice)
+    print(f"{options.name} is computed in {choice.precision} on this kind of machine after a restart.")
     if entry.kind == "embed":
         print("Indexes with data keep their precision until you run `pinyon reembed`.")
     return 0

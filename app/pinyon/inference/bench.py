@@ -1,4 +1,4 @@
-"""`pinyon models bench`: how fast each precision is on this machine, and how close its rankings are to those of fp32.
+"""How fast each precision is on this machine, and how close its rankings are to those of fp32.
 
 Each precision is measured in a process of its own, so that its memory can be measured too. The texts are paragraphs of
 the documentation, and their first lines are the queries.
@@ -7,8 +7,6 @@ the documentation, and their first lines are the queries.
 import resource
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import msgspec
@@ -17,7 +15,8 @@ from numpy.typing import NDArray
 
 from pinyon.errors import FailedPrecondition
 from pinyon.inference.catalog import Catalog
-from pinyon.inference.precision import PRECISIONS, Precision, computable
+from pinyon.inference.child_process import ChildProcess
+from pinyon.inference.precision import PRECISIONS, Choice, Precision, computable
 from pinyon.inference.steps import finished
 from pinyon.settings import Settings
 
@@ -26,6 +25,10 @@ TOKENS = 256
 """Limit of each text."""
 LEAST_AGREEMENT = 0.99
 """Rank correlation with fp32 that a precision needs to be chosen."""
+LEAST_SPEED = 1.1
+"""How many times as fast as fp32 a precision must be to be chosen. Less could be chance."""
+Timer = Callable[[], float]
+"""Seconds that count up, from any start. It must be importable, because another process uses it."""
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -54,33 +57,41 @@ def measure(
     texts: list[str],
     tell: Callable[[Precision, int, int], None] = lambda precision, which, of: None,
     failed: Callable[[Precision, str], None] = lambda precision, reason: None,
+    timer: Timer = time.perf_counter,
+    process: ChildProcess | None = None,
 ) -> Iterator[Measured]:
     """Measure every precision that this machine can compute, fp32 first, and yield each result at once.
 
     tell: called before each measurement, with the precision, its number from 1, and how many there are. failed: called
-    with a precision in which this model cannot be computed, and with the reason; it is left out.
+    with a precision in which this model cannot be computed, and with the reason; it is left out. process: computes.
+    Raises FailedPrecondition if the model cannot be computed in fp32, and Stopped if the process was stopped.
     """
+    process = process or ChildProcess()
     available = list(filter(computable, PRECISIONS))
     reference: NDArray[np.float32] | None = None
     for which, precision in enumerate(available, 1):
         tell(precision, which, len(available))
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-            try:
-                scores, seconds, memory = process.submit(scored, settings, name, precision, texts).result()
-            except FailedPrecondition as error:
-                if reference is None:
-                    raise
-                failed(precision, error.message)
-                continue
+        try:
+            scores, seconds, memory = process.run(scored, settings, name, precision, texts, timer)
+        except FailedPrecondition as error:
+            if reference is None:
+                raise
+            failed(precision, error.message)
+            continue
         reference = scores if reference is None else reference
         work = len(texts) if is_embedder(settings, name) else scores.size
         yield Measured(precision, work / seconds, memory, agreement(reference, scores))
 
 
-def best(measured: list[Measured]) -> Precision:
-    """The fastest precision whose rankings agree with those of fp32."""
-    good = [one for one in measured if one.agreement >= LEAST_AGREEMENT]
-    return max(good, key=lambda one: one.per_s).precision
+def best(measured: list[Measured]) -> Choice:
+    """The fastest precision whose rankings agree with those of fp32, or fp32 if none is clearly faster.
+
+    measured: fp32 comes first.
+    """
+    fp32 = measured[0]
+    good = [one for one in measured if one.agreement >= LEAST_AGREEMENT and one.per_s >= LEAST_SPEED * fp32.per_s]
+    fastest = max([*good, fp32], key=lambda one: one.per_s)
+    return Choice(fastest.precision, round(fastest.per_s / fp32.per_s, 2), round(fastest.agreement, 4))
 
 
 def agreement(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
@@ -95,7 +106,7 @@ def is_embedder(settings: Settings, name: str) -> bool:
 
 
 def scored(
-    settings: Settings, name: str, precision: Precision, texts: list[str]
+    settings: Settings, name: str, precision: Precision, texts: list[str], timer: Timer
 ) -> tuple[NDArray[np.float32], float, int]:
     """Scores [queries, texts], the seconds that they took, and the memory in bytes. Run it in a process of its own."""
     before = _resident()
@@ -103,14 +114,14 @@ def scored(
     queries = [text.splitlines()[0] for text in texts[:: max(1, len(texts) // QUERIES)]][:QUERIES]
     if is_embedder(settings, name):
         asked = model.encode([*queries, *texts[:QUERIES]], TOKENS).vectors[: len(queries)]  # this also warms up
-        begun = time.perf_counter()
+        begun = timer()
         scores = asked @ model.encode(texts, TOKENS).vectors.T
     else:
         texts = texts[:32]  # a large cross-encoder reads four pairs a second
         finished(model.predict(queries[0], texts[:4], TOKENS))
-        begun = time.perf_counter()
+        begun = timer()
         scores = np.stack([finished(model.predict(query, texts, TOKENS)) for query in queries[:4]])
-    return scores, time.perf_counter() - begun, _resident() - before
+    return scores, timer() - begun, _resident() - before
 
 
 def _resident() -> int:

@@ -27,7 +27,7 @@ from pinyon.inference.model_files.entries import all_entries
 from pinyon.inference.model_files.manifest import ModelEntry
 from pinyon.inference.model_files.weights_store import WeightsStore
 from pinyon.inference.model_loader import ModelLoader
-from pinyon.inference.precision import PRECISIONS, Precision
+from pinyon.inference.precision import PRECISIONS, Choice, Precision
 from pinyon.search.fusion import with_late_interaction, with_mini
 from pinyon.settings import OwnModel, Settings
 
@@ -94,8 +94,8 @@ class Catalog:
 
     models_dir: holds manifest.toml and weights/. paths: folders of weights, by model name; a name that the manifest
     does not have is a model of the user's own. own: further ones, by name. stand_ins: whether another model may answer
-    to a hosted name. threads, token_cache_bytes: as in ModelLoader. Raises FailedPrecondition if the manifest or a
-    folder of the settings is wrong.
+    to a hosted name. threads, token_cache_bytes: as in ModelLoader. computed: the setting models.precision. Raises
+    FailedPrecondition if the manifest or a folder of the settings is wrong.
     """
 
     def __init__(
@@ -106,10 +106,11 @@ class Catalog:
         threads: int = 0,
         token_cache_bytes: int = 0,
         own: Mapping[str, OwnModel] | None = None,
+        computed: Precision | Literal["auto", "remembered"] = "auto",
     ) -> None:
         paths = paths or {}
         self.entries = all_entries(models_dir, paths, own or {})
-        self._stand_ins, self._precisions = stand_ins, precision.chosen(models_dir)
+        self._stand_ins, self._precision, self._choices = stand_ins, computed, precision.chosen(models_dir)
         self._store = WeightsStore(self.entries, models_dir, paths)
         self._loader = ModelLoader(self._store, threads, token_cache_bytes)
 
@@ -118,7 +119,13 @@ class Catalog:
         """The catalogue that the settings describe. Raises FailedPrecondition, as above."""
         models = settings.models
         return cls(
-            settings.models_dir, models.paths, models.stand_ins, models.threads, models.token_cache_bytes, models.own
+            settings.models_dir,
+            models.paths,
+            models.stand_ins,
+            models.threads,
+            models.token_cache_bytes,
+            models.own,
+            models.precision,
         )
 
     def entry(self, name: str, kind: Literal["embed", "sparse", "rerank"] | None = None) -> ModelEntry:
@@ -175,8 +182,45 @@ class Catalog:
         raise FailedPrecondition(f"Model '{name}' cannot answer here: {self.how_to_get(name)}")
 
     def precision(self, name: str) -> Precision:
-        """What `pinyon models bench` chose on this kind of machine, or fp32."""
-        return self._precisions.get(name, "fp32") if self.entries[name].source not in ("builtin", "none") else "fp32"
+        """How a model is computed for new indexes and for reranking."""
+        if not self._has_precisions(name):
+            return "fp32"
+        if self._precision != "auto" and self._precision != "remembered":
+            return self._precision
+        return self._choices[name].precision if name in self._choices else "fp32"
+
+    def why(self, name: str) -> str:
+        """Why a model is computed in precision(): part of a sentence. Empty for what is computed in one way only."""
+        if not self._has_precisions(name):
+            return ""
+        if self._precision != "auto" and self._precision != "remembered":
+            return "set in [models] precision"
+        if name in self._choices:
+            return self._choices[name].reason
+        how = "a server does it after its start" if self._precision == "auto" else "`pinyon models bench` does it"
+        return f"not measured yet; {how}"
+
+    def computed(self, fingerprint: Fingerprint) -> str:
+        """How the vectors of an index are computed, and why: part of a sentence. Empty if there is one way only."""
+        name, own = fingerprint.weights, _precision_of(fingerprint)
+        why = self.why(name)
+        if not why:
+            return ""
+        if own == self.precision(name):
+            return f"computed in {own} ({why})"
+        return f"computed in {own}, like its records; after `pinyon reembed` in {self.precision(name)} ({why})"
+
+    def needs_choice(self, name: str) -> bool:
+        """Whether the model can be computed in several ways, and nobody knows yet which is the fastest here."""
+        return self._precision == "auto" and self._has_precisions(name) and name not in self._choices
+
+    def choose(self, name: str, choice: Choice) -> None:
+        """From now on, compute a model so for new indexes and for reranking. Any thread may call it."""
+        self._choices = {**self._choices, name: choice}
+
+    def _has_precisions(self, name: str) -> bool:
+        entry = self.entries[name]
+        return entry.source not in ("builtin", "none") and entry.kind != "sparse"
 
     def how_to_get(self, name: str) -> str:
         """What a user can do so that the named model itself answers: part of a sentence."""

@@ -2,8 +2,9 @@
 
 fp32 is the reference. bf16 multiplies matrices in bfloat16 and adds in float32. int8 multiplies integers. openvino is
 fp32 and openvino-bf16 is bf16, both computed by OpenVINO if it is installed. Which one is fastest depends on the
-processor: `pinyon models bench` measures, and its choice is stored in the models folder by kind of machine. An index
-remembers the precision of its vectors and keeps it; a choice applies to indexes that are still empty.
+processor: the server measures it in the background (precision_search.py), or `pinyon models bench` does. The choice is
+stored in the models folder by kind of machine. An index remembers the precision of its vectors and keeps it; a choice
+applies to indexes that are still empty.
 """
 
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import msgspec
+from filelock import FileLock, Timeout
 
 from pinyon.errors import FailedPrecondition
 from pinyon.files import replace_json
@@ -21,6 +23,8 @@ Precision = Literal["fp32", "bf16", "int8", "openvino", "openvino-bf16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 FILE = Path("weights") / "precision.json"
 """Below the models folder, in the part of it that is a volume in a container."""
+LOCK_S = 10
+"""How long a choice waits for another process that is storing one."""
 
 
 def computable(precision: Precision) -> bool:
@@ -47,35 +51,61 @@ def machine() -> str:
     return f"{name}, {os.cpu_count()} cores"
 
 
-def chosen(models_dir: Path, kind: str | None = None) -> dict[str, Precision]:
-    """The precision that was chosen for each model. Models without a choice are left out.
+class Choice(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The precision of a model, and why. speed: times that of fp32. agreement: rank correlation with fp32.
+
+    Both are None if nobody measured.
+    """
+
+    precision: Precision
+    speed: float | None = None
+    agreement: float | None = None
+
+    @property
+    def reason(self) -> str:
+        """Why it was chosen: part of a sentence."""
+        if self.speed is None or self.agreement is None:
+            return "chosen with `pinyon models bench`"
+        if self.precision == "fp32":
+            return "measured here: nothing that ranks alike is clearly faster"
+        return f"measured here: {self.speed:.2g} times as fast as fp32, rank correlation {self.agreement:.4f}"
+
+
+def chosen(models_dir: Path, kind: str | None = None) -> dict[str, Choice]:
+    """The choice for each model. Left out are models without one, and choices whose software is not installed.
 
     kind: of machine; None for this one. Raises FailedPrecondition if the file cannot be read.
     """
-    return _read(models_dir / FILE).get(kind or machine(), {})
+    choices = _read(models_dir / FILE).get(kind or machine(), {})
+    return {name: choice for name, choice in choices.items() if computable(choice.precision)}
 
 
-def choose(models_dir: Path, model: str, precision: Precision, kind: str | None = None) -> None:
-    """Remember a choice; fp32 removes it. kind: as in chosen().
-
-    Raises FailedPrecondition if the file cannot be read or written.
-    """
+def choose(models_dir: Path, model: str, choice: Choice, kind: str | None = None) -> None:
+    """Remember a choice. kind: as in chosen(). Raises FailedPrecondition if the file cannot be read or written."""
     file, kind = models_dir / FILE, kind or machine()
-    choices = _read(file)
-    own = {**choices.get(kind, {}), model: precision}
-    choices[kind] = {name: value for name, value in own.items() if value != "fp32"}
     try:
-        replace_json(file, choices)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(file.with_suffix(".lock"), timeout=LOCK_S):
+            choices = _read(file)
+            choices[kind] = {**choices.get(kind, {}), model: choice}
+            replace_json(file, choices)
+    except Timeout as error:
+        raise FailedPrecondition(f"{file} is locked by another process; try again") from error
     except OSError as error:
         raise FailedPrecondition(f"The choice cannot be written to {file}: {error.strerror}") from error
 
 
-def _read(file: Path) -> dict[str, dict[str, Precision]]:
+def _read(file: Path) -> dict[str, dict[str, Choice]]:
     try:
-        return msgspec.json.decode(file.read_bytes(), type=dict[str, dict[str, Precision]])
+        kinds = msgspec.json.decode(file.read_bytes(), type=dict[str, dict[str, Precision | Choice]])
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, msgspec.MsgspecError) as error:
         raise FailedPrecondition(
-            f"{file}, made by `pinyon models bench`, cannot be read: {error}. Remove it to compute every model in fp32"
+            f"{file}, made by `pinyon models bench`, cannot be read: {error}. Remove it to measure again"
         ) from error
+    # Earlier builds stored the name of the precision alone.
+    return {
+        kind: {name: Choice(each) if isinstance(each, str) else each for name, each in choices.items()}
+        for kind, choices in kinds.items()
+    }

@@ -27,6 +27,9 @@ def banner(service: Service) -> str:
             embedder = indexes.embedders.loaded(index)
             answer = embedder.label if embedder else f"nobody: {trouble.get(spec.name)}"
             lines.append(f"           field '{spec.embed.text_field}' embedded by {answer}")
+            computed = service.catalog.computed(embedder.fingerprint) if embedder else ""
+            if computed:
+                lines.append(f"           {computed}")
     for name, reason in unusable.items():
         lines.append(f"  index    {name}: CANNOT BE USED. {reason}")
     for folder in indexes.set_aside():

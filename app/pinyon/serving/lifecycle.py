@@ -48,6 +48,7 @@ async def serve(settings: Settings) -> int:
         if not settings.storage.read_only:
             with contextlib.suppress(OSError):  # commands need --host and --port then
                 installation_of(settings.storage).announce(service.addresses.local_url())
+            service.start_finding_precisions()
         say(banner(service))
 
     async with service.running(ready, fail):

@@ -90,6 +90,31 @@ class Embedders:
             except PinyonError as error:  # the other indexes are not affected
                 self._failures[missing[0].name] = error.message
 
+    async def load_again(self, weights: str) -> list[str]:
+        """Load what embeds for each index again, where nothing is embedded yet: its precision has changed.
+
+        weights: the model whose precision has changed, by name. Returns the names of the indexes that keep the old one,
+        because it embedded their records.
+        """
+        keeping = []
+        for index in self._engine.indexes():
+            before, embed = self._embedders.get(index.handle), index.spec.embed
+            if before is None or embed is None or before.fingerprint.weights != weights:
+                continue
+            try:
+                if before.fingerprint == self._catalog.fingerprint(embed.model, index.spec.dimension or None):
+                    continue
+                if await self._engine.fingerprint(index.handle) is None:
+                    self.forget(index.handle)
+                    await self._load(index.handle)
+                else:
+                    keeping.append(index.name)
+            except NotFound:  # it was deleted
+                continue
+            except PinyonError as error:  # the other indexes are not affected
+                log.error("index %s cannot embed: %s", index.name, error.message)
+        return keeping
+
     async def load_soon(self, index: Index) -> None:
         """Start to load the embedder of an index if it has none yet, and wait for it a short time."""
         if index.handle in self._embedders or index.spec.embed is None:

@@ -59,11 +59,16 @@ class RerankedDocuments(msgspec.Struct, frozen=True):
 
 
 class KnownModel(msgspec.Struct, frozen=True):
-    """A model of the catalogue. answer: the model that computes for it here. unavailable: why none does."""
+    """A model of the catalogue.
+
+    answer: the model that computes for it here. why: the reason for its precision; empty if it has one only.
+    unavailable: why no model computes for it.
+    """
 
     name: str
     entry: ModelEntry
     answer: Answer | None = None
+    why: str = ""
     unavailable: str | None = None
 
 
@@ -83,7 +88,8 @@ class Inference:
         """One model. Raises NotFound."""
         entry = self._catalog.entry(name)
         try:
-            return KnownModel(name, entry, answer=self._catalog.answer(name))
+            answer = self._catalog.answer(name)
+            return KnownModel(name, entry, answer=answer, why=self._catalog.why(answer.by))
         except FailedPrecondition as error:
             return KnownModel(name, entry, unavailable=error.message)
 

@@ -117,6 +117,8 @@ def _info(model: KnownModel) -> record_schemas.ModelInfo:
         supported_dimensions=sorted({entry.dimension, *entry.dimensions}) if entry.dimension else None,
         supported_metrics=list(entry.metrics) or None,
         served_by=model.answer.label if model.answer else None,
+        precision=model.answer.precision if model.answer and model.why else None,
+        precision_reason=model.why or None,
         unavailable=model.unavailable,
     )
 

@@ -135,7 +135,11 @@ class SupportedParameter(msgspec.Struct, omit_defaults=True):
 
 
 class ModelInfo(msgspec.Struct, omit_defaults=True):
-    """A model. served_by and unavailable are extensions of Pinyon: the model that answers here, or why none does."""
+    """A model. The last four are extensions of Pinyon.
+
+    served_by: the model that answers here. precision: how it is computed. precision_reason: why. unavailable: why no
+    model answers.
+    """
 
     model: str
     short_description: str
@@ -150,6 +154,8 @@ class ModelInfo(msgspec.Struct, omit_defaults=True):
     supported_dimensions: list[int] | None = None
     supported_metrics: list[str] | None = None
     served_by: str | None = None
+    precision: str | None = None
+    precision_reason: str | None = None
     unavailable: str | None = None
 
 
