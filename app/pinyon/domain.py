@@ -36,6 +36,10 @@ class Fingerprint(msgspec.Struct, frozen=True):
     passage_prefix: str
     dimension: int
     """Length of the vectors in the index, after zero padding."""
+    sparse_model: str = ""
+    """The learned sparse model that read the texts too; empty if there was none."""
+    sparse_version: str = ""
+    """sha256 of its weights."""
 
     @property
     def stand_in(self) -> bool:
@@ -67,7 +71,8 @@ class EmbedSpec(msgspec.Struct, frozen=True):
     read_*: for queries. write_*: for the texts of records. *_max_tokens: the longest text, for models that let the
     caller choose; None for the model's default. retrieval: how texts are searched if a query does not say it.
     language: the language whose words are stemmed, or "auto" if it is detected for each text. mix: of hybrid and
-    reranked scores if a query does not say it; None for EVEN.
+    reranked scores if a query does not say it; None for EVEN. sparse_model: a learned sparse model that reads the texts
+    too, for hybrid searches; empty if there is none.
     """
 
     model: str
@@ -82,6 +87,7 @@ class EmbedSpec(msgspec.Struct, frozen=True):
     language: str = "english"
     diacritics: Diacritics = "fold"
     mix: Mix | None = None
+    sparse_model: str = ""
 
     @property
     def analysis(self) -> str:
@@ -180,7 +186,8 @@ class Record(msgspec.Struct, frozen=True):
     """One record. vector: float32 [dimension], kept exactly as given; None in a sparse index.
 
     truncated: whether its text was cut before it was embedded. metadata_json: the metadata as compact JSON, if it has
-    been encoded already; an engine then need not encode it again.
+    been encoded already; an engine then need not encode it again. learned: what the index's learned sparse model made
+    of its text, in a dense index; it is written and never read back as a value of the record.
     """
 
     id: str
@@ -189,6 +196,7 @@ class Record(msgspec.Struct, frozen=True):
     sparse: SparseVector | None = None
     truncated: bool = False
     metadata_json: bytes | None = None
+    learned: SparseVector | None = None
 
 
 class StoredText(msgspec.Struct, frozen=True):
@@ -200,11 +208,12 @@ class StoredText(msgspec.Struct, frozen=True):
 
 
 class ReembeddedText(msgspec.Struct, frozen=True):
-    """A stored text with its new vector, float32 [dimension]. truncated: whether the text was cut before."""
+    """A stored text with its new vector, float32 [dimension]. truncated, learned: as in Record."""
 
     text: StoredText
     vector: NDArray[np.float32]
     truncated: bool
+    learned: SparseVector | None = None
 
 
 class Reembedding(msgspec.Struct, frozen=True):
@@ -241,7 +250,7 @@ class Match(msgspec.Struct, frozen=True, gc=False):
     """One hit. score: in the index's metric (cosine and dotproduct: higher is better, euclidean: lower).
 
     Lexical retrieval scores by BM25, hybrid retrieval by fusion.fused(). parts: of a hybrid score. vector, sparse: the
-    record's, if the plan asks for values.
+    record's, if the plan asks for values. learned: as in ScoreParts, if the plan has learned words.
     """
 
     id: str
@@ -250,6 +259,7 @@ class Match(msgspec.Struct, frozen=True, gc=False):
     vector: NDArray[np.float32] | None = None
     sparse: SparseVector | None = None
     parts: ScoreParts | None = None
+    learned: float | None = None
 
 
 class QueryPlan(msgspec.Struct, frozen=True):
@@ -267,6 +277,8 @@ class QueryPlan(msgspec.Struct, frozen=True):
     unrelated: float64 [dimension], as fusion.background() takes it; for hybrid searches. similarity_weight: as
     fusion.Sides has it; for hybrid searches.
     mix: of hybrid searches. exact: compare the vector with every record, however many there are.
+    learned: what the index's learned sparse model made of the query; a part of hybrid scores, and shown by hits of
+    every search. learned_weight: as fusion.Sides has it.
     """
 
     top_k: int
@@ -283,6 +295,8 @@ class QueryPlan(msgspec.Struct, frozen=True):
     unrelated: NDArray[np.float64] | None = None
     similarity_weight: float = 1.0
     mix: Mix = EVEN
+    learned: SparseVector | None = None
+    learned_weight: float = 1.0
     exact: bool = False
 
 

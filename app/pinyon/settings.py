@@ -373,7 +373,7 @@ class IndexSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         dict[str, Any],
         Meta(
             description="How texts are processed: truncate (END, NONE), language of the words (auto, english, ...), "
-            "diacritics (fold, keep)."
+            "diacritics (fold, keep), sparse_model (a learned sparse model for hybrid searches, or none)."
         ),
     ] = msgspec.field(default_factory=lambda: {"truncate": "END"})
 

@@ -32,9 +32,9 @@ def records(index: str, first: int, count: int) -> list[Record]:
         text = " ".join(WORDS[(place * step) % len(WORDS)] for step in (1, 3, 5)) + f" number {place}"
         sparse = SparseVector(np.array([place % 50, 100 + place % 7], np.uint32), np.array([1.0, 0.5], np.float32))
         of_kind = (None, sparse) if index.startswith("sparse") else (vector, None)
-        found.append(
-            Record(f"r{place:04}", of_kind[0], {"text": text, "n": place % 10, "tag": f"t{place % 3}"}, of_kind[1])
-        )
+        fields = {"text": text, "n": place % 10, "tag": f"t{place % 3}"}
+        learned = sparse if index.startswith("docs") else None
+        found.append(Record(f"r{place:04}", of_kind[0], fields, of_kind[1], learned=learned))
     return found
 
 
@@ -82,6 +82,7 @@ async def answers(engine: SqliteEngine, name: str) -> Answers | None:
             QueryPlan(7, sparse=sparse) if spec.sparse else QueryPlan(7, vector=vector, include_values=True),
             QueryPlan(20, id="r0007", filter=parse({"n": {"$gt": 4}, "tag": "t1"})),
             *([QueryPlan(9, text="river stone 7")] if spec.embed else []),
+            *([QueryPlan(9, vector=vector, text="river stone 7", learned=sparse)] if spec.embed else []),
         ]
         found: Answers = {}
         for number, plan in enumerate(asked):

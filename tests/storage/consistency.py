@@ -7,6 +7,7 @@ from pinyon.domain import IndexSpec
 from pinyon.search.analysis import analysed, analysed_as, detects
 from pinyon.storage.sqlite.connection.connections import connect
 from pinyon.storage.sqlite.schema import tables
+from pinyon.storage.sqlite.text import learned_vectors
 from pinyon.storage.sqlite.text.lexical import text_of
 from pinyon.storage.sqlite.text.postings import postings
 
@@ -52,6 +53,13 @@ def problems(file: Path) -> list[str]:
     wanted_terms = sum(map(len, texts.values())), sum(1 for words in texts.values() if words)
     if lexical != wanted_terms:
         told.append(f"{lexical} terms and texts in the lexical index, {wanted_terms} in the records")
+
+    if "learned" in [name for _, name, *_ in connection.execute("PRAGMA table_info(namespaces)")]:
+        numbers: list[int] = [ns for (ns,) in connection.execute("SELECT ns FROM namespaces")]
+        told += [f"sums of learned vectors in {ns}" for ns in numbers if not learned_vectors.are_right(connection, ns)]
+        lost = "SELECT count(*) FROM learned_vectors WHERE record NOT IN (SELECT record FROM records)"
+        if number := connection.execute(lost).get:
+            told.append(f"{number} learned vectors without a record")
 
     cut: dict[int, int] = dict(connection.execute("SELECT ns, sum(truncated) FROM records GROUP BY ns"))
     for ns, name, count in connection.execute("SELECT ns, name, truncated FROM namespaces").fetchall():

@@ -22,6 +22,9 @@ def add(commands: Any) -> None:
     parser.add_argument("index", metavar="INDEX")
     parser.add_argument("--model", metavar="NAME", help="a model of `pinyon models list`")
     parser.add_argument("--dimension", type=int, metavar="N", help="length of the new vectors (default: the model's)")
+    parser.add_argument(
+        "--sparse-model", metavar="NAME", help="a learned sparse model for hybrid searches, or none (default: as it is)"
+    )
     parser.add_argument("--no-wait", action="store_true", help="do not wait for the end; only with a running server")
     parser.add_argument("--cancel", action="store_true", help="stop, and leave the index as it is")
     parser.set_defaults(run=_run)
@@ -50,7 +53,8 @@ def _in_server(settings: Any, options: argparse.Namespace) -> int:
         ask_server(settings, options.key, "DELETE", path)
         print(f"Index {options.index} stays as it is.")
         return 0
-    body = {"model": options.model} | ({"dimension": options.dimension} if options.dimension else {})
+    chosen = {"model": options.model, "dimension": options.dimension, "sparse_model": options.sparse_model}
+    body = {name: value for name, value in chosen.items() if value}
     told = ask_server(settings, options.key, "POST", path, body)
     if options.no_wait:
         print(json.dumps(told))
@@ -80,7 +84,7 @@ async def _in_this_process(settings: Any, options: argparse.Namespace) -> int:
             await reembeddings.cancel(options.index)
             print(f"Index {options.index} stays as it is.")
             return 0
-        told = await reembeddings.start(options.index, options.model, options.dimension)
+        told = await reembeddings.start(options.index, options.model, options.dimension, options.sparse_model)
         with Progress(options.index, "record") as progress:
             while told.running:
                 progress.tell(told.done, told.total)
@@ -94,6 +98,12 @@ def _ended(settings: Any, options: argparse.Namespace, failed: str | None) -> in
         print(f"pinyon: {options.index} was not re-embedded: {failed}", file=sys.stderr)
         return 1
     print(f"Index {options.index} is embedded by {options.model} now.")
-    if settings.index is not None and settings.index.name == options.index and settings.index.model != options.model:
-        print(f'Before the next start, say model = "{options.model}" in the [index] table of the settings file.')
+    if settings.index is not None and settings.index.name == options.index:
+        if settings.index.model != options.model:
+            print(f'Before the next start, say model = "{options.model}" in the [index] table of the settings file.')
+        if options.sparse_model not in (None, settings.index.write_parameters.get("sparse_model", "none")):
+            print(
+                f'Before the next start, say sparse_model = "{options.sparse_model}" in the [index.write_parameters] '
+                "table of the settings file."
+            )
     return 0

@@ -98,13 +98,14 @@ class Embedder(Protocol):
     """An embedding model with the prefixes, the dimension and the limits of its name in the catalogue.
 
     label: the model that computes, for banners and headers; a stand-in says so. languages: that it knows, if they are
-    few; empty if it knows many.
+    few; empty if it knows many. sparse: the learned sparse model that reads the texts of an index too.
     """
 
     fingerprint: Fingerprint
     label: str
     languages: Collection[str]
     encoder: TextEncoder
+    sparse: "SparseEmbedder | None"
 
     def embed(
         self, texts: Sequence[str], input_type: InputType, truncate: Truncate, window_tokens: int = 0
@@ -121,12 +122,13 @@ class Embedder(Protocol):
 class SparseEmbedder(Protocol):
     """A named model of sparse vectors.
 
-    label: as in Embedder. by_rarity: whether a search multiplies the weight of each term by how rare it is in the
-    namespace, because the model itself does not know.
+    label, languages: as in Embedder. by_rarity: whether a search multiplies the weight of each term by how rare it is
+    in the namespace, because the model itself does not know.
     """
 
     fingerprint: Fingerprint
     label: str
+    languages: Collection[str]
     by_rarity: bool
 
     def embed(

@@ -231,11 +231,11 @@ class Catalog:
             way += f". With stand_ins on, {' or '.join(stand_ins)} may answer instead, and says so"
         return way
 
-    def fingerprint(self, name: str, dimension: int | None = None) -> Fingerprint:
+    def fingerprint(self, name: str, dimension: int | None = None, sparse_model: str = "") -> Fingerprint:
         """The fingerprint of a new index of this model.
 
-        dimension: None for the model's default. Raises InvalidArgument for a dimension that the model does not have,
-        FailedPrecondition as answer() does.
+        dimension: None for the model's default. sparse_model: a learned sparse model beside it; empty for none. Raises
+        InvalidArgument for a dimension that the model does not have, FailedPrecondition as answer() does.
         """
         entry = self.embedding_entry(name)
         wanted = dimension or int(entry.dimension or 0)
@@ -250,7 +250,23 @@ class Catalog:
             query_prefix=entry.query_prefix or "",
             passage_prefix=entry.passage_prefix or "",
             dimension=wanted,
+            sparse_model=sparse_model,
+            sparse_version=self._sparse_version(sparse_model) if sparse_model else "",
         )
+
+    def learned_sparse_models(self) -> list[str]:
+        """The models that can read the texts of an index beside a dense model, whether their weights are here or not.
+
+        pinyon-bm25 is none of them: a hybrid search counts words already.
+        """
+        kinds = {name for name, entry in self.entries.items() if entry.kind == "sparse" and entry.source != "none"}
+        return sorted(kinds - {BM25})
+
+    def _sparse_version(self, name: str) -> str:
+        """The version of a learned sparse model. Raises FailedPrecondition if it is not on this machine."""
+        if not self.present(name):
+            raise FailedPrecondition(f"Model '{name}' cannot answer here: {self.how_to_get(name)}")
+        return self._version(name)
 
     def check_dimension(self, name: str, dimension: int) -> None:
         """Raises InvalidArgument if the model does not make vectors of this length."""
@@ -268,7 +284,20 @@ class Catalog:
         entry, label = self._resolve(fingerprint, "embed")
         encoder = self._encoder(fingerprint.weights, _precision_of(fingerprint))
         by = self.entries[fingerprint.weights]
-        return NamedEmbedder(encoder, fingerprint, label, entry.max_tokens, by.normalize is not False, by.languages)
+        sparse = self._learned_sparse(fingerprint) if fingerprint.sparse_model else None
+        return NamedEmbedder(
+            encoder, fingerprint, label, entry.max_tokens, by.normalize is not False, by.languages, sparse
+        )
+
+    def _learned_sparse(self, fingerprint: Fingerprint) -> SparseEmbedder:
+        """The learned sparse model beside the dense one of a fingerprint. Raises FailedPrecondition as embedder()."""
+        name, version = fingerprint.sparse_model, self._sparse_version(fingerprint.sparse_model)
+        if version != fingerprint.sparse_version:
+            raise FailedPrecondition(
+                f"The texts of this index were read by '{name}' ({fingerprint.sparse_version[:12]}); the weights here "
+                f"are another version ({version[:12]}). Bring the old weights back, or re-embed it"
+            )
+        return self.sparse_embedder(self.fingerprint(name))
 
     def sparse_embedder(self, fingerprint: Fingerprint) -> SparseEmbedder:
         """The sparse embedder with exactly this fingerprint. Raises FailedPrecondition as embedder() does."""
@@ -279,7 +308,8 @@ class Catalog:
         model = self._loader.sparse_model(fingerprint.weights)  # first, because it imports torch and explains errors
         from pinyon.inference.backends.sparse.splade_backend import SpladeEmbedder
 
-        return SpladeEmbedder(model, fingerprint, label, entry.max_tokens)
+        languages = self.entries[fingerprint.weights].languages
+        return SpladeEmbedder(model, fingerprint, label, entry.max_tokens, languages)
 
     def _resolve(self, fingerprint: Fingerprint, kind: Literal["embed", "sparse"]) -> tuple[ModelEntry, str]:
         """The entry and the label of a fingerprint whose weights are on this machine, unchanged and allowed."""

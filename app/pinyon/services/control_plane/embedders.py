@@ -160,5 +160,5 @@ class Embedders:
         self, spec: IndexSpec, embed: EmbedSpec, fingerprint: Fingerprint | None
     ) -> Embedder | SparseEmbedder:
         """On the model thread. fingerprint: what embedded the records; None if there are none yet."""
-        fingerprint = fingerprint or self._catalog.fingerprint(embed.model, spec.dimension or None)
+        fingerprint = fingerprint or self._catalog.fingerprint(embed.model, spec.dimension or None, embed.sparse_model)
         return self._catalog.sparse_embedder(fingerprint) if spec.sparse else self._catalog.embedder(fingerprint)

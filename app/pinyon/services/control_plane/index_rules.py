@@ -25,6 +25,8 @@ MAX_SCHEMA_FIELDS = 50
 _TAG_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _TAG_VALUE = re.compile(r"[A-Za-z0-9;@_.+ -]{0,120}")
 CLOUDS = ("aws", "gcp", "azure")
+NO_MODEL = "none"
+"""The sparse_model of an index without one."""
 
 
 class IndexOptions(msgspec.Struct, frozen=True):
@@ -166,9 +168,12 @@ def integrated(
     write, diacritics = _own(write, "diacritics", get_args(Diacritics), "fold")
     if entry.kind == "sparse" and mix is not None:
         raise InvalidArgument("A sparse index has one side; 'mix' is for dense indexes")
-    if entry.kind == "sparse" and (retrieval != "dense" or language not in (AUTO, "english") or diacritics != "fold"):
+    write, words_by = _own(write, "sparse_model", _sparse_models(catalog), NO_MODEL)
+    differs = (retrieval, diacritics, words_by) != ("dense", "fold", NO_MODEL)
+    if entry.kind == "sparse" and (differs or language not in (AUTO, "english")):
         raise InvalidArgument(
-            "Sparse indexes are searched by their own terms; retrieval, language and diacritics are for dense ones"
+            "Sparse indexes are searched by their own terms; retrieval, language, diacritics and sparse_model are for "
+            "dense ones"
         )
     read, write = _parameters(model, entry, read), _parameters(model, entry, write)
     chosen = _metric(metric or entry.metrics[0])
@@ -186,6 +191,7 @@ def integrated(
         catalog.check_dimension(model, length)
     embed = embed_spec(model, field_map, read, write)
     own: Any = {"retrieval": retrieval, "language": language, "diacritics": diacritics, "mix": mix}
+    own["sparse_model"] = "" if words_by == NO_MODEL else words_by
     return IndexSpec(name(index), length, chosen, msgspec.structs.replace(embed, **own))
 
 
@@ -205,6 +211,16 @@ def _own_mix(given: Mapping[str, Any] | None) -> tuple[dict[str, Any], Mix | Non
     others = dict(given or {})
     mix = mix_rules.mix(others.pop("mix", None))
     return others, None if mix == EVEN else mix
+
+
+def _sparse_models(catalog: Catalog) -> list[str]:
+    return [*catalog.learned_sparse_models(), NO_MODEL]
+
+
+def sparse_model(catalog: Catalog, wanted: str | None, current: str) -> str:
+    """The learned sparse model of an index after a change, empty for none. wanted: as a request gives it."""
+    _, chosen = _own({"sparse_model": wanted}, "sparse_model", _sparse_models(catalog), current)
+    return "" if chosen == NO_MODEL else chosen
 
 
 def embed_spec(
@@ -255,6 +271,11 @@ def embed_change(catalog: Catalog, current: IndexSpec, change: Mapping[str, Any]
         {**old_read, **(change.get("read_parameters") or {})},
         {**old_write, **(change.get("write_parameters") or {})},
     )
+    if embed is not None and spec.embed is not None and spec.embed.sparse_model != embed.sparse_model:
+        raise InvalidArgument(
+            f"The sparse_model of index {current.name} changes what is stored of its texts. Run `pinyon reembed "
+            f"{current.name} --model {model} --sparse-model {spec.embed.sparse_model or NO_MODEL}`"
+        )
     if spec.sparse != current.sparse:
         raise InvalidArgument(f"Model '{model}' has other vectors than this index")
     return spec
@@ -272,7 +293,11 @@ def parameters(embed: EmbedSpec, side: str) -> dict[str, Any]:
         own = [("retrieval", embed.retrieval, "dense")]
         values["mix"] = None if embed.mix is None else msgspec.structs.asdict(embed.mix)
     else:
-        own = [("language", embed.language, AUTO), ("diacritics", embed.diacritics, "fold")]
+        own = [
+            ("language", embed.language, AUTO),
+            ("diacritics", embed.diacritics, "fold"),
+            ("sparse_model", embed.sparse_model, ""),
+        ]
     values |= {name: value for name, value, default in own if value != default}
     return {key: value for key, value in values.items() if value is not None}
 

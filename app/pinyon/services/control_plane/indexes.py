@@ -268,7 +268,7 @@ class Indexes:
     def _check_model(self, spec: IndexSpec) -> None:
         """Raises FailedPrecondition if the model of the index cannot answer here."""
         if spec.embed is not None:
-            self._catalog.fingerprint(spec.embed.model, spec.dimension or None)
+            self._catalog.fingerprint(spec.embed.model, spec.dimension or None, spec.embed.sparse_model)
 
     def check_controls(self, name: str) -> None:
         """Raises PermissionDenied or NotFound unless the caller may change this index."""

@@ -14,6 +14,7 @@ from pinyon.inference.backend import Embedder
 from pinyon.inference.catalog import Catalog
 from pinyon.inference.model_executor import ModelExecutor
 from pinyon.locks import NamedLocks
+from pinyon.services.control_plane import index_rules
 from pinyon.services.control_plane.indexes import Indexes
 from pinyon.services.inference.embedded_text import dense_vectors
 from pinyon.services.inference.inference import Inference
@@ -61,15 +62,18 @@ class Reembeddings:
             except PinyonError as error:  # the other indexes are not affected
                 log.error("re-embedding index %s cannot continue: %s", index.name, error.message)
 
-    async def start(self, name: str, model: str, dimension: int | None = None) -> Progress:
+    async def start(
+        self, name: str, model: str, dimension: int | None = None, sparse_model: str | None = None
+    ) -> Progress:
         """Begin a re-embedding, or continue the one for the same model. Returns without waiting for it.
 
-        Raises NotFound for an unknown index or model, InvalidArgument if the model does not fit the index,
-        FailedPrecondition if the model is not on this machine or a record has no text.
+        sparse_model: the learned sparse model beside it; "none" for none, None for that of the index. Raises NotFound
+        for an unknown index or model, InvalidArgument if a model does not fit the index, FailedPrecondition if a model
+        is not on this machine or a record has no text.
         """
         permissions.check("control", name)
         index = self._indexes.index(name)
-        target, fingerprint = await self._executor.run(self._target, index.spec, model, dimension)
+        target, fingerprint = await self._executor.run(self._target, index.spec, model, dimension, sparse_model)
         same = await self._engine.fingerprint(index.handle) == fingerprint
         if same and await self._engine.reembedding(name) is None and not await self._has_foreign(index.handle):
             raise FailedPrecondition(f"Index {name} is embedded by this very model already")
@@ -83,7 +87,9 @@ class Reembeddings:
         """Whether callers stored vectors of their own. Then re-embedding with the same model has an effect."""
         return any(namespace.foreign for namespace in await self._engine.every_namespace(handle))
 
-    def _target(self, spec: IndexSpec, model: str, dimension: int | None) -> tuple[IndexSpec, Fingerprint]:
+    def _target(
+        self, spec: IndexSpec, model: str, dimension: int | None, sparse_model: str | None
+    ) -> tuple[IndexSpec, Fingerprint]:
         """The new spec of the index, and the fingerprint of the new model. Loads no weights, but hashes them."""
         if spec.embed is None:
             raise InvalidArgument(f"Index {spec.name} has no integrated embedding; its vectors are yours")
@@ -93,9 +99,12 @@ class Reembeddings:
         if spec.metric not in entry.metrics:
             allowed = ", ".join(entry.metrics)
             raise InvalidArgument(f"Model '{model}' has the metrics {allowed}; index {spec.name} has {spec.metric}")
-        fingerprint = self._catalog.fingerprint(model, dimension)
-        embed = msgspec.structs.replace(spec.embed, model=model, read_max_tokens=None, write_max_tokens=None)
-        if model != spec.embed.model:  # the mix was fitted to the other model
+        sparse_model = index_rules.sparse_model(self._catalog, sparse_model, spec.embed.sparse_model)
+        fingerprint = self._catalog.fingerprint(model, dimension, sparse_model)
+        embed = msgspec.structs.replace(
+            spec.embed, model=model, read_max_tokens=None, write_max_tokens=None, sparse_model=sparse_model
+        )
+        if (model, sparse_model) != (spec.embed.model, spec.embed.sparse_model):  # the mix was fitted to other models
             embed = msgspec.structs.replace(embed, mix=None)
         if embed.read_truncate not in entry.truncations:
             embed = msgspec.structs.replace(embed, read_truncate=entry.truncate)
@@ -194,10 +203,12 @@ class Reembeddings:
         texts = await self._engine.texts_to_reembed(handle, BATCH)
         if texts:
             # Truncate even if the index says NONE. Otherwise one long text, which is stored already, would stop it all.
-            rows = await self._inference.embed(embedder, [text.text for text in texts], embed.write_input_type, "END")
+            plain = [text.text for text in texts]
+            rows = await self._inference.embed(embedder, plain, embed.write_input_type, "END")
+            words = await self._inference.learned_words(embedder.sparse, plain, embed.write_input_type)
             new = [
-                ReembeddedText(text, vector, row.truncated)
-                for text, vector, row in zip(texts, dense_vectors(rows), rows, strict=True)
+                ReembeddedText(text, vector, row.truncated, learned)
+                for text, vector, row, learned in zip(texts, dense_vectors(rows), rows, words, strict=True)
             ]
             await self._engine.keep_reembedded(handle, state.fingerprint, new)
             return False

@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, cast
 
 import msgspec
-import numpy as np
 
 from pinyon import filters
 from pinyon.auth import permissions
@@ -20,7 +19,6 @@ from pinyon.domain import (
     QueryPlan,
     Record,
     Retrieval,
-    SparseVector,
     Truncate,
     Usage,
 )
@@ -32,7 +30,7 @@ from pinyon.services.control_plane.indexes import Indexes
 from pinyon.services.data_plane import read_units, validation
 from pinyon.services.data_plane.foreign_vectors import ForeignVectors
 from pinyon.services.data_plane.reranking import HitReranker, Rerank, Reranking
-from pinyon.services.inference.embedded_text import EmbeddedText
+from pinyon.services.inference.embedded_text import EmbeddedText, heaviest
 from pinyon.services.inference.inference import Inference
 from pinyon.services.inference.unrelated_vectors import UnrelatedVectors
 from pinyon.settings import LimitSettings
@@ -97,13 +95,17 @@ class SearchResult(msgspec.Struct, frozen=True):
 
 
 class PlannedSearch(msgspec.Struct, frozen=True):
-    """A search that was checked, and whose text was embedded. embedder: what embedded it; None if nothing did."""
+    """A search that was checked, and whose text was embedded. embedder: what embedded it; None if nothing did.
+
+    learned_text: the text that the plan's learned words are of, if it has some.
+    """
 
     plan: QueryPlan
     reranking: Reranking | None = None
     embedder: Any = None
     tokens: int | None = None
     truncated: bool = False
+    learned_text: str | None = None
 
 
 class Records:
@@ -163,13 +165,14 @@ class Records:
                 f"Field '{embed.text_field}' in record '{checked[error.position][0]}' has {error.tokens} tokens, "
                 f"which exceeds the maximum of {error.limit} tokens for model '{error.model}'"
             ) from error
+        words = await self._inference.learned_words(_sparse_model(spec, embedder), texts, embed.write_input_type)
         records = [
-            Record(id, text.vector, fields, text.sparse, text.truncated, encoded)
-            for (id, fields, encoded), text in zip(checked, embedded, strict=True)
+            Record(id, text.vector, fields, text.sparse, text.truncated, encoded, learned)
+            for (id, fields, encoded), text, learned in zip(checked, embedded, words, strict=True)
         ]
         lsn = await self._engine.upsert(index.handle, name, records, embedder.fingerprint)
         truncated = sum(text.truncated for text in embedded)
-        return UpsertResult(len(records), lsn, [embedder.label], truncated, foreign)
+        return UpsertResult(len(records), lsn, _labels(spec, embedder), truncated, foreign)
 
     async def _embed(
         self,
@@ -187,9 +190,7 @@ class Records:
         embedded = await self._inference.embed_sparse(embedder, texts, input_type, truncate, max_tokens)
         most = self._limits.sparse_terms
         return [
-            text
-            if text.sparse is None or len(text.sparse.indices) <= most
-            else msgspec.structs.replace(text, sparse=_heaviest(text.sparse, most))
+            text if text.sparse is None else msgspec.structs.replace(text, sparse=heaviest(text.sparse, most))
             for text in embedded
         ]
 
@@ -224,7 +225,7 @@ class Records:
     async def _search(self, index: Index, namespace: str, search: Search) -> SearchResult:
         name = validation.namespace_name(namespace, self._limits)
         permissions.check("read", index.handle, name)  # the engine checks it too, but after the text was embedded
-        planned = await self._plan(index, search)
+        planned = await self._with_learned_words(index, await self._plan(index, search))
         answer = await self._engine.query(index.handle, name, planned.plan)
         return await self._finish(index, search, planned, answer)
 
@@ -295,15 +296,37 @@ class Records:
             )
         return PlannedSearch(plan, reranking, embedder, query.tokens, truncated or query.truncated)
 
+    async def _with_learned_words(self, index: Index, planned: PlannedSearch) -> PlannedSearch:
+        """Add to the plan what the index's learned sparse model makes of the query.
+
+        A hybrid search needs it, and a reranker that combines its scores with those of retrieval.
+        """
+        embed, plan, reranking = index.spec.embed, planned.plan, planned.reranking
+        if embed is None or not embed.sparse_model:
+            return planned
+        text = plan.text if plan.vector is not None else None
+        if text is None and reranking is not None and reranking.fuses:
+            text = reranking.query
+        if text is None:
+            return planned
+        embedder: Any = await self._indexes.embedders.get(index)
+        sparse = _sparse_model(index.spec, embedder)
+        if sparse is None:  # the index was re-embedded without such a model, which the search will notice
+            return planned
+        (learned,) = await self._inference.learned_words(sparse, [text], embed.read_input_type)
+        weight = similarity_weight(text, sparse.languages)
+        plan = msgspec.structs.replace(plan, learned=learned, learned_weight=weight)
+        return msgspec.structs.replace(planned, plan=plan, embedder=embedder, learned_text=text)
+
     async def _finish(self, index: Index, search: Search, planned: PlannedSearch, answer: QueryAnswer) -> SearchResult:
         """Rerank what storage found, and choose what hits show."""
         models, foreign = [], 0
         if planned.embedder is not None:
-            models.append(planned.embedder.label)
+            models += _labels(index.spec, planned.embedder)
             foreign = self._foreign.check(index.name, planned.embedder, answer.foreign)
         ranking, rerank_units = [(place, match.score) for place, match in enumerate(answer.matches)], None
         if planned.reranking is not None:
-            ranking, rerank_units = await self._reranker.rerank(index, planned.reranking, answer)
+            ranking, rerank_units = await self._reranker.rerank(index, planned.reranking, answer, planned.learned_text)
             models.append(planned.reranking.call.answer.label)
         hits = [_hit(answer.matches[place], place + 1, score, search) for place, score in ranking]
         usage = Usage(read_units.of_search(answer.namespace_bytes), planned.tokens, rerank_units)
@@ -326,6 +349,17 @@ class Records:
             raise InvalidArgument(
                 f"'fields' lists {len(search.fields)} names; at most {self._limits.fields} are allowed"
             )
+
+
+def _sparse_model(spec: IndexSpec, embedder: Any) -> SparseEmbedder | None:
+    """The learned sparse model beside the dense model of an index, if it has one."""
+    return None if spec.sparse else embedder.sparse
+
+
+def _labels(spec: IndexSpec, embedder: Any) -> list[str]:
+    """The labels of the models that an index embeds with."""
+    sparse = _sparse_model(spec, embedder)
+    return [embedder.label] if sparse is None else [embedder.label, sparse.label]
 
 
 def _retrieval(spec: IndexSpec, search: Search) -> Retrieval:
@@ -366,12 +400,6 @@ def _words(spec: IndexSpec, terms: Sequence[str]) -> filters.HasWords:
     if len(distinct) > MOST_WORDS:
         raise InvalidArgument(f"match_terms.terms has {len(distinct)} words; at most {MOST_WORDS} are allowed")
     return filters.HasWords(spec.embed.text_field, distinct)
-
-
-def _heaviest(sparse: SparseVector, most: int) -> SparseVector:
-    """The terms with the largest weights, at most so many, in the order they had."""
-    places = np.sort(np.argsort(-sparse.values, kind="stable")[:most])
-    return SparseVector(sparse.indices[places], sparse.values[places])
 
 
 def _chosen(metadata: Metadata, fields: list[str] | None) -> Metadata:

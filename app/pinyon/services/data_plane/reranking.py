@@ -79,11 +79,12 @@ class HitReranker:
         return Reranking(rerank, call, query, fields, fuses, mix)
 
     async def rerank(
-        self, index: Index, reranking: Reranking, answer: QueryAnswer
+        self, index: Index, reranking: Reranking, answer: QueryAnswer, learned_text: str | None = None
     ) -> tuple[list[tuple[int, float]], int]:
         """Position in answer.matches and new score of each hit, best first, ties by id, cut to top_n; and rerank units.
 
-        answer: with vectors, and with the query's term statistics, if reranking asks for them.
+        answer: with vectors, and with the query's term statistics, if reranking asks for them. learned_text: the text
+        whose learned words the hits were scored by.
         """
         call, hits = reranking.call, answer.matches
         if len(hits) > call.max_documents:
@@ -101,6 +102,8 @@ class HitReranker:
             retrieved = msgspec.structs.replace(retrieved, encoder=await self._embedders.encoder(index))
         if reranking.fuses:
             retrieved = await self._with_similarities(retrieved, index, reranking, answer, texts)
+            if learned_text == reranking.query:
+                retrieved = await self._with_learned_words(retrieved, index, reranking, answer)
         try:
             scores = await self._inference.rerank(call, reranking.query, texts, retrieved)
         except TextTooLong as error:
@@ -146,4 +149,18 @@ class HitReranker:
             similarities=fusion.corrected(cosines, fusion.background(vector, answer.centroid, unrelated)),
             similarity_weight=similarity_weight(reranking.query, dense.languages),
             mix=reranking.mix,
+        )
+
+    async def _with_learned_words(
+        self, retrieved: Retrieved, index: Index, reranking: Reranking, answer: QueryAnswer
+    ) -> Retrieved:
+        """Add what the learned sparse model of the index says about the hits, if the reranker reads the same texts."""
+        embedder: Any = await self._embedders.get(index)
+        embed = index.spec.embed
+        if embed is None or reranking.fields != [embed.text_field] or embedder.sparse is None:
+            return retrieved
+        return msgspec.structs.replace(
+            retrieved,
+            learned=np.array([np.nan if hit.learned is None else hit.learned for hit in answer.matches]),
+            learned_weight=similarity_weight(reranking.query, embedder.sparse.languages),
         )

@@ -42,6 +42,14 @@ def from_sparse(batch: SparseEmbeddings) -> list[EmbeddedText]:
     return [EmbeddedText(tokens, truncated, None, sparse, terms) for tokens, truncated, sparse, terms in rows]
 
 
+def heaviest(sparse: SparseVector, most: int) -> SparseVector:
+    """The terms with the largest weights, at most so many, in the order they had."""
+    if len(sparse.indices) <= most:
+        return sparse
+    places = np.sort(np.argsort(-sparse.values, kind="stable")[:most])
+    return SparseVector(sparse.indices[places], sparse.values[places])
+
+
 def dense_vectors(texts: Iterable[EmbeddedText]) -> list[NDArray[np.float32]]:
     """The dense vectors, each float32 [dimension]. Texts of a sparse model have none and are left out."""
     return [text.vector for text in texts if text.vector is not None]

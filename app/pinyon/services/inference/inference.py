@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pinyon import metrics
 from pinyon.auth import permissions
-from pinyon.domain import InputType, Truncate
+from pinyon.domain import InputType, SparseVector, Truncate
 from pinyon.errors import FailedPrecondition, InvalidArgument
 from pinyon.inference.backend import Embedder, Retrieved, SparseEmbedder
 from pinyon.inference.catalog import Answer, Catalog
@@ -19,12 +19,15 @@ from pinyon.inference.model_files.manifest import ModelEntry
 from pinyon.inference.steps import Steps
 from pinyon.search.ranking import shortest
 from pinyon.services.inference import model_parameters
-from pinyon.services.inference.embedded_text import EmbeddedText
+from pinyon.services.inference.embedded_text import EmbeddedText, heaviest
 from pinyon.services.inference.embedding_scheduler import EmbeddingScheduler
 from pinyon.services.inference.query_cache import QueryCache
 
 MAX_INPUTS = 96
 """Texts that one /embed request may have."""
+LEARNED_WORDS, MOST_LEARNED_WORDS = 128, 1_000
+"""Words of a passage, and of a query, that a learned sparse model gives weights to beside a dense one. Those with the
+largest weights stay. With all words of a passage hybrid search ranks no better; see docs/notes/relevance.md."""
 DOCUMENTS_PER_UNIT = 100
 """Documents that one rerank unit covers."""
 
@@ -117,6 +120,19 @@ class Inference:
     ) -> list[EmbeddedText]:
         """Embed each text with a sparse model, in the given order. Raises TextTooLong or Unavailable."""
         return await self._scheduler.embed_sparse(embedder, texts, input_type, truncate, max_tokens)
+
+    async def learned_words(
+        self, sparse: SparseEmbedder | None, texts: Sequence[str], input_type: InputType
+    ) -> list[SparseVector | None]:
+        """What a learned sparse model beside a dense one makes of each text; None if there is no such model.
+
+        Raises Unavailable.
+        """
+        if sparse is None:
+            return [None] * len(texts)
+        embedded = await self.embed_sparse(sparse, texts, input_type, "END")
+        most = LEARNED_WORDS if input_type == "passage" else MOST_LEARNED_WORDS
+        return [None if text.sparse is None else heaviest(text.sparse, most) for text in embedded]
 
     async def embed_by_name(self, model: str, texts: Sequence[str], parameters: Mapping[str, Any]) -> EmbeddedTexts:
         """Embed the texts of a request. model, parameters: as the request gives them.

@@ -313,6 +313,7 @@ DERIVED = {
     "postings": "DELETE FROM postings WHERE record = 7",
     "words of texts": "DELETE FROM lexical WHERE rowid = 7",
     "sparse": "UPDATE sparse_postings SET weight = 9 WHERE record = 7",
+    "learned": "UPDATE learned_sums SET sum = sum + 1 WHERE term = 7",
     "counts": "UPDATE namespaces SET record_count = record_count + 1",
     "numbers of words": "UPDATE records SET words = 99 WHERE record = 7",
 }
@@ -347,6 +348,7 @@ async def test_repair_makes_again_what_follows_from_the_stored_values(tmp_path: 
 STORED = {
     "vectors": "DELETE FROM vectors WHERE rowid = 7",
     "cannot be read": "UPDATE records SET metadata = 'x' WHERE record = 7",
+    "learned": "UPDATE learned_vectors SET record = 9999 WHERE record = 7",
     "not there": "UPDATE records SET ns = 99 WHERE record = 7",
 }
 

@@ -13,7 +13,7 @@ from pinyon.services.control_plane.reembedding import Progress, Reembeddings
 async def reembed(index_name: FromPath[str], body: RawBody, reembeddings: NamedDependency[Reembeddings]) -> Progress:
     """Start re-embedding an index, or continue it with the same model."""
     data = decode_body(body, record_schemas.ReembedRequest)
-    return await reembeddings.start(index_name, data.model, data.dimension)
+    return await reembeddings.start(index_name, data.model, data.dimension, data.sparse_model)
 
 
 @get("/indexes/{index_name:str}/reembed", operation_id="pinyon_reembedding")

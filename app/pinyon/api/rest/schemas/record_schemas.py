@@ -221,6 +221,7 @@ class ReembedRequest(msgspec.Struct):
 
     model: str
     dimension: int | None = None
+    sparse_model: str | None = None
 
 
 class RankedDocument(msgspec.Struct, omit_defaults=True):

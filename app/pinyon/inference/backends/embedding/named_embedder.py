@@ -7,14 +7,14 @@ from numpy.typing import NDArray
 
 from pinyon.domain import Fingerprint, InputType, Truncate
 from pinyon.errors import TextTooLong
-from pinyon.inference.backend import Embeddings, TextEncoder
+from pinyon.inference.backend import Embeddings, SparseEmbedder, TextEncoder
 
 
 class NamedEmbedder:
     """An Embedder over an encoder.
 
     label: as in Embedder. max_tokens: the limit of the name. normalize: whether vectors get length 1 again after they
-    are cut to the dimension of the name. languages: as in Embedder.
+    are cut to the dimension of the name. languages, sparse: as in Embedder.
     """
 
     def __init__(
@@ -25,9 +25,10 @@ class NamedEmbedder:
         max_tokens: int,
         normalize: bool = True,
         languages: Collection[str] = (),
+        sparse: SparseEmbedder | None = None,
     ) -> None:
         self.encoder, self.fingerprint, self.label, self._max_tokens = encoder, fingerprint, label, max_tokens
-        self._normalize, self.languages = normalize, languages
+        self._normalize, self.languages, self.sparse = normalize, languages, sparse
 
     def embed(
         self, texts: Sequence[str], input_type: InputType, truncate: Truncate, window_tokens: int = 0

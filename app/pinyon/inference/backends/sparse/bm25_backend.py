@@ -8,7 +8,7 @@ The rarity of a term belongs to the query. Storage adds it (ranking.idf), becaus
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -73,6 +73,7 @@ class Bm25Embedder:
     """A SparseEmbedder that counts terms. max_tokens: the limit of the name."""
 
     by_rarity = True
+    languages: Collection[str] = ()
 
     def __init__(self, terms: Terms, fingerprint: Fingerprint, label: str, max_tokens: int) -> None:
         self._terms, self.fingerprint, self.label, self._max_tokens = terms, fingerprint, label, max_tokens

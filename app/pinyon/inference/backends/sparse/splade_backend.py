@@ -4,7 +4,7 @@ The weight of a word is log(1 + relu(logit)), and of all tokens of the text the 
 v2, 2021). So words that a text does not have but means get weights too. Importing this module takes seconds.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,12 +91,23 @@ class SpladeModel:
 
 
 class SpladeEmbedder:
-    """A SparseEmbedder; queries and passages are treated alike. max_tokens: the limit of the name."""
+    """A SparseEmbedder; queries and passages are treated alike. max_tokens: the limit of the name.
+
+    languages: as in SparseEmbedder.
+    """
 
     by_rarity = False
 
-    def __init__(self, model: SpladeModel, fingerprint: Fingerprint, label: str, max_tokens: int) -> None:
+    def __init__(
+        self,
+        model: SpladeModel,
+        fingerprint: Fingerprint,
+        label: str,
+        max_tokens: int,
+        languages: Collection[str] = (),
+    ) -> None:
         self._model, self.fingerprint, self.label, self._max_tokens = model, fingerprint, label, max_tokens
+        self.languages = languages
 
     def embed(
         self, texts: Sequence[str], input_type: InputType, truncate: Truncate, max_tokens: int | None = None

@@ -1,6 +1,7 @@
 """Reads records. Plain functions on a connection, inside the caller's snapshot."""
 
 from collections.abc import Callable, Mapping
+from math import isnan, nan
 from typing import Any
 
 import apsw
@@ -32,7 +33,7 @@ from pinyon.storage.sqlite.records.selection import namespace as namespace_numbe
 from pinyon.storage.sqlite.records.selection import prefix_range, where
 from pinyon.storage.sqlite.row_sets import Records, RowSet
 from pinyon.storage.sqlite.schema import changes, tables, vector_sums
-from pinyon.storage.sqlite.text import lexical, sparse_index
+from pinyon.storage.sqlite.text import learned_vectors, lexical, sparse_index
 from pinyon.storage.sqlite.vectors import vector_scan
 from pinyon.storage.sqlite.vectors.vector_cache import Key, VectorCache
 from pinyon.storage.sqlite.vectors.vector_rows import vector_of
@@ -150,13 +151,13 @@ def query(
             scored = _scored(source, spec, vector, sparse_scores, plan, matching)
         except NeedsReaderThread:
             return None
-        matches = _matches(connection, spec, scored, plan)
+        matches = _matches(source, spec, scored, plan)
     return QueryAnswer(matches, lsn, size, statistics, embedded_by, ivf_index is not None, foreign, centroid)
 
 
 def is_plain(plan: QueryPlan) -> bool:
     """Whether a search is for few records nearest to a vector or a record, with or without a filter, and no more."""
-    other_parts = plan.sparse, plan.words, plan.text, plan.statistics_text
+    other_parts = plan.sparse, plan.words, plan.text, plan.statistics_text, plan.learned
     return other_parts.count(None) == len(other_parts) and plan.top_k <= SMALL_TOP_K and not plan.include_values
 
 
@@ -203,7 +204,7 @@ def _lexical(source: VectorSource, spec: IndexSpec, plan: QueryPlan, matching: R
     """Hits by the words of the plan's text."""
     by_words = lexical.search(source.connection, spec, source.ns, plan.text or "", matching)
     best = vector_scan.best(by_words.records, by_words.scores.astype(np.float32), retrieval.depth(plan))
-    return _matches(source.connection, spec, best, plan, higher=True)
+    return _matches(source, spec, best, plan, higher=True)
 
 
 def _hybrid(
@@ -222,8 +223,13 @@ def _hybrid(
         return []
     rows, cosines = vector_scan.nearest(source, "cosine", vector, len(candidates), RowSet.of_rows(candidates))
     of_words = by_words.records, by_words.scores, by_words.shares
-    scores, parts = retrieval.fuse(rows, cosines, background, *of_words, plan.similarity_weight, mix=plan.mix)
-    return _matches(source.connection, spec, (rows, scores), plan, higher=True, parts=parts)
+    learned = None
+    if plan.learned is not None:
+        learned = learned_vectors.scores(source.connection, source.ns, rows, plan.learned)
+    scores, parts = retrieval.fuse(
+        rows, cosines, background, *of_words, plan.similarity_weight, learned, plan.learned_weight, plan.mix
+    )
+    return _matches(source, spec, (rows, scores), plan, higher=True, parts=parts)
 
 
 def _best_with_words(
@@ -256,7 +262,7 @@ def _has_words(metadata: str, wanted: HasWords) -> bool:
 
 
 def _matches(
-    connection: apsw.Connection,
+    source: VectorSource,
     spec: IndexSpec,
     scored: Scored,
     plan: QueryPlan,
@@ -268,6 +274,7 @@ def _matches(
     higher: higher scores are better, whatever the metric of the index is. parts: the parts of each score, by row
     number.
     """
+    connection = source.connection
     records, scores = scored
     if not len(records):
         return []
@@ -292,11 +299,15 @@ def _matches(
         (apsw.carray(np.sort(records)),),  # sorted, because neighbours in the file are quicker to read in order
     )
     stored = {row: (id, decode(metadata), blob) for row, id, metadata, blob in rows}
+    learned: list[float] = [nan] * len(records)
+    if plan.learned is not None:
+        learned = learned_vectors.scores(connection, source.ns, records, plan.learned).tolist()
     matches = []
-    for row, score in zip(records.tolist(), shortest(scores), strict=True):
+    for row, score, words in zip(records.tolist(), shortest(scores), learned, strict=True):
         id, metadata, blob = stored[row]
         values = _values(connection, spec, row, blob) if plan.include_values else (None, None)
-        matches.append(Match(id, score, metadata, *values, None if parts is None else parts[row]))
+        of_row = None if parts is None else parts[row]
+        matches.append(Match(id, score, metadata, *values, of_row, None if isnan(words) else words))
     return matches
 
 

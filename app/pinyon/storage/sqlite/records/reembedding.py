@@ -13,6 +13,7 @@ import msgspec
 
 from pinyon.domain import Fingerprint, IndexSpec, ReembeddedText, Reembedding, StoredText
 from pinyon.storage.sqlite.schema import changes, tables, vector_sums, vector_tables
+from pinyon.storage.sqlite.text import learned_vectors, sparse_index
 from pinyon.storage.sqlite.text.lexical import text_of
 
 
@@ -58,7 +59,11 @@ def follow(connection: apsw.Connection) -> None:
         return
     before = goal.target.embed
     embed = msgspec.structs.replace(
-        spec.embed, model=before.model, read_truncate=before.read_truncate, write_truncate=before.write_truncate
+        spec.embed,
+        model=before.model,
+        read_truncate=before.read_truncate,
+        write_truncate=before.write_truncate,
+        sparse_model=before.sparse_model,
     )
     target = msgspec.structs.replace(spec, dimension=goal.target.dimension, embed=embed)
     connection.execute("UPDATE reembedding SET target = ?", (tables.to_json(target),))
@@ -114,8 +119,8 @@ def stage(connection: apsw.Connection, embedded_by: Fingerprint, texts: Sequence
         ).get
         if record is not None and text_of(goal.target, msgspec.json.decode(record[1])) == new.text.text:
             connection.execute(
-                "INSERT OR REPLACE INTO reembedded (record, vector, truncated) VALUES (?, ?, ?)",
-                (record[0], new.vector.tobytes(), new.truncated),
+                "INSERT OR REPLACE INTO reembedded (record, vector, truncated, learned) VALUES (?, ?, ?, ?)",
+                (record[0], new.vector.tobytes(), new.truncated, sparse_index.to_blob(new.learned)),
             )
             connection.execute("UPDATE reembedding SET upto = max(upto, ?)", (record[0],))
 
@@ -145,6 +150,7 @@ def switch(connection: apsw.Connection) -> bool:
     connection.execute(
         "UPDATE records SET truncated = reembedded.truncated FROM reembedded WHERE reembedded.record = records.record"
     )
+    learned_vectors.replace_all(connection, "SELECT record, learned FROM reembedded WHERE learned IS NOT NULL")
     connection.execute("UPDATE records SET foreign_vector = 0 WHERE foreign_vector")
     vector_sums.rebuild(connection, target)
     changes.stop(connection)

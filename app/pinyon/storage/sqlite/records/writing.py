@@ -18,7 +18,7 @@ from pinyon.storage.sqlite.records import reembedding
 from pinyon.storage.sqlite.records.selection import namespace as namespace_number
 from pinyon.storage.sqlite.records.selection import where
 from pinyon.storage.sqlite.schema import changes, tables, vector_sums
-from pinyon.storage.sqlite.text import lexical, sparse_index
+from pinyon.storage.sqlite.text import learned_vectors, lexical, sparse_index
 from pinyon.storage.sqlite.text.postings import Kind, Posted, postings
 from pinyon.storage.sqlite.vectors import vector_chunks
 
@@ -81,6 +81,8 @@ def upsert(
         vector_sums.add(connection, spec, ns, [vector for _, vector in vectors])
         vector_chunks.update(connection, [(rows[id], vector) for id, vector in vectors if id in old])
         vector_chunks.insert(connection, ns, [(rows[id], vector) for id, vector in vectors if id not in old])
+        learned_vectors.remove(connection, ns, [record.row for record in old.values()])
+        learned_vectors.store(connection, ns, [(rows[id], r.learned) for id, r in by_id.items() if r.learned])
     add_derived(connection, spec, ns, new)
     _mark_foreign(connection, ns, list(rows.values()), foreign)
     return _written(connection, ns, [] if spec.sparse else rows.values())
@@ -113,6 +115,8 @@ def update(connection: apsw.Connection, spec: IndexSpec, namespace: str, plan: U
             vector_sums.subtract(connection, spec, ns, [record.row for record in new])
             vector_sums.add(connection, spec, ns, [plan.vector] * len(new))
             vector_chunks.update(connection, [(record.row, plan.vector) for record in new])
+        if spec.embed is not None and spec.embed.text_field in (plan.metadata or {}):
+            learned_vectors.remove(connection, ns, [record.row for record in new])  # nobody has read the new text
         add_derived(connection, spec, ns, new)
     if plan.vector is not None:
         _mark_foreign(connection, ns, selected, spec.embed is not None)
@@ -149,6 +153,7 @@ def delete(connection: apsw.Connection, spec: IndexSpec, namespace: str, selecti
         if not spec.sparse:
             vector_sums.subtract(connection, spec, ns, part)
             vector_chunks.remove(connection, part)
+            learned_vectors.remove(connection, ns, part)
     return _written(connection, ns, [] if spec.sparse else selected)
 
 
@@ -202,6 +207,7 @@ def _delete_all(connection: apsw.Connection, spec: IndexSpec, ns: int) -> None:
     vector_sums.remove(connection, ns)
     changes.stop(connection, ns)
     lexical.remove_all(connection, ns)
+    learned_vectors.remove_all(connection, ns)
     reembedding.delete_all_staged(connection, ns)
     for table in ("postings", "sparse_postings", "records"):
         connection.execute(f"DELETE FROM {table} WHERE ns = ?", (ns,))

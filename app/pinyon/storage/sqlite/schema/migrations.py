@@ -222,8 +222,33 @@ def _thirteenth(connection: apsw.Connection) -> None:
     )
 
 
+def _fourteenth(connection: apsw.Connection) -> None:
+    connection.execute(
+        """
+        -- What the learned sparse model of a dense index made of the text of a record: uint32 terms, then float32
+        -- weights.
+        CREATE TABLE learned_vectors (record INTEGER PRIMARY KEY, vector BLOB NOT NULL) STRICT;
+
+        -- Derived: the sum of the weights of each term in a namespace, in steps of 2 ** -20.
+        CREATE TABLE learned_sums (
+            ns INTEGER NOT NULL,
+            term INTEGER NOT NULL,
+            sum INTEGER NOT NULL,
+            PRIMARY KEY (ns, term)
+        ) STRICT, WITHOUT ROWID;
+
+        -- Derived: how many records of a namespace have a learned vector.
+        ALTER TABLE namespaces ADD COLUMN learned INTEGER NOT NULL DEFAULT 0;
+
+        ALTER TABLE reembedded ADD COLUMN learned BLOB;
+        """
+    )
+
+
 STEP_OF_INDEX_ID = 11
 """The step that gave an index its id and its version."""
+STEP_OF_LEARNED_VECTORS = 14
+"""The step that made the table of learned vectors."""
 Steps = Sequence[Callable[[apsw.Connection], None]]
 
 STEPS: Steps = [
@@ -240,6 +265,7 @@ STEPS: Steps = [
     _eleventh,
     _twelfth,
     _thirteenth,
+    _fourteenth,
 ]
 
 

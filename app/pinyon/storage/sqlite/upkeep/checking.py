@@ -1,8 +1,8 @@
 """Checks that the tables of an index agree with each other. Plain functions on a connection, which change nothing.
 
-Records and vectors are stored as a client sent them. Postings, words, sparse postings, counts and sums of vectors are
-derived from them. A derived table is compared with the records by a sum of hashes, so that memory does not grow with
-the table.
+Records and vectors are stored as a client sent them, or as a model made them. Postings, words, sparse postings, counts
+and sums of vectors are derived from them. A derived table is compared with the records by a sum of hashes, so that
+memory does not grow with the table.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pinyon.domain import IndexSpec
 from pinyon.storage.sqlite.records import writing
 from pinyon.storage.sqlite.schema import tables, vector_sums
-from pinyon.storage.sqlite.text import lexical, sparse_index
+from pinyon.storage.sqlite.text import learned_vectors, lexical, sparse_index
 from pinyon.storage.sqlite.text.postings import postings
 from pinyon.storage.sqlite.vectors import vector_rows
 
@@ -29,7 +29,7 @@ CHUNKS = 64
 MODULUS = 2**64
 MOST_SQLITE_ERRORS = 3
 """How many errors of SQLite's own check are reported."""
-STORED_TABLES = ("state", "namespaces", "records", "vectors", "sqlite_")
+STORED_TABLES = ("state", "namespaces", "records", "vectors", "learned_vectors", "sqlite_")
 """Prefixes of the names of tables that hold what clients sent. All other tables can be derived again."""
 
 Kind = Literal["stored", "derived"]
@@ -79,6 +79,9 @@ def problems(connection: apsw.Connection) -> list[Problem]:
     for table in expected.tables():
         derived += _guarded("derived", partial(_compared, connection, table))
     derived += _guarded("derived", partial(_vector_sums, connection, spec))
+    if not spec.sparse:
+        stored += _guarded("stored", partial(_learned_vectors, connection))
+        derived += _guarded("derived", partial(_learned_sums, connection))
     # If all stored tables could be read, what SQLite finds beside that is in derived tables or in free pages.
     structure = _guarded("stored" if stored else "derived", partial(_structure, connection))
     return stored + derived + structure
@@ -254,6 +257,28 @@ def _vector_sums(connection: apsw.Connection, spec: IndexSpec) -> Iterator[str]:
     for ns, name in namespaces:
         if vector_sums.are_kept(spec) and not vector_sums.is_right(connection, spec, ns):
             yield f"namespace '{name}': the sum of its vectors does not fit the vectors"
+
+
+def _learned_vectors(connection: apsw.Connection) -> Iterator[str]:
+    """Finds learned vectors without a record, and such with weights that are not finite."""
+    lost = connection.execute(
+        "SELECT count(*) FROM learned_vectors WHERE record NOT IN (SELECT record FROM records)"
+    ).get
+    if lost:
+        yield f"{lost} learned vectors belong to a record that is not there"
+    rows: Any = connection.execute("SELECT record, vector FROM learned_vectors")
+    for record, blob in rows:
+        vector = sparse_index.from_blob(blob)
+        if vector is None or not np.isfinite(vector.values).all():
+            yield f"the learned vector of row {record} has a weight that is not finite"
+
+
+def _learned_sums(connection: apsw.Connection) -> Iterator[str]:
+    """Finds namespaces whose sums of learned vectors are not those of their vectors."""
+    namespaces: Any = connection.execute("SELECT ns, name FROM namespaces").fetchall()
+    for ns, name in namespaces:
+        if not learned_vectors.are_right(connection, ns):
+            yield f"namespace '{name}': the sums of its learned vectors do not fit the vectors"
 
 
 def _numbers(connection: apsw.Connection, sql: str, ns: int) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ from pinyon.storage.sqlite.connection.connections import connect
 from pinyon.storage.sqlite.connection.file_errors import translated
 from pinyon.storage.sqlite.records import writing
 from pinyon.storage.sqlite.schema import migrations, tables, vector_sums
+from pinyon.storage.sqlite.text import learned_vectors, sparse_index
 from pinyon.storage.sqlite.transaction import Transaction
 from pinyon.storage.sqlite.vectors import vector_chunks, vector_rows
 
@@ -61,9 +62,12 @@ def _copy(source: apsw.Connection, target: apsw.Connection) -> int:
         _copy_records(source, target, ns)
         if not spec.sparse:
             _copy_vectors(source, target, ns, spec.dimension)
+            if source.pragma("user_version") >= migrations.STEP_OF_LEARNED_VECTORS:
+                _copy_learned_vectors(source, target, ns)
     for table in ("reembedding", "reembedded"):
+        columns = [str(name) for _, name, *_ in source.execute(f"PRAGMA table_info({table})")]  # as old as the file
         rows = source.execute(f"SELECT * FROM {table}").fetchall()
-        target.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})" if rows else "", rows)
+        target.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})", rows)
     return int(target.execute("SELECT count(*) FROM records").get)
 
 
@@ -99,3 +103,16 @@ def _copy_vectors(source: apsw.Connection, target: apsw.Connection, ns: int, dim
         missing -= {row for row, _ in of_records}
     if missing:
         raise ValueError(f"{len(missing)} records have no vector")
+
+
+def _copy_learned_vectors(source: apsw.Connection, target: apsw.Connection, ns: int) -> None:
+    last = 0
+    while found := source.execute(
+        "SELECT record, vector FROM learned_vectors JOIN records USING (record) WHERE ns = ? AND record > ?"
+        " ORDER BY record LIMIT ?",
+        (ns, last, ROWS),
+    ).fetchall():
+        rows: list[Any] = found
+        vectors = [(row, vector) for row, blob in rows if (vector := sparse_index.from_blob(blob)) is not None]
+        learned_vectors.store(target, ns, vectors)
+        last = rows[-1][0]
