@@ -81,6 +81,11 @@ def test_the_score_is_the_mean_of_its_three_parts(learned: tuple[httpx.Client, h
         assert (by_similarity, hit["learned_weight"]) == pytest.approx((0.4, 0.2))
 
 
+def test_the_mix_of_a_search_can_leave_them_out(learned: tuple[httpx.Client, httpx.Client]) -> None:
+    hits = search(learned[1], "birds", mix={"learned": 0})
+    assert {(hit["learned_weight"], hit["lexical_weight"]) for hit in hits.values()} == {(0, 0.5)}
+
+
 def test_they_count_little_for_a_query_that_their_model_does_not_know(
     learned: tuple[httpx.Client, httpx.Client],
 ) -> None:

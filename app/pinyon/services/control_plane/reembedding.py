@@ -118,10 +118,10 @@ class Reembeddings:
         handle = self._indexes.index(name).handle
         state = await self._engine.reembedding(handle)
         failed = self._failed.get(handle)
-        if state is None:
-            return Progress(False, failed=failed)
         task = self._tasks.get(handle)
         running = task is not None and not task.done()
+        if state is None:  # a task that still runs has switched the vectors, and the index shows the new model soon
+            return Progress(running, failed=failed)
         model = state.target.embed.model if state.target.embed else None
         return Progress(running, model, state.done, state.total, failed)
 
