@@ -80,11 +80,12 @@ def test_doctor_says_how_models_are_computed_and_why(settings: Settings) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.alone  # other tests would go before the measurement
 def test_a_first_start_measures_and_the_next_one_knows(tmp_path: Path) -> None:
     shutil.copytree(MODELS, tmp_path / "models")
     options = ["--precision", "auto", "--models-dir", str(tmp_path / "models")]
     server = RunningServer(config(tmp_path, MINILM), tmp_path / "data", *options)
-    server.wait_for(f"{MINILM} is computed in")
+    server.wait_for(f"{MINILM} is computed in", timeout_s=600)
     with server.client() as client:
         label = client.get(f"/models/{MINILM}").json()["served_by"]
     assert server.stop() == 0, server.text
