@@ -16,6 +16,15 @@ from tests.running import RunningServer, config, free_ports, plain_config
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_certificate_authorities(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests ask servers on this machine. httpx would read every authority of the world for each client, in 25 ms."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.delenv("SSL_CERT_FILE", raising=False)
+        patched.setenv("SSL_CERT_DIR", str(tmp_path_factory.mktemp("no-authorities")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def hash_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server with the hashing stand-alone model: quick, for everything that is not about meaning."""

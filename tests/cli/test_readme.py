@@ -1,7 +1,6 @@
 """The README's commands as they are typed, in order, in a copy of the project with a server of its own."""
 
 import itertools
-import os
 import re
 import shutil
 import subprocess
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import PROJECT, free_ports
+from tests.running import PROJECT, free_ports, network_environment
 
 README = re.sub(r"^```\w+\n.*?^```$", "", (PROJECT / "README.md").read_text(), flags=re.MULTILINE | re.DOTALL)
 """Without the blocks of Python."""
@@ -73,7 +72,7 @@ class Shell:
 
     def __init__(self, folder: Path) -> None:
         self.folder, (self.port, self.last) = folder, free_ports(6).split("-")
-        own = {name: value for name, value in os.environ.items() if not name.startswith("PINYON_")}
+        own = {name: value for name, value in network_environment().items() if not name.startswith("PINYON_")}
         path = f"{folder}/.venv/bin:{own['PATH']}"
         self.environment = {**own, "PATH": path, "PYTHONPATH": f"{folder}/app", "PYTHONUNBUFFERED": "1"}
         self.environment["PINYON_MODELS_PRECISION"] = "remembered"  # measures nothing beside the tests

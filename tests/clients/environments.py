@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.running import PROJECT
+from tests.running import PROJECT, network_environment
 
 REQUIREMENTS = Path(__file__).parent / "requirements"
 FOLDER = PROJECT / ".venv-clients"
@@ -29,5 +29,7 @@ def python_with(client: str) -> Path:
 
 def _quietly(*command: str | Path) -> None:
     """Run a command. Its output is shown only where it fails."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(
+        command, env=network_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients.running import ClientsServer, run_script
-from tests.running import PROJECT
+from tests.running import PROJECT, network_environment
 
 pytestmark = pytest.mark.clients
 
@@ -25,7 +25,14 @@ def scripts() -> Path:
     stamp, wanted = FOLDER / "package.sha256", hashlib.sha256((SCRIPTS / "package.json").read_bytes()).hexdigest()
     if not stamp.is_file() or stamp.read_text() != wanted:
         command = ["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"]
-        done = subprocess.run(command, cwd=FOLDER, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        done = subprocess.run(
+            command,
+            cwd=FOLDER,
+            env=network_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
         assert done.returncode == 0, f"npm install ended with {done.returncode}:\n{done.stdout}"
         stamp.write_text(wanted)
     return FOLDER
