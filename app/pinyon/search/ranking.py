@@ -111,8 +111,13 @@ def max_sim(
     """
     if not len(query) or not len(document):
         return 0.0
-    best = (query @ document.T).max(axis=1)
-    return float(np.clip((1.0 + np.average(best.astype(np.float64), weights=weights)) / 2.0, 0.0, 1.0))
+    return mean_of_best(query @ document.T, weights)
+
+
+def mean_of_best(products: NDArray[np.float32], weights: NDArray[np.float64] | None) -> float:
+    """The last step of max_sim(). products: float32 [q, d], d above 0: of the tokens of query and document."""
+    best = products.max(axis=1).astype(np.float64)
+    return float(np.clip((1.0 + np.average(best, weights=weights)) / 2.0, 0.0, 1.0))
 
 
 def shortest(values: NDArray[np.float32]) -> list[float]:
