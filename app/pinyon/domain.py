@@ -14,6 +14,8 @@ Retrieval = Literal["dense", "lexical", "hybrid"]
 """How texts are searched: by meaning (dense), by words (lexical), or by both (hybrid)."""
 Diacritics = Literal["fold", "keep"]
 """fold: a word is also found without its diacritics. keep: only with them."""
+TokenVectors = Literal["none", "stored"]
+"""stored: the token vectors of each text are stored with the record, so that late interaction need not read it."""
 Truncate = Literal["END", "NONE", "START"]
 """What happens to a text that is longer than the limit: END and START cut that end off, NONE refuses the text."""
 Metadata = dict[str, Any]
@@ -72,7 +74,8 @@ class EmbedSpec(msgspec.Struct, frozen=True):
     caller choose; None for the model's default. retrieval: how texts are searched if a query does not say it.
     language: the language whose words are stemmed, or "auto" if it is detected for each text. mix: of hybrid and
     reranked scores if a query does not say it; None for EVEN. sparse_model: a learned sparse model that reads the texts
-    too, for hybrid searches; empty if there is none.
+    too, for hybrid searches; empty if there is none. token_vectors: whether those of texts are stored, for late
+    interaction.
     """
 
     model: str
@@ -88,6 +91,7 @@ class EmbedSpec(msgspec.Struct, frozen=True):
     diacritics: Diacritics = "fold"
     mix: Mix | None = None
     sparse_model: str = ""
+    token_vectors: TokenVectors = "none"
 
     @property
     def analysis(self) -> str:
@@ -187,7 +191,8 @@ class Record(msgspec.Struct, frozen=True):
 
     truncated: whether its text was cut before it was embedded. metadata_json: the metadata as compact JSON, if it has
     been encoded already; an engine then need not encode it again. learned: what the index's learned sparse model made
-    of its text, in a dense index; it is written and never read back as a value of the record.
+    of its text, in a dense index. token_codes: the token vectors of its text, as search.token_codes encodes them;
+    stored if the index says so. Both are written and never read back as values of the record.
     """
 
     id: str
@@ -197,6 +202,7 @@ class Record(msgspec.Struct, frozen=True):
     truncated: bool = False
     metadata_json: bytes | None = None
     learned: SparseVector | None = None
+    token_codes: bytes | None = None
 
 
 class StoredText(msgspec.Struct, frozen=True):
@@ -208,12 +214,13 @@ class StoredText(msgspec.Struct, frozen=True):
 
 
 class ReembeddedText(msgspec.Struct, frozen=True):
-    """A stored text with its new vector, float32 [dimension]. truncated, learned: as in Record."""
+    """A stored text with its new vector, float32 [dimension]. truncated, learned, token_codes: as in Record."""
 
     text: StoredText
     vector: NDArray[np.float32]
     truncated: bool
     learned: SparseVector | None = None
+    token_codes: bytes | None = None
 
 
 class Reembedding(msgspec.Struct, frozen=True):
@@ -250,7 +257,8 @@ class Match(msgspec.Struct, frozen=True, gc=False):
     """One hit. score: in the index's metric (cosine and dotproduct: higher is better, euclidean: lower).
 
     Lexical retrieval scores by BM25, hybrid retrieval by fusion.fused(). parts: of a hybrid score. vector, sparse: the
-    record's, if the plan asks for values. learned: as in ScoreParts, if the plan has learned words.
+    record's, if the plan asks for values. learned: as in ScoreParts, if the plan has learned words. token_codes: the
+    record's, if it has some and the plan asks for them.
     """
 
     id: str
@@ -260,6 +268,7 @@ class Match(msgspec.Struct, frozen=True, gc=False):
     sparse: SparseVector | None = None
     parts: ScoreParts | None = None
     learned: float | None = None
+    token_codes: bytes | None = None
 
 
 class QueryPlan(msgspec.Struct, frozen=True):
@@ -268,7 +277,8 @@ class QueryPlan(msgspec.Struct, frozen=True):
     id: search with the vectors of this stored record; vector and sparse are None then.
     vector: float32 [dimension]. If sparse is given too, the two scores are added.
     sparse: in a sparse index, only records that share a term with it match.
-    filter: applied before ranking. include_values: return the vectors of the hits.
+    filter: applied before ranking. include_values: return the vectors of the hits. include_token_codes: return their
+    token vectors.
     by_rarity: multiply the weight of each sparse term by its ranking.idf() in the namespace.
     words: words that a hit must have; for sparse indexes only.
     text: search by its words, with the vector (hybrid) or without one (lexical); for dense indexes that embed text.
@@ -287,6 +297,7 @@ class QueryPlan(msgspec.Struct, frozen=True):
     id: str | None = None
     filter: Condition | None = None
     include_values: bool = False
+    include_token_codes: bool = False
     by_rarity: bool = False
     words: HasWords | None = None
     text: str | None = None

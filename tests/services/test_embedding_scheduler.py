@@ -16,7 +16,7 @@ from pinyon.inference.backends.embedding.named_embedder import NamedEmbedder
 from pinyon.inference.model_executor import ModelExecutor
 from pinyon.inference.steps import finished
 from pinyon.services.inference import text_batches
-from pinyon.services.inference.embedded_text import EmbeddedText
+from pinyon.services.inference.embedded_text import EmbeddedText, TokenForm
 from pinyon.services.inference.embedding_scheduler import FIRST_RATE, EmbeddingScheduler
 from pinyon.services.inference.query_cache import QueryCache
 
@@ -67,9 +67,10 @@ def test_a_query_is_embedded_once_with_its_tokens_and_again_only_where_they_are_
     async def check(scheduler: EmbeddingScheduler) -> None:
         encoder = Watched()
         (plain,) = await scheduler.embed(embedder(encoder), ["red apple"], "query", "END")
-        (whole,) = await scheduler.embed(embedder(encoder), ["red apple"], "query", "END", 8)
-        for window_tokens in (8, 0):
-            assert await scheduler.embed(embedder(encoder), ["red apple"], "query", "END", window_tokens) == [whole]
+        (whole,) = await scheduler.embed(embedder(encoder), ["red apple"], "query", "END", "windows")
+        forms: list[TokenForm | None] = ["windows", None]
+        for form in forms:
+            assert await scheduler.embed(embedder(encoder), ["red apple"], "query", "END", form) == [whole]
         assert encoder.calls == [["query: red apple"]] * 2
         assert plain.windows is None
         assert whole.windows is not None

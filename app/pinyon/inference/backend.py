@@ -4,7 +4,7 @@ What may take long for one request is computed in steps, so that other requests 
 tensors, prefixes of texts and downloads stay outside of it.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -17,8 +17,8 @@ from pinyon.inference.steps import Steps
 Windows = list[NDArray[np.float32]]
 """Token vectors of one text, float32 [tokens, dimension] per window."""
 
-QUERY_TOKENS = 512
-"""Tokens of a query that are embedded one by one together with the query itself, for late interaction."""
+QUERY_TOKENS, STORED_TOKENS = 512, 1_024
+"""Tokens of a query, and of a text that is stored, that get vectors of their own when it is embedded."""
 MOST_WINDOWS = 4
 """How many windows of a long document a reranker reads at most. A chapter fits, and the time is bounded."""
 
@@ -144,7 +144,8 @@ class Retrieved(msgspec.Struct, frozen=True):
     encoder: the embedding model of their index, for late interaction. statistics: of the query's terms in the
     namespace. similarities: float64 [n], of hits and query (fusion.corrected()); if given, they and the keywords count
     beside the reranker's score. similarity_weight, mix, learned, learned_weight: as fusion.Sides has them.
-    query_windows: token vectors of the query by the encoder, if they are known.
+    query_windows: token vectors of the query by the encoder, if they are known. token_codes: by text, the token vectors
+    of documents that need not be read.
     """
 
     encoder: TextEncoder | None = None
@@ -155,6 +156,7 @@ class Retrieved(msgspec.Struct, frozen=True):
     learned: NDArray[np.float64] | None = None
     learned_weight: float = 1.0
     query_windows: Windows | None = None
+    token_codes: Mapping[str, bytes] = {}
 
 
 class Reranker(Protocol):

@@ -347,7 +347,9 @@ class Catalog:
         limit = self.entry(answer.name, "rerank").max_tokens
         if answer.needs_encoder:
             encoder = retrieved.encoder or self._encoder(DEFAULT_EMBEDDER)
-            late = LateInteractionReranker(encoder, answer.name, limit, retrieved.statistics, retrieved.query_windows)
+            late = LateInteractionReranker(
+                encoder, answer.name, limit, retrieved.statistics, retrieved.query_windows, retrieved.token_codes
+            )
             return late if answer.by == LATE_INTERACTION else MiniReranker(late, self._cross(answer, limit))
         if answer.by_words:
             return Bm25Reranker(retrieved.statistics, answer.name, limit)

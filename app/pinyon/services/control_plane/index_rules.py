@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from pinyon.domain import EVEN, Diacritics, EmbedSpec, IndexDetails, IndexSpec, Metric, Mix, Retrieval
+from pinyon.domain import EVEN, Diacritics, EmbedSpec, IndexDetails, IndexSpec, Metric, Mix, Retrieval, TokenVectors
 from pinyon.errors import FailedPrecondition, InvalidArgument, NotFound
 from pinyon.inference.catalog import Catalog
 from pinyon.inference.model_files.manifest import ModelEntry
@@ -166,6 +166,7 @@ def integrated(
     read, mix = _own_mix(read)
     write, language = _own(write, "language", LANGUAGES, AUTO)
     write, diacritics = _own(write, "diacritics", get_args(Diacritics), "fold")
+    write, token_vectors = _own(write, "token_vectors", get_args(TokenVectors), "none")
     if entry.kind == "sparse" and mix is not None:
         raise InvalidArgument("A sparse index has one side; 'mix' is for dense indexes")
     write, words_by = _own(write, "sparse_model", _sparse_models(catalog), NO_MODEL)
@@ -175,6 +176,8 @@ def integrated(
             "Sparse indexes are searched by their own terms; retrieval, language, diacritics and sparse_model are for "
             "dense ones"
         )
+    if entry.kind == "sparse" and token_vectors != "none":
+        raise InvalidArgument("Sparse models have no token vectors to store; 'token_vectors' is for dense indexes")
     read, write = _parameters(model, entry, read), _parameters(model, entry, write)
     chosen = _metric(metric or entry.metrics[0])
     if chosen not in entry.metrics:
@@ -190,8 +193,14 @@ def integrated(
     if entry.kind == "embed":
         catalog.check_dimension(model, length)
     embed = embed_spec(model, field_map, read, write)
-    own: Any = {"retrieval": retrieval, "language": language, "diacritics": diacritics, "mix": mix}
-    own["sparse_model"] = "" if words_by == NO_MODEL else words_by
+    own: Any = {
+        "retrieval": retrieval,
+        "mix": mix,
+        "language": language,
+        "diacritics": diacritics,
+        "sparse_model": "" if words_by == NO_MODEL else words_by,
+        "token_vectors": token_vectors,
+    }
     return IndexSpec(name(index), length, chosen, msgspec.structs.replace(embed, **own))
 
 
@@ -297,6 +306,7 @@ def parameters(embed: EmbedSpec, side: str) -> dict[str, Any]:
             ("language", embed.language, AUTO),
             ("diacritics", embed.diacritics, "fold"),
             ("sparse_model", embed.sparse_model, ""),
+            ("token_vectors", embed.token_vectors, "none"),
         ]
     values |= {name: value for name, value, default in own if value != default}
     return {key: value for key, value in values.items() if value is not None}

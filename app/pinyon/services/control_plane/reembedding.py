@@ -16,7 +16,7 @@ from pinyon.inference.model_executor import ModelExecutor
 from pinyon.locks import NamedLocks
 from pinyon.services.control_plane import index_rules
 from pinyon.services.control_plane.indexes import Indexes
-from pinyon.services.inference.embedded_text import dense_vectors
+from pinyon.services.inference.embedded_text import TokenForm, dense_vectors
 from pinyon.services.inference.inference import Inference
 from pinyon.storage.engine import Engine
 
@@ -204,10 +204,11 @@ class Reembeddings:
         if texts:
             # Truncate even if the index says NONE. Otherwise one long text, which is stored already, would stop it all.
             plain = [text.text for text in texts]
-            rows = await self._inference.embed(embedder, plain, embed.write_input_type, "END")
+            form: TokenForm | None = "codes" if embed.token_vectors == "stored" else None
+            rows = await self._inference.embed(embedder, plain, embed.write_input_type, "END", form)
             words = await self._inference.learned_words(embedder.sparse, plain, embed.write_input_type)
             new = [
-                ReembeddedText(text, vector, row.truncated, learned)
+                ReembeddedText(text, vector, row.truncated, learned, row.token_codes)
                 for text, vector, row, learned in zip(texts, dense_vectors(rows), rows, words, strict=True)
             ]
             await self._engine.keep_reembedded(handle, state.fingerprint, new)

@@ -30,7 +30,7 @@ from pinyon.services.control_plane.indexes import Indexes
 from pinyon.services.data_plane import read_units, validation
 from pinyon.services.data_plane.foreign_vectors import ForeignVectors
 from pinyon.services.data_plane.reranking import HitReranker, Rerank, Reranking
-from pinyon.services.inference.embedded_text import EmbeddedText, heaviest
+from pinyon.services.inference.embedded_text import EmbeddedText, TokenForm, heaviest
 from pinyon.services.inference.inference import Inference
 from pinyon.services.inference.unrelated_vectors import UnrelatedVectors
 from pinyon.settings import LimitSettings
@@ -158,7 +158,13 @@ class Records:
         texts = [fields[embed.text_field] for _, fields, _ in checked]
         try:
             embedded = await self._embed(
-                spec, embedder, texts, embed.write_input_type, embed.write_truncate, embed.write_max_tokens
+                spec,
+                embedder,
+                texts,
+                embed.write_input_type,
+                embed.write_truncate,
+                embed.write_max_tokens,
+                "codes" if embed.token_vectors == "stored" else None,
             )
         except TextTooLong as error:
             raise InvalidArgument(
@@ -167,7 +173,7 @@ class Records:
             ) from error
         words = await self._inference.learned_words(_sparse_model(spec, embedder), texts, embed.write_input_type)
         records = [
-            Record(id, text.vector, fields, text.sparse, text.truncated, encoded, learned)
+            Record(id, text.vector, fields, text.sparse, text.truncated, encoded, learned, text.token_codes)
             for (id, fields, encoded), text, learned in zip(checked, embedded, words, strict=True)
         ]
         lsn = await self._engine.upsert(index.handle, name, records, embedder.fingerprint)
@@ -182,11 +188,11 @@ class Records:
         input_type: InputType,
         truncate: Truncate,
         max_tokens: int | None,
-        window_tokens: int = 0,
+        form: TokenForm | None = None,
     ) -> list[EmbeddedText]:
-        """Embed texts, densely or sparsely as the index is. window_tokens: as in Embedder.embed()."""
+        """Embed texts, densely or sparsely as the index is. form: as in Inference.embed()."""
         if not spec.sparse:
-            return await self._inference.embed(embedder, texts, input_type, truncate, window_tokens)
+            return await self._inference.embed(embedder, texts, input_type, truncate, form)
         embedded = await self._inference.embed_sparse(embedder, texts, input_type, truncate, max_tokens)
         most = self._limits.sparse_terms
         return [
@@ -243,6 +249,7 @@ class Records:
             id=search.id,
             filter=condition,
             include_values=reranking is not None and reranking.fuses,
+            include_token_codes=reranking is not None and reranking.reads_stored(spec),
             words=words,
             statistics_text=reranking.query if reranking is not None and reranking.wants_statistics else None,
         )
@@ -269,7 +276,7 @@ class Records:
         embed = spec.embed
         assert embed is not None
         embedder: Any = await self._indexes.embedders.get(index)
-        window_tokens = 0 if reranking is None or reranking.query != text else reranking.window_tokens
+        form = None if reranking is None or reranking.query != text else reranking.form
         (query,) = await self._embed(
             spec,
             embedder,
@@ -277,7 +284,7 @@ class Records:
             embed.read_input_type,
             embed.read_truncate,
             embed.read_max_tokens,
-            window_tokens,
+            form,
         )
         plan = msgspec.structs.replace(
             plan,
@@ -328,7 +335,7 @@ class Records:
         if planned.reranking is not None:
             ranking, rerank_units = await self._reranker.rerank(index, planned.reranking, answer, planned.learned_text)
             models.append(planned.reranking.call.answer.label)
-        hits = [_hit(answer.matches[place], place + 1, score, search) for place, score in ranking]
+        hits = [_hit(answer.matches[place], place + 1, score, search, planned) for place, score in ranking]
         usage = Usage(read_units.of_search(answer.namespace_bytes), planned.tokens, rerank_units)
         return SearchResult(hits, usage, answer.lsn, models, int(planned.truncated), foreign)
 
@@ -376,12 +383,14 @@ def _mix(spec: IndexSpec, search: Search) -> Mix:
     return search.mix or (spec.embed and spec.embed.mix) or EVEN
 
 
-def _hit(match: Match, rank: int, score: float, search: Search) -> Match:
+def _hit(match: Match, rank: int, score: float, search: Search, planned: PlannedSearch) -> Match:
     """A match with the fields that were asked for and its last score. rank: its place before reranking, from 1."""
     fields = _chosen(match.metadata, search.fields)
     if search.explain:
         parts = {} if match.parts is None else msgspec.structs.asdict(match.parts)
         explained = {"score": match.score, "rank": rank, **parts, "rerank": score if search.rerank else None}
+        if planned.plan.include_token_codes:
+            explained["token_vectors"] = "read" if match.token_codes is None else "stored"
         fields = {**fields, "_explain": {key: value for key, value in explained.items() if value is not None}}
     if score is match.score and fields is match.metadata:
         return match

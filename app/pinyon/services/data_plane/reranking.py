@@ -6,14 +6,14 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from pinyon.domain import EVEN, Index, Mix, QueryAnswer
+from pinyon.domain import EVEN, Index, IndexSpec, Mix, QueryAnswer
 from pinyon.errors import EmbeddingMismatch, InvalidArgument, TextTooLong
-from pinyon.inference.backend import QUERY_TOKENS, Embedder, Retrieved
+from pinyon.inference.backend import Embedder, Retrieved
 from pinyon.search import fusion
 from pinyon.search.known_languages import similarity_weight
 from pinyon.search.ranking import exact_scores, shortest
 from pinyon.services.control_plane.embedders import Embedders
-from pinyon.services.inference.embedded_text import dense_vectors
+from pinyon.services.inference.embedded_text import TokenForm, dense_vectors
 from pinyon.services.inference.inference import Inference, RerankCall, rank_text, rerank_units
 from pinyon.services.inference.unrelated_vectors import UnrelatedVectors
 
@@ -45,9 +45,15 @@ class Reranking(msgspec.Struct, frozen=True):
         return self.fuses or self.call.answer.by_words
 
     @property
-    def window_tokens(self) -> int:
-        """How many tokens of the query the reranker needs the vectors of."""
-        return QUERY_TOKENS if self.fuses and self.call.answer.needs_encoder else 0
+    def form(self) -> TokenForm | None:
+        """In which form the reranker needs the token vectors of the query; None if it does not need them."""
+        return "windows" if self.fuses and self.call.answer.needs_encoder else None
+
+    def reads_stored(self, spec: IndexSpec) -> bool:
+        """Whether the token vectors that the index stores are of the texts that the reranker reads."""
+        embed = spec.embed
+        stores = embed is not None and embed.token_vectors == "stored" and self.fields == [embed.text_field]
+        return stores and self.form is not None
 
 
 class HitReranker:
@@ -132,7 +138,7 @@ class HitReranker:
         if answer.embedded_by is not None and answer.embedded_by != dense.fingerprint:
             raise EmbeddingMismatch(f"Index {index.name} was re-embedded while the search ran; try again")
         (query,) = await self._inference.embed(
-            dense, [reranking.query], embed.read_input_type, embed.read_truncate, reranking.window_tokens
+            dense, [reranking.query], embed.read_input_type, embed.read_truncate, reranking.form
         )
         stored = [hit.vector for hit in hits if hit.vector is not None]
         if reranking.fields != [embed.text_field] or len(stored) != len(hits):
@@ -147,6 +153,9 @@ class HitReranker:
             encoder=dense.encoder,
             query_windows=query.windows and [window.astype(np.float32) for window in query.windows],
             similarities=fusion.corrected(cosines, fusion.background(vector, answer.centroid, unrelated)),
+            token_codes={
+                text: hit.token_codes for text, hit in zip(texts, hits, strict=True) if hit.token_codes is not None
+            },
             similarity_weight=similarity_weight(reranking.query, dense.languages),
             mix=reranking.mix,
         )

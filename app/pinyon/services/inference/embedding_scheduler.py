@@ -14,7 +14,7 @@ from pinyon.inference.backend import Embedder, SparseEmbedder
 from pinyon.inference.model_executor import ModelExecutor
 from pinyon.inference.steps import Pace
 from pinyon.services.inference import embedded_text
-from pinyon.services.inference.embedded_text import EmbeddedText
+from pinyon.services.inference.embedded_text import WINDOW_TOKENS, EmbeddedText, TokenForm
 from pinyon.services.inference.query_cache import QueryCache
 from pinyon.services.inference.returning_callers import ReturningCallers
 from pinyon.services.inference.text_batches import TextBatches, size
@@ -30,9 +30,9 @@ GAP_S = 0.003
 FIRST_RATE = 20_000.0
 """Default of `first_rate`."""
 
-Key = tuple[Embedder | SparseEmbedder, InputType, Truncate, int | None]
-"""Texts with the same key can be computed together. The number is the limit of tokens, where a request sets one; of a
-dense model, how many tokens get vectors of their own."""
+Key = tuple[Embedder | SparseEmbedder, InputType, Truncate, int | TokenForm | None]
+"""Texts with the same key can be computed together. The last part is the limit of tokens that a request sets for a
+sparse model, or the form of token vectors that it wants from a dense one."""
 
 
 class EmbeddingScheduler:
@@ -57,25 +57,23 @@ class EmbeddingScheduler:
         texts: Sequence[str],
         input_type: InputType,
         truncate: Truncate,
-        window_tokens: int = 0,
+        form: TokenForm | None = None,
     ) -> list[EmbeddedText]:
         """Embed each text, in the given order. Raises TextTooLong or Unavailable.
 
-        window_tokens: as in Embedder.embed().
+        form: in which each text gets its token vectors too, if it does.
         """
 
         def compute(some: list[str]) -> list[EmbeddedText]:
-            return embedded_text.from_dense(embedder.embed(some, input_type, truncate, window_tokens))
+            return embedded_text.from_dense(embedder.embed(some, input_type, truncate, WINDOW_TOKENS[form]), form)
 
-        key = embedder, input_type, truncate, window_tokens
+        key = embedder, input_type, truncate, form
         if input_type == "passage":
             return await self._embed_together(key, texts, compute)
         self._last_query = time.monotonic()
         keys = [(embedder.fingerprint, truncate, text) for text in texts]
         known = {
-            each: cached
-            for each in keys
-            if (cached := self._cache.get(each)) is not None and not (window_tokens and cached.windows is None)
+            each: cached for each in keys if (cached := self._cache.get(each)) is not None and cached.has_tokens(form)
         }
         for each in keys:
             metrics.looked_up("query", each in known)

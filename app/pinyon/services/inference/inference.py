@@ -19,7 +19,7 @@ from pinyon.inference.model_files.manifest import ModelEntry
 from pinyon.inference.steps import Steps
 from pinyon.search.ranking import shortest
 from pinyon.services.inference import model_parameters
-from pinyon.services.inference.embedded_text import EmbeddedText, heaviest
+from pinyon.services.inference.embedded_text import EmbeddedText, TokenForm, heaviest
 from pinyon.services.inference.embedding_scheduler import EmbeddingScheduler
 from pinyon.services.inference.query_cache import QueryCache
 
@@ -102,13 +102,13 @@ class Inference:
         texts: Sequence[str],
         input_type: InputType,
         truncate: Truncate,
-        window_tokens: int = 0,
+        form: TokenForm | None = None,
     ) -> list[EmbeddedText]:
         """Embed each text with a dense model, in the given order. Raises TextTooLong or Unavailable.
 
-        window_tokens: as in Embedder.embed().
+        form: in which each text gets its token vectors too, if it does.
         """
-        return await self._scheduler.embed(embedder, texts, input_type, truncate, window_tokens)
+        return await self._scheduler.embed(embedder, texts, input_type, truncate, form)
 
     async def embed_sparse(
         self,

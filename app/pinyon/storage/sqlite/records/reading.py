@@ -32,7 +32,7 @@ from pinyon.storage.sqlite.ivf.ivf_index import IvfIndex
 from pinyon.storage.sqlite.records.selection import namespace as namespace_number
 from pinyon.storage.sqlite.records.selection import prefix_range, where
 from pinyon.storage.sqlite.row_sets import Records, RowSet
-from pinyon.storage.sqlite.schema import changes, tables, vector_sums
+from pinyon.storage.sqlite.schema import changes, tables, token_vectors, vector_sums
 from pinyon.storage.sqlite.text import learned_vectors, lexical, sparse_index
 from pinyon.storage.sqlite.vectors import vector_scan
 from pinyon.storage.sqlite.vectors.vector_cache import Key, VectorCache
@@ -158,7 +158,11 @@ def query(
 def is_plain(plan: QueryPlan) -> bool:
     """Whether a search is for few records nearest to a vector or a record, with or without a filter, and no more."""
     other_parts = plan.sparse, plan.words, plan.text, plan.statistics_text, plan.learned
-    return other_parts.count(None) == len(other_parts) and plan.top_k <= SMALL_TOP_K and not plan.include_values
+    return (
+        other_parts.count(None) == len(other_parts)
+        and plan.top_k <= SMALL_TOP_K
+        and not (plan.include_values or plan.include_token_codes)
+    )
 
 
 def _in_memory(caches: SearchCaches, plan: QueryPlan, key: Key, version: int) -> bool:
@@ -302,12 +306,13 @@ def _matches(
     learned: list[float] = [nan] * len(records)
     if plan.learned is not None:
         learned = learned_vectors.scores(connection, source.ns, records, plan.learned).tolist()
+    codes = token_vectors.read(connection, records) if plan.include_token_codes else {}
     matches = []
     for row, score, words in zip(records.tolist(), shortest(scores), learned, strict=True):
         id, metadata, blob = stored[row]
         values = _values(connection, spec, row, blob) if plan.include_values else (None, None)
         of_row = None if parts is None else parts[row]
-        matches.append(Match(id, score, metadata, *values, of_row, None if isnan(words) else words))
+        matches.append(Match(id, score, metadata, *values, of_row, None if isnan(words) else words, codes.get(row)))
     return matches
 
 

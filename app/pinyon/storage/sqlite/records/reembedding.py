@@ -12,7 +12,7 @@ import apsw
 import msgspec
 
 from pinyon.domain import Fingerprint, IndexSpec, ReembeddedText, Reembedding, StoredText
-from pinyon.storage.sqlite.schema import changes, tables, vector_sums, vector_tables
+from pinyon.storage.sqlite.schema import changes, tables, token_vectors, vector_sums, vector_tables
 from pinyon.storage.sqlite.text import learned_vectors, sparse_index
 from pinyon.storage.sqlite.text.lexical import text_of
 
@@ -119,8 +119,9 @@ def stage(connection: apsw.Connection, embedded_by: Fingerprint, texts: Sequence
         ).get
         if record is not None and text_of(goal.target, msgspec.json.decode(record[1])) == new.text.text:
             connection.execute(
-                "INSERT OR REPLACE INTO reembedded (record, vector, truncated, learned) VALUES (?, ?, ?, ?)",
-                (record[0], new.vector.tobytes(), new.truncated, sparse_index.to_blob(new.learned)),
+                "INSERT OR REPLACE INTO reembedded (record, vector, truncated, learned, token_codes)"
+                " VALUES (?, ?, ?, ?, ?)",
+                (record[0], new.vector.tobytes(), new.truncated, sparse_index.to_blob(new.learned), new.token_codes),
             )
             connection.execute("UPDATE reembedding SET upto = max(upto, ?)", (record[0],))
 
@@ -152,6 +153,7 @@ def switch(connection: apsw.Connection) -> bool:
     )
     learned_vectors.replace_all(connection, "SELECT record, learned FROM reembedded WHERE learned IS NOT NULL")
     connection.execute("UPDATE records SET foreign_vector = 0 WHERE foreign_vector")
+    token_vectors.replace_all(connection, target)
     vector_sums.rebuild(connection, target)
     changes.stop(connection)
     lsn = tables.next_lsn(connection)

@@ -17,7 +17,7 @@ from pinyon.errors import InvalidArgument, NotFound
 from pinyon.storage.sqlite.records import reembedding
 from pinyon.storage.sqlite.records.selection import namespace as namespace_number
 from pinyon.storage.sqlite.records.selection import where
-from pinyon.storage.sqlite.schema import changes, tables, vector_sums
+from pinyon.storage.sqlite.schema import changes, tables, token_vectors, vector_sums
 from pinyon.storage.sqlite.text import learned_vectors, lexical, sparse_index
 from pinyon.storage.sqlite.text.postings import Kind, Posted, postings
 from pinyon.storage.sqlite.vectors import vector_chunks
@@ -83,6 +83,8 @@ def upsert(
         vector_chunks.insert(connection, ns, [(rows[id], vector) for id, vector in vectors if id not in old])
         learned_vectors.remove(connection, ns, [record.row for record in old.values()])
         learned_vectors.store(connection, ns, [(rows[id], r.learned) for id, r in by_id.items() if r.learned])
+    token_vectors.remove(connection, [record.row for record in old.values()])
+    token_vectors.add(connection, spec, [(rows[id], r.token_codes) for id, r in by_id.items()])
     add_derived(connection, spec, ns, new)
     _mark_foreign(connection, ns, list(rows.values()), foreign)
     return _written(connection, ns, [] if spec.sparse else rows.values())
@@ -109,6 +111,7 @@ def update(connection: apsw.Connection, spec: IndexSpec, namespace: str, plan: U
     for start in range(0, len(selected), BATCH):
         old = _rows(connection, selected[start : start + BATCH])
         new = [_changed(record, plan) for record in old]
+        token_vectors.remove(connection, _with_other_text(spec, old, new))
         _remove_derived(connection, spec, ns, old)
         _replace(connection, new)
         if plan.vector is not None:
@@ -149,6 +152,7 @@ def delete(connection: apsw.Connection, spec: IndexSpec, namespace: str, selecti
     for start in range(0, len(selected), BATCH):
         part = selected[start : start + BATCH]
         _remove_derived(connection, spec, ns, _rows(connection, part))
+        token_vectors.remove(connection, part)
         connection.executemany("DELETE FROM records WHERE record = ?", [(row,) for row in part])
         if not spec.sparse:
             vector_sums.subtract(connection, spec, ns, part)
@@ -209,6 +213,7 @@ def _delete_all(connection: apsw.Connection, spec: IndexSpec, ns: int) -> None:
     lexical.remove_all(connection, ns)
     learned_vectors.remove_all(connection, ns)
     reembedding.delete_all_staged(connection, ns)
+    token_vectors.remove_namespace(connection, ns)
     for table in ("postings", "sparse_postings", "records"):
         connection.execute(f"DELETE FROM {table} WHERE ns = ?", (ns,))
 
@@ -255,6 +260,15 @@ def _changed(record: StoredRecord, plan: UpdatePlan) -> StoredRecord:
         _check_metadata(record.id, json, plan.max_metadata_bytes)
     sparse = record.sparse if plan.sparse is None else sparse_index.to_blob(plan.sparse)
     return StoredRecord(record.row, record.id, metadata, sparse, json, record.truncated and plan.vector is None)
+
+
+def _with_other_text(spec: IndexSpec, old: Sequence[StoredRecord], new: Sequence[StoredRecord]) -> list[int]:
+    """Rows of the records that have another text to embed now than before."""
+    return [
+        after.row
+        for before, after in zip(old, new, strict=True)
+        if lexical.text_of(spec, before.metadata) != lexical.text_of(spec, after.metadata)
+    ]
 
 
 def _check_metadata(id: str, text: str, max_bytes: int | None) -> None:

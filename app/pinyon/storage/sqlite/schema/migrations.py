@@ -245,6 +245,17 @@ def _fourteenth(connection: apsw.Connection) -> None:
     )
 
 
+def _fifteenth(connection: apsw.Connection) -> None:
+    connection.execute(
+        """
+        -- The token vectors of texts, as search.token_codes encodes them, where the index stores them; and those that
+        -- wait with the new vectors of a re-embedding.
+        CREATE TABLE token_vectors (record INTEGER PRIMARY KEY, codes BLOB NOT NULL) STRICT;
+        ALTER TABLE reembedded ADD COLUMN token_codes BLOB;
+        """
+    )
+
+
 STEP_OF_INDEX_ID = 11
 """The step that gave an index its id and its version."""
 STEP_OF_LEARNED_VECTORS = 14
@@ -266,6 +277,7 @@ STEPS: Steps = [
     _twelfth,
     _thirteenth,
     _fourteenth,
+    _fifteenth,
 ]
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from pinyon.domain import Fingerprint, Handle, Index, IndexDetails, IndexSpec
 from pinyon.errors import EmbeddingMismatch, VersionConflict
-from pinyon.storage.sqlite.schema import vector_sums, vector_tables
+from pinyon.storage.sqlite.schema import token_vectors, vector_sums, vector_tables
 from pinyon.storage.sqlite.text import lexical
 
 NO_DETAILS = IndexDetails()
@@ -81,6 +81,8 @@ def configure(connection: apsw.Connection, version: int, spec: IndexSpec, detail
         vector_sums.rebuild(connection, spec)
     if before is None or _text_search(before) != _text_search(spec):
         lexical.rebuild(connection, spec)
+    if before is None or token_vectors.field(before) != token_vectors.field(spec):
+        token_vectors.remove_all(connection)
 
 
 def _text_search(spec: IndexSpec) -> tuple[str, str] | None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pinyon.domain import IndexSpec
 from pinyon.storage.sqlite.records import writing
-from pinyon.storage.sqlite.schema import tables, vector_sums
+from pinyon.storage.sqlite.schema import tables, token_vectors, vector_sums
 from pinyon.storage.sqlite.text import learned_vectors, lexical, sparse_index
 from pinyon.storage.sqlite.text.postings import postings
 from pinyon.storage.sqlite.vectors import vector_rows
@@ -82,6 +82,7 @@ def problems(connection: apsw.Connection) -> list[Problem]:
     if not spec.sparse:
         stored += _guarded("stored", partial(_learned_vectors, connection))
         derived += _guarded("derived", partial(_learned_sums, connection))
+    derived += _guarded("derived", partial(token_vectors.problems, connection, spec))
     # If all stored tables could be read, what SQLite finds beside that is in derived tables or in free pages.
     structure = _guarded("stored" if stored else "derived", partial(_structure, connection))
     return stored + derived + structure
