@@ -379,7 +379,8 @@ class Catalog:
         if not entry.parts:
             return self._loader.encoder(name, entry, computed)
         first, second = (self._encoder(part, computed) for part in entry.parts)
-        return JoinedEncoder(self._store.get(name).folder, first, second)
+        languages = self.entries[entry.parts[1]].languages
+        return JoinedEncoder(self._store.get(name).folder, first, second, languages)
 
     def _pair_model(self, name: str) -> "PairModel":
         return self._loader.pair_model(name, self.entries[name], self.precision(name))

@@ -6,7 +6,7 @@ A model still gives cosines for texts in a language that it does not know. They 
 import unicodedata
 from collections.abc import Collection
 
-from pinyon.search.languages import BEGINNING, detect
+from pinyon.search.languages import BEGINNING, is_in_another
 from pinyon.search.terms import tokens
 
 OTHER_LANGUAGE, OTHER_SCRIPT = 0.5, 0.125
@@ -26,8 +26,7 @@ def similarity_weight(query: str, known: Collection[str]) -> float:
     letters = [character for character in normalized if character.isalpha()]
     if 2 * sum(map(_is_latin, letters)) < len(letters):
         return OTHER_SCRIPT
-    language = detect(normalized, words)
-    return 1.0 if language is None or language in known else OTHER_LANGUAGE
+    return OTHER_LANGUAGE if is_in_another(normalized, words, known) else 1.0
 
 
 def _is_latin(letter: str) -> bool:

@@ -33,6 +33,10 @@ LETTERS = 1.0
 """The letters of a text are as much evidence as one function word."""
 
 
+LEAST_OTHER = 0.5
+"""Evidence that a text is in none of some languages. Which other one it is in need not be certain then."""
+
+
 class Language(msgspec.Struct, frozen=True):
     """A language that can be detected. stop_words: its function words, in lower case. letters: that few others have."""
 
@@ -110,6 +114,20 @@ def detect(text: str, words: Sequence[str], candidates: Collection[str] | None =
     if best != ENGLISH and most < ENGLISH_LEAD * evidence.get(ENGLISH, 0.0):
         return default
     return best
+
+
+def is_in_another(text: str, words: Sequence[str], known: Collection[str]) -> bool:
+    """Whether a text in Latin letters is in another language than these. False if nothing tells.
+
+    It is often clear that a short question is not English, and not which of two languages it is in.
+    text: in lower case. words: the words of the text.
+    """
+    sample, letters = set(words[:MOST_WORDS]), set() if text.isascii() else set(text)
+    evidence = _evidence(sample, letters, latin())
+    of_known = max((evidence.get(name, 0.0) for name in known), default=0.0)
+    # Letters alone do not tell: English has café and naïve.
+    of_others = max((evidence[name] for name in _evidence(sample, set(), latin()).keys() - set(known)), default=0.0)
+    return of_others >= max(LEAST_OTHER, ENGLISH_LEAD * of_known)
 
 
 def _evidence(words: set[str], letters: set[str], possible: frozenset[str]) -> dict[str, float]:

@@ -46,6 +46,40 @@ def test_the_cosine_is_the_weighted_mean_of_those_of_the_parts(tmp_path: Path) -
     assert (found.tokens, found.truncated) == ([3, 4, 4], [False, False, True])
 
 
+def test_the_second_half_of_a_query_is_0_where_the_second_part_does_not_know_the_language(tmp_path: Path) -> None:
+    save_file(
+        {"mean": np.zeros(8, np.float32), "weights": np.array([0.6, 0.4], np.float32)}, tmp_path / "model.safetensors"
+    )
+    encoder = JoinedEncoder(tmp_path, HashEncoder(8, 30), HashEncoder(16, 30), ("english",))
+    asked = [
+        "what is the price of the red apples",
+        "was kostet der rote Apfel und wer hat ihn gekauft",
+        "猫は何を食べますか",
+        "x99",
+    ]
+    queries, passages = (
+        encoder.encode([prefix + text for text in asked], 30).vectors for prefix in ("query: ", "passage: ")
+    )
+    assert queries[:, 8:].any(axis=1).tolist() == [True, False, False, True]
+    assert passages[:, 8:].any(axis=1).tolist() == [True] * 4
+    assert queries[:, :8].any(axis=1).all()
+    windowed = encoder.encode_tokens(asked, "query: ", 30, 30)
+    np.testing.assert_array_equal(windowed.vectors, queries)
+    every = JoinedEncoder(tmp_path, HashEncoder(8, 30), HashEncoder(16, 30))
+    assert every.encode(["query: " + text for text in asked], 30).vectors[:, 8:].any(axis=1).all()
+
+
+@installed
+def test_a_query_in_another_language_is_ranked_by_the_part_that_knows_it(project: Catalog, joined: Embedder) -> None:
+    texts = ["Die Zinsen der Zentralbank steigen.", "Ein Hund bellt den Mond an.", "A dog barks at the moon."]
+    asked = "Warum bellen die Hunde in der Nacht?"
+    vectors = joined.embed(texts, "passage", "END").vectors
+    query = joined.embed([asked], "query", "END").vectors[0]
+    np.testing.assert_array_equal(query[384:], np.zeros(384))
+    np.testing.assert_allclose(vectors @ query, vectors[:, :384] @ query[:384], atol=1e-6)
+    assert (vectors @ query).argmax() == 1
+
+
 @installed
 def test_the_parts_are_the_two_models_and_the_vector_has_length_1(project: Catalog, joined: Embedder) -> None:
     texts = ["a dog barks", "interest rates rose"]

@@ -5,7 +5,7 @@ part in common, so that all their cosines lie close together; the first part is 
 models/pinyon-embed-small/README.md.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,10 @@ from safetensors.numpy import load_file
 from pinyon.inference.backend import Embeddings, Span, TextEncoder, Windows
 from pinyon.inference.model_files.weights import WEIGHTS_FILE
 from pinyon.inference.steps import Steps
+from pinyon.search.known_languages import similarity_weight
 
-PREFIXES = ("query: ", "passage: ")
+QUERY_PREFIX = "query: "
+PREFIXES = (QUERY_PREFIX, "passage: ")
 """What the first part reads before a text, and the second part does not."""
 
 
@@ -25,12 +27,15 @@ class JoinedEncoder:
 
     Both parts read a text, each up to its own limit; a text counts as truncated if one of them cut it. Late interaction
     reads the token vectors of the second part.
+
+    languages: that the second part knows; empty if it knows many. The second half of a query in another language is 0,
+    because it would be noise. So the first part alone ranks for such a query.
     """
 
-    def __init__(self, folder: Path, first: TextEncoder, second: TextEncoder) -> None:
+    def __init__(self, folder: Path, first: TextEncoder, second: TextEncoder, languages: Collection[str] = ()) -> None:
         tensors = load_file(folder / WEIGHTS_FILE)
         self._mean, self._scales = tensors["mean"], np.sqrt(tensors["weights"])
-        self._first, self._second = first, second
+        self._first, self._second, self._languages = first, second, languages
         self.dimension = first.dimension + second.dimension
         self.max_tokens = first.max_tokens
 
@@ -39,16 +44,23 @@ class JoinedEncoder:
 
     def encode(self, texts: Sequence[str], max_tokens: int) -> Embeddings:
         other = self._second.encode([_plain(text) for text in texts], max_tokens)
-        return self._joined(self._first.encode(texts, max_tokens), other)
+        return self._joined(self._first.encode(texts, max_tokens), other, texts)
 
     def encode_tokens(self, texts: Sequence[str], prefix: str, max_tokens: int, window_tokens: int) -> Embeddings:
         other = self._second.encode_tokens(texts, "", max_tokens, window_tokens)
-        return self._joined(self._first.encode([prefix + text for text in texts], max_tokens), other)
+        prefixed = [prefix + text for text in texts]
+        return self._joined(self._first.encode(prefixed, max_tokens), other, prefixed)
 
-    def _joined(self, one: Embeddings, other: Embeddings) -> Embeddings:
-        vectors = np.hstack([_unit(one.vectors - self._mean) * self._scales[0], other.vectors * self._scales[1]])
+    def _joined(self, one: Embeddings, other: Embeddings, texts: Sequence[str]) -> Embeddings:
+        known = np.array([[self._counts(text)] for text in texts], np.float32).reshape(-1, 1)
+        seconds = other.vectors * known * self._scales[1]
+        vectors = np.hstack([_unit(one.vectors - self._mean) * self._scales[0], seconds])
         truncated = [cut or also for cut, also in zip(one.truncated, other.truncated, strict=True)]
         return Embeddings(vectors, one.tokens, truncated, other.windows)
+
+    def _counts(self, text: str) -> bool:
+        """Whether the second half of a text's vector counts."""
+        return not text.startswith(QUERY_PREFIX) or similarity_weight(_plain(text), self._languages) == 1.0
 
     def ends(self, texts: Sequence[str], max_tokens: int) -> list[str]:
         return self._first.ends(texts, max_tokens)
