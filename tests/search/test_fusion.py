@@ -36,18 +36,27 @@ def test_a_text_like_any_other_has_no_similarity_and_the_same_text_has_all_of_it
     assert fused(Sides(np.array([1.0, 0.0]), np.array([1.0, 0.0]))).tolist() == [1, 0]
 
 
+def test_the_tokens_of_one_of_two_joined_models_can_count_less_than_their_similarity() -> None:
+    similarities, shares, own = np.array([0.4]), np.array([0.2]), np.array([0.9])
+    sides = Sides(similarities, shares, token_weight=0.5)
+    assert with_late_interaction(own, sides)[0] == pytest.approx((0.4 + 0.2 + 0.75 * 0.9) / (1 + 1 + 0.75))
+    assert fused(sides) == pytest.approx((0.4 + 0.2) / 2)
+
+
 def test_a_similarity_and_the_tokens_of_its_model_can_count_less() -> None:
     similarity, share, own = np.array([1.0]), np.array([0.5]), np.array([0.6])
     assert fused(Sides(similarity, share, 0.25)) == pytest.approx([0.75 / 1.25])
     whole = with_late_interaction(own, Sides(similarity, share))
     assert whole == pytest.approx([(1 + 0.5 + 1.5 * 0.6) / 3.5])
-    assert with_late_interaction(own, Sides(similarity, share, 0.5)) == pytest.approx([(0.5 + 0.5 + 0.75 * 0.6) / 2.25])
+    assert with_late_interaction(own, Sides(similarity, share, 0.5, token_weight=0.5)) == pytest.approx(
+        [(0.5 + 0.5 + 0.75 * 0.6) / 2.25]
+    )
 
 
 def test_each_side_counts_as_much_as_the_mix_says() -> None:
     similarity, share, learned, own = (np.array([value]) for value in (0.8, 0.5, 0.4, 0.6))
     mix = Mix(similarity=2, words=0.5, learned=3, reranker=0.1)
-    sides = Sides(similarity, share, 0.25, learned, 1.0, mix)
+    sides = Sides(similarity, share, 0.25, learned, 1.0, mix, 0.25)
     assert fused(sides) == pytest.approx([(0.5 * 0.8 + 0.5 * 0.5 + 1.5 * 0.4) / 2.5])
     reranked = with_late_interaction(own, sides)
     assert reranked == pytest.approx([(0.5 * 0.8 + 0.5 * 0.5 + 1.5 * 0.4 + 0.0375 * 0.6) / 2.5375])

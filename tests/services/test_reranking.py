@@ -27,6 +27,7 @@ class Embedding:
     fingerprint = printed("new")
     encoder = None
     languages = ()
+    token_languages = ()
 
 
 class Embedders:

@@ -98,12 +98,14 @@ class Embedder(Protocol):
     """An embedding model with the prefixes, the dimension and the limits of its name in the catalogue.
 
     label: the model that computes, for banners and headers; a stand-in says so. languages: that it knows, if they are
-    few; empty if it knows many. sparse: the learned sparse model that reads the texts of an index too.
+    few; empty if it knows many. token_languages: the same of the model whose token
+    vectors `encoder` gives. sparse: the learned sparse model that reads the texts of an index too.
     """
 
     fingerprint: Fingerprint
     label: str
     languages: Collection[str]
+    token_languages: Collection[str]
     encoder: TextEncoder
     sparse: "SparseEmbedder | None"
 
@@ -143,15 +145,16 @@ class Retrieved(msgspec.Struct, frozen=True):
 
     encoder: the embedding model of their index, for late interaction. statistics: of the query's terms in the
     namespace. similarities: float64 [n], of hits and query (fusion.corrected()); if given, they and the keywords count
-    beside the reranker's score. similarity_weight, mix, learned, learned_weight: as fusion.Sides has them.
-    query_windows: token vectors of the query by the encoder, if they are known. token_codes: by text, the token vectors
-    of documents that need not be read.
+    beside the reranker's score. similarity_weight, token_weight, mix, learned, learned_weight: as fusion.Sides has
+    them. query_windows: token vectors of the query by the encoder, if they are known. token_codes: by text, the token
+    vectors of documents that need not be read.
     """
 
     encoder: TextEncoder | None = None
     statistics: TermStatistics | None = None
     similarities: NDArray[np.float64] | None = None
     similarity_weight: float = 1.0
+    token_weight: float = 1.0
     mix: Mix = EVEN
     learned: NDArray[np.float64] | None = None
     learned_weight: float = 1.0

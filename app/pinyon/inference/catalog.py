@@ -285,9 +285,12 @@ class Catalog:
         encoder = self._encoder(fingerprint.weights, _precision_of(fingerprint))
         by = self.entries[fingerprint.weights]
         sparse = self._learned_sparse(fingerprint) if fingerprint.sparse_model else None
-        return NamedEmbedder(
-            encoder, fingerprint, label, entry.max_tokens, by.normalize is not False, by.languages, sparse
-        )
+        normalize, of_tokens = by.normalize is not False, self._token_languages(by)
+        return NamedEmbedder(encoder, fingerprint, label, entry.max_tokens, normalize, by.languages, sparse, of_tokens)
+
+    def _token_languages(self, entry: ModelEntry) -> tuple[str, ...]:
+        """The languages that the token vectors of a model are good for. Of two joined models, the second gives them."""
+        return self.entries[entry.parts[1]].languages if entry.parts else entry.languages
 
     def _learned_sparse(self, fingerprint: Fingerprint) -> SparseEmbedder:
         """The learned sparse model beside the dense one of a fingerprint. Raises FailedPrecondition as embedder()."""
@@ -379,8 +382,7 @@ class Catalog:
         if not entry.parts:
             return self._loader.encoder(name, entry, computed)
         first, second = (self._encoder(part, computed) for part in entry.parts)
-        languages = self.entries[entry.parts[1]].languages
-        return JoinedEncoder(self._store.get(name).folder, first, second, languages)
+        return JoinedEncoder(self._store.get(name).folder, first, second, self._token_languages(entry))
 
     def _pair_model(self, name: str) -> "PairModel":
         return self._loader.pair_model(name, self.entries[name], self.precision(name))

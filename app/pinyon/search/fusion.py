@@ -66,7 +66,7 @@ class Sides(msgspec.Struct, frozen=True):
     that the words of a text carry (ranking.IN_MIX). learned: float64 [n], corrected() products of learned words; NaN
     for a text that the learned sparse model has not read; None without such a model. similarity_weight,
     learned_weight: known_languages.similarity_weight() for the languages that the two models know. mix: how much the
-    sides count in this index.
+    sides count in this index. token_weight: like similarity_weight, of the model whose token vectors a reranker reads.
     """
 
     similarities: NDArray[np.float64]
@@ -75,6 +75,7 @@ class Sides(msgspec.Struct, frozen=True):
     learned: NDArray[np.float64] | None = None
     learned_weight: float = 1.0
     mix: Mix = EVEN
+    token_weight: float = 1.0
 
     @property
     def weights(self) -> tuple[float, float, NDArray[np.float64]]:
@@ -87,7 +88,7 @@ class Sides(msgspec.Struct, frozen=True):
 
     def reranker_weight(self, weight: float) -> float:
         """The weight of a reranker's own score. weight: that of the same reranker in the EVEN mix."""
-        return self.similarity_weight * weight * self.mix.reranker
+        return self.token_weight * weight * self.mix.reranker
 
 
 def learned_words(products: NDArray[np.float64], own: float, total: float, records: int) -> NDArray[np.float64]:

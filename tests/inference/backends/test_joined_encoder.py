@@ -78,6 +78,8 @@ def test_a_query_in_another_language_is_ranked_by_the_part_that_knows_it(project
     np.testing.assert_array_equal(query[384:], np.zeros(384))
     np.testing.assert_allclose(vectors @ query, vectors[:, :384] @ query[:384], atol=1e-6)
     assert (vectors @ query).argmax() == 1
+    assert joined.languages == ()  # its first half knows many
+    assert joined.token_languages == ("english",)
 
 
 @installed

@@ -157,6 +157,7 @@ class HitReranker:
                 text: hit.token_codes for text, hit in zip(texts, hits, strict=True) if hit.token_codes is not None
             },
             similarity_weight=similarity_weight(reranking.query, dense.languages),
+            token_weight=similarity_weight(reranking.query, dense.token_languages),
             mix=reranking.mix,
         )
 

@@ -14,7 +14,8 @@ class NamedEmbedder:
     """An Embedder over an encoder.
 
     label: as in Embedder. max_tokens: the limit of the name. normalize: whether vectors get length 1 again after they
-    are cut to the dimension of the name. languages, sparse: as in Embedder.
+    are cut to the dimension of the name. languages, sparse, token_languages: as in Embedder. If no
+    token_languages are given, they are the languages.
     """
 
     def __init__(
@@ -26,9 +27,11 @@ class NamedEmbedder:
         normalize: bool = True,
         languages: Collection[str] = (),
         sparse: SparseEmbedder | None = None,
+        token_languages: Collection[str] | None = None,
     ) -> None:
         self.encoder, self.fingerprint, self.label, self._max_tokens = encoder, fingerprint, label, max_tokens
         self._normalize, self.languages, self.sparse = normalize, languages, sparse
+        self.token_languages = languages if token_languages is None else token_languages
 
     def embed(
         self, texts: Sequence[str], input_type: InputType, truncate: Truncate, window_tokens: int = 0

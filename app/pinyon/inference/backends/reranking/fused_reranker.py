@@ -40,5 +40,6 @@ class FusedReranker:
             retrieved.learned,
             retrieved.learned_weight,
             retrieved.mix,
+            retrieved.token_weight,
         )
         return self._mix(corrected(own, float(by_chance.mean())), sides)
