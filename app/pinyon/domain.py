@@ -288,7 +288,7 @@ class QueryPlan(msgspec.Struct, frozen=True):
     fusion.Sides has it; for hybrid searches.
     mix: of hybrid searches. exact: compare the vector with every record, however many there are.
     learned: what the index's learned sparse model made of the query; a part of hybrid scores, and shown by hits of
-    every search. learned_weight: as fusion.Sides has it.
+    every search.
     """
 
     top_k: int
@@ -307,7 +307,6 @@ class QueryPlan(msgspec.Struct, frozen=True):
     similarity_weight: float = 1.0
     mix: Mix = EVEN
     learned: SparseVector | None = None
-    learned_weight: float = 1.0
     exact: bool = False
 
 

@@ -56,7 +56,7 @@ def test_a_similarity_and_the_tokens_of_its_model_can_count_less() -> None:
 def test_each_side_counts_as_much_as_the_mix_says() -> None:
     similarity, share, learned, own = (np.array([value]) for value in (0.8, 0.5, 0.4, 0.6))
     mix = Mix(similarity=2, words=0.5, learned=3, reranker=0.1)
-    sides = Sides(similarity, share, 0.25, learned, 1.0, mix, 0.25)
+    sides = Sides(similarity, share, 0.25, learned, mix, 0.25)
     assert fused(sides) == pytest.approx([(0.5 * 0.8 + 0.5 * 0.5 + 1.5 * 0.4) / 2.5])
     reranked = with_late_interaction(own, sides)
     assert reranked == pytest.approx([(0.5 * 0.8 + 0.5 * 0.5 + 1.5 * 0.4 + 0.0375 * 0.6) / 2.5375])
@@ -124,13 +124,8 @@ def test_learned_words_are_a_third_side_that_counts_half() -> None:
     similarity, share, learned = np.array([0.4]), np.array([0.2]), np.array([0.6])
     assert fused(Sides(similarity, share, learned=learned)) == pytest.approx([(0.4 + 0.2 + 0.5 * 0.6) / 2.5])
     own = np.array([0.8])
-    reranked = with_late_interaction(own, Sides(similarity, share, 1.0, learned, 1.0))
+    reranked = with_late_interaction(own, Sides(similarity, share, 1.0, learned))
     assert reranked == pytest.approx([(0.4 + 0.2 + 0.5 * 0.6 + 1.5 * 0.8) / 4])
-
-
-def test_learned_words_count_less_in_a_language_that_their_model_does_not_know() -> None:
-    sides = Sides(np.array([0.4]), np.array([0.2]), learned=np.array([0.6]), learned_weight=0.125)
-    assert fused(sides) == pytest.approx([(0.4 + 0.2 + 0.0625 * 0.6) / 2.0625])
 
 
 def test_a_text_that_the_learned_model_has_not_read_is_scored_by_the_other_sides() -> None:

@@ -59,10 +59,8 @@ def test_candidates_behind_the_last_row_with_words_have_none() -> None:
 def test_the_parts_say_what_learned_words_add_to_each_score() -> None:
     rows, cosines, with_words = np.array([1, 2]), np.float32([0.5, 0.5]), np.array([2])
     learned = np.array([0.75, np.nan])
-    scores, parts = retrieval.fuse(
-        rows, cosines, 0.0, with_words, np.array([1.0]), np.array([0.5]), 1.0, learned, learned_weight=0.5
-    )
-    assert scores == pytest.approx([(0.5 + 0.25 * 0.75) / 2.25, 0.5])
-    assert (parts[1].learned, parts[1].learned_weight) == (0.75, pytest.approx(0.25 / 2.25))
-    assert parts[1].lexical_weight == pytest.approx(1 / 2.25)
+    scores, parts = retrieval.fuse(rows, cosines, 0.0, with_words, np.array([1.0]), np.array([0.5]), 1.0, learned)
+    assert scores == pytest.approx([(0.5 + 0.5 * 0.75) / 2.5, 0.5])
+    assert (parts[1].learned, parts[1].learned_weight) == (0.75, pytest.approx(0.2))
+    assert parts[1].lexical_weight == pytest.approx(0.4)
     assert (parts[2].learned, parts[2].learned_weight, parts[2].lexical_weight) == (None, None, 0.5)

@@ -139,20 +139,20 @@ async def test_they_are_a_third_side_of_hybrid_scores_and_explained(engine: Engi
     await engine.create_index(SPEC)
     vectors = {"a": learned(0, 0, 0, 0, 0, 0, 0, 2), "b": learned(1), "c": None}
     await engine.upsert("docs", "n", [record(*each) for each in vectors.items()], PRINTED)
-    answer = await engine.query("docs", "n", plan(learned_weight=0.5))
+    answer = await engine.query("docs", "n", plan())
     third = expected(vectors)
     assert [match.id for match in answer.matches] == ["a", "c", "b"]
     for match in answer.matches:
         parts = match.parts
         assert parts is not None
         value = np.array([third[match.id]])
-        sides = Sides(np.array([parts.similarity]), np.array([parts.share]), learned=value, learned_weight=0.5)
+        sides = Sides(np.array([parts.similarity]), np.array([parts.share]), learned=value)
         assert match.score == pytest.approx(fused(sides)[0], abs=1e-6)
         if match.id == "c":
             assert (parts.learned, parts.learned_weight, parts.lexical_weight) == (None, None, 0.5)
         else:
             assert parts.learned == pytest.approx(third[match.id], abs=1e-6)
-            assert parts.learned_weight == pytest.approx(0.25 / 2.25)
+            assert parts.learned_weight == pytest.approx(0.2)
 
 
 async def test_a_search_without_learned_words_has_two_sides(engine: Engine) -> None:

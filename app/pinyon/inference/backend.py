@@ -145,9 +145,9 @@ class Retrieved(msgspec.Struct, frozen=True):
 
     encoder: the embedding model of their index, for late interaction. statistics: of the query's terms in the
     namespace. similarities: float64 [n], of hits and query (fusion.corrected()); if given, they and the keywords count
-    beside the reranker's score. similarity_weight, token_weight, mix, learned, learned_weight: as fusion.Sides has
-    them. query_windows: token vectors of the query by the encoder, if they are known. token_codes: by text, the token
-    vectors of documents that need not be read.
+    beside the reranker's score. similarity_weight, token_weight, mix, learned: as fusion.Sides has them. query_windows:
+    token vectors of the query by the encoder, if they are known. token_codes: by text, the token vectors of documents
+    that need not be read.
     """
 
     encoder: TextEncoder | None = None
@@ -157,7 +157,6 @@ class Retrieved(msgspec.Struct, frozen=True):
     token_weight: float = 1.0
     mix: Mix = EVEN
     learned: NDArray[np.float64] | None = None
-    learned_weight: float = 1.0
     query_windows: Windows | None = None
     token_codes: Mapping[str, bytes] = {}
 

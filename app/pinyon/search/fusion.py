@@ -64,16 +64,15 @@ class Sides(msgspec.Struct, frozen=True):
 
     similarities: float64 [n], corrected() cosines. shares: float64 [n] in 0..1, the share of the query's information
     that the words of a text carry (ranking.IN_MIX). learned: float64 [n], corrected() products of learned words; NaN
-    for a text that the learned sparse model has not read; None without such a model. similarity_weight,
-    learned_weight: known_languages.similarity_weight() for the languages that the two models know. mix: how much the
-    sides count in this index. token_weight: like similarity_weight, of the model whose token vectors a reranker reads.
+    for a text that the learned sparse model has not read; None if there is no such model, or if it does not know the
+    query's language. similarity_weight: known_languages.similarity_weight(). mix: how much the sides count in this
+    index. token_weight: like similarity_weight, of the model whose token vectors a reranker reads.
     """
 
     similarities: NDArray[np.float64]
     shares: NDArray[np.float64]
     similarity_weight: float = 1.0
     learned: NDArray[np.float64] | None = None
-    learned_weight: float = 1.0
     mix: Mix = EVEN
     token_weight: float = 1.0
 
@@ -83,7 +82,7 @@ class Sides(msgspec.Struct, frozen=True):
         similarity, lexical = self.similarity_weight * self.mix.similarity, LEXICAL_WEIGHT * self.mix.words
         if self.learned is None:
             return similarity, lexical, np.zeros(len(self.shares))
-        learned = np.where(np.isnan(self.learned), 0.0, LEARNED_WEIGHT * self.learned_weight * self.mix.learned)
+        learned = np.where(np.isnan(self.learned), 0.0, LEARNED_WEIGHT * self.mix.learned)
         return similarity, lexical, learned
 
     def reranker_weight(self, weight: float) -> float:

@@ -29,5 +29,10 @@ def similarity_weight(query: str, known: Collection[str]) -> float:
     return OTHER_LANGUAGE if is_in_another(normalized, words, known) else 1.0
 
 
+def knows(known: Collection[str], query: str) -> bool:
+    """Whether a model knows the language of a query. known: as in similarity_weight()."""
+    return similarity_weight(query, known) == 1.0
+
+
 def _is_latin(letter: str) -> bool:
     return letter.isascii() or unicodedata.name(letter, "").startswith("LATIN ")

@@ -39,7 +39,6 @@ def fuse(
     lexical_shares: NDArray[np.float64],
     similarity_weight: float = 1.0,
     learned: NDArray[np.float64] | None = None,
-    learned_weight: float = 1.0,
     mix: Mix = EVEN,
 ) -> tuple[NDArray[np.float32], dict[int, ScoreParts]]:
     """Hybrid scores of the candidates, float32 [n], and the parts of each score by row number.
@@ -47,14 +46,14 @@ def fuse(
     rows: int64 [n], the candidates; cosines: float32 [n]; background: fusion.background(). lexical_rows: int64 [m],
     sorted, every row with a word of the query; lexical_scores, lexical_shares: float64 [m], BM25 and the share that
     fusion.Sides has. A candidate without any word of the query has 0 for both, and no lexical part. learned: float64
-    [n], of the candidates. similarity_weight, learned, learned_weight, mix: as fusion.Sides has them.
+    [n], of the candidates. similarity_weight, learned, mix: as fusion.Sides has them.
     """
     place = np.searchsorted(lexical_rows, rows)
     has_words = place < len(lexical_rows)
     has_words[has_words] = lexical_rows[place[has_words]] == rows[has_words]
     shares, scores = np.zeros(len(rows)), np.zeros(len(rows))
     shares[has_words], scores[has_words] = lexical_shares[place[has_words]], lexical_scores[place[has_words]]
-    sides = Sides(corrected(cosines, background), shares, similarity_weight, learned, learned_weight, mix)
+    sides = Sides(corrected(cosines, background), shares, similarity_weight, learned, mix)
     return fused(sides).astype(np.float32), _parts(rows, cosines, scores, background, sides)
 
 

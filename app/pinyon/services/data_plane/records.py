@@ -24,7 +24,7 @@ from pinyon.domain import (
 )
 from pinyon.errors import EmbeddingMismatch, InvalidArgument, TextTooLong, Unavailable
 from pinyon.inference.backend import SparseEmbedder
-from pinyon.search.known_languages import similarity_weight
+from pinyon.search.known_languages import knows, similarity_weight
 from pinyon.search.terms import MOST_QUERY_CHARACTERS
 from pinyon.services.control_plane.indexes import Indexes
 from pinyon.services.data_plane import read_units, validation
@@ -37,8 +37,6 @@ from pinyon.settings import LimitSettings
 from pinyon.storage.engine import DataPlane
 
 T = TypeVar("T")
-MOST_WORDS = 100
-"""Words that match_terms may have."""
 MOST_ATTEMPTS = 10
 """Attempts at a request while its index is re-embedded. A small index can be re-embedded several times in a second."""
 
@@ -97,7 +95,7 @@ class SearchResult(msgspec.Struct, frozen=True):
 class PlannedSearch(msgspec.Struct, frozen=True):
     """A search that was checked, and whose text was embedded. embedder: what embedded it; None if nothing did.
 
-    learned_text: the text that the plan's learned words are of, if it has some.
+    learned_text: the text that the plan's learned words are of, if it has some; learned_by: the label of their model.
     """
 
     plan: QueryPlan
@@ -106,6 +104,7 @@ class PlannedSearch(msgspec.Struct, frozen=True):
     tokens: int | None = None
     truncated: bool = False
     learned_text: str | None = None
+    learned_by: str | None = None
 
 
 class Records:
@@ -171,14 +170,16 @@ class Records:
                 f"Field '{embed.text_field}' in record '{checked[error.position][0]}' has {error.tokens} tokens, "
                 f"which exceeds the maximum of {error.limit} tokens for model '{error.model}'"
             ) from error
-        words = await self._inference.learned_words(_sparse_model(spec, embedder), texts, embed.write_input_type)
+        sparse = _sparse_model(spec, embedder)
+        words = await self._inference.learned_words(sparse, texts, embed.write_input_type)
         records = [
             Record(id, text.vector, fields, text.sparse, text.truncated, encoded, learned, text.token_codes)
             for (id, fields, encoded), text, learned in zip(checked, embedded, words, strict=True)
         ]
         lsn = await self._engine.upsert(index.handle, name, records, embedder.fingerprint)
         truncated = sum(text.truncated for text in embedded)
-        return UpsertResult(len(records), lsn, _labels(spec, embedder), truncated, foreign)
+        models = [embedder.label] if sparse is None else [embedder.label, sparse.label]
+        return UpsertResult(len(records), lsn, models, truncated, foreign)
 
     async def _embed(
         self,
@@ -240,7 +241,7 @@ class Records:
         spec = index.spec
         self._check(search)
         condition = filters.parse(search.filter, self._limits.filter_values) if search.filter is not None else None
-        words = _words(spec, search.match_terms) if search.match_terms is not None else None
+        words = validation.match_terms(spec, search.match_terms) if search.match_terms is not None else None
         reranking = None
         if search.rerank is not None:
             reranking = await self._reranker.check(index, search.rerank, search.text, _mix(spec, search))
@@ -306,7 +307,8 @@ class Records:
     async def _with_learned_words(self, index: Index, planned: PlannedSearch) -> PlannedSearch:
         """Add to the plan what the index's learned sparse model makes of the query.
 
-        A hybrid search needs it, and a reranker that combines its scores with those of retrieval.
+        A hybrid search needs it, and a reranker that combines its scores with those of retrieval. There are none for a
+        query in a language that the model does not know: they would be worse than nothing.
         """
         embed, plan, reranking = index.spec.embed, planned.plan, planned.reranking
         if embed is None or not embed.sparse_model:
@@ -318,19 +320,21 @@ class Records:
             return planned
         embedder: Any = await self._indexes.embedders.get(index)
         sparse = _sparse_model(index.spec, embedder)
-        if sparse is None:  # the index was re-embedded without such a model, which the search will notice
+        # Without one, the index was re-embedded meanwhile, which the search will notice.
+        if sparse is None or not knows(sparse.languages, text):
             return planned
         (learned,) = await self._inference.learned_words(sparse, [text], embed.read_input_type)
-        weight = similarity_weight(text, sparse.languages)
-        plan = msgspec.structs.replace(plan, learned=learned, learned_weight=weight)
-        return msgspec.structs.replace(planned, plan=plan, embedder=embedder, learned_text=text)
+        plan = msgspec.structs.replace(plan, learned=learned)
+        return msgspec.structs.replace(planned, plan=plan, learned_text=text, learned_by=sparse.label)
 
     async def _finish(self, index: Index, search: Search, planned: PlannedSearch, answer: QueryAnswer) -> SearchResult:
         """Rerank what storage found, and choose what hits show."""
         models, foreign = [], 0
         if planned.embedder is not None:
-            models += _labels(index.spec, planned.embedder)
+            models.append(planned.embedder.label)
             foreign = self._foreign.check(index.name, planned.embedder, answer.foreign)
+        if planned.learned_by is not None:
+            models.append(planned.learned_by)
         ranking, rerank_units = [(place, match.score) for place, match in enumerate(answer.matches)], None
         if planned.reranking is not None:
             ranking, rerank_units = await self._reranker.rerank(index, planned.reranking, answer, planned.learned_text)
@@ -363,12 +367,6 @@ def _sparse_model(spec: IndexSpec, embedder: Any) -> SparseEmbedder | None:
     return None if spec.sparse else embedder.sparse
 
 
-def _labels(spec: IndexSpec, embedder: Any) -> list[str]:
-    """The labels of the models that an index embeds with."""
-    sparse = _sparse_model(spec, embedder)
-    return [embedder.label] if sparse is None else [embedder.label, sparse.label]
-
-
 def _retrieval(spec: IndexSpec, search: Search) -> Retrieval:
     """How a text is searched. Raises InvalidArgument where the index has no choice."""
     if spec.embed is None:
@@ -395,20 +393,6 @@ def _hit(match: Match, rank: int, score: float, search: Search, planned: Planned
     if score is match.score and fields is match.metadata:
         return match
     return Match(match.id, score, fields)
-
-
-def _words(spec: IndexSpec, terms: Sequence[str]) -> filters.HasWords:
-    """The words of match_terms, each once. Raises InvalidArgument."""
-    if spec.embed is None or not spec.sparse:
-        raise InvalidArgument(
-            "match_terms is only supported for sparse indexes with integrated embedding (pinecone-sparse-english-v0)"
-        )
-    distinct = tuple(dict.fromkeys(word for term in terms for word in filters.words(term)))
-    if not distinct:
-        raise InvalidArgument("match_terms.terms must name at least one word")
-    if len(distinct) > MOST_WORDS:
-        raise InvalidArgument(f"match_terms.terms has {len(distinct)} words; at most {MOST_WORDS} are allowed")
-    return filters.HasWords(spec.embed.text_field, distinct)
 
 
 def _chosen(metadata: Metadata, fields: list[str] | None) -> Metadata:

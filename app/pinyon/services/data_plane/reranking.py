@@ -108,8 +108,10 @@ class HitReranker:
             retrieved = msgspec.structs.replace(retrieved, encoder=await self._embedders.encoder(index))
         if reranking.fuses:
             retrieved = await self._with_similarities(retrieved, index, reranking, answer, texts)
-            if learned_text == reranking.query:
-                retrieved = await self._with_learned_words(retrieved, index, reranking, answer)
+            embed = index.spec.embed
+            if embed is not None and (reranking.query, reranking.fields) == (learned_text, [embed.text_field]):
+                learned = np.array([np.nan if hit.learned is None else hit.learned for hit in hits])
+                retrieved = msgspec.structs.replace(retrieved, learned=learned)
         try:
             scores = await self._inference.rerank(call, reranking.query, texts, retrieved)
         except TextTooLong as error:
@@ -159,18 +161,4 @@ class HitReranker:
             similarity_weight=similarity_weight(reranking.query, dense.languages),
             token_weight=similarity_weight(reranking.query, dense.token_languages),
             mix=reranking.mix,
-        )
-
-    async def _with_learned_words(
-        self, retrieved: Retrieved, index: Index, reranking: Reranking, answer: QueryAnswer
-    ) -> Retrieved:
-        """Add what the learned sparse model of the index says about the hits, if the reranker reads the same texts."""
-        embedder: Any = await self._embedders.get(index)
-        embed = index.spec.embed
-        if embed is None or reranking.fields != [embed.text_field] or embedder.sparse is None:
-            return retrieved
-        return msgspec.structs.replace(
-            retrieved,
-            learned=np.array([np.nan if hit.learned is None else hit.learned for hit in answer.matches]),
-            learned_weight=similarity_weight(reranking.query, embedder.sparse.languages),
         )

@@ -1,21 +1,25 @@
-"""Checks ids, namespaces, metadata and vectors by Pinecone's rules, before anything is stored.
+"""Checks ids, namespaces, metadata, vectors and words by Pinecone's rules, before anything is stored.
 
 Every function raises InvalidArgument, which says what was wrong, where, and what is allowed.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from pinyon import filters
 from pinyon.domain import DEFAULT_NAMESPACE, IndexSpec, Metadata, SparseVector
 from pinyon.errors import InvalidArgument, shown
 from pinyon.settings import LimitSettings
 
 SHOWN = 15
 """Characters of a wrong metadata value that an error message repeats."""
+MOST_WORDS = 100
+"""Words that match_terms may have."""
 EXACT_INTEGER = 2**53
 """The largest integer up to which float64 holds every integer exactly. Numbers in metadata are float64."""
 
@@ -188,3 +192,17 @@ def dense_vector(
     if stored and spec.metric == "cosine" and not vector.any():
         raise InvalidArgument("Dense vectors must contain at least one non-zero value")
     return vector
+
+
+def match_terms(spec: IndexSpec, terms: Sequence[str]) -> filters.HasWords:
+    """The words of match_terms, each once."""
+    if spec.embed is None or not spec.sparse:
+        raise InvalidArgument(
+            "match_terms is only supported for sparse indexes with integrated embedding (pinecone-sparse-english-v0)"
+        )
+    distinct = tuple(dict.fromkeys(word for term in terms for word in filters.words(term)))
+    if not distinct:
+        raise InvalidArgument("match_terms.terms must name at least one word")
+    if len(distinct) > MOST_WORDS:
+        raise InvalidArgument(f"match_terms.terms has {len(distinct)} words; at most {MOST_WORDS} are allowed")
+    return filters.HasWords(spec.embed.text_field, distinct)

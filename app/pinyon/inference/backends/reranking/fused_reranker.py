@@ -38,7 +38,6 @@ class FusedReranker:
             by_words,
             retrieved.similarity_weight,
             retrieved.learned,
-            retrieved.learned_weight,
             retrieved.mix,
             retrieved.token_weight,
         )

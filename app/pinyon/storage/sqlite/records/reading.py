@@ -230,9 +230,7 @@ def _hybrid(
     learned = None
     if plan.learned is not None:
         learned = learned_vectors.scores(source.connection, source.ns, rows, plan.learned)
-    scores, parts = retrieval.fuse(
-        rows, cosines, background, *of_words, plan.similarity_weight, learned, plan.learned_weight, plan.mix
-    )
+    scores, parts = retrieval.fuse(rows, cosines, background, *of_words, plan.similarity_weight, learned, plan.mix)
     return _matches(source, spec, (rows, scores), plan, higher=True, parts=parts)
 
 
