@@ -49,6 +49,11 @@ class Fingerprint(msgspec.Struct, frozen=True):
         return self.model != self.weights
 
 
+Curve = tuple[tuple[float, float], ...]
+"""What scores of a pipeline mean: points of a score, ascending, and the chance that a hit with this score is relevant,
+0..1 and never falling. Straight lines between the points, flat outside them."""
+
+
 class Mix(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How much the sides of a hybrid or reranked score count: factors on the weights of search.fusion, 1 for these.
 
@@ -75,7 +80,8 @@ class EmbedSpec(msgspec.Struct, frozen=True):
     language: the language whose words are stemmed, or "auto" if it is detected for each text. mix: of hybrid and
     reranked scores if a query does not say it; None for EVEN. sparse_model: a learned sparse model that reads the texts
     too, for hybrid searches; empty if there is none. token_vectors: whether those of texts are stored, for late
-    interaction.
+    interaction. calibration: by pipeline, what its scores mean in this index: dense, lexical, hybrid, or the name of
+    the weights that rerank.
     """
 
     model: str
@@ -92,6 +98,7 @@ class EmbedSpec(msgspec.Struct, frozen=True):
     mix: Mix | None = None
     sparse_model: str = ""
     token_vectors: TokenVectors = "none"
+    calibration: dict[str, Curve] = {}
 
     @property
     def analysis(self) -> str:

@@ -48,6 +48,7 @@ from pinyon.services.control_plane.addresses import Addresses
 from pinyon.services.control_plane.indexes import Indexes
 from pinyon.services.control_plane.readiness import RETRY_AFTER_S, Readiness
 from pinyon.services.control_plane.reembedding import Reembeddings
+from pinyon.services.data_plane.calibrations import Calibrations
 from pinyon.services.data_plane.namespaces import Namespaces
 from pinyon.services.data_plane.records import Records
 from pinyon.services.data_plane.vectors import Vectors
@@ -100,6 +101,7 @@ class Service:
         self.catalog = Catalog.of(settings)
         for name in models.preload:
             self.catalog.entry(name, "rerank")
+        self.calibrations = Calibrations(settings.models_dir)
         self.executor = ModelExecutor(models.queue)
         self.inference = Inference(self.catalog, self.executor, models.query_cache_bytes)
         self._precision_search = PrecisionSearch(settings, self.catalog)
@@ -192,7 +194,7 @@ class Service:
             engine=engine,
             recall=recall,
             indexes=indexes,
-            records=Records(guarded, indexes, self.inference, limits, models.mix),
+            records=Records(guarded, indexes, self.inference, limits, self.calibrations, models.mix),
             vectors=vectors,
             namespaces=namespaces,
             reembeddings=Reembeddings(engine, indexes, self.catalog, self.inference, self.executor),

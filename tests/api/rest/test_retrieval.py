@@ -103,8 +103,73 @@ def test_an_explanation_says_what_a_score_is_made_of(client: httpx.Client) -> No
     reranked = hits(ask(client, "blocked pump", more=rerank, retrieval="hybrid", explain=True))
     assert all(hit["fields"]["_explain"]["rerank"] == hit["_score"] for hit in reranked)
     plain = hits(ask(client, "blocked pump", explain=True))[0]["fields"]["_explain"]
-    assert set(plain) == {"score", "rank"}
+    assert set(plain) == {"score", "rank", "calibrated"}
     assert all("_explain" not in hit["fields"] for hit in hits(ask(client, "blocked pump", retrieval="hybrid")))
+
+
+RERANKED = {"rerank": {"model": "pinyon-late-interaction", "rank_fields": ["chunk_text"]}}
+
+
+@pytest.mark.parametrize(
+    ("retrieval", "more"),
+    [("dense", None), ("lexical", None), ("hybrid", None), ("hybrid", RERANKED), ("dense", RERANKED)],
+)
+def test_hits_below_the_least_score_are_left_out(client: httpx.Client, retrieval: str, more: Any) -> None:
+    every = hits(ask(client, "how to clean a blocked pump", more=more, retrieval=retrieval, explain=True))
+    chances = [hit["fields"]["_explain"]["calibrated"] for hit in every]
+    assert chances == sorted(chances, reverse=True), "the order of the scores"
+    assert 0 <= chances[-1] < chances[0] <= 1
+    wanted = [hit["_id"] for hit, chance in zip(every, chances, strict=True) if chance >= chances[0]]
+    least = {"retrieval": retrieval, "min_score": chances[0]}
+    assert ids(ask(client, "how to clean a blocked pump", more=more, **least)) == wanted
+    shown = hits(ask(client, "how to clean a blocked pump", more=more, **least))
+    assert shown[0] == {**every[0], "fields": {k: v for k, v in every[0]["fields"].items() if k != "_explain"}}
+    for none in (0, None):
+        assert len(ids(ask(client, "how to clean a blocked pump", more=more, **{**least, "min_score": none}))) == len(
+            every
+        )
+
+
+def test_a_least_score_counts_before_top_n_and_after_reranking(client: httpx.Client) -> None:
+    more = {"rerank": {**RERANKED["rerank"], "top_n": 3}}
+    every = hits(ask(client, "blocked pump", more=more, retrieval="hybrid", explain=True))
+    second = every[1]["fields"]["_explain"]["calibrated"]
+    assert every[1]["fields"]["_explain"]["calibrated"] > every[2]["fields"]["_explain"]["calibrated"]
+    found = ids(ask(client, "blocked pump", more=more, retrieval="hybrid", min_score=second))
+    assert found == [hit["_id"] for hit in every[:2]]
+
+
+@pytest.mark.parametrize(
+    ("more", "inputs", "message"),
+    [
+        (
+            {"rerank": {"model": "bm25", "rank_fields": ["chunk_text"]}},
+            {},
+            "those of bm25 with all-MiniLM-L6-v2 are not",
+        ),
+        ({"rerank": {**RERANKED["rerank"], "rank_fields": ["n"]}}, {}, "reranking by the field that the index embeds"),
+        ({}, {"retrieval": "hybrid", "mix": {"words": 2}}, "those of hybrid with all-MiniLM-L6-v2 are not calibrated"),
+        ({}, {"min_score": 1.5}, "min_score must be from 0 to 1, got 1.5"),
+        ({}, {"min_score": -0.1}, "min_score must be from 0 to 1, got -0.1"),
+        ({}, {"min_score": "half"}, "Expected `float | null`, got `str` - at `$.query.inputs.min_score`"),
+        ({}, {"min_score": True}, "Expected `float | null`, got `bool`"),
+    ],
+)
+def test_a_least_score_without_a_meaning_is_refused(
+    client: httpx.Client, more: Any, inputs: dict[str, Any], message: str
+) -> None:
+    answer = ask(client, "pump", more=more, **{"min_score": 0.5, **inputs})
+    assert answer.status_code == 400
+    assert message in answer.json()["message"]
+
+
+def test_a_least_score_is_for_texts(client: httpx.Client) -> None:
+    query = {"top_k": 1, "vector": {"values": [1.0] * 384}, "inputs": {"text": "pump", "min_score": 0.5}}
+    answer = client.post("/records/namespaces/n/search", json={"query": query})
+    assert (answer.status_code, answer.json()["message"].partition(",")[0]) == (
+        400,
+        "'min_score' is for searches by text",
+    )
 
 
 def test_a_new_index_detects_the_language_of_each_text(server: RunningServer) -> None:
@@ -180,10 +245,20 @@ def test_an_index_and_a_search_can_have_a_mix_of_their_own(server: RunningServer
                 for hit in hits(ask(index, "kitten", explain=True, more=more, mix=mix)):
                     part = hit["fields"]["_explain"][own]
                     assert hit["_score"] == pytest.approx(max(0, part), abs=1e-6)
-        change: dict[str, Any] = {"embed": {"read_parameters": {"mix": None}}}
+        change: dict[str, Any] = {"embed": {"read_parameters": {"calibration": {"hybrid": [[0, 0.1], [1, 0.9]]}}}}
+        changed = control.patch("/indexes/mixed", json=change).json()
+        assert changed["embed"]["read_parameters"]["calibration"] == {"hybrid": [[0, 0.1], [1, 0.9]]}
+        with httpx.Client(base_url=made["host"], timeout=60) as index:
+            for hit in hits(ask(index, "kitten", explain=True)):
+                told = hit["fields"]["_explain"]
+                assert told["calibrated"] == pytest.approx(0.1 + 0.8 * max(0, told["score"]), abs=1e-4)
+            told = hits(ask(index, "kitten", mix={}, explain=True))[0]["fields"]["_explain"]
+            other = told["calibrated"] - (0.1 + 0.8 * told["score"])
+            assert abs(other) > 0.05, "another mix: the curve for all indexes"
+        change = {"embed": {"read_parameters": {"mix": None}}}
         changed = control.patch("/indexes/mixed", json=change).json()
         assert changed["embed"]["read_parameters"]["retrieval"] == "hybrid"
-        assert "mix" not in changed["embed"]["read_parameters"]
+        assert not {"mix", "calibration"} & set(changed["embed"]["read_parameters"]), "the curve was of that mix"
         assert control.delete("/indexes/mixed").status_code == 202
 
 
@@ -213,9 +288,11 @@ def test_wrong_inputs_are_refused(client: httpx.Client, inputs: dict[str, Any], 
         ({"read_parameters": {"retrieval": "magic"}}, "must be one of dense, lexical, hybrid"),
         ({"write_parameters": {"language": "klingon"}}, "'language' must be one of"),
         ({"read_parameters": {"mix": {"reranker": 101}}}, "mix.reranker must be from 0 to 100"),
+        ({"read_parameters": {"calibration": {"dense": 1}}}, "'calibration' is wrong: Expected `array`, got `int`"),
+        ({"read_parameters": {"calibration": {"dense": [[0, 0.5], [1, 0.2]]}}}, "from 0 to 1 that never fall"),
         (
             {"model": "pinecone-sparse-english-v0", "read_parameters": {"mix": {"words": 2}}},
-            "'mix' is for dense indexes",
+            "'mix' and 'calibration' are for dense indexes",
         ),
         ({"read_parameters": {"language": "german"}}, "Unknown parameter 'language'"),
         ({"model": "pinecone-sparse-english-v0", "read_parameters": {"retrieval": "hybrid"}}, "for dense ones"),

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from pinyon.domain import EVEN, Diacritics, EmbedSpec, IndexDetails, IndexSpec, Metric, Mix, Retrieval, TokenVectors
+from pinyon.domain import Diacritics, EmbedSpec, IndexDetails, IndexSpec, Metric, Retrieval, TokenVectors
 from pinyon.errors import FailedPrecondition, InvalidArgument, NotFound
 from pinyon.inference.catalog import Catalog
 from pinyon.inference.model_files.manifest import ModelEntry
@@ -163,12 +163,12 @@ def integrated(
     except NotFound as error:  # Pinecone's message, then the known models
         raise NotFound(f"Model {model} not found. {error.message}") from None
     read, retrieval = _own(read, "retrieval", get_args(Retrieval), "dense")
-    read, mix = _own_mix(read)
+    read, mix, calibration = mix_rules.taken_out(read)
     write, language = _own(write, "language", LANGUAGES, AUTO)
     write, diacritics = _own(write, "diacritics", get_args(Diacritics), "fold")
     write, token_vectors = _own(write, "token_vectors", get_args(TokenVectors), "none")
-    if entry.kind == "sparse" and mix is not None:
-        raise InvalidArgument("A sparse index has one side; 'mix' is for dense indexes")
+    if entry.kind == "sparse" and (mix is not None or calibration):
+        raise InvalidArgument("A sparse index has one side; 'mix' and 'calibration' are for dense indexes")
     write, words_by = _own(write, "sparse_model", _sparse_models(catalog), NO_MODEL)
     differs = (retrieval, diacritics, words_by) != ("dense", "fold", NO_MODEL)
     if entry.kind == "sparse" and (differs or language not in (AUTO, "english")):
@@ -196,6 +196,7 @@ def integrated(
     own: Any = {
         "retrieval": retrieval,
         "mix": mix,
+        "calibration": calibration,
         "language": language,
         "diacritics": diacritics,
         "sparse_model": "" if words_by == NO_MODEL else words_by,
@@ -213,13 +214,6 @@ def _own(given: Mapping[str, Any] | None, key: str, allowed: Sequence[str], defa
     if value not in allowed:
         raise InvalidArgument(f"The parameter '{key}' must be one of {', '.join(allowed)}, got {value!r}")
     return others, value
-
-
-def _own_mix(given: Mapping[str, Any] | None) -> tuple[dict[str, Any], Mix | None]:
-    """Take out the parameter `mix`. Returns the other parameters, and its value."""
-    others = dict(given or {})
-    mix = mix_rules.mix(others.pop("mix", None))
-    return others, None if mix == EVEN else mix
 
 
 def _sparse_models(catalog: Catalog) -> list[str]:
@@ -270,6 +264,9 @@ def embed_change(catalog: Catalog, current: IndexSpec, change: Mapping[str, Any]
         )
     field_map = change.get("field_map") or ({"text": embed.text_field} if embed else {})
     old_read, old_write = (parameters(embed, "read"), parameters(embed, "write")) if embed else ({}, {})
+    new_read = change.get("read_parameters") or {}
+    if "mix" in new_read:  # the curves were of scores by the old one
+        old_read.pop("calibration", None)
     spec = integrated(
         catalog,
         current.name,
@@ -277,7 +274,7 @@ def embed_change(catalog: Catalog, current: IndexSpec, change: Mapping[str, Any]
         field_map,
         current.dimension or None,
         current.metric,
-        {**old_read, **(change.get("read_parameters") or {})},
+        {**old_read, **new_read},
         {**old_write, **(change.get("write_parameters") or {})},
     )
     if embed is not None and spec.embed is not None and spec.embed.sparse_model != embed.sparse_model:
@@ -301,6 +298,8 @@ def parameters(embed: EmbedSpec, side: str) -> dict[str, Any]:
     if side == "read":
         own = [("retrieval", embed.retrieval, "dense")]
         values["mix"] = None if embed.mix is None else msgspec.structs.asdict(embed.mix)
+        if embed.calibration:
+            values["calibration"] = {name: list(map(list, curve)) for name, curve in embed.calibration.items()}
     else:
         own = [
             ("language", embed.language, AUTO),
@@ -349,8 +348,8 @@ def check_same(existing: IndexSpec, wanted: IndexSpec) -> None:
     Settings that name no language also fit an index in English, because that was the default of earlier versions.
     Settings that name no mix fit every index, because `pinyon tune` changes it.
     """
-    if existing.embed is not None and wanted.embed is not None and wanted.embed.mix is None:
-        existing = msgspec.structs.replace(existing, embed=msgspec.structs.replace(existing.embed, mix=None))
+    if wanted.embed is not None and wanted.embed.mix is None:
+        existing = mix_rules.untuned(existing)
     if existing == wanted or existing == _in_english(wanted):
         return
     flat_existing, flat_wanted = _flat(existing), _flat(wanted)

@@ -1,14 +1,17 @@
-"""Checks the mix of an index, or of one search: how much the sides of its scores count. Pure."""
+"""Checks the mix of an index or of one search, and what the scores of an index mean. Pure."""
 
+from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
 import msgspec
 
-from pinyon.domain import Mix
+from pinyon.domain import EVEN, Curve, IndexSpec, Mix
 from pinyon.errors import InvalidArgument
+from pinyon.search.calibration import problem
 
 MOST_FACTOR, MOST_CANDIDATES = 100.0, 10_000
+MOST_CURVES, MOST_POINTS = 20, 1_000
 FACTORS = ("similarity", "words", "learned", "reranker")
 
 
@@ -33,3 +36,37 @@ def mix(given: Any) -> Mix | None:
     if not 1 <= chosen.candidates <= MOST_CANDIDATES:
         raise InvalidArgument(f"mix.candidates must be from 1 to {MOST_CANDIDATES}, got {chosen.candidates}")
     return chosen
+
+
+def calibration(given: Any) -> dict[str, Curve]:
+    """The curves that a request gives as JSON values, by pipeline; none if it gives none. Raises InvalidArgument."""
+    if given is None:
+        return {}
+    try:
+        curves = msgspec.convert(given, dict[str, Curve])
+    except msgspec.ValidationError as error:
+        raise InvalidArgument(
+            f"'calibration' is wrong: {error}. For each pipeline it has a list of points [score, chance]"
+        ) from None
+    if len(curves) > MOST_CURVES or any(len(curve) > MOST_POINTS for curve in curves.values()):
+        raise InvalidArgument(f"'calibration' may have {MOST_CURVES} pipelines with {MOST_POINTS} points each")
+    for pipeline, curve in curves.items():
+        if (wrong := problem(curve)) is not None:
+            raise InvalidArgument(f"The curve '{pipeline[:80]}' in 'calibration' {wrong}")
+    return curves
+
+
+def taken_out(given: Mapping[str, Any] | None) -> tuple[dict[str, Any], Mix | None, dict[str, Curve]]:
+    """Take the parameters `mix` and `calibration` out of others. Returns the others, and the two values.
+
+    The mix is None if it is the one that every index has.
+    """
+    others = dict(given or {})
+    chosen, curves = mix(others.pop("mix", None)), calibration(others.pop("calibration", None))
+    return others, None if chosen == EVEN else chosen, curves
+
+
+def untuned(spec: IndexSpec) -> IndexSpec:
+    """The spec of an index without what `pinyon tune` changes."""
+    embed = spec.embed and msgspec.structs.replace(spec.embed, mix=None, calibration={})
+    return msgspec.structs.replace(spec, embed=embed)

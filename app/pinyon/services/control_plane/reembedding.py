@@ -104,8 +104,8 @@ class Reembeddings:
         embed = msgspec.structs.replace(
             spec.embed, model=model, read_max_tokens=None, write_max_tokens=None, sparse_model=sparse_model
         )
-        if (model, sparse_model) != (spec.embed.model, spec.embed.sparse_model):  # the mix was fitted to other models
-            embed = msgspec.structs.replace(embed, mix=None)
+        if (model, sparse_model) != (spec.embed.model, spec.embed.sparse_model):  # they were fitted to others
+            embed = msgspec.structs.replace(embed, mix=None, calibration={})
         if embed.read_truncate not in entry.truncations:
             embed = msgspec.structs.replace(embed, read_truncate=entry.truncate)
         if embed.write_truncate not in entry.truncations:

@@ -8,17 +8,15 @@ import msgspec
 from pinyon import filters
 from pinyon.auth import permissions
 from pinyon.domain import (
-    EVEN,
+    Curve,
     Index,
     IndexSpec,
     InputType,
     Match,
     Metadata,
-    Mix,
     QueryAnswer,
     QueryPlan,
     Record,
-    Retrieval,
     Truncate,
     Usage,
 )
@@ -28,8 +26,11 @@ from pinyon.search.known_languages import knows, similarity_weight
 from pinyon.search.terms import MOST_QUERY_CHARACTERS
 from pinyon.services.control_plane.indexes import Indexes
 from pinyon.services.data_plane import read_units, validation
+from pinyon.services.data_plane.calibrations import Calibrations, no_curve
 from pinyon.services.data_plane.foreign_vectors import ForeignVectors
-from pinyon.services.data_plane.reranking import HitReranker, Rerank, Reranking
+from pinyon.services.data_plane.hits import shown
+from pinyon.services.data_plane.reranking import HitReranker, Reranking
+from pinyon.services.data_plane.searches import Search, mix_of, retrieval_of
 from pinyon.services.inference.embedded_text import EmbeddedText, TokenForm, heaviest
 from pinyon.services.inference.inference import Inference
 from pinyon.services.inference.unrelated_vectors import UnrelatedVectors
@@ -55,29 +56,6 @@ class UpsertResult(msgspec.Struct, frozen=True):
     foreign: int = 0
 
 
-class Search(msgspec.Struct, frozen=True):
-    """A search by text, by vector or by the id of a record.
-
-    sparse: indices and values. match_terms: words that the text of a hit must have, all of them; only for sparse
-    indexes that embed text. retrieval: how a text is searched; mix: of a hybrid or reranked score; None for the
-    index's own choice. explain: add to each hit the parts of its score, in the field `_explain`. fields: the fields
-    that hits show; None for all of them.
-    """
-
-    top_k: int
-    text: str | None = None
-    vector: list[float] | None = None
-    sparse: tuple[list[int], list[float]] | None = None
-    id: str | None = None
-    filter: dict[str, Any] | None = None
-    match_terms: list[str] | None = None
-    retrieval: Retrieval | None = None
-    mix: Mix | None = None
-    explain: bool = False
-    fields: list[str] | None = None
-    rerank: Rerank | None = None
-
-
 class SearchResult(msgspec.Struct, frozen=True):
     """hits: best first. models: labels of the models that embedded or reranked. truncated: 1 if the query was cut.
 
@@ -93,9 +71,10 @@ class SearchResult(msgspec.Struct, frozen=True):
 
 
 class PlannedSearch(msgspec.Struct, frozen=True):
-    """A search that was checked, and whose text was embedded. embedder: what embedded it; None if nothing did.
+    """A search that was checked, and whose text was embedded.
 
-    learned_text: the text that the plan's learned words are of, if it has some; learned_by: the label of their model.
+    embedder: what embedded it; None if nothing did. learned_text: the text that the plan's learned words are of, if it
+    has some; learned_by: the label of their model. curve: what its scores mean, if that is asked and known.
     """
 
     plan: QueryPlan
@@ -105,6 +84,7 @@ class PlannedSearch(msgspec.Struct, frozen=True):
     truncated: bool = False
     learned_text: str | None = None
     learned_by: str | None = None
+    curve: Curve | None = None
 
 
 class Records:
@@ -114,9 +94,16 @@ class Records:
     """
 
     def __init__(
-        self, engine: DataPlane, indexes: Indexes, inference: Inference, limits: LimitSettings, mix: bool = False
+        self,
+        engine: DataPlane,
+        indexes: Indexes,
+        inference: Inference,
+        limits: LimitSettings,
+        calibrations: Calibrations,
+        mix: bool = False,
     ) -> None:
         self._engine, self._indexes, self._inference, self._limits = engine, indexes, inference, limits
+        self._calibrations = calibrations
         self._foreign = ForeignVectors(mix)
         self._unrelated = UnrelatedVectors(inference)
         self._reranker = HitReranker(indexes.embedders, inference, self._unrelated)
@@ -236,6 +223,27 @@ class Records:
         answer = await self._engine.query(index.handle, name, planned.plan)
         return await self._finish(index, search, planned, answer)
 
+    async def _curve(self, index: Index, search: Search, reranking: Reranking | None) -> Curve | None:
+        """What the scores of a search mean; None if nobody asks, or if it is not known and only an explanation asks.
+
+        Raises InvalidArgument if the search has a min_score and it is not known.
+        """
+        if search.min_score is None and not search.explain:
+            return None
+        by_text = search.text is not None and search.vector is None and search.sparse is None
+        pipeline: str | None = retrieval_of(index.spec, search) if by_text else None
+        embeds = pipeline not in (None, "lexical") or (reranking is not None and reranking.fuses)
+        if reranking is not None:
+            pipeline = reranking.pipeline(index.spec)
+        embedded_by = None
+        if embeds:
+            embedder: Any = await self._indexes.embedders.get(index)
+            embedded_by = embedder.fingerprint
+        curve = self._calibrations.curve(index.spec, pipeline, mix_of(index.spec, search), embedded_by)
+        if curve is None and search.min_score is not None:
+            raise no_curve(pipeline, embedded_by)
+        return curve
+
     async def _plan(self, index: Index, search: Search) -> PlannedSearch:
         """Check the search, embed its text, and say what storage is asked."""
         spec = index.spec
@@ -244,7 +252,8 @@ class Records:
         words = validation.match_terms(spec, search.match_terms) if search.match_terms is not None else None
         reranking = None
         if search.rerank is not None:
-            reranking = await self._reranker.check(index, search.rerank, search.text, _mix(spec, search))
+            reranking = await self._reranker.check(index, search.rerank, search.text, mix_of(spec, search))
+        curve = await self._curve(index, search, reranking)
         plan = QueryPlan(
             search.top_k,
             id=search.id,
@@ -255,7 +264,8 @@ class Records:
             statistics_text=reranking.query if reranking is not None and reranking.wants_statistics else None,
         )
         if search.text is not None and search.vector is None and search.sparse is None:
-            return await self._plan_text(index, search, search.text, plan, reranking)
+            planned = await self._plan_text(index, search, search.text, plan, reranking)
+            return msgspec.structs.replace(planned, curve=curve)
         sparse = vector = None
         if search.sparse is not None:
             sparse = validation.sparse_vector(*search.sparse, spec, self._limits.sparse_terms)
@@ -263,13 +273,13 @@ class Records:
             vector = validation.dense_vector(search.vector, spec, stored=False)
         elif search.sparse is not None:
             validation.needs_dense(spec)
-        return PlannedSearch(msgspec.structs.replace(plan, vector=vector, sparse=sparse), reranking)
+        return PlannedSearch(msgspec.structs.replace(plan, vector=vector, sparse=sparse), reranking, curve=curve)
 
     async def _plan_text(
         self, index: Index, search: Search, text: str, plan: QueryPlan, reranking: Reranking | None
     ) -> PlannedSearch:
         """Add the text of a search to its plan: as a vector, as words, or as both."""
-        spec, retrieval = index.spec, _retrieval(index.spec, search)
+        spec, retrieval = index.spec, retrieval_of(index.spec, search)
         by_words = None if retrieval == "dense" else text
         truncated = by_words is not None and len(text) > MOST_QUERY_CHARACTERS
         if retrieval == "lexical":
@@ -300,7 +310,7 @@ class Records:
                 plan,
                 unrelated=await self._unrelated.mean(embedder, embed),
                 similarity_weight=similarity_weight(text, embedder.languages),
-                mix=_mix(spec, search),
+                mix=mix_of(spec, search),
             )
         return PlannedSearch(plan, reranking, embedder, query.tokens, truncated or query.truncated)
 
@@ -339,7 +349,7 @@ class Records:
         if planned.reranking is not None:
             ranking, rerank_units = await self._reranker.rerank(index, planned.reranking, answer, planned.learned_text)
             models.append(planned.reranking.call.answer.label)
-        hits = [_hit(answer.matches[place], place + 1, score, search, planned) for place, score in ranking]
+        hits = shown(answer.matches, ranking, planned.curve, search, planned.plan.include_token_codes)
         usage = Usage(read_units.of_search(answer.namespace_bytes), planned.tokens, rerank_units)
         return SearchResult(hits, usage, answer.lsn, models, int(planned.truncated), foreign)
 
@@ -356,6 +366,10 @@ class Records:
             validation.record_id(search.id, "The query", self._limits)
         if search.text is not None and not search.text.strip():
             raise InvalidArgument("The query text in 'inputs' must be non-empty")
+        if search.min_score is not None and not 0 <= search.min_score <= 1:
+            raise InvalidArgument(
+                f"min_score must be from 0 to 1, got {search.min_score:g}: it is the least chance that a hit fits"
+            )
         if search.fields is not None and len(search.fields) > self._limits.fields:
             raise InvalidArgument(
                 f"'fields' lists {len(search.fields)} names; at most {self._limits.fields} are allowed"
@@ -365,38 +379,3 @@ class Records:
 def _sparse_model(spec: IndexSpec, embedder: Any) -> SparseEmbedder | None:
     """The learned sparse model beside the dense model of an index, if it has one."""
     return None if spec.sparse else embedder.sparse
-
-
-def _retrieval(spec: IndexSpec, search: Search) -> Retrieval:
-    """How a text is searched. Raises InvalidArgument where the index has no choice."""
-    if spec.embed is None:
-        raise InvalidArgument("Integrated inference is not configured for this index")
-    if spec.sparse and search.retrieval not in (None, "dense"):
-        raise InvalidArgument("'retrieval' is for dense indexes; this one is searched by the terms of its model")
-    return search.retrieval or spec.embed.retrieval
-
-
-def _mix(spec: IndexSpec, search: Search) -> Mix:
-    """How much the sides of a hybrid or reranked score count."""
-    return search.mix or (spec.embed and spec.embed.mix) or EVEN
-
-
-def _hit(match: Match, rank: int, score: float, search: Search, planned: PlannedSearch) -> Match:
-    """A match with the fields that were asked for and its last score. rank: its place before reranking, from 1."""
-    fields = _chosen(match.metadata, search.fields)
-    if search.explain:
-        parts = {} if match.parts is None else msgspec.structs.asdict(match.parts)
-        explained = {"score": match.score, "rank": rank, **parts, "rerank": score if search.rerank else None}
-        if planned.plan.include_token_codes:
-            explained["token_vectors"] = "read" if match.token_codes is None else "stored"
-        fields = {**fields, "_explain": {key: value for key, value in explained.items() if value is not None}}
-    if score is match.score and fields is match.metadata:
-        return match
-    return Match(match.id, score, fields)
-
-
-def _chosen(metadata: Metadata, fields: list[str] | None) -> Metadata:
-    """The named fields that the record has. None, or the name "*", stands for all fields."""
-    if fields is None or "*" in fields:
-        return metadata
-    return {name: metadata[name] for name in fields if name in metadata}

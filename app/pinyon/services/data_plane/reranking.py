@@ -39,6 +39,11 @@ class Reranking(msgspec.Struct, frozen=True):
     """Whether the scores of retrieval are combined with the reranker's own score."""
     mix: Mix = EVEN
 
+    def pipeline(self, spec: IndexSpec) -> str | None:
+        """The name of this pipeline for calibration: the weights that rerank. None if they read other texts."""
+        own_text = spec.embed is not None and self.fields == [spec.embed.text_field]
+        return self.call.answer.by if own_text else None
+
     @property
     def wants_statistics(self) -> bool:
         """Whether the reranker needs to know how common the query's terms are in the namespace."""

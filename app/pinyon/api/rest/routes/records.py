@@ -14,8 +14,9 @@ from pinyon.api.rest.schemas import record_schemas
 from pinyon.domain import Index
 from pinyon.errors import InvalidArgument
 from pinyon.services.control_plane import mix_rules
-from pinyon.services.data_plane.records import Records, Search
+from pinyon.services.data_plane.records import Records
 from pinyon.services.data_plane.reranking import Rerank
+from pinyon.services.data_plane.searches import Search
 from pinyon.settings import LimitSettings
 
 
@@ -66,6 +67,7 @@ def _search(data: record_schemas.SearchRecordsRequest) -> Search:
         match_terms=terms.terms if terms else None,
         retrieval=query.inputs.retrieval if query.inputs else None,
         mix=mix_rules.mix(query.inputs.mix) if query.inputs else None,
+        min_score=query.inputs.min_score if query.inputs else None,
         explain=query.inputs.explain if query.inputs else False,
         fields=data.fields,
         rerank=Rerank(rerank.model, rerank.rank_fields, rerank.top_n, rerank.query, rerank.parameters)

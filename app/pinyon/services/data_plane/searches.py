@@ -1,0 +1,48 @@
+"""What a search of records can ask."""
+
+from typing import Any
+
+import msgspec
+
+from pinyon.domain import EVEN, IndexSpec, Mix, Retrieval
+from pinyon.errors import InvalidArgument
+from pinyon.services.data_plane.reranking import Rerank
+
+
+class Search(msgspec.Struct, frozen=True):
+    """A search by text, by vector or by the id of a record.
+
+    sparse: indices and values. match_terms: words that the text of a hit must have, all of them; only for sparse
+    indexes that embed text. retrieval: how a text is searched; mix: of a hybrid or reranked score; None for the
+    index's own choice. min_score: leave out hits whose calibrated score, the chance that they are relevant, is lower.
+    explain: add to each hit the parts of its score, in the field `_explain`. fields: the fields that hits show; None
+    for all of them.
+    """
+
+    top_k: int
+    text: str | None = None
+    vector: list[float] | None = None
+    sparse: tuple[list[int], list[float]] | None = None
+    id: str | None = None
+    filter: dict[str, Any] | None = None
+    match_terms: list[str] | None = None
+    retrieval: Retrieval | None = None
+    mix: Mix | None = None
+    min_score: float | None = None
+    explain: bool = False
+    fields: list[str] | None = None
+    rerank: Rerank | None = None
+
+
+def retrieval_of(spec: IndexSpec, search: Search) -> Retrieval:
+    """How a text is searched. Raises InvalidArgument where the index has no choice."""
+    if spec.embed is None:
+        raise InvalidArgument("Integrated inference is not configured for this index")
+    if spec.sparse and search.retrieval not in (None, "dense"):
+        raise InvalidArgument("'retrieval' is for dense indexes; this one is searched by the terms of its model")
+    return search.retrieval or spec.embed.retrieval
+
+
+def mix_of(spec: IndexSpec, search: Search) -> Mix:
+    """How much the sides of a hybrid or reranked score count."""
+    return search.mix or (spec.embed and spec.embed.mix) or EVEN
