@@ -72,9 +72,9 @@ class TextEncoder(Protocol):
         ...
 
     def encode_tokens(self, texts: Sequence[str], prefix: str, max_tokens: int, window_tokens: int) -> Embeddings:
-        """encode() of the texts with the prefix, and token_windows() of up to window_tokens without it.
+        """encode() of the texts with the prefix, and the token vectors of up to window_tokens of each text.
 
-        Where both need the same forward pass, it is computed once.
+        Where both need the same forward pass, it is computed once. The prefix has no token vectors of its own.
         """
         ...
 
@@ -114,9 +114,9 @@ class Embedder(Protocol):
     ) -> Embeddings:
         """One vector per text. Raises TextTooLong if truncate is NONE and a text is over the limit of the named model.
 
-        window_tokens: so many tokens of each text get vectors too, without the prefix of the model's name; but not if
-        the beginning of a text was cut. A stand-in that reads less than the named model cuts the text even if truncate
-        is NONE, and reports it in `truncated`.
+        window_tokens: so many tokens of each text get vectors too, but not if the beginning of a text was cut. A
+        stand-in that reads less than the named model cuts the text even if truncate is NONE, and reports it in
+        `truncated`.
         """
         ...
 
@@ -147,7 +147,8 @@ class Retrieved(msgspec.Struct, frozen=True):
     namespace. similarities: float64 [n], of hits and query (fusion.corrected()); if given, they and the keywords count
     beside the reranker's score. similarity_weight, token_weight, mix, learned: as fusion.Sides has them. query_windows:
     token vectors of the query by the encoder, if they are known. token_codes: by text, the token vectors of documents
-    that need not be read.
+    that need not be read. shares: float64 [n], of the query's information that the words of the hits carry
+    (ranking.IN_MIX), if the search has computed it.
     """
 
     encoder: TextEncoder | None = None
@@ -159,6 +160,7 @@ class Retrieved(msgspec.Struct, frozen=True):
     learned: NDArray[np.float64] | None = None
     query_windows: Windows | None = None
     token_codes: Mapping[str, bytes] = {}
+    shares: NDArray[np.float64] | None = None
 
 
 class Reranker(Protocol):

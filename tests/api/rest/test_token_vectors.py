@@ -89,6 +89,15 @@ def test_texts_without_them_are_read_and_the_explanation_says_so(create: Create)
     assert found == {"pump": "stored", "monks": "stored", "fruit": "read", "own": "read"}
 
 
+def test_the_words_that_a_hybrid_search_has_counted_are_not_counted_again_and_weigh_the_same(create: Create) -> None:
+    _, client, _ = create(token_vectors="stored")
+    upsert(client, TEXTS)
+    by_search, counted_again = reranked(client), reranked(client, query="who cleaned the pump?")
+    assert list(by_search) == list(counted_again)
+    for id, explained in by_search.items():
+        assert explained["rerank"] == pytest.approx(counted_again[id]["rerank"], abs=1e-6)
+
+
 def test_a_query_of_its_own_for_reranking_uses_them_too_and_other_fields_are_read(create: Create) -> None:
     _, client, _ = create(token_vectors="stored")
     upsert(client, TEXTS)

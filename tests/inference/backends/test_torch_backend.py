@@ -75,19 +75,22 @@ def test_token_windows_cover_texts_beyond_what_is_read_at_once(encoder: TextEnco
     np.testing.assert_allclose(cut[1], long[1][:46], atol=1e-3)
 
 
-@pytest.mark.parametrize("prefix", ["", "query: "])
-def test_one_call_gives_the_vectors_of_texts_and_of_their_tokens(encoder: TextEncoder, prefix: str) -> None:
+@pytest.mark.parametrize(("prefix", "ahead"), [("", 0), ("query: ", 2)])
+def test_one_pass_gives_the_vectors_of_texts_and_of_their_tokens(encoder: TextEncoder, prefix: str, ahead: int) -> None:
     texts = ["Disease prevention", "a " * 600, "", SENTENCES[0]]
+    prefixed = [prefix + text for text in texts]
     together = encoder.encode_tokens(texts, prefix, 256, 300)
-    alone = encoder.encode([prefix + text for text in texts], 256)
+    alone = encoder.encode(prefixed, 256)
     np.testing.assert_allclose(together.vectors, alone.vectors, atol=1e-5)
     assert (together.tokens, together.truncated) == (alone.tokens, alone.truncated)
+    wanted = [
+        np.vstack([*w, np.empty((0, 384))])[ahead:] for w in finished(encoder.token_windows(prefixed, 300 + ahead))
+    ]
     assert together.windows is not None
-    wanted = finished(encoder.token_windows(texts, 300))
-    for found, read in zip(together.windows, wanted, strict=True):
-        assert [window.shape for window in found] == [window.shape for window in read]
-        for one, other in zip(found, read, strict=True):
-            np.testing.assert_allclose(one, other, atol=1e-3)  # the cache has half precision
+    assert [list(map(len, windows)) for windows in together.windows[:3]] == [[2], [254 - ahead, 46 + ahead], []]
+    for windows, rows in zip(together.windows, wanted, strict=True):
+        of_text = np.vstack([*windows, np.empty((0, 384))])
+        np.testing.assert_allclose(of_text, rows, atol=1e-3)  # the cache has half precision
 
 
 def test_the_tiny_cross_encoder_has_the_layout_of_the_published_one(cross_encoder_folder: Path) -> None:

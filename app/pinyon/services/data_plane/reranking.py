@@ -5,8 +5,9 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from pinyon.domain import EVEN, Index, IndexSpec, Mix, QueryAnswer
+from pinyon.domain import EVEN, Index, IndexSpec, Match, Mix, QueryAnswer
 from pinyon.errors import EmbeddingMismatch, InvalidArgument, TextTooLong
 from pinyon.inference.backend import Embedder, Retrieved
 from pinyon.search import fusion
@@ -166,4 +167,12 @@ class HitReranker:
             similarity_weight=similarity_weight(reranking.query, dense.languages),
             token_weight=similarity_weight(reranking.query, dense.token_languages),
             mix=reranking.mix,
+            shares=_shares(reranking, embed.text_field, hits),
         )
+
+
+def _shares(reranking: Reranking, text_field: str, hits: Sequence[Match]) -> NDArray[np.float64] | None:
+    """The shares that a hybrid search has computed for its hits, float64 [n]; None if they are of other texts."""
+    shares = [hit.parts.share for hit in hits if hit.parts is not None]
+    same = reranking.request.query is None and reranking.fields == [text_field] and len(shares) == len(hits)
+    return np.array(shares, np.float64) if same else None

@@ -28,7 +28,9 @@ class FusedReranker:
 
     def score(self, query: str, documents: Sequence[str], truncate: Truncate) -> Steps[NDArray[np.float32]]:
         own = yield from self._own.score(query, documents, truncate)
-        by_words = yield from shares(query, documents, self._retrieved.statistics)
+        by_words = self._retrieved.shares
+        if by_words is None:
+            by_words = yield from shares(query, documents, self._retrieved.statistics)
         # Tokens of one model are nearer to each other than those of another, so own scores are corrected like cosines.
         by_chance = yield from self._own.score(query, UNRELATED, "END")
         retrieved = self._retrieved

@@ -102,9 +102,12 @@ class TorchEncoder:
         return Embeddings(vectors, [len(row["input_ids"]) for row in rows], truncated)
 
     def encode_tokens(self, texts: Sequence[str], prefix: str, max_tokens: int, window_tokens: int) -> Embeddings:
-        if not prefix and max_tokens >= self.max_tokens:
-            return finished(self._read(list(texts), window_tokens))
-        embeddings = self.encode([prefix + text for text in texts], max_tokens)
+        prefixed = [prefix + text for text in texts]
+        if max_tokens >= self.max_tokens:
+            ahead = sum(start < len(prefix.rstrip()) for start, _ in self.token_spans(prefix + "x"))
+            read = finished(self._read(prefixed, ahead + window_tokens))
+            return msgspec.structs.replace(read, windows=[_after(ahead, windows) for windows in read.windows or []])
+        embeddings = self.encode(prefixed, max_tokens)
         return msgspec.structs.replace(embeddings, windows=finished(self.token_windows(texts, window_tokens)))
 
     def ends(self, texts: Sequence[str], max_tokens: int) -> list[str]:
@@ -180,6 +183,11 @@ class TorchEncoder:
             self._pace.took((end - start) * lengths[start], time.perf_counter() - begun)
             yield places, output
             start = end
+
+
+def _after(ahead: int, windows: Windows) -> Windows:
+    """The windows without the first tokens of a text, which are in its first window."""
+    return [window for window in (windows[0][ahead:], *windows[1:]) if len(window)] if windows else []
 
 
 def batch_tokens(pace: Pace) -> int:
