@@ -7,6 +7,7 @@ stored in the models folder by kind of machine. An index remembers the precision
 applies to indexes that are still empty.
 """
 
+import contextlib
 import os
 import platform
 from importlib.util import find_spec
@@ -23,6 +24,8 @@ Precision = Literal["fp32", "bf16", "int8", "openvino", "openvino-bf16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 FILE = Path("weights") / "precision.json"
 """Below the models folder, in the part of it that is a volume in a container."""
+INSTRUCTIONS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "bf16", "i8mm")
+"""Instructions of processors that decide which precision is fast. The last two are of ARM."""
 LOCK_S = 10
 """How long a choice waits for another process that is storing one."""
 
@@ -40,15 +43,18 @@ def check_computable(precision: Precision) -> None:
         )
 
 
-def machine() -> str:
-    """The kind of this machine: its processor and number of cores."""
-    name = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    return f"{name}, {os.cpu_count()} cores"
+def machine(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """The kind of this machine: its processor, number of cores, and which of INSTRUCTIONS the processor has.
+
+    The instructions are part of it, because virtual machines give processors of several generations the same name.
+    """
+    fields: dict[str, str] = {}
+    with contextlib.suppress(OSError):  # not Linux
+        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+        fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in reversed(lines))}
+    name = fields.get("model name") or platform.processor() or platform.machine()
+    own = {*fields.get("flags", "").split(), *fields.get("Features", "").split()}
+    return ", ".join([name, f"{os.cpu_count()} cores", *(each for each in INSTRUCTIONS if each in own)])
 
 
 class Choice(msgspec.Struct, frozen=True, omit_defaults=True):

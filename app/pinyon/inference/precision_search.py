@@ -19,8 +19,6 @@ from pinyon.inference.precision import Choice
 from pinyon.settings import Settings
 from pinyon.shipped import SHIPPED
 
-TEXTS = 64
-"""Passages that are measured: enough to compare rankings."""
 LOCK = Path("weights") / "precision-search.lock"
 """Held while a server measures, so that two of them do not measure at the same time."""
 
@@ -58,7 +56,7 @@ class PrecisionSearch:
         return None
 
     def _measure(self, name: str) -> Choice:
-        texts = bench.paragraphs(SHIPPED)[:TEXTS]
+        texts = bench.paragraphs(SHIPPED)
         measured = bench.measure(self._settings, name, texts, timer=self._timer, process=self._process)
         choice = bench.best(list(measured))
         precision.choose(self._settings.models_dir, name, choice)
