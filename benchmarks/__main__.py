@@ -34,6 +34,7 @@ SECTIONS = {
     "embedding": ("Embedding and search over HTTP, OpenVINO bf16", "embedding"),
     "embedding-fp32": ("Embedding and search over HTTP, fp32", "embedding --precision fp32"),
     "many": ("Many clients at once, fp32", "many"),
+    "stored-tokens": ("Reranking with stored token vectors, fp32", "stored_tokens"),
     "peer-embedding": ("Other embedding engines", "peer_embedding"),
     "cross-encoder": ("A large cross-encoder", "cross_encoder"),
     "overhead": ("A call without work", "overhead"),

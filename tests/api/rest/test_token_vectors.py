@@ -125,6 +125,21 @@ def test_an_index_begins_and_ends_to_store_them_when_it_is_configured(create: Cr
         assert {id: explained.get("token_vectors") for id, explained in reranked(client).items()} == found
 
 
+def test_reembedding_with_the_same_model_adds_what_older_records_lack(create: Create) -> None:
+    made, client, control = create()
+    upsert(client, TEXTS)
+    path = f"/indexes/{made['name']}"
+    assert control.post(f"{path}/reembed", json={"model": HASH}).status_code == 400
+    embed = {"write_parameters": {"token_vectors": "stored"}}
+    assert control.patch(path, json={"embed": embed}, headers=VERSION).status_code == 200
+    assert {explained["token_vectors"] for explained in reranked(client).values()} == {"read"}
+    assert control.post(f"{path}/reembed", json={"model": HASH}).status_code == 202
+    while (told := control.get(f"{path}/reembed").json())["running"]:
+        pass
+    assert told["failed"] is None
+    assert {explained["token_vectors"] for explained in reranked(client).values()} == {"stored"}
+
+
 @pytest.mark.parametrize(
     ("model", "value", "message"),
     [

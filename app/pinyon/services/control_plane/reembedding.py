@@ -8,7 +8,7 @@ from uuid import uuid4
 import msgspec
 
 from pinyon.auth import permissions
-from pinyon.domain import Fingerprint, Handle, IndexSpec, ReembeddedText, Reembedding
+from pinyon.domain import Fingerprint, Handle, Index, IndexSpec, ReembeddedText, Reembedding
 from pinyon.errors import FailedPrecondition, InvalidArgument, NotFound, PinyonError, Unavailable
 from pinyon.inference.backend import Embedder
 from pinyon.inference.catalog import Catalog
@@ -75,7 +75,7 @@ class Reembeddings:
         index = self._indexes.index(name)
         target, fingerprint = await self._executor.run(self._target, index.spec, model, dimension, sparse_model)
         same = await self._engine.fingerprint(index.handle) == fingerprint
-        if same and await self._engine.reembedding(name) is None and not await self._has_foreign(index.handle):
+        if same and await self._engine.reembedding(name) is None and not await self._has_effect(index):
             raise FailedPrecondition(f"Index {name} is embedded by this very model already")
         async with self._change_locks.of(name):
             await self._stop(index.handle)
@@ -83,9 +83,14 @@ class Reembeddings:
             self._start_task(index.handle)
         return await self.progress(name)
 
-    async def _has_foreign(self, handle: Handle) -> bool:
-        """Whether callers stored vectors of their own. Then re-embedding with the same model has an effect."""
-        return any(namespace.foreign for namespace in await self._engine.every_namespace(handle))
+    async def _has_effect(self, index: Index) -> bool:
+        """Whether re-embedding with the same model has an effect.
+
+        It has if callers stored vectors of their own, or if the index stores token vectors, which older records lack.
+        """
+        if index.spec.embed is not None and index.spec.embed.token_vectors == "stored":
+            return True
+        return any(namespace.foreign for namespace in await self._engine.every_namespace(index.handle))
 
     def _target(
         self, spec: IndexSpec, model: str, dimension: int | None, sparse_model: str | None
