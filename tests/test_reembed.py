@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.running import PROJECT, RunningServer, config, environment
+from tests.running import LEARNED_SPARSE, PROJECT, RunningServer, config, environment
 from tests.storage.consistency import problems
 
 MINILM = "all-MiniLM-L6-v2"
@@ -146,6 +146,7 @@ def test_without_a_server_the_command_does_it_itself(tmp_path: Path) -> None:
         (["quickstart", "--model", "bge-reranker-v2-m3"], "not found; available for embed"),
         (["quickstart", "--model", "pinyon-hash-embed"], "is embedded by this very model already"),
         (["quickstart", "--model", MINILM, "--dimension", "7"], "has dimension 384, not 7"),
+        (["quickstart", "--model", MINILM, "--sparse-model", "nope"], "must be one of splade-tiny, none, got 'nope'"),
         (["other", "--model", MINILM], "Index other not found"),
     ],
 )
@@ -175,3 +176,28 @@ def test_a_cancelled_reembedding_leaves_the_index_as_it_was(tmp_path: Path) -> N
         assert search(client, "anything").headers["x-pinyon-model"] == "pinyon-hash-embed"
     assert server.stop() == 0
     assert problems(data / "indexes" / "quickstart.sqlite") == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(LEARNED_SPARSE != "splade-tiny", reason="the package with its weights is not installed")
+def test_a_learned_sparse_model_is_added_and_the_settings_that_must_follow_are_named(tmp_path: Path) -> None:
+    settings, data = config(tmp_path), tmp_path / "data"
+    server = RunningServer(settings, data)
+    with server.client() as client:
+        fill(client, 4)
+    assert server.stop() == 0
+    done = reembed(
+        data, "quickstart", "--model", "pinyon-hash-embed", "--sparse-model", "splade-tiny", settings=settings
+    )
+    assert done.returncode == 0, done.stderr
+    assert 'say sparse_model = "splade-tiny" in the [index.write_parameters] table' in done.stdout
+    assert "say model =" not in done.stdout
+    changed = config(tmp_path / "new", more='write_parameters = { truncate = "END", sparse_model = "splade-tiny" }\n')
+    server = RunningServer(changed, data)
+    with server.client() as client:
+        query = {"top_k": 4, "inputs": {"text": "what to eat", "retrieval": "hybrid", "explain": True}}
+        answer = client.post("/records/namespaces/n/search", json={"query": query})
+        assert answer.headers["x-pinyon-model"] == "pinyon-hash-embed, splade-tiny"
+        hits = answer.json()["result"]["hits"]
+        assert {type(hit["fields"]["_explain"]["learned"]) for hit in hits} == {float}
+    assert server.stop() == 0

@@ -106,6 +106,7 @@ def test_reranked_scores_have_the_same_sides_however_the_hits_were_found(
     rerank = {"model": "pinyon-late-interaction", "rank_fields": ["text"]}
     hits = {how: search(learned[1], "water", rerank, retrieval=how) for how in ("dense", "lexical", "hybrid")}
     assert hits["lexical"].keys() == {"sonar", "bread"}
+    assert all("learned" in hit for hit in hits["dense"].values())
     for how in ("lexical", "hybrid"):
         for id, hit in hits[how].items():
             assert hit["last"] == pytest.approx(hits["dense"][id]["last"], abs=1e-5)

@@ -47,7 +47,7 @@ def _hit(
     """
     fields = _chosen(match.metadata, search.fields)
     if search.explain:
-        parts = {} if match.parts is None else msgspec.structs.asdict(match.parts)
+        parts = {"learned": match.learned} if match.parts is None else msgspec.structs.asdict(match.parts)
         explained = {"score": match.score, "rank": rank, **parts, "rerank": score if search.rerank else None}
         explained["calibrated"] = calibrated
         if has_token_codes:

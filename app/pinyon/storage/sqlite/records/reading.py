@@ -1,7 +1,7 @@
 """Reads records. Plain functions on a connection, inside the caller's snapshot."""
 
 from collections.abc import Callable, Mapping
-from math import isnan, nan
+from math import isnan
 from typing import Any
 
 import apsw
@@ -301,16 +301,19 @@ def _matches(
         (apsw.carray(np.sort(records)),),  # sorted, because neighbours in the file are quicker to read in order
     )
     stored = {row: (id, decode(metadata), blob) for row, id, metadata, blob in rows}
-    learned: list[float] = [nan] * len(records)
-    if plan.learned is not None:
-        learned = learned_vectors.scores(connection, source.ns, records, plan.learned).tolist()
+    learned: list[float | None] = [None] * len(records)
+    if parts is not None:
+        learned = [parts[row].learned for row in records.tolist()]
+    elif plan.learned is not None:
+        values = learned_vectors.scores(connection, source.ns, records, plan.learned)
+        learned = [None if isnan(value) else value for value in values.tolist()]
     codes = token_vectors.read(connection, records) if plan.include_token_codes else {}
     matches = []
     for row, score, words in zip(records.tolist(), shortest(scores), learned, strict=True):
         id, metadata, blob = stored[row]
-        values = _values(connection, spec, row, blob) if plan.include_values else (None, None)
+        vectors = _values(connection, spec, row, blob) if plan.include_values else (None, None)
         of_row = None if parts is None else parts[row]
-        matches.append(Match(id, score, metadata, *values, of_row, None if isnan(words) else words, codes.get(row)))
+        matches.append(Match(id, score, metadata, *vectors, of_row, words, codes.get(row)))
     return matches
 
 

@@ -64,22 +64,25 @@ def replace_all(connection: apsw.Connection, sql: str) -> None:
 def scores(connection: apsw.Connection, ns: int, records: Records, query: SparseVector) -> NDArray[np.float64]:
     """What the vectors of records say about a query: float64 [n], as fusion.learned_words() returns it.
 
-    records: int64 [n], row numbers of the namespace. query: has at least one weight.
+    records: int64 [n], row numbers of the namespace. query: has at least one weight; its terms are numbers of a
+    vocabulary, so that an array may be as long as the largest of them.
     """
-    order = np.argsort(query.indices)
-    terms, weights = query.indices[order].astype(np.int64), query.values[order].astype(np.float64)
-    rows: Any = connection.execute(
+    weights = np.zeros(int(query.indices.max()) + 2)
+    weights[query.indices] = query.values
+    rows: list[Any] = connection.execute(
         "SELECT record, vector FROM carray(?) CROSS JOIN learned_vectors ON record = value",
         (apsw.carray(np.sort(records)),),
-    )
-    by_record = {record: _product(terms, weights, blob) for record, blob in rows}
+    ).fetchall()
+    of_rows = _products(weights, [blob for _, blob in rows])
+    by_record = dict(zip([record for record, _ in rows], of_rows.tolist(), strict=True))
     products = np.array([by_record.get(record, np.nan) for record in records.tolist()], np.float64)
     sums: list[Any] = connection.execute(
-        "SELECT term, sum FROM carray(?) CROSS JOIN learned_sums ON ns = ? AND term = value", (apsw.carray(terms), ns)
+        "SELECT term, sum FROM carray(?) CROSS JOIN learned_sums ON ns = ? AND term = value",
+        (apsw.carray(query.indices.astype(np.int64)), ns),
     ).fetchall()
-    total = sum(weights[np.searchsorted(terms, term)] * number for term, number in sums) / UNIT
+    total = sum(float(weights[term]) * number for term, number in sums) / UNIT
     count = int(connection.execute("SELECT learned FROM namespaces WHERE ns = ?", (ns,)).get)
-    return fusion.learned_words(products, float(weights @ weights), float(total), count)
+    return fusion.learned_words(products, float(weights @ weights), total, count)
 
 
 def are_right(connection: apsw.Connection, ns: int) -> bool:
@@ -100,13 +103,19 @@ def _blobs(connection: apsw.Connection, ns: int) -> Iterable[bytes]:
     return (blob for (blob,) in rows)
 
 
-def _product(terms: NDArray[np.int64], weights: NDArray[np.float64], blob: bytes) -> float:
-    """The product of a query and a stored vector. terms: of the query, int64 [n] and sorted. weights: float64 [n]."""
-    vector = sparse_index.from_blob(blob)
-    assert vector is not None
-    place = np.minimum(np.searchsorted(terms, vector.indices), len(terms) - 1)
-    shared = terms[place] == vector.indices
-    return float(weights[place[shared]] @ vector.values[shared].astype(np.float64))
+def _products(weights: NDArray[np.float64], blobs: Sequence[bytes]) -> NDArray[np.float64]:
+    """The products of a query with stored vectors, float64 [n].
+
+    weights: float64 [m], of the query, by term; the last one is 0. blobs: the vectors, n, as they are stored.
+    """
+    counts = np.array([len(blob) for blob in blobs], np.int64) // 8
+    stored = np.frombuffer(b"".join(blobs), np.uint32)
+    # A vector begins at twice the number of weights before it: its terms come first, then their weights.
+    place = np.arange(counts.sum()) + np.repeat(np.cumsum(counts) - counts, counts)
+    of_query = weights[np.minimum(stored[place], len(weights) - 1)]
+    of_text = stored.view(np.float32)[place + np.repeat(counts, counts)]
+    row = np.repeat(np.arange(len(blobs)), counts)
+    return np.asarray(np.bincount(row, of_query * of_text, minlength=len(blobs)), np.float64)
 
 
 def _sums(blobs: Iterable[bytes]) -> TermSums:
