@@ -15,18 +15,19 @@ from tests.inference import tiny_cross_encoder
 from tests.running import RunningServer, config, free_ports
 
 E5, HASH = "multilingual-e5-large", "pinyon-hash-embed"
+EMBED = {"model": E5, "field_map": {"text": "chunk_text"}}
 
 
 class Index:
-    """The index of a server, asked over one of the protocols where both have it."""
+    """An index of a server, asked over one of the protocols where both have it. url: of another than its first one."""
 
-    def __init__(self, server: RunningServer, dimension: int, protocol: str = "rest") -> None:
-        self.server, self.dimension, self.protocol = server, dimension, protocol
+    def __init__(self, server: RunningServer, dimension: int, protocol: str = "rest", url: str = "") -> None:
+        self.url, self.dimension, self.protocol = url or server.url, dimension, protocol
         self.namespace = f"ns-{uuid4().hex[:12]}"
 
     def ask(self, path: str, body: Any) -> httpx.Response:
         protocol = "rest" if path.startswith("/records") else self.protocol
-        with asking(self.server.url, protocol) as client:
+        with asking(self.url, protocol) as client:
             return client.post(path, json=body)
 
     def bring(self, *ids: str) -> httpx.Response:
@@ -40,7 +41,7 @@ class Index:
     def write(self, *ids: str) -> httpx.Response:
         """Texts, which the index embeds."""
         rows = "\n".join(json.dumps({"_id": id, "chunk_text": f"a text of {id}"}) for id in ids)
-        with self.server.client() as client:
+        with asking(self.url, "rest") as client:
             return client.post(f"/records/namespaces/{self.namespace}/upsert", content=rows)
 
     def search(self, **query: Any) -> httpx.Response:
@@ -53,7 +54,7 @@ class Index:
 
     def stats(self) -> dict[str, int]:
         """What the statistics say of the namespace."""
-        with self.server.client() as client:
+        with asking(self.url, "rest") as client:
             found: dict[str, int] = client.post("/describe_index_stats").json()["namespaces"][self.namespace]
         return found
 
@@ -92,7 +93,7 @@ def protocol(request: pytest.FixtureRequest) -> str:
 def standing_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """Its index is for a model whose weights are not here; another one stands in."""
     folder = tmp_path_factory.mktemp("standing-in")
-    server = RunningServer(config(folder, E5), folder / "data")
+    server = RunningServer(config(folder, E5), folder / "data", "--index-ports", free_ports(2))
     yield server
     assert server.stop() == 0, server.text
 
@@ -107,7 +108,7 @@ def mixing_config(folder: Path, model: str = E5) -> Path:
 def mixing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """The same, told to mix."""
     folder = tmp_path_factory.mktemp("mixing")
-    server = RunningServer(mixing_config(folder), folder / "data")
+    server = RunningServer(mixing_config(folder), folder / "data", "--index-ports", free_ports(3))
     yield server
     assert server.stop() == 0, server.text
 
@@ -244,36 +245,39 @@ def test_it_is_still_known_after_a_restart_and_with_another_setting(tmp_path: Pa
     index = Index(server, 1024)
     assert index.bring("a").status_code == 200
     server.kill()
-    index.server = RunningServer(mixing_config(tmp_path), tmp_path / "data")
+    server = RunningServer(mixing_config(tmp_path), tmp_path / "data")
+    index.url = server.url
     assert says_so(index.search())
-    assert index.server.stop() == 0
-    index.server = RunningServer(config(tmp_path, E5), tmp_path / "data")
+    assert server.stop() == 0
+    server = RunningServer(config(tmp_path, E5), tmp_path / "data")
+    index.url = server.url
     assert_refused(index.search())
-    assert index.server.stop() == 0
+    assert server.stop() == 0
 
 
 @pytest.mark.parametrize("model", [pytest.param(E5, marks=pytest.mark.slow), HASH])
-def test_embedding_the_index_anew_is_the_way_out(tmp_path: Path, model: str) -> None:
-    server = RunningServer(mixing_config(tmp_path), tmp_path / "data")
-    index = Index(server, 1024)
-    assert index.write("own").status_code == 201
-    assert index.bring("a").status_code == 200
-    with server.client() as client:
-        begun = client.post("/indexes/quickstart/reembed", json={"model": model})
+def test_embedding_the_index_anew_is_the_way_out(mixing: RunningServer, model: str) -> None:
+    name = f"anew-{uuid4().hex[:12]}"
+    with mixing.client() as client:
+        asked = {"name": name, "cloud": "aws", "region": "us-east-1", "embed": EMBED}
+        made = client.post("/indexes/create-for-model", json=asked)
+        assert made.status_code == 201, made.text
+        index = Index(mixing, 1024, url=made.json()["host"])
+        assert index.write("own").status_code == 201
+        assert index.bring("a").status_code == 200
+        begun = client.post(f"/indexes/{name}/reembed", json={"model": model})
         assert begun.status_code == 202, begun.text
-        while client.get("/indexes/quickstart/reembed").json()["running"]:
+        while client.get(f"/indexes/{name}/reembed").json()["running"]:
             pass
-        assert client.get("/indexes/quickstart/reembed").json().get("failed") is None
+        assert client.get(f"/indexes/{name}/reembed").json().get("failed") is None
     found = index.search()
     assert hits(found) == ["a", "own"]
     assert not says_so(found)
     assert not foreign_in(index.stats())
-    assert server.stop() == 0
 
 
-def test_vectors_that_were_there_before_the_index_embedded_count_as_brought(tmp_path: Path) -> None:
-    server = RunningServer(config(tmp_path), tmp_path / "data", "--index-ports", free_ports(3))
-    with server.client() as client:
+def test_vectors_that_were_there_before_the_index_embedded_count_as_brought(standing_in: RunningServer) -> None:
+    with standing_in.client() as client:
         spec = {"serverless": {"cloud": "aws", "region": "us-east-1"}}
         made = client.post("/indexes", json={"name": "plain", "dimension": 1024, "metric": "cosine", "spec": spec})
         assert made.status_code == 201, made.text
@@ -283,11 +287,9 @@ def test_vectors_that_were_there_before_the_index_embedded_count_as_brought(tmp_
             httpx.post(f"{url}/vectors/upsert", json={"vectors": vectors, "namespace": "n"}, timeout=60).status_code
             == 200
         )
-        embed = {"model": E5, "field_map": {"text": "chunk_text"}}
-        changed = client.patch("/indexes/plain", json={"embed": embed})
+        changed = client.patch("/indexes/plain", json={"embed": EMBED})
         assert changed.status_code == 200, changed.text
         found = httpx.post(f"{url}/describe_index_stats", json={}, timeout=60).json()["namespaces"]["n"]
         assert found == {"vectorCount": 1, "truncatedCount": 0, "foreignCount": 1}
         query = {"query": {"top_k": 5, "inputs": {"text": "a text"}}}
         assert_refused(httpx.post(f"{url}/records/namespaces/n/search", json=query, timeout=60))
-    assert server.stop() == 0, server.text

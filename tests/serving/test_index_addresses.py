@@ -8,6 +8,7 @@ import grpc
 import httpx
 import pytest
 from pinyon.api.grpc import vector_service_pb2 as pb
+from pinyon.cli.main import main
 
 from tests.api.grpc_transport import method
 from tests.running import RunningServer, free_ports, plain_config
@@ -149,11 +150,25 @@ def test_behind_a_proxy_hosts_are_those_of_the_proxy(tmp_path: Path, options: li
         (["--public-url", "https://example.com:99999"], "public_url"),
         (["--public-url", "https://[::1"], "public_url"),
         (["--api-key", "two words"], "api_key"),
+    ],
+)
+def test_wrong_addresses_are_refused_with_one_sentence(
+    option: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", *option]) == 1
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.startswith("pinyon: ") and said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
         (["--tls-cert", "server.pem"], "needs both tls_cert and tls_key"),
         (["--tls-cert", "/nowhere/server.pem", "--tls-key", "/nowhere/server.key"], "/nowhere/server.pem"),
     ],
 )
-def test_wrong_addresses_are_refused_with_one_sentence(option: list[str], message: str) -> None:
+def test_certificates_that_cannot_be_used_are_refused_with_one_sentence(option: list[str], message: str) -> None:
     from tests.cli.test_cli import pinyon
 
     done = pinyon("serve", *option)

@@ -385,7 +385,7 @@ def test_the_record_that_is_too_long_is_named_in_a_large_batch(control: httpx.Cl
 
 def test_of_a_text_with_too_many_words_the_heaviest_are_kept(tmp_path: Path) -> None:
     server = RunningServer(config(tmp_path), tmp_path / "data", "--index-ports", free_ports(1), "--sparse-terms", "2")
-    embed = {"model": "pinecone-sparse-english-v0", "field_map": {"text": "t"}}
+    embed = {"model": "pinyon-bm25", "field_map": {"text": "t"}}
     with server.client() as control:
         made = create(control, path="/indexes/create-for-model", name="words", **PLACE, embed=embed)
     with httpx.Client(base_url=made["host"], timeout=60) as index:
