@@ -115,7 +115,7 @@ async def test_answers_are_the_same_without_any_of_them(tmp_path: Path, monkeypa
         for _ in range(2):
             answers.append((await engine.query("docs", "a", exact)).matches)
         assert (await engine.query("docs", "a", plan)).approximate == usable
-        (cached,) = engine._caches.vectors._entries.values()
-        assert (cached.codes[0] is not None) == usable
+        cached = engine.caches.vectors.latest((engine.index("docs").handle, 1))
+        assert cached is not None and (cached.codes[0] is not None) == usable
         await engine.close()
     assert answers[0] == answers[1] == answers[2] == answers[3]

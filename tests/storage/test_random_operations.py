@@ -5,7 +5,6 @@ import shutil
 import tempfile
 from pathlib import Path
 from typing import Any, ClassVar
-from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -46,14 +45,9 @@ class AgainstADict(RuleBasedStateMachine):
     """One dotproduct index of dense and sparse values, whose meaning is `there`."""
 
     kind: ClassVar[EngineKind] = ENGINES["sqlite"]
-    constants: ClassVar[dict[str, int]] = {}
-    """Of modules of storage, made so small that what they are about happens here."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.patched = [patch(f"pinyon.storage.sqlite.{name}", value) for name, value in self.constants.items()]
-        for each in self.patched:
-            each.start()
         self.loop = asyncio.new_event_loop()
         self.folder = Path(tempfile.mkdtemp())
         self.there: dict[str, dict[str, Held]] = {}
@@ -72,8 +66,6 @@ class AgainstADict(RuleBasedStateMachine):
         self.loop.close()
         assert self.kind.problems(self.folder, "docs") == []
         shutil.rmtree(self.folder)
-        for each in self.patched:
-            each.stop()
 
     @rule(name=NAMES, rows=st.lists(st.tuples(IDS, VECTORS, SPARSE, METADATA), min_size=1, max_size=5))
     def upsert(self, name: str, rows: list[Any]) -> None:
@@ -191,12 +183,7 @@ class WithVectorsThatServeOn(WithColumns):
     options: ClassVar[dict[str, Any]] = {
         "approximate_from": 1_000,
         "cache_bytes": 2**20,
-        "tuning": Tuning(vectors_logged_from=1, log_spare_versions=3, quiet_s=0),
-    }
-
-    constants: ClassVar[dict[str, int]] = {
-        "vectors.vector_cache.CODED_FROM": 1,
-        "vectors.vector_cache.CODED_DIMENSION": 1,
+        "tuning": Tuning(vectors_logged_from=1, log_spare_versions=3, quiet_s=0, coded_from=1, coded_dimension=1),
     }
 
 

@@ -36,12 +36,12 @@ T = TypeVar("T")
 class SqliteDataPlane:
     """A DataPlane on the indexes that the engine has opened. Call from the event-loop thread only.
 
-    _opened: the indexes that can be used, by name. _opening: the tasks that open others. _unusable: why each of the
-    rest cannot be used. The engine fills all three.
+    caches, upkeep: of all indexes. _opened: the indexes that can be used, by name. _opening: the tasks that open
+    others. _unusable: why each of the rest cannot be used. The engine fills these three.
     """
 
     def __init__(self, caches: reading.SearchCaches, upkeep: UpkeepScheduler, inline_reads: InlineReads) -> None:
-        self._caches, self._upkeep, self._inline_reads = caches, upkeep, inline_reads
+        self.caches, self.upkeep, self._inline_reads = caches, upkeep, inline_reads
         self._opened: dict[str, Opened] = {}
         self._opening: dict[str, asyncio.Task[None]] = {}
         self._unusable: dict[str, PinyonError] = {}
@@ -81,7 +81,7 @@ class SqliteDataPlane:
         """Run a write, then schedule the upkeep of what is in memory for the namespace."""
         with metrics.stage("write"):
             done = await opened.database.write(run)
-        self._upkeep.schedule(opened.database, opened.index.handle, namespace)
+        self.upkeep.schedule(opened.database, opened.index.handle, namespace)
         return done
 
     async def query(self, index: IndexRef, namespace: str, plan: QueryPlan) -> QueryAnswer:
@@ -91,7 +91,7 @@ class SqliteDataPlane:
 
         def run(connection: apsw.Connection, inline_at: int | None = None) -> QueryAnswer | None:
             start = time.perf_counter()
-            answer = reading.query(connection, namespace, plan, self._caches, handle, inline_at)
+            answer = reading.query(connection, namespace, plan, self.caches, handle, inline_at)
             if answer is not None and reading.is_plain(plan):
                 self._inline_reads.note(kind, answer.lsn, time.perf_counter() - start)
             return answer
@@ -103,18 +103,18 @@ class SqliteDataPlane:
             if answer is None:
                 answer = await opened.database.read(run)
                 assert answer is not None  # only an inline read may return None
-        if plan.filter is not None and self._caches.columns.wants(handle):
-            self._upkeep.schedule(opened.database, handle, namespace)
+        if plan.filter is not None and self.caches.columns.wants(handle):
+            self.upkeep.schedule(opened.database, handle, namespace)
         return answer
 
     def answer_exactly(self, index: IndexRef, namespace: str) -> None:
         with contextlib.suppress(PinyonError):  # the index was deleted meanwhile
             opened = self._find(index)
-            self._upkeep.distrust(opened.database, opened.index.handle, namespace)
+            self.upkeep.distrust(opened.database, opened.index.handle, namespace)
 
     async def upkeep_done(self) -> None:
         """Wait until the upkeep has caught up with all writes."""
-        await self._upkeep.idle()
+        await self.upkeep.idle()
 
     async def page(self, index: IndexRef, namespace: str, plan: PagePlan) -> Page:
         return await self._find(index).database.read(
@@ -161,5 +161,5 @@ class SqliteDataPlane:
         lsn = await self._written(
             opened, name, lambda connection: writing.delete_namespace(connection, tables.known_spec(connection), name)
         )
-        self._upkeep.namespace_deleted(opened.database, opened.index.handle, name)
+        self.upkeep.namespace_deleted(opened.database, opened.index.handle, name)
         return lsn

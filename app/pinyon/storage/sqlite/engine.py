@@ -120,7 +120,7 @@ class SqliteEngine(SqliteDataPlane):
         if self._read_only:
             return
         try:
-            await self._upkeep.open(opened.database, opened.index.handle)
+            await self.upkeep.open(opened.database, opened.index.handle)
         except Exception:
             log.exception("the large namespaces of index %s are searched exactly", opened.index.name)
 
@@ -186,7 +186,7 @@ class SqliteEngine(SqliteDataPlane):
 
     async def _forget(self, index: Index) -> None:
         """Free the memory and the lease of an index that was deleted or re-embedded."""
-        await self._upkeep.release(index.handle)
+        await self.upkeep.release(index.handle)
         self._leases.forget(index.handle.id)
 
     async def _change(self, index: IndexRef, change: Coroutine[Any, Any, T]) -> T:
@@ -270,7 +270,7 @@ class SqliteEngine(SqliteDataPlane):
             assert switched is not None
             opened.index = switched
             await self._forget(opened.index)
-            await self._upkeep.open(opened.database, opened.index.handle)
+            await self.upkeep.open(opened.database, opened.index.handle)
         return done
 
     async def compact(self, index: IndexRef) -> tuple[int, int]:
@@ -292,7 +292,7 @@ class SqliteEngine(SqliteDataPlane):
     async def _close_databases(self) -> None:
         if self._opening:
             await asyncio.wait(list(self._opening.values()))
-        await self._upkeep.close()
+        await self.upkeep.close()
         for opened in self._opened.values():
             await opened.database.close()
         self._opened.clear()

@@ -19,7 +19,10 @@ class Tuning(msgspec.Struct, frozen=True):
     vectors_logged_from: records of a namespace from which on changes are logged for cached vectors.
     vectors_changed_writes: writes after which cached vectors are read again. log_spare_versions: versions that the
     change log may be too long where cached vectors need it; they move forward with nearly every write, and trimming is
-    a write itself.
+    a write itself. coded_from, coded_dimension: with fewer rows, or shorter vectors, cached vectors are read as fast
+    without byte codes. coded_rows: rows that are coded and scored together. one_cell_to: up to this many vectors, an
+    inverted file has one cell; scoring all codes is about as fast as choosing cells, and finds more. most_full_scans:
+    the codes of an inverted file are too coarse if more than this share of the queries end in comparing all rows.
     """
 
     columns_from: int = 2_000
@@ -32,6 +35,11 @@ class Tuning(msgspec.Struct, frozen=True):
     vectors_logged_from: int = 2_000
     vectors_changed_writes: int = 500
     log_spare_versions: int = 100
+    coded_from: int = 2_000
+    coded_dimension: int = 64
+    coded_rows: int = 16_384
+    one_cell_to: int = 1_000_000
+    most_full_scans: float = 0.5
 
 
 AS_MEASURED = Tuning()

@@ -23,7 +23,7 @@ def connect(tmp_path: Path) -> Callable[[], apsw.Connection]:
 
 @pytest.fixture
 async def readers(connect: Callable[[], apsw.Connection]) -> AsyncIterator[Readers]:
-    readers = Readers(connect, 2, "read")
+    readers = Readers(connect, 2, "test of readers")
     yield readers
     readers.close()
 
@@ -49,19 +49,24 @@ async def test_each_function_sees_one_snapshot(readers: Readers, connect: Callab
     assert await readers.run(lambda connection: connection.in_transaction)
 
 
+def threads() -> list[str]:
+    """The names of the threads that read."""
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("test of readers")]
+
+
 async def test_threads_are_started_when_there_is_something_for_them_to_do(readers: Readers) -> None:
-    assert readers._threads == []
+    assert threads() == []
     for _ in range(5):
         await readers.run(number)
-    assert len(readers._threads) == 1
+    assert len(threads()) == 1
     both = threading.Barrier(2, timeout=60)
     await asyncio.gather(*(readers.run(lambda _: both.wait()) for _ in range(2)))  # ends only if they run together
     await asyncio.gather(*(readers.run(number) for _ in range(20)))
-    assert len(readers._threads) == 2
+    assert len(threads()) == 2
 
 
 async def test_what_nobody_waits_for_any_more_is_not_run(connect: Callable[[], apsw.Connection]) -> None:
-    readers, go_on, ran = Readers(connect, 1, "read"), threading.Event(), list[str]()
+    readers, go_on, ran = Readers(connect, 1, "test of readers"), threading.Event(), list[str]()
     first = readers.run(lambda _: go_on.wait(60))
     dropped, kept = (readers.run(lambda _, name=name: ran.append(name)) for name in ("dropped", "kept"))
     dropped.cancel()
@@ -80,7 +85,7 @@ async def test_a_file_that_cannot_be_opened_now_is_tried_again(connect: Callable
             raise apsw.CantOpenError("not now")
         return connect()
 
-    readers = Readers(sometimes, 1, "read")
+    readers = Readers(sometimes, 1, "test of readers")
     with pytest.raises(apsw.CantOpenError):
         await readers.run(number)
     assert await readers.run(number) == 7
@@ -88,8 +93,8 @@ async def test_a_file_that_cannot_be_opened_now_is_tried_again(connect: Callable
 
 
 async def test_closing_waits_for_what_was_asked_for(connect: Callable[[], apsw.Connection]) -> None:
-    readers = Readers(connect, 2, "read")
+    readers = Readers(connect, 2, "test of readers")
     asked = [readers.run(number) for _ in range(20)]
     await asyncio.to_thread(readers.close)
     assert await asyncio.gather(*asked) == [7] * 20
-    assert not any(thread.is_alive() for thread in readers._threads)
+    assert threads() == []

@@ -110,9 +110,9 @@ async def held(engine: SqliteEngine, what: Awaitable[Any], gate: Gate) -> AsyncI
 
 
 async def test_an_index_that_is_compacted_holds_up_no_other(
-    engine: SqliteEngine, gate: Gate, monkeypatch: pytest.MonkeyPatch
+    engine: SqliteEngine, tmp_path: Path, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shrink, path = compaction.shrink, str(engine._find("one").database.path)
+    shrink, path = compaction.shrink, str(tmp_path / "data" / "indexes" / "one.sqlite")
 
     def slowly(connection: Any) -> None:
         if connection.filename == path:

@@ -19,6 +19,7 @@ from pinyon.storage.sqlite.text.postings import postings
 from pinyon.storage.sqlite.upkeep.column_upkeep import ColumnUpkeep
 
 from tests.storage.sqlite.filters.test_filter_sql import FILTERS, METADATA
+from tests.storage.sqlite.index_file import read, with_file
 
 VECTOR = np.float32([1, 0])
 SIZE = 2**20
@@ -115,9 +116,9 @@ async def filled(opened: Opener, tuning: dict[str, Any] | None = None, **options
 
 
 def of_only_namespace(engine: SqliteEngine) -> Columns | None:
-    namespaces = list(engine._caches.columns._namespaces.values())
-    assert len(namespaces) <= 1
-    return namespaces[0].columns if namespaces else None
+    keys = list(engine.caches.columns.namespaces())
+    assert len(keys) <= 1
+    return engine.caches.columns.get(keys[0]) if keys else None
 
 
 async def kept(engine: SqliteEngine, raw: dict[str, Any], namespace: str = "a") -> set[str]:
@@ -159,7 +160,7 @@ async def test_every_write_is_seen_by_the_next_filter_before_columns_have_follow
     await kept(engine, {"n": 0, "s": "s0"})
     await engine.upkeep_done()
     reads = reads_of_postings(monkeypatch)
-    monkeypatch.setattr(engine._upkeep, "schedule", lambda *_: None)
+    monkeypatch.setattr(engine.upkeep, "schedule", lambda *_: None)
     await engine.update("docs", "a", UpdatePlan(Selection(ids=["r0"]), metadata={"n": 77}))
     assert await kept(engine, {"n": 0}) == set()
     assert await kept(engine, {"n": 77}) == {"r0"}
@@ -187,7 +188,7 @@ async def test_many_changes_are_taken_in(opened: Opener, monkeypatch: pytest.Mon
     assert not reads
 
 
-async def test_many_writes_of_few_records_are_taken_in(opened: Opener) -> None:
+async def test_many_writes_of_few_records_are_taken_in(opened: Opener, tmp_path: Path) -> None:
     engine = await filled(opened, {"columns_updated_writes": 3})
     await kept(engine, {"n": 0})
     for turn in range(10):
@@ -195,16 +196,16 @@ async def test_many_writes_of_few_records_are_taken_in(opened: Opener) -> None:
         await engine.update("docs", "a", UpdatePlan(Selection(ids=["r3"]), metadata={"n": turn}))
         columns = of_only_namespace(engine)
         assert columns is not None
-        version = await engine._opened["docs"].database.read(reading.tables.lsn)
+        version = with_file(tmp_path, "docs", reading.tables.lsn)
         assert version - columns.version <= 3
         assert await kept(engine, {"n": {"$in": [turn, 77]}}) == {"r3", f"r{turn}"}
 
 
-async def test_a_change_of_fields_is_none_of_vectors(opened: Opener) -> None:
+async def test_a_change_of_fields_is_none_of_vectors(opened: Opener, tmp_path: Path) -> None:
     engine = await filled(opened)
     await kept(engine, {"n": 0})
     await engine.upkeep_done()
-    version = await engine._opened["docs"].database.read(lambda c: c.execute("SELECT max(version) FROM namespaces").get)
+    version = read(tmp_path, "docs", "SELECT max(version) FROM namespaces")
     await engine.update("docs", "a", UpdatePlan(Selection(ids=["r3"]), metadata={"n": 77}))
 
     def since(connection: Any) -> tuple[list[int], list[int]]:
@@ -212,7 +213,7 @@ async def test_a_change_of_fields_is_none_of_vectors(opened: Opener) -> None:
         assert both[0] is not None and both[1] is not None
         return both[0].tolist(), both[1].tolist()
 
-    assert await engine._opened["docs"].database.read(since) == ([], [4])
+    assert with_file(tmp_path, "docs", since) == ([], [4])
 
 
 async def test_a_field_too_large_to_be_held_is_not_tried_again_and_again(
@@ -221,8 +222,8 @@ async def test_a_field_too_large_to_be_held_is_not_tried_again_and_again(
     engine = await filled(opened, column_bytes=300)
     await kept(engine, {"s": "s1"})
     await engine.upkeep_done()
-    assert not engine._caches.columns.wants(engine.index("docs").handle)
-    monkeypatch.setattr(engine._upkeep, "schedule", None)  # would be called if it was wanted again
+    assert not engine.caches.columns.wants(engine.index("docs").handle)
+    monkeypatch.setattr(engine.upkeep, "schedule", None)  # would be called if it was wanted again
     assert len(await kept(engine, {"s": "s1"})) == 10
 
 
@@ -264,23 +265,23 @@ async def test_columns_are_given_up_where_little_is_left(opened: Opener) -> None
 
 async def test_nothing_is_left_of_a_namespace_or_an_index_that_is_deleted(opened: Opener) -> None:
     engine = await filled(opened)
-    columns = engine._caches.columns
+    columns = engine.caches.columns
     await kept(engine, {"n": 3})
     await engine.upkeep_done()
     assert of_only_namespace(engine)
     await engine.delete_namespace("docs", "a")
     await engine.upkeep_done()
-    assert not columns._namespaces
+    assert not columns.namespaces()
     await engine.upsert("docs", "a", [Record("other", VECTOR, {"n": 3})])
     assert await kept(engine, {"n": 3}) == {"other"}
     await engine.upkeep_done()
     assert await kept(engine, {"n": 3}) == {"other"}
     assert of_only_namespace(engine)
     await engine.delete_index("docs")
-    assert not columns._namespaces
+    assert not columns.namespaces()
 
 
-async def test_changes_are_noted_down_no_longer_than_columns_need_them(opened: Opener) -> None:
+async def test_changes_are_noted_down_no_longer_than_columns_need_them(opened: Opener, tmp_path: Path) -> None:
     engine = await filled(opened, {"log_spare_versions": 0})
     await kept(engine, {"n": 3})
     await engine.upkeep_done()
@@ -288,12 +289,12 @@ async def test_changes_are_noted_down_no_longer_than_columns_need_them(opened: O
         records = [Record(f"t{turn}-{n}", VECTOR, {"n": n}) for n in range(300)]
         await engine.upsert("docs", "a", records)
         await engine.upkeep_done()
-    noted = await engine._opened["docs"].database.read(lambda c: c.execute("SELECT count(*) FROM changes").get)
+    noted = read(tmp_path, "docs", "SELECT count(*) FROM changes")
     assert noted <= 1
     assert len(await kept(engine, {"n": 3})) == 6
     await engine.delete("docs", "a", Selection())
     await engine.upkeep_done()
-    noted = await engine._opened["docs"].database.read(lambda c: c.execute("SELECT count(*) FROM changes").get)
+    noted = read(tmp_path, "docs", "SELECT count(*) FROM changes")
     assert noted == 0
 
 
@@ -311,21 +312,20 @@ async def test_a_field_is_read_in_parts(opened: Opener, monkeypatch: pytest.Monk
     assert not reads
 
 
-async def test_columns_that_have_seen_more_than_a_snapshot_do_not_answer_for_it(opened: Opener) -> None:
+async def test_columns_that_have_seen_more_than_a_snapshot_do_not_answer_for_it(opened: Opener, tmp_path: Path) -> None:
     engine = await filled(opened)
     await kept(engine, {"n": 3})
     await engine.upkeep_done()
-    (key,) = engine._caches.columns._namespaces
+    (key,) = engine.caches.columns.namespaces()
     condition = filters.parse({"n": 3})
     assert condition is not None
 
     def rows(connection: Any, before: int) -> Any:
         version = reading.changes.version(connection, key[1])
-        return engine._caches.columns.matching_rows(connection, condition, key, version - before, 30)
+        return engine.caches.columns.matching_rows(connection, condition, key, version - before, 30)
 
-    database = engine._opened["docs"].database
-    assert (await database.read(lambda connection: rows(connection, 0))).rows.tolist() == [4]
-    assert await database.read(lambda connection: rows(connection, 1)) is None
+    assert with_file(tmp_path, "docs", lambda connection: rows(connection, 0)).rows.tolist() == [4]
+    assert with_file(tmp_path, "docs", lambda connection: rows(connection, 1)) is None
 
 
 async def test_columns_that_cannot_be_made_cost_nothing_else(
@@ -369,4 +369,4 @@ async def test_sparse_indexes_have_no_columns_and_want_none(opened: Opener) -> N
     await engine.upsert("words", "a", [Record(f"r{n}", None, {"n": n}, sparse) for n in range(30)])
     plan = QueryPlan(5, sparse=sparse, filter=filters.parse({"n": {"$lt": 2}}))
     assert {match.id for match in (await engine.query("words", "a", plan)).matches} == {"r0", "r1"}
-    assert not engine._caches.columns.wants(engine.index("words").handle)
+    assert not engine.caches.columns.wants(engine.index("words").handle)

@@ -60,9 +60,11 @@ async def test_a_file_of_an_earlier_analysis_is_brought_up_at_a_start(
     monkeypatch.setattr("pinyon.search.terms.terms", lambda text, language: text.split())
     await engine.upsert("docs", "a", [record("r1", {"text": "猫と犬"})])
     monkeypatch.undo()
-    await engine._opened["docs"].database.write(lambda c: c.execute("UPDATE state SET analysis = 0") and None)
     assert (await engine.query("docs", "a", QueryPlan(10, text="猫"))).matches == []
     await engine.close()
+    connection = connect(tmp_path / "indexes" / "docs.sqlite", 0, "write")
+    connection.execute("UPDATE state SET analysis = 0")
+    connection.close()
     engine = await SqliteEngine.open_folder(tmp_path, 1, 0)
     assert len((await engine.query("docs", "a", QueryPlan(10, text="猫"))).matches) == 1
     assert "the words of index docs are brought up to date: 1 of 1 texts" in caplog.text

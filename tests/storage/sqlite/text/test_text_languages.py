@@ -14,12 +14,12 @@ from pinyon.search.analysis import language_of_word, stop_words
 from pinyon.search.terms import tokens
 from pinyon.storage.sqlite.connection.connections import connect
 from pinyon.storage.sqlite.engine import SqliteEngine
-from pinyon.storage.sqlite.schema import migrations
 from pinyon.storage.sqlite.text import lexical
 from pinyon.storage.sqlite.upkeep import checking
 from pinyon.storage.sqlite.upkeep.folder_check import check_index, repair
 
 from tests.storage.lexical_reference import SPEC, assert_ranked, record, reference, vector
+from tests.storage.sqlite.index_file import with_file
 
 pytestmark = pytest.mark.anyio
 
@@ -70,8 +70,8 @@ def test_after_any_operations_texts_of_each_language_are_found_by_their_words(
                 await engine.delete("docs", "a", Selection())
             elif what == "rebuild":
                 await engine._opened["docs"].database.write(lambda connection: lexical.rebuild(connection, AUTO))
-        languages: dict[str, str] = await engine._opened["docs"].database.read(
-            lambda connection: dict(connection.execute("SELECT id, language FROM records"))
+        languages: dict[str, str] = with_file(
+            Path(folder), "docs", lambda connection: dict(connection.execute("SELECT id, language FROM records"))
         )
         for id, text in texts.items():
             for word in set(tokens(text)[1]):
@@ -159,7 +159,7 @@ async def test_an_index_from_before_languages_were_detected_answers_as_before(tm
     connection.execute("ALTER TABLE records DROP COLUMN certain")
     connection.execute("ALTER TABLE records DROP COLUMN language")
     connection.execute("UPDATE state SET spec = json_remove(spec, '$.embed.language')")  # as in the oldest files
-    connection.execute(f"PRAGMA user_version = {migrations.STEPS.index(migrations._thirteenth)}")
+    connection.execute("PRAGMA user_version = 12")
     connection.close()
     engine = await SqliteEngine.open_folder(tmp_path, 1, 0)
     for query in ("the river", "Haus", "der Häuser", "house"):

@@ -17,17 +17,21 @@ from pinyon.storage.sqlite.options import Tuning
 from pinyon.storage.sqlite.row_sets import bits_of
 from pinyon.storage.sqlite.vectors import vector_scan
 
+from tests.storage.sqlite.index_file import read
+
 pytestmark = pytest.mark.anyio
 
 DIMENSION, COUNT = 24, 3_000
 FROM = 2_000
 """Records from which on a namespace gets an inverted file here."""
+TUNING: dict[str, Any] = {"quiet_s": 0}
+"""Of every engine here; see one_cell_to()."""
 
 
 @pytest.fixture(autouse=True, params=[0, 1_000_000], ids=["many cells", "one cell"])
 def one_cell_to(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything holds for inverted files of both kinds."""
-    monkeypatch.setattr("pinyon.storage.sqlite.ivf.ivf_index.ONE_CELL_TO", request.param)
+    monkeypatch.setitem(TUNING, "one_cell_to", request.param)
 
 
 def clustered(count: int, seed: int, dimension: int = DIMENSION) -> np.ndarray:
@@ -43,8 +47,8 @@ def records(vectors: np.ndarray, first: int = 0) -> list[Record]:
     return [Record(f"r{place}", vector, {"n": place % 100}) for place, vector in enumerate(vectors, start=first)]
 
 
-async def opened(folder: Path, **options: Any) -> SqliteEngine:
-    told = {"approximate_from": FROM, "tuning": Tuning(quiet_s=0), **options}
+async def opened(folder: Path, tuning: dict[str, Any] | None = None, **options: Any) -> SqliteEngine:
+    told = {"approximate_from": FROM, "tuning": Tuning(**TUNING | (tuning or {})), **options}
     return await SqliteEngine.open_folder(folder, 2, 2**28, **told)
 
 
@@ -56,9 +60,9 @@ async def filled(folder: Path, metric: Metric = "cosine", **options: Any) -> Sql
     return engine
 
 
-async def noted(engine: SqliteEngine) -> int:
+def noted(folder: Path) -> int:
     """Writes whose changed rows are noted down."""
-    found: int = await engine._opened["docs"].database.read(lambda c: c.execute("SELECT count(*) FROM changes").get)
+    found: int = read(folder, "docs", "SELECT count(*) FROM changes")
     return found
 
 
@@ -110,7 +114,7 @@ async def test_nothing_is_built_while_a_namespace_is_being_filled_but_not_for_ev
             return super().finish(version)
 
     monkeypatch.setattr("pinyon.storage.sqlite.upkeep.ivf_upkeep.Builder", Counted)
-    engine = await opened(tmp_path, tuning=Tuning(quiet_s=1.0, patience_s=patience_s))
+    engine = await opened(tmp_path, tuning={"quiet_s": 1.0, "patience_s": patience_s})
     await engine.create_index(IndexSpec("docs", DIMENSION, "cosine"))
     vectors = clustered(2 * COUNT + 1_000, 1)
     for start in range(0, len(vectors), 500):
@@ -139,7 +143,7 @@ async def test_small_namespaces_and_few_kept_records_are_compared_exactly(tmp_pa
 
 async def test_every_write_is_seen_by_the_next_query_before_anything_has_followed(tmp_path: Path) -> None:
     engine = await filled(tmp_path)
-    engine._upkeep.schedule = lambda *_: None  # type: ignore[method-assign]
+    engine.upkeep.schedule = lambda *_: None  # type: ignore[method-assign]
     target = clustered(1, 9)[0]
     await engine.upsert("docs", "a", [Record("new", target, {"n": 1}), Record("r5", target, {"n": 1})])
     await engine.update("docs", "a", UpdatePlan(Selection(ids=["r6"]), vector=target))
@@ -199,7 +203,7 @@ async def test_the_next_start_catches_up_instead_of_building_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = await filled(tmp_path)
-    engine._upkeep.schedule = lambda *_: None  # type: ignore[method-assign]
+    engine.upkeep.schedule = lambda *_: None  # type: ignore[method-assign]
     target = clustered(1, 9)[0]
     await engine.upsert("docs", "a", [Record("late", target, {"n": 1})])  # after it was saved
     await engine.close()
@@ -234,7 +238,7 @@ async def test_switched_off_nothing_is_left_and_nothing_is_noted_down(tmp_path: 
     engine = await opened(tmp_path, approximate_from=None)
     assert not list((tmp_path / "indexes").glob("docs.ns*"))
     await engine.upsert("docs", "a", records(clustered(100, 4)))
-    assert await noted(engine) == 0
+    assert noted(tmp_path) == 0
     assert not (await engine.query("docs", "a", QueryPlan(10, vector=clustered(1, 2)[0]))).approximate
     await engine.close()
 
@@ -244,7 +248,7 @@ async def test_a_namespace_that_is_deleted_takes_its_files_along(tmp_path: Path)
     await engine.delete_namespace("docs", "a")
     await engine.upkeep_done()
     assert not list((tmp_path / "indexes").glob("docs.ns*"))
-    assert await noted(engine) == 0
+    assert noted(tmp_path) == 0
     await engine.close()
 
 
@@ -256,7 +260,7 @@ async def test_where_too_much_was_deleted_to_follow_and_too_little_is_left_nothi
     await engine.upkeep_done()
     await engine.upsert("docs", "a", records(clustered(10, 4)))
     await engine.upkeep_done()
-    assert await noted(engine) == 0
+    assert noted(tmp_path) == 0
     await engine.close()
 
 
@@ -264,10 +268,10 @@ async def test_what_was_saved_is_noted_down_no_longer(tmp_path: Path) -> None:
     engine = await filled(tmp_path)
     await engine.upsert("docs", "a", records(clustered(10, 4)))
     await engine.upkeep_done()
-    assert await noted(engine) == 1
+    assert noted(tmp_path) == 1
     await engine.upsert("docs", "a", records(clustered(COUNT // 5, 4)))
     await engine.upkeep_done()
-    assert await noted(engine) == 0
+    assert noted(tmp_path) == 0
     await engine.close()
 
 
@@ -286,7 +290,7 @@ async def test_what_cannot_be_built_is_searched_exactly_and_not_tried_at_every_w
         await engine.upsert("docs", "a", records(clustered(10, 4)))
         await engine.upkeep_done()
     assert len(tried) == 1
-    assert await noted(engine) == 0
+    assert noted(tmp_path) == 0
     assert not (await engine.query("docs", "a", QueryPlan(10, vector=clustered(1, 2)[0]))).approximate
     await engine.close()
     assert "no inverted file for namespace 'a'" in caplog.text
@@ -299,11 +303,8 @@ async def test_it_goes_with_its_index(tmp_path: Path) -> None:
     await engine.close()
 
 
-async def test_vectors_that_codes_are_too_coarse_for_are_compared_exactly(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pinyon.storage.sqlite.ivf.ivf_index.MOST_FULL_SCANS", -1.0)  # no codes are that good
-    engine = await filled(tmp_path)
+async def test_vectors_that_codes_are_too_coarse_for_are_compared_exactly(tmp_path: Path) -> None:
+    engine = await filled(tmp_path, tuning={"most_full_scans": -1.0})  # no codes are that good
     answer = await engine.query("docs", "a", QueryPlan(10, vector=clustered(1, 2)[0]))
     assert not answer.approximate
     assert len(answer.matches) == 10
@@ -331,9 +332,9 @@ async def test_vectors_in_memory_serve_on_after_a_write_but_for_what_it_changed(
     plan = QueryPlan(k, vector=query, filter=parse({"n": {"$lt": 4}}))
     for _ in range(2):
         await engine.query("docs", "a", plan)
-    assert len(engine._caches.vectors._entries) == 1
+    assert engine.caches.vectors.nbytes > 0
     monkeypatch.setattr("pinyon.storage.sqlite.vectors.vector_source._read_all", None)  # all of it would be read again
-    engine._upkeep.schedule = lambda *_: None  # type: ignore[method-assign]
+    engine.upkeep.schedule = lambda *_: None  # type: ignore[method-assign]
     await engine.upsert("docs", "a", [Record("new", query, {"n": 1}), Record("r2", -query, {"n": 1})])
     await engine.delete("docs", "a", Selection(ids=["r101"]))
     await engine.update("docs", "a", UpdatePlan(Selection(ids=["r3"]), vector=query))
@@ -352,7 +353,7 @@ async def test_rows_that_are_being_taken_in_are_found_by_filters_that_know_them_
 ) -> None:
     """Rows come in by parts; between two of them a query may ask about rows that are not noted yet."""
     engine = await filled(tmp_path)
-    (entry,) = engine._upkeep._ivf._entries.values()
+    (entry,) = engine.upkeep.ivf.entries.values()
     file = entry.file
     vectors = clustered(600, 5)
     vectors[:40] = (
@@ -397,16 +398,16 @@ async def test_an_inverted_file_that_is_distrusted_while_it_is_caught_up_with_do
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = await filled(tmp_path)
-    (before,) = engine._upkeep._ivf._entries.values()
-    caught_up = engine._upkeep._ivf._caught_up
+    (before,) = engine.upkeep.ivf.entries.values()
+    caught_up = engine.upkeep.ivf._caught_up
 
     async def distrusted_meanwhile(*arguments: Any) -> Any:
         engine.answer_exactly("docs", "a")
         return await caught_up(*arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(engine._upkeep._ivf, "_caught_up", distrusted_meanwhile)
+        patched.setattr(engine.upkeep.ivf, "_caught_up", distrusted_meanwhile)
         await engine.upsert("docs", "a", records(clustered(50, 3), COUNT))
         await engine.upkeep_done()
-    assert before not in engine._upkeep._ivf._entries.values()
+    assert before not in engine.upkeep.ivf.entries.values()
     await engine.close()

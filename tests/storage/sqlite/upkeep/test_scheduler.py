@@ -43,14 +43,8 @@ async def with_everything_in_memory(folder: Path) -> SqliteEngine:
 
 def namespaces_in_memory(engine: SqliteEngine) -> list[set[int]]:
     """The numbers of the namespaces that each map in memory knows."""
-    memory, ivf = engine._caches, engine._upkeep._ivf
-    keys = [
-        ivf._entries,
-        memory.columns._namespaces,
-        memory.vectors._entries,
-        memory.vectors._last_asked,
-        {key: None for key, _ in memory.filters._entries},
-    ]
+    memory, ivf = engine.caches, engine.upkeep.ivf
+    keys = [set(ivf.entries), memory.columns.namespaces(), memory.vectors.namespaces(), memory.filters.namespaces()]
     return [{ns for _, ns in each} for each in keys]
 
 
@@ -58,10 +52,10 @@ async def test_memory_of_a_namespace_is_freed_when_it_is_deleted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = await with_everything_in_memory(tmp_path)
-    assert namespaces_in_memory(engine) == [{1, 2}] * 5
+    assert namespaces_in_memory(engine) == [{1, 2}] * 4
     await engine.delete_namespace("docs", "a")
     await engine.upkeep_done()
-    assert namespaces_in_memory(engine) == [{2}] * 5
+    assert namespaces_in_memory(engine) == [{2}] * 4
     await engine.close()
 
 
@@ -79,7 +73,7 @@ async def test_memory_of_a_namespace_is_freed_when_it_is_made_again_before_upkee
 async def test_memory_of_an_index_is_freed_when_it_is_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = await with_everything_in_memory(tmp_path)
     await engine.delete_index("docs")
-    assert namespaces_in_memory(engine) == [set()] * 5
+    assert namespaces_in_memory(engine) == [set()] * 4
     await engine.close()
 
 
@@ -87,12 +81,12 @@ async def test_columns_of_an_index_that_is_deleted_meanwhile_are_freed_without_a
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     engine = await with_everything_in_memory(tmp_path)
-    opened, columns = engine._opened["docs"], engine._caches.columns
+    opened, columns = engine._opened["docs"], engine.caches.columns
     state = await read_state(opened.database, opened.index.handle, "a")
-    assert state is not None and state.key in columns._namespaces
+    assert state is not None and state.key in columns.namespaces()
     await opened.database.close()
     with pytest.raises(NotFound):
-        await engine._upkeep._columns.maintain(opened.database, state)
-    assert state.key not in columns._namespaces
+        await engine.upkeep.columns.maintain(opened.database, state)
+    assert state.key not in columns.namespaces()
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
     await engine.close()

@@ -13,7 +13,11 @@ from pinyon.storage.sqlite.options import Tuning
 from pinyon.storage.sqlite.vectors import vector_rows
 from pinyon.storage.sqlite.vectors.vector_cache import CachedVectors, VectorCache, most_bytes
 
+from tests.storage.sqlite.index_file import read
+
 COUNT, DIMENSION = 2_500, 8
+TUNING: dict[str, Any] = {"quiet_s": 0.0}
+"""Of every engine here; see coded_dimension()."""
 pytestmark = pytest.mark.anyio
 
 
@@ -24,7 +28,7 @@ def some(count: int, seed: int) -> np.ndarray:
 async def opened(
     folder: Path, metric: Metric = "cosine", tuning: dict[str, int] | None = None, **options: int | None
 ) -> SqliteEngine:
-    numbers = Tuning(**{"quiet_s": 0.0, **(tuning or {})})
+    numbers = Tuning(**TUNING | (tuning or {}))
     told = {"approximate_from": 10_000, "cache_bytes": 2**24, "tuning": numbers, **options}
     engine = await SqliteEngine.open_folder(folder, 1, 0, **told)
     await engine.create_index(IndexSpec("docs", DIMENSION, metric))
@@ -52,16 +56,16 @@ def reads_of_everything(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return reads
 
 
-async def followed(engine: SqliteEngine) -> int:
+def followed(folder: Path) -> int:
     """Writes that are noted down; -1 if none are to be."""
     sql = "SELECT CASE WHEN followed IS NULL THEN -1 ELSE (SELECT count(*) FROM changes) END FROM namespaces"
-    count: int = await engine._opened["docs"].database.read(lambda connection: connection.execute(sql).get)
+    count: int = read(folder, "docs", sql)
     return count
 
 
 @pytest.fixture(autouse=True, params=[DIMENSION, DIMENSION + 1], ids=["coded", "not coded"])
 def coded_dimension(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pinyon.storage.sqlite.vectors.vector_cache.CODED_DIMENSION", request.param)
+    monkeypatch.setitem(TUNING, "coded_dimension", request.param)
 
 
 async def warm(engine: SqliteEngine) -> None:
@@ -134,18 +138,18 @@ async def test_after_many_writes_of_few_records_everything_is_read_again(
 async def test_changes_are_noted_down_only_while_vectors_are_in_memory(tmp_path: Path) -> None:
     engine = await opened(tmp_path, tuning={"log_spare_versions": 3})
     await engine.upkeep_done()
-    assert await followed(engine) == -1
+    assert followed(tmp_path) == -1
     await warm(engine)
     for turn in range(10):
         await engine.upsert("docs", "a", [Record("other", some(1, turn)[0], {})])
         await searched(engine)
         await searched(engine)
         await engine.upkeep_done()
-    assert await followed(engine) >= 1
-    engine._caches.vectors.keep_only(engine.index("docs").handle)
+    assert followed(tmp_path) >= 1
+    engine.caches.vectors.keep_only(engine.index("docs").handle)
     await engine.upsert("docs", "a", [Record("other", some(1, 5)[0], {})])
     await engine.upkeep_done()
-    assert await followed(engine) == -1
+    assert followed(tmp_path) == -1
     await engine.close()
 
 
@@ -155,9 +159,9 @@ async def test_changes_are_not_noted_down_for_vectors_that_nobody_searches_any_m
     for turn in range(7):
         await engine.upsert("docs", "a", [Record("other", some(1, turn)[0], {})])
         await engine.upkeep_done()
-    assert await followed(engine) == -1
+    assert followed(tmp_path) == -1
     await warm(engine)
-    assert await followed(engine) >= 0
+    assert followed(tmp_path) >= 0
     await engine.close()
 
 
@@ -185,11 +189,11 @@ async def test_what_is_kept_takes_no_more_than_was_made_room_for(count: int, dim
 async def test_a_namespace_is_kept_where_it_fits_and_not_read_for_nothing_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
-    engine = await opened(tmp_path, cache_bytes=most_bytes(COUNT, DIMENSION) - 1 + room)
+    engine = await opened(tmp_path, cache_bytes=most_bytes(COUNT, DIMENSION, Tuning(**TUNING)) - 1 + room)
     for _ in range(3):
         await searched(engine)
     reads = reads_of_everything(monkeypatch)
     await searched(engine)
-    assert len(engine._caches.vectors._entries) == room
+    assert (engine.caches.vectors.nbytes > 0) == bool(room)
     assert len(reads) == 1 - room  # once, chunk by chunk, and not twice
     await engine.close()

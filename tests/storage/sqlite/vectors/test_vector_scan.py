@@ -13,18 +13,13 @@ from pinyon.domain import IndexSpec, Metric, QueryPlan, Record
 from pinyon.search.ranking import exact_scores, higher_is_better
 from pinyon.storage.sqlite.connection.connections import connect
 from pinyon.storage.sqlite.engine import SqliteEngine
+from pinyon.storage.sqlite.options import Tuning
 
 ROWS, DIMENSION = 12_000, 24
 METRICS: list[Metric] = ["cosine", "dotproduct", "euclidean"]
+IN_BLOCKS = Tuning(coded_rows=5_000, coded_dimension=DIMENSION)
+"""Several blocks of byte codes, the last one not full."""
 IDS = [f"id{n:05}" for n in np.random.default_rng(5).permutation(ROWS)]
-
-
-@pytest.fixture(autouse=True)
-def blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several blocks of byte codes, the last one not full."""
-    for module in ("vector_cache", "vector_source"):
-        monkeypatch.setattr(f"pinyon.storage.sqlite.vectors.{module}.BLOCK", 5_000)
-    monkeypatch.setattr("pinyon.storage.sqlite.vectors.vector_cache.CODED_DIMENSION", DIMENSION)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +71,7 @@ def test_the_scan_finds_what_numpy_finds_ties_included(
         condition = filters.parse({"n": {"$in": rows}})
 
     async def ask() -> None:
-        engine = await SqliteEngine.open_folder(path, 1, 2**28, cache_bytes=cache_bytes)
+        engine = await SqliteEngine.open_folder(path, 1, 2**28, cache_bytes=cache_bytes, tuning=IN_BLOCKS)
         for query in (vectors[7], vectors[11] * 2, rng.standard_normal(DIMENSION).astype(np.float32)):
             answer = await engine.query("docs", "a", QueryPlan(top_k, vector=query, filter=condition))
             wanted = expected(vectors, metric, query, rows)[:top_k]
@@ -94,7 +89,7 @@ def test_a_filter_may_keep_nothing_of_whole_stretches(
     path, metric = folder
 
     async def ask() -> None:
-        engine = await SqliteEngine.open_folder(path, 1, 0, cache_bytes=cache_bytes)
+        engine = await SqliteEngine.open_folder(path, 1, 0, cache_bytes=cache_bytes, tuning=IN_BLOCKS)
         for raw in ({"n": {"$gte": ROWS - 2500}}, {"n": {"$lt": 2500}}, {"n": {"$in": [0, ROWS - 1]}}):
             condition = filters.parse(raw)
             assert condition is not None

@@ -103,6 +103,11 @@ class ColumnStore:
             if (namespace := self._namespaces.get(key)) is not None:
                 namespace.used.update(dict.fromkeys(used, next(self._uses)))
 
+    def namespaces(self) -> set[Key]:
+        """The namespaces of which something is known."""
+        with self._lock:
+            return set(self._namespaces)
+
     def get(self, key: Key) -> Columns | None:
         """The columns of a namespace."""
         with self._lock:

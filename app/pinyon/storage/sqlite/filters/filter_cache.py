@@ -30,6 +30,11 @@ class FilterCache:
         self._entries: OrderedDict[Place, tuple[int, RowSet]] = OrderedDict()
         self._bytes = 0
 
+    def namespaces(self) -> set[Key]:
+        """The namespaces with cached filters."""
+        with self._lock:
+            return {key for key, _ in self._entries}
+
     def get(self, condition: Condition, key: Key, version: int) -> RowSet | None:
         """The rows of this version of a namespace that match a filter, if they are remembered."""
         place = key, repr(condition)

@@ -26,10 +26,9 @@ from pinyon.storage.sqlite.ivf.pq_check import LARGEST_SHARE, TRIES, CodeErrors,
 from pinyon.storage.sqlite.ivf.pq_codes import badly_coded, codebook, coding_errors, faiss
 from pinyon.storage.sqlite.ivf.shared_lock import SharedLock
 from pinyon.storage.sqlite.ivf.sq8 import Sq8Codes, kth_best, may_be_nearest
+from pinyon.storage.sqlite.options import AS_MEASURED, Tuning
 from pinyon.storage.sqlite.row_sets import Bits, Records, Vectors, in_bits
 
-ONE_CELL_TO = 1_000_000
-"""Up to this many vectors there is one cell. Scoring all codes is about as fast as choosing cells, and finds more."""
 MOST_CELLS = 4_096
 TRAINED_ON = 32
 """Vectors per cell that k-means is trained on."""
@@ -39,9 +38,9 @@ ROUNDS = 8
 """Rounds of k-means. More find hardly better cells."""
 FEW_QUERIES = 64
 """Sample size for checking code precision; choosing nprobe needs more."""
-MOST_FULL_SCANS, FORGETTING, RETRY_EVERY = 0.5, 0.02, 32
-"""The codes are too coarse if more than this share of the queries end in comparing all rows. FORGETTING: the weight of
-the latest query in that share. RETRY_EVERY: of so many queries, one tries the codes all the same."""
+FORGETTING, RETRY_EVERY = 0.02, 32
+"""FORGETTING: the weight of the latest query in the share of queries that end in comparing all rows. RETRY_EVERY: where
+that share is too large, one of so many queries tries the codes all the same."""
 ROW_NS, SCAN_NS = 250, 8
 """About the time to score the code of a single row, and of a row among the others of its cell, in nanoseconds."""
 TOGETHER = 64
@@ -100,7 +99,7 @@ class IvfIndex:
         the nearest rows that must be among the candidates on average.
         """
         self._queries += 1
-        if self._full_scans > MOST_FULL_SCANS and self._queries % RETRY_EVERY:
+        if self._full_scans > AS_MEASURED.most_full_scans and self._queries % RETRY_EVERY:
             return None
         target = _prepared_one(query, self._metric)
         with self._lock.shared():
@@ -268,10 +267,10 @@ def codes_file(path: Path) -> Path:
 class Builder:
     """Builds an inverted file in parts: train() once, add() for every part, then finish()."""
 
-    def __init__(self, metric: Metric, dimension: int, count: int) -> None:
-        """count: about how many vectors will be added."""
-        self._metric, self._count = metric, count
-        self.cells = 1 if count <= ONE_CELL_TO else int(np.clip(4 * np.sqrt(count), 16, MOST_CELLS))
+    def __init__(self, metric: Metric, dimension: int, count: int, tuning: Tuning = AS_MEASURED) -> None:
+        """count: about how many vectors will be added. tuning: one_cell_to and most_full_scans."""
+        self._metric, self._count, self._most_full_scans = metric, count, tuning.most_full_scans
+        self.cells = 1 if count <= tuning.one_cell_to else int(np.clip(4 * np.sqrt(count), 16, MOST_CELLS))
         kind = faiss().METRIC_L2 if metric == "euclidean" else faiss().METRIC_INNER_PRODUCT
         finest = 1 + sum(dimension >= least for least in (128, 256, 384))  # the errors of many parts average out
         part = next(size for size in (4, 3, 2, 1) if size <= finest and dimension % size == 0)
@@ -327,7 +326,7 @@ class Builder:
         file = IvfIndex(self._index, self._codes, self._metric, version, tuple(measured), alive, self._errors, bad)
         few = queries[:FEW_QUERIES]
         full_scans = sum(file.candidates(query, ks[0]) is None for query in few)
-        return None if full_scans > MOST_FULL_SCANS * len(few) else file.without_statistics()
+        return None if full_scans > self._most_full_scans * len(few) else file.without_statistics()
 
     def _cells_of(self, rows: Records) -> Records:
         """The cell that each row is in."""

@@ -40,6 +40,6 @@ class ChangeLogUpkeep:
     def _needed_by_vectors(self, state: NamespaceState) -> int | None:
         """The version of the cached vectors, if they can still be brought up to date."""
         cached = self._vectors.latest(state.key) if state.count >= self._tuning.vectors_logged_from else None
-        if cached is None or state.version - cached.version > self._vectors.most_writes:
+        if cached is None or state.version - cached.version > self._tuning.vectors_changed_writes:
             return None
         return cached.version

@@ -21,6 +21,7 @@ from pinyon.storage.sqlite.connection.database import Database
 from pinyon.storage.sqlite.ivf import ivf_index
 from pinyon.storage.sqlite.ivf.ivf_files import IvfFiles
 from pinyon.storage.sqlite.ivf.ivf_index import Builder, IvfIndex
+from pinyon.storage.sqlite.options import Tuning
 from pinyon.storage.sqlite.row_sets import Records, Vectors
 from pinyon.storage.sqlite.schema import changes
 from pinyon.storage.sqlite.upkeep.background_thread import BackgroundThread
@@ -74,9 +75,9 @@ class IvfUpkeep:
     only, except for get().
     """
 
-    def __init__(self, folder: Path, from_records: float, thread: BackgroundThread) -> None:
-        self._files, self._from, self._thread = IvfFiles(folder), from_records, thread
-        self._entries: dict[Key, Entry] = {}
+    def __init__(self, folder: Path, from_records: float, thread: BackgroundThread, tuning: Tuning) -> None:
+        self._files, self._from, self._thread, self._tuning = IvfFiles(folder), from_records, thread, tuning
+        self.entries: dict[Key, Entry] = {}
         self._histories: dict[Key, History] = {}
         self._faiss_runs: bool | None = None
 
@@ -87,7 +88,7 @@ class IvfUpkeep:
 
     def get(self, handle: Handle, ns: int) -> IvfIndex | None:
         """The inverted file that answers for a namespace."""
-        entry = self._entries.get((handle, ns))
+        entry = self.entries.get((handle, ns))
         return None if entry is None or entry.distrusted else entry.file
 
     def needed_from(self, state: NamespaceState) -> int | None:
@@ -95,7 +96,7 @@ class IvfUpkeep:
 
         The next start reads what was saved, so this is the saved version.
         """
-        entry = self._entries.get(state.key)
+        entry = self.entries.get(state.key)
         if entry is None:
             return None
         return entry.file.version if entry.saved is None else entry.saved
@@ -105,7 +106,7 @@ class IvfUpkeep:
 
         maintain() builds another one. If that was done before, and the namespace has hardly grown, it stays exact.
         """
-        for key, entry in self._entries.items():
+        for key, entry in self.entries.items():
             if (key[0], entry.namespace) != (handle, namespace) or entry.distrusted:
                 continue
             log.warning("answers for namespace %s of %s miss too many; it is searched exactly now", key[1], handle)
@@ -123,7 +124,7 @@ class IvfUpkeep:
         soon, because much was written meanwhile.
         """
         if state.count < self.least_records:
-            if state.key in self._entries:
+            if state.key in self.entries:
                 await self.remove(state.key)
             return False
         if self._faiss_runs is None:
@@ -144,7 +145,7 @@ class IvfUpkeep:
             entry = await self._caught_up(database, state, built)
             if entry is None:
                 return True
-        self._entries[state.key] = entry
+        self.entries[state.key] = entry
         if entry.unsaved > SAVE_AFTER * entry.size:
             await self._save(state, entry)
         return False
@@ -156,7 +157,7 @@ class IvfUpkeep:
 
     async def remove(self, key: Key) -> None:
         """Remove the inverted file of a namespace, and its files."""
-        self._entries.pop(key, None)
+        self.entries.pop(key, None)
         await self._thread.run(self._files.remove, *key)
 
     async def keep_only(self, handle: Handle, namespaces: Collection[int]) -> None:
@@ -173,11 +174,11 @@ class IvfUpkeep:
     def release(self, handle: Handle) -> None:
         """Free everything of an index. Its files stay."""
         for key in self._known(handle):
-            self._entries.pop(key, None)
+            self.entries.pop(key, None)
             self._histories.pop(key, None)
 
     def _known(self, handle: Handle) -> list[Key]:
-        return [key for key in {*self._entries, *self._histories} if key[0] == handle]
+        return [key for key in {*self.entries, *self._histories} if key[0] == handle]
 
     def _history(self, key: Key) -> History:
         return self._histories.setdefault(key, History())
@@ -192,12 +193,12 @@ class IvfUpkeep:
 
     async def _current(self, database: Database, state: NamespaceState) -> Entry | None:
         """The inverted file in use or else on disk, brought up to date; None if there is none that can be."""
-        entry = self._entries.get(state.key)
+        entry = self.entries.get(state.key)
         if entry is not None and entry.distrusted:
             await self.remove(state.key)
             return None
         if entry is not None and (state.logged_from is None or entry.file.version < state.logged_from):
-            del self._entries[state.key]
+            del self.entries[state.key]
             entry = None
         if entry is None:
             entry = await self._load(database, state)
@@ -205,7 +206,7 @@ class IvfUpkeep:
             entry = await self._caught_up(database, state, entry)
         if entry is None or entry.distrusted:
             return None
-        self._entries[state.key] = entry
+        self.entries[state.key] = entry
         return entry
 
     async def _build(self, database: Database, state: NamespaceState) -> Entry | None:
@@ -215,7 +216,7 @@ class IvfUpkeep:
             return None
         version = await database.read(partial(changes.version, ns=ns))
         chunks = await database.read(partial(vector_rows.chunk_ids, ns=ns))
-        builder = await run(Builder, spec.metric, spec.dimension, state.count)
+        builder = await run(Builder, spec.metric, spec.dimension, state.count, self._tuning)
         enough = -(-builder.sample // max(1, state.count // max(1, len(chunks))))
         some = np.sort(np.array(random.sample(chunks.tolist(), min(len(chunks), enough)), dtype=np.int64))
         samples = [vectors async for _, vectors in self._chunks(database, state, some)]

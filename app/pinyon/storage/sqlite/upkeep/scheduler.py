@@ -50,8 +50,8 @@ class UpkeepScheduler:
         self._read_only, tuning = options.read_only, options.tuning
         from_records = math.inf if options.approximate_from is None else options.approximate_from
         self._thread = BackgroundThread()
-        self._ivf = IvfUpkeep(folder, from_records, self._thread)
-        self._columns = ColumnUpkeep(columns, self._thread, tuning)
+        self.ivf = IvfUpkeep(folder, from_records, self._thread, tuning)
+        self.columns = ColumnUpkeep(columns, self._thread, tuning)
         self._change_log = ChangeLogUpkeep(vectors, tuning)
         self._caches = columns, vectors, filters
         self._debounce = WriteDebounce(tuning.quiet_s, tuning.patience_s)
@@ -63,11 +63,11 @@ class UpkeepScheduler:
 
     def inverted_file(self, handle: Handle, ns: int) -> IvfIndex | None:
         """The inverted file that answers for a namespace. May be called from any thread."""
-        return self._ivf.get(handle, ns)
+        return self.ivf.get(handle, ns)
 
     def distrust(self, database: Database, handle: Handle, namespace: str) -> None:
         """Answer exactly from now on, because approximate answers miss too many; build another inverted file."""
-        self._ivf.distrust(handle, namespace)
+        self.ivf.distrust(handle, namespace)
         self.schedule(database, handle, namespace)
 
     def schedule(self, database: Database, handle: Handle, namespace: str) -> None:
@@ -85,10 +85,10 @@ class UpkeepScheduler:
 
     async def open(self, database: Database, handle: Handle) -> None:
         """Schedule every large namespace of an index. Remove the files and change logs of the others."""
-        large, logged = await database.read(partial(_large_and_logged, least=self._ivf.least_records))
+        large, logged = await database.read(partial(_large_and_logged, least=self.ivf.least_records))
         for ns in logged - large.keys():
             await database.write(partial(changes.stop, ns=ns))
-        await self._ivf.remove_other_files(handle, set(large))
+        await self.ivf.remove_other_files(handle, set(large))
         for name in large.values():
             self.schedule(database, handle, name)
 
@@ -107,7 +107,7 @@ class UpkeepScheduler:
         if self._current_handle == handle:
             await self._interrupt()
         self._waiting = {place: database for place, database in self._waiting.items() if place[0] != handle}
-        self._ivf.release(handle)
+        self.ivf.release(handle)
         for cache in self._caches:
             cache.keep_only(handle)
         self._start()
@@ -170,16 +170,16 @@ class UpkeepScheduler:
         if state is None or state.spec.sparse:
             return
         place, version = (handle, namespace), state.version
-        await self._columns.maintain(database, state)
+        await self.columns.maintain(database, state)
         is_quiet = partial(self._debounce.is_quiet, place, pending, database, version)
-        if await self._ivf.maintain(database, state, is_quiet):
+        if await self.ivf.maintain(database, state, is_quiet):
             self._waiting[place] = database
             return
-        await self._change_log.maintain(database, state, self._ivf.needed_from(state), self._columns.needed_from(state))
+        await self._change_log.maintain(database, state, self.ivf.needed_from(state), self.columns.needed_from(state))
 
     async def _free_deleted(self, database: Database, handle: Handle) -> None:
         namespaces = await database.read(_namespace_numbers)
-        await self._ivf.keep_only(handle, namespaces)
+        await self.ivf.keep_only(handle, namespaces)
         for cache in self._caches:
             cache.keep_only(handle, namespaces)
 
@@ -187,8 +187,8 @@ class UpkeepScheduler:
         """Search the namespace exactly after a failure."""
         state = await read_state(database, handle, namespace)
         if state is not None:
-            await self._ivf.give_up(state)
-            await self._change_log.maintain(database, state, None, self._columns.needed_from(state))
+            await self.ivf.give_up(state)
+            await self._change_log.maintain(database, state, None, self.columns.needed_from(state))
 
 
 def _large_and_logged(connection: apsw.Connection, least: float) -> tuple[dict[int, str], set[int]]:

@@ -17,10 +17,6 @@ from pinyon.domain import Handle
 from pinyon.search.bounds import ByteCodes, byte_codes, squared_lengths
 from pinyon.storage.sqlite.options import AS_MEASURED, Tuning
 
-BLOCK = 16_384
-"""Rows that are coded and scored together."""
-CODED_FROM, CODED_DIMENSION = 2_000, 64
-"""Fewer rows, or shorter vectors, are read as fast without codes."""
 MOST_ASKED = 10_000
 """Namespaces whose last search is remembered. Beyond this, all are forgotten."""
 ENTRY_BYTES = 1_500
@@ -33,22 +29,25 @@ Key = tuple[Handle, int]
 class CachedVectors(msgspec.Struct, frozen=True):
     """All rows of a namespace at one version. records: sorted int64 [n]. vectors: float32 [n, dimension].
 
-    squares: their squared lengths, float32 [n]. codes: of each BLOCK of rows, or empty.
+    squares: their squared lengths, float32 [n]. block: rows that are scored together. codes: of each block, or empty.
     """
 
     version: int
     records: NDArray[np.int64]
     vectors: NDArray[np.float32]
     squares: NDArray[np.float32]
+    block: int
     codes: tuple[ByteCodes | None, ...]
 
     @classmethod
-    def of(cls, version: int, records: NDArray[np.int64], vectors: NDArray[np.float32]) -> "CachedVectors":
-        """From rows in ascending order."""
-        squares = squared_lengths(vectors)
-        blocks = range(0, len(records) if _worth_coding(*vectors.shape) else 0, BLOCK)
-        codes = tuple(byte_codes(vectors[start : start + BLOCK], squares[start : start + BLOCK]) for start in blocks)
-        return cls(version, records, vectors, squares, codes)
+    def of(
+        cls, version: int, records: NDArray[np.int64], vectors: NDArray[np.float32], tuning: Tuning = AS_MEASURED
+    ) -> "CachedVectors":
+        """From rows in ascending order. tuning: says which are coded, and how many rows a block has."""
+        squares, block = squared_lengths(vectors), tuning.coded_rows
+        starts = range(0, len(records) if _worth_coding(len(vectors), vectors.shape[1], tuning) else 0, block)
+        codes = tuple(byte_codes(vectors[start : start + block], squares[start : start + block]) for start in starts)
+        return cls(version, records, vectors, squares, block, codes)
 
     @property
     def nbytes(self) -> int:
@@ -57,22 +56,22 @@ class CachedVectors(msgspec.Struct, frozen=True):
         return ENTRY_BYTES + self.records.nbytes + self.vectors.nbytes + self.squares.nbytes + codes
 
 
-def _worth_coding(count: int, dimension: int) -> bool:
-    return count >= CODED_FROM and dimension >= CODED_DIMENSION
+def _worth_coding(count: int, dimension: int, tuning: Tuning) -> bool:
+    return count >= tuning.coded_from and dimension >= tuning.coded_dimension
 
 
-def most_bytes(count: int, dimension: int) -> int:
+def most_bytes(count: int, dimension: int, tuning: Tuning = AS_MEASURED) -> int:
     """The most memory that CachedVectors of so many rows take."""
-    code = -(-dimension // 64) * 64 + 72 if _worth_coding(count, dimension) else 0  # numkong pads codes
-    return ENTRY_BYTES + count * (4 * dimension + code + 40) + 1_000 * (count // BLOCK + 1)
+    code = -(-dimension // 64) * 64 + 72 if _worth_coding(count, dimension, tuning) else 0  # numkong pads codes
+    return ENTRY_BYTES + count * (4 * dimension + code + 40) + 1_000 * (count // tuning.coded_rows + 1)
 
 
 class VectorCache:
     """The namespaces searched last, of all indexes, up to a number of bytes. Safe for several threads."""
 
     def __init__(self, most_bytes: int, tuning: Tuning = AS_MEASURED) -> None:
-        """tuning: says after how many writes cached vectors are read again (most_writes)."""
-        self.most_bytes, self.most_writes = most_bytes, tuning.vectors_changed_writes
+        """tuning: says after how many writes cached vectors are read again, and which are coded."""
+        self.most_bytes, self.tuning = most_bytes, tuning
         self._lock = threading.Lock()
         self._entries: OrderedDict[Key, CachedVectors] = OrderedDict()
         self._last_asked: dict[Key, int] = {}
@@ -82,6 +81,11 @@ class VectorCache:
     def nbytes(self) -> int:
         """Memory of all entries in bytes."""
         return self._bytes
+
+    def namespaces(self) -> set[Key]:
+        """The namespaces that are cached, or whose last search is remembered."""
+        with self._lock:
+            return {*self._entries, *self._last_asked}
 
     def get(self, key: Key, version: int) -> CachedVectors | None:
         """The vectors of this version, or None."""

@@ -17,7 +17,7 @@ from pinyon.storage.sqlite.ivf.ivf_index import IvfIndex
 from pinyon.storage.sqlite.row_sets import Mask, Records, RowSet, Vectors, in_mask, places_of, without
 from pinyon.storage.sqlite.schema import changes
 from pinyon.storage.sqlite.vectors import vector_rows
-from pinyon.storage.sqlite.vectors.vector_cache import BLOCK, CachedVectors, VectorCache, most_bytes
+from pinyon.storage.sqlite.vectors.vector_cache import CachedVectors, VectorCache, most_bytes
 
 SCAN_FROM = 0.05
 """Share of the rows from which on reading all rows is faster than looking up single ones."""
@@ -103,7 +103,7 @@ def _usable_cache(source: VectorSource, rows: RowSet | None, scan: bool) -> _Usa
     if cached is not None:
         return _Usable(cached, np.empty(0, np.int64))
     older = source.cache.latest(source.key)
-    if older is not None and 0 < source.version - older.version <= source.cache.most_writes:
+    if older is not None and 0 < source.version - older.version <= source.cache.tuning.vectors_changed_writes:
         changed = changes.since(source.connection, source.ns, older.version)
         if changed is not None and len(changed) <= (CACHE_FROM if scan else MOST_CHANGED * source.count):
             return _Usable(older, changed)
@@ -111,7 +111,7 @@ def _usable_cache(source: VectorSource, rows: RowSet | None, scan: bool) -> _Usa
         return None
     many = scan or (rows is not None and rows.count > CACHE_FROM)
     if many or source.inverted is not None:
-        size = most_bytes(source.count, source.dimension)
+        size = most_bytes(source.count, source.dimension, source.cache.tuning)
         if source.cache.worth_keeping(source.key, source.version, size, may_replace=many):
             cached = _read_all(source)
             source.cache.put(source.key, cached)
@@ -154,8 +154,8 @@ def _from_memory(
 
 def _blocks(cached: CachedVectors, wanted: Mask | None, may_add_others: bool) -> Iterator[Part]:
     """The wanted rows, block by block."""
-    for number, start in enumerate(range(0, len(cached.records), BLOCK)):
-        block = slice(start, start + BLOCK)
+    for number, start in enumerate(range(0, len(cached.records), cached.block)):
+        block = slice(start, start + cached.block)
         codes = cached.codes[number] if cached.codes else None
         if wanted is None or wanted[block].all():
             yield Part(cached.records[block], cached.vectors[block], cached.squares[block], codes)
@@ -184,4 +184,4 @@ def _read_all(source: VectorSource) -> CachedVectors:
     if (records[1:] < records[:-1]).any():  # slots of deleted rows were used again
         order = np.argsort(records)
         records, vectors = records[order], vectors[order]
-    return CachedVectors.of(source.version, records, vectors)
+    return CachedVectors.of(source.version, records, vectors, source.cache.tuning)
