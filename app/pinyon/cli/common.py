@@ -127,18 +127,35 @@ def server_url(settings: Any) -> str:
     return f"{'https' if server.tls_cert else 'http'}://{host}:{server.port}"
 
 
-def ask_server(settings: Any, key: str | None, method: str, path: str, body: Any = None, timeout_s: float = 60) -> Any:
+def ask_server(
+    settings: Any,
+    key: str | None,
+    method: str,
+    path: str,
+    body: Any = None,
+    timeout_s: float = 60,
+    port: int | None = None,
+    host: str | None = None,
+) -> Any:
     """Send a request to the running server. Returns its JSON answer, or None for an empty one.
+
+    port: of an index, in place of the main one. host: the Host header, which may name an index.
 
     Raises FailedPrecondition with the server's message if it refuses, Unavailable if it does not answer.
     """
     import http.client
+    import re
     import urllib.error
     import urllib.request
 
     key = key or settings.server.api_key
-    headers = {"Content-Type": "application/json"} | ({"Api-Key": key} if key else {})
-    url = server_url(settings) + path
+    headers = (
+        {"Content-Type": "application/json"} | ({"Api-Key": key} if key else {}) | ({"Host": host} if host else {})
+    )
+    url = server_url(settings)
+    if port is not None:
+        url = re.sub(r":\d+$", f":{port}", url)
+    url += path
     request = urllib.request.Request(url, None if body is None else json.dumps(body).encode(), headers, method=method)
     # No proxy: the server is on this machine, and the key is not for others.
     https = urllib.request.HTTPSHandler(context=local_tls())

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from pinyon.cli import backup, check, compact, evaluate, keys, models, reembed
+from pinyon.cli import backup, check, compact, evaluate, keys, models, reembed, tune
 from pinyon.cli.common import add_settings, local_tls, quickstart_unless_named, server_url, settings_of
 from pinyon.errors import PinyonError
 
@@ -81,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     models.add(commands)
     evaluate.add(commands)
     reembed.add(commands)
+    tune.add(commands)
     compact.add(commands)
     backup.add(commands)
     check.add(commands)

@@ -47,13 +47,13 @@ def read(folder: Path) -> Collection:
     digest = hashlib.sha256()
     for file in files:
         digest.update(hashlib.sha256(file.read_bytes()).digest())
-    grades = _grades(judged)
+    grades = read_grades(judged)
     documents = [
-        (_field(row, "_id", where), text)
-        for where, row in _rows(files[0])
+        (field_of(row, "_id", where), text)
+        for where, row in read_rows(files[0])
         if (text := f"{row.get('title') or ''}\n{row.get('text') or ''}".strip())
     ]
-    queries = {_field(row, "_id", where): _field(row, "text", where) for where, row in _rows(files[1])}
+    queries = {field_of(row, "_id", where): field_of(row, "text", where) for where, row in read_rows(files[1])}
     judged_queries = {
         id: text for id, text in queries.items() if any(grade > 0 for grade in grades.get(id, {}).values())
     }
@@ -73,7 +73,8 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
             yield f"{path}, line {number}", line
 
 
-def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The JSON objects of a file, each after words that say where it stands. Raises InvalidArgument."""
     for where, line in _lines(path):
         try:
             row = msgspec.json.decode(line, type=dict[str, Any])
@@ -82,14 +83,15 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield where, row
 
 
-def _field(row: dict[str, Any], name: str, where: str) -> str:
+def field_of(row: dict[str, Any], name: str, where: str) -> str:
+    """A text of a row that read_rows() gave. Raises InvalidArgument if it is not there or empty."""
     value = row.get(name)
     if not isinstance(value, str) or not value:
         raise InvalidArgument(f"{where}: '{name}' must be a non-empty string")
     return value
 
 
-def _grades(path: Path) -> Grades:
+def read_grades(path: Path) -> Grades:
     """Tab-separated query-id, corpus-id, score. The first line is a header if its score is not a number."""
     grades: Grades = {}
     for number, (where, line) in enumerate(_lines(path)):

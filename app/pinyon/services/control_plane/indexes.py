@@ -21,7 +21,7 @@ from pinyon.errors import (
 from pinyon.inference.catalog import Catalog
 from pinyon.inference.model_executor import ModelExecutor
 from pinyon.locks import NamedLocks
-from pinyon.services.control_plane import index_rules
+from pinyon.services.control_plane import index_rules, mix_rules
 from pinyon.services.control_plane.addresses import Addresses
 from pinyon.services.control_plane.conflicts import until_no_conflict
 from pinyon.services.control_plane.embedders import Embedders
@@ -278,7 +278,8 @@ class Indexes:
     async def configure(self, name: str, change: IndexChange) -> Index:
         """Change an index. Raises NotFound or InvalidArgument before anything is changed."""
         permissions.check("control", name)
-        if change.embed is not None and self._settings_spec is not None and name == self._settings_spec.name:
+        described = self._settings_spec is not None and name == self._settings_spec.name
+        if described and change.embed is not None and not mix_rules.only_tunes(change.embed):
             raise InvalidArgument(f"The embedding of index {name} is described in the settings file; change it there")
 
         async def configure() -> Index:

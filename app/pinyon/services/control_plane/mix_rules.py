@@ -70,3 +70,9 @@ def untuned(spec: IndexSpec) -> IndexSpec:
     """The spec of an index without what `pinyon tune` changes."""
     embed = spec.embed and msgspec.structs.replace(spec.embed, mix=None, calibration={})
     return msgspec.structs.replace(spec, embed=embed)
+
+
+def only_tunes(change: Mapping[str, Any]) -> bool:
+    """Whether a change of an embedding, as index_rules.embed_change() takes it, changes only what tuning changes."""
+    read = change.get("read_parameters")
+    return set(change) == {"read_parameters"} and isinstance(read, Mapping) and set(read) <= {"mix", "calibration"}
