@@ -176,6 +176,19 @@ def test_a_query_whose_tokens_are_known_is_not_read_again_and_scores_the_same(ca
     assert encoder.read.count(query) == 0
 
 
+@pytest.mark.parametrize("length", [0, 2, 4])
+def test_a_query_is_read_if_the_known_vectors_are_not_of_all_its_tokens(catalog: Catalog, length: int) -> None:
+    windows = [np.eye(length, 64, dtype=np.float32)] if length else []
+    encoder, statistics = Reading(64, 256), TermStatistics(10, 5.0, {}, "english")
+    answer, query = catalog.answer("pinyon-late-interaction"), "apples and stars"
+
+    def scores(retrieved: Retrieved) -> list[float]:
+        return finished(catalog.reranker(answer, retrieved).score(query, DOCUMENTS[:3], "END")).tolist()
+
+    assert scores(Retrieved(encoder, statistics, query_windows=windows)) == scores(Retrieved(encoder, statistics))
+    assert encoder.read.count(query) == 2
+
+
 def test_a_search_weighs_what_ad_hoc_documents_do_not(catalog: Catalog) -> None:
     statistics = TermStatistics(1000, 5.0, {("appl",): 900, ("zeppelin",): 1}, "english")
     answer = catalog.answer("pinyon-late-interaction")

@@ -30,7 +30,7 @@ class LateInteractionReranker:
     """A Reranker. The score is the mean, over the query's tokens, of the best cosine in the document, scaled to 0..1.
 
     statistics: of the query's terms in the namespace; if given, the tokens of rare words count more, as in BM25.
-    query_windows: token vectors of the query's first QUERY_TOKENS tokens; None if the encoder is to read the query.
+    query_windows: token vectors of the query, if they are known. The query is read if they are not of all its tokens.
     token_codes: by text, the token vectors of documents that the encoder has read before; the others are read. A
     document that is longer than the encoder reads at once is read in windows, and its best window counts. The best
     of all windows for each token would favour long documents (nDCG@10 on Cranfield .527; with the best window .542).
@@ -60,8 +60,10 @@ class LateInteractionReranker:
         # Where two models are joined, the one with the token vectors may have more tokens than the one that counts.
         spans = self._encoder.token_spans(query)
         of_query = min(max(asked, len(spans)), self._max_tokens // 2)
-        if self._query_windows is not None and min(of_query, len(spans)) <= QUERY_TOKENS:
-            query_windows = _first(self._query_windows, of_query)
+        known = self._query_windows or []
+        # A prefix can change how the beginning of a query is broken into tokens. Its vectors do not fit the spans then.
+        if sum(map(len, known)) == min(len(spans), QUERY_TOKENS) and of_query <= QUERY_TOKENS:
+            query_windows = _first(known, of_query)
         else:
             (query_windows,) = yield from self._encoder.token_windows([query], of_query)
         if not query_windows:  # the tokenizer drops every character of the query
