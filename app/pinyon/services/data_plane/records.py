@@ -308,6 +308,7 @@ class Records:
         if by_words is not None:
             plan = msgspec.structs.replace(
                 plan,
+                include_values=plan.include_values and not (reranking is not None and reranking.takes_sides(embed)),
                 unrelated=await self._unrelated.mean(embedder, embed),
                 similarity_weight=similarity_weight(text, embedder.languages),
                 mix=mix_of(spec, search),

@@ -7,14 +7,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pinyon.domain import EVEN, Index, IndexSpec, Match, Mix, QueryAnswer
+from pinyon.domain import EVEN, EmbedSpec, Index, IndexSpec, Mix, QueryAnswer
 from pinyon.errors import EmbeddingMismatch, InvalidArgument, TextTooLong
 from pinyon.inference.backend import Embedder, Retrieved
 from pinyon.search import fusion
 from pinyon.search.known_languages import similarity_weight
 from pinyon.search.ranking import exact_scores, shortest
 from pinyon.services.control_plane.embedders import Embedders
-from pinyon.services.inference.embedded_text import TokenForm, dense_vectors
+from pinyon.services.inference.embedded_text import EmbeddedText, TokenForm, dense_vectors
 from pinyon.services.inference.inference import Inference, RerankCall, rank_text, rerank_units
 from pinyon.services.inference.unrelated_vectors import UnrelatedVectors
 
@@ -54,6 +54,10 @@ class Reranking(msgspec.Struct, frozen=True):
     def form(self) -> TokenForm | None:
         """In which form the reranker needs the token vectors of the query; None if it does not need them."""
         return "windows" if self.fuses and self.call.answer.needs_encoder else None
+
+    def takes_sides(self, embed: EmbedSpec) -> bool:
+        """Whether a hybrid search has computed its sides for the query and the texts that the reranker reads."""
+        return self.request.query is None and self.fields == [embed.text_field]
 
     def reads_stored(self, spec: IndexSpec) -> bool:
         """Whether the token vectors that the index stores are of the texts that the reranker reads."""
@@ -134,10 +138,8 @@ class HitReranker:
     ) -> Retrieved:
         """Add the similarities of the query and each text, and the token vectors of the query.
 
-        Both come from one pass of the model, which usually was that of the search. Uses the stored vectors of the hits
-        if they are of these texts.
-
-        Raises EmbeddingMismatch if the index changed after the hits were found: it was re-embedded, or embeds text now.
+        Both come from one pass of the model, which usually was that of the search. Raises EmbeddingMismatch if the
+        index changed after the hits were found: it was re-embedded, or embeds text now.
         """
         embed, hits = index.spec.embed, answer.matches
         assert embed is not None
@@ -148,6 +150,39 @@ class HitReranker:
         (query,) = await self._inference.embed(
             dense, [reranking.query], embed.read_input_type, embed.read_truncate, reranking.form
         )
+        parts = [hit.parts for hit in hits if hit.parts is not None]
+        if reranking.takes_sides(embed) and len(parts) == len(hits):
+            similarities = np.array([each.similarity for each in parts])
+            shares = np.array([each.share for each in parts])
+        else:
+            similarities = await self._similarities(index, dense, reranking, answer, texts, query)
+            shares = None
+        return msgspec.structs.replace(
+            retrieved,
+            encoder=dense.encoder,
+            query_windows=query.windows and [window.astype(np.float32) for window in query.windows],
+            similarities=similarities,
+            token_codes={
+                text: hit.token_codes for text, hit in zip(texts, hits, strict=True) if hit.token_codes is not None
+            },
+            similarity_weight=similarity_weight(reranking.query, dense.languages),
+            token_weight=similarity_weight(reranking.query, dense.token_languages),
+            mix=reranking.mix,
+            shares=shares,
+        )
+
+    async def _similarities(
+        self,
+        index: Index,
+        dense: Embedder,
+        reranking: Reranking,
+        answer: QueryAnswer,
+        texts: Sequence[str],
+        query: EmbeddedText,
+    ) -> NDArray[np.float64]:
+        """Similarities of the query and each text, float64 [n]. Uses the stored vectors if they are of these texts."""
+        embed, hits = index.spec.embed, answer.matches
+        assert embed is not None
         stored = [hit.vector for hit in hits if hit.vector is not None]
         if reranking.fields != [embed.text_field] or len(stored) != len(hits):
             stored = dense_vectors(await self._inference.embed(dense, texts, embed.write_input_type, "END"))
@@ -156,23 +191,4 @@ class HitReranker:
         if answer.centroid is None:
             raise EmbeddingMismatch(f"Index {index.name} did not embed text yet when the search ran; try again")
         unrelated = await self._unrelated.mean(dense, embed)
-        return msgspec.structs.replace(
-            retrieved,
-            encoder=dense.encoder,
-            query_windows=query.windows and [window.astype(np.float32) for window in query.windows],
-            similarities=fusion.corrected(cosines, fusion.background(vector, answer.centroid, unrelated)),
-            token_codes={
-                text: hit.token_codes for text, hit in zip(texts, hits, strict=True) if hit.token_codes is not None
-            },
-            similarity_weight=similarity_weight(reranking.query, dense.languages),
-            token_weight=similarity_weight(reranking.query, dense.token_languages),
-            mix=reranking.mix,
-            shares=_shares(reranking, embed.text_field, hits),
-        )
-
-
-def _shares(reranking: Reranking, text_field: str, hits: Sequence[Match]) -> NDArray[np.float64] | None:
-    """The shares that a hybrid search has computed for its hits, float64 [n]; None if they are of other texts."""
-    shares = [hit.parts.share for hit in hits if hit.parts is not None]
-    same = reranking.request.query is None and reranking.fields == [text_field] and len(shares) == len(hits)
-    return np.array(shares, np.float64) if same else None
+        return fusion.corrected(cosines, fusion.background(vector, answer.centroid, unrelated))
