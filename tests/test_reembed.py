@@ -138,6 +138,17 @@ def test_without_a_server_the_command_does_it_itself(tmp_path: Path) -> None:
     assert server.stop() == 0
 
 
+@pytest.fixture(scope="module")
+def four_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with settings, and with the data of a server that is down."""
+    folder = tmp_path_factory.mktemp("four-records")
+    server = RunningServer(config(folder), folder / "data")
+    with server.client() as client:
+        fill(client, 4)
+    assert server.stop() == 0
+    return folder
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -150,13 +161,8 @@ def test_without_a_server_the_command_does_it_itself(tmp_path: Path) -> None:
         (["other", "--model", MINILM], "Index other not found"),
     ],
 )
-def test_what_cannot_be_done_is_one_sentence(tmp_path: Path, arguments: list[str], message: str) -> None:
-    settings, data = config(tmp_path), tmp_path / "data"
-    with_records = RunningServer(settings, data)
-    with with_records.client() as client:
-        fill(client, 4)
-    assert with_records.stop() == 0
-    done = reembed(data, *arguments, settings=settings)
+def test_what_cannot_be_done_is_one_sentence(four_records: Path, arguments: list[str], message: str) -> None:
+    done = reembed(four_records / "data", *arguments, settings=four_records / "pinyon.toml")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
     assert message in done.stderr
 
