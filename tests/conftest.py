@@ -8,14 +8,15 @@ from uuid import uuid4
 
 # Before any hub library is imported: no network, and none of the weights this machine may have.
 os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_HUB_CACHE="/nonexistent")
-# Each process that a test starts would compile all modules again, in 0.4 s, where the machine says not to keep them.
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-sys.dont_write_bytecode = False
 
 import httpx
 import pytest
 
 from tests.running import RunningServer, config, free_ports, plain_config
+
+# Each process that a test starts would compile all modules again, in 0.4 s, where the machine says not to keep them.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 
