@@ -1,11 +1,14 @@
 """Which curve says what the scores of a search mean."""
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pinyon.domain import EVEN, EmbedSpec, Fingerprint, IndexSpec, Mix
 from pinyon.errors import FailedPrecondition
 from pinyon.inference.model_files.manifest import load_manifest
+from pinyon.search.calibration import calibration_error, probability
 from pinyon.services.data_plane.calibrations import FILE, Calibrations
 from pinyon.shipped import SHIPPED
 
@@ -73,3 +76,18 @@ def test_a_wrong_file_of_curves_is_named(tmp_path: Path, content: str, said: str
     (tmp_path / FILE).write_text(content)
     with pytest.raises(FailedPrecondition, match=said):
         Calibrations(tmp_path)
+
+
+def test_the_chances_of_hits_are_near_the_shares_that_are_relevant(calibrations: Calibrations) -> None:
+    """Scores and judgements of a public collection, whose texts are not needed."""
+    queries = json.loads((Path(__file__).parent / "xquad_hits.json").read_text())["queries"]
+    scores = np.array([query["scores"] for query in queries])
+    relevant = np.array([np.isin(np.arange(scores.shape[1]), query["relevant"]) for query in queries])
+    model = "all-MiniLM-L6-v2"
+    by = fingerprint(model, load_manifest(MODELS / "manifest.toml")[model].sha256 or "")
+    curve = calibrations.curve(spec(), "hybrid", EVEN, by)
+    assert curve is not None
+    chances = probability(curve, scores)
+    assert calibration_error(chances.ravel(), relevant.ravel()) <= 0.08
+    assert calibration_error(np.full(scores.size, 0.5), relevant.ravel()) > 0.4, "a curve that knows nothing"
+    assert chances[relevant].mean() > 0.5 > 10 * chances[~relevant].mean()

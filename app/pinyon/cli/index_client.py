@@ -54,11 +54,13 @@ class ServedIndex:
         return self._address
 
     async def search(self, namespace: str, text: str, **how: Any) -> list[dict[str, Any]]:
+        from urllib.parse import quote
+
         inputs = {"text": text, "explain": True, "retrieval": how["retrieval"], "mix": how["mix"]}
         body: dict[str, Any] = {"query": {"top_k": how["top_k"], "inputs": inputs}, "fields": []}
         if how.get("rerank"):
             body["rerank"] = {"model": how["rerank"], "parameters": {"truncate": "END"}}
-        path = f"/records/namespaces/{namespace}/search"
+        path = f"/records/namespaces/{quote(namespace, safe='')}/search"
         answer = ask_server(self._settings, self._key, "POST", path, body, timeout_s=600, **self._where())
         hits: list[dict[str, Any]] = answer["result"]["hits"]
         return hits
