@@ -367,13 +367,17 @@ class IndexSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = msgspec.field(default_factory=lambda: {"text": "text"})
     read_parameters: Annotated[
         dict[str, Any],
-        Meta(description="How queries are processed: truncate (END, NONE), retrieval (dense, lexical, hybrid)."),
+        Meta(
+            description="How queries are processed: truncate (END, NONE), retrieval (dense, lexical, hybrid), "
+            "mix (of hybrid scores)."
+        ),
     ] = msgspec.field(default_factory=lambda: {"truncate": "END"})
     write_parameters: Annotated[
         dict[str, Any],
         Meta(
             description="How texts are processed: truncate (END, NONE), language of the words (auto, english, ...), "
-            "diacritics (fold, keep), sparse_model (a learned sparse model for hybrid searches, or none)."
+            "diacritics (fold, keep), token_vectors (none, stored: for quick reranking), sparse_model (a learned "
+            "sparse model for hybrid searches, or none)."
         ),
     ] = msgspec.field(default_factory=lambda: {"truncate": "END"})
 
