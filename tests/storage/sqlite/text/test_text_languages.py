@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pinyon.domain import EmbedSpec, QueryPlan, Selection, UpdatePlan
 from pinyon.search.analysis import language_of_word, stop_words
@@ -45,7 +45,7 @@ LANGUAGE_OPERATION = st.one_of(
 )
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20)
 @given(operations=st.lists(LANGUAGE_OPERATION, min_size=1, max_size=12))
 def test_after_any_operations_texts_of_each_language_are_found_by_their_words(
     operations: list[tuple[str, int, Any]],
@@ -153,6 +153,7 @@ async def test_an_index_from_before_languages_were_detected_answers_as_before(tm
     await engine.upsert("docs", "a", [record(id, fields) for id, fields in rows.items()])
     await engine.close()
     connection = connect(file, 0, "write")
+    connection.execute("DROP TABLE token_vectors; ALTER TABLE reembedded DROP COLUMN token_codes")
     connection.execute("DROP TABLE learned_vectors; DROP TABLE learned_sums")
     connection.execute("ALTER TABLE namespaces DROP COLUMN learned; ALTER TABLE reembedded DROP COLUMN learned")
     connection.execute("DROP TABLE text_languages")
