@@ -20,6 +20,10 @@ ENGLISH = ("english",)
         ("comment faire du pain avec de la farine", OTHER_LANGUAGE),
         ("La Traviata by Giuseppe Verdi", 1.0),
         ("how many people live in Los Angeles and San Jose", 1.0),
+        ("dog food", 1.0),  # dog and war are function words of Danish and German
+        ("world war 2", 1.0),
+        ("tom cruise", 1.0),
+        ("Wann war der Krieg?", OTHER_LANGUAGE),
         ("ما هو أطول نهر في العالم", OTHER_SCRIPT),
         ("世界上最长的河流是哪一条", OTHER_SCRIPT),
         ("แม่น้ำที่ยาวที่สุดในโลกคืออะไร", OTHER_SCRIPT),

@@ -38,11 +38,15 @@ LEAST_OTHER = 0.5
 
 
 class Language(msgspec.Struct, frozen=True):
-    """A language that can be detected. stop_words: its function words, in lower case. letters: that few others have."""
+    """A language that can be detected. stop_words: its function words, in lower case. letters: that few others have.
+
+    also: its other words, names and abbreviations that are function words of another language, such as "dog" in Danish.
+    """
 
     name: str
     stop_words: frozenset[str]
     letters: frozenset[str]
+    also: frozenset[str]
 
 
 SCRIPTS = {
@@ -63,7 +67,12 @@ def languages() -> dict[str, Language]:
     """Every language that can be detected, by name."""
     tables = tomllib.loads(files("pinyon.search").joinpath("stop_words.toml").read_text("utf-8"))
     return {
-        name: Language(name, frozenset(table["words"].split()), frozenset(table.get("letters", "")))
+        name: Language(
+            name,
+            frozenset(table["words"].split()),
+            frozenset(table.get("letters", "")),
+            frozenset(table.get("also", "").split()),
+        )
         for name, table in tables.items()
     }
 
@@ -119,15 +128,17 @@ def detect(text: str, words: Sequence[str], candidates: Collection[str] | None =
 def is_in_another(text: str, words: Sequence[str], known: Collection[str]) -> bool:
     """Whether a text in Latin letters is in another language than these. False if nothing tells.
 
-    It is often clear that a short question is not English, and not which of two languages it is in.
+    It is often clear that a short question is not English, and not which of two languages it is in. Words that a known
+    language has too tell nothing alone: "dog" is a function word of Danish.
     text: in lower case. words: the words of the text.
     """
     sample, letters = set(words[:MOST_WORDS]), set() if text.isascii() else set(text)
+    shared = frozenset[str]().union(*(languages()[name].also for name in known))
     evidence = _evidence(sample, letters, latin())
     of_known = max((evidence.get(name, 0.0) for name in known), default=0.0)
-    # Letters alone do not tell: English has café and naïve.
-    of_others = max((evidence[name] for name in _evidence(sample, set(), latin()).keys() - set(known)), default=0.0)
-    return of_others >= max(LEAST_OTHER, ENGLISH_LEAD * of_known)
+    # Letters alone do not tell either: English has café and naïve.
+    others = _evidence(sample - shared, set(), latin()).keys() - set(known)
+    return max((evidence[name] for name in others), default=0.0) >= max(LEAST_OTHER, ENGLISH_LEAD * of_known)
 
 
 def _evidence(words: set[str], letters: set[str], possible: frozenset[str]) -> dict[str, float]:

@@ -270,7 +270,8 @@ def test_an_index_and_a_search_can_have_a_mix_of_their_own(server: RunningServer
         ({"mix": 3}, "Expected `object | null`"),
         ({"mix": {"meaning": 1}}, "unknown field `meaning`. It may have similarity, words"),
         ({"mix": {"words": "many"}}, "Expected `float`, got `str` - at `$.words`"),
-        ({"mix": {"words": -1}}, "mix.words must be from 0 to 100, got -1"),
+        ({"mix": {"words": -1}}, "mix.words must be 0, or from 0.001 to 100, got -1"),
+        ({"mix": {"words": 0, "similarity": 1e-300}}, "mix.similarity must be 0, or from 0.001 to 100, got 1e-300"),
         ({"mix": {"words": 0, "similarity": 0}}, "must not both be 0"),
         ({"mix": {"candidates": 0}}, "mix.candidates must be from 1 to 10000, got 0"),
         ({"other": 1}, "unknown field `other`"),
@@ -287,7 +288,7 @@ def test_wrong_inputs_are_refused(client: httpx.Client, inputs: dict[str, Any], 
     [
         ({"read_parameters": {"retrieval": "magic"}}, "must be one of dense, lexical, hybrid"),
         ({"write_parameters": {"language": "klingon"}}, "'language' must be one of"),
-        ({"read_parameters": {"mix": {"reranker": 101}}}, "mix.reranker must be from 0 to 100"),
+        ({"read_parameters": {"mix": {"reranker": 101}}}, "mix.reranker must be 0, or from 0.001 to 100"),
         ({"read_parameters": {"calibration": {"dense": 1}}}, "'calibration' is wrong: Expected `array`, got `int`"),
         ({"read_parameters": {"calibration": {"dense": [[0, 0.5], [1, 0.2]]}}}, "from 0 to 1 that never fall"),
         (

@@ -1,7 +1,6 @@
 """Checks the mix of an index or of one search, and what the scores of an index mean. Pure."""
 
 from collections.abc import Mapping
-from math import isfinite
 from typing import Any
 
 import msgspec
@@ -10,7 +9,8 @@ from pinyon.domain import EVEN, Curve, IndexSpec, Mix
 from pinyon.errors import InvalidArgument
 from pinyon.search.calibration import problem
 
-MOST_FACTOR, MOST_CANDIDATES = 100.0, 10_000
+LEAST_FACTOR, MOST_FACTOR, MOST_CANDIDATES = 0.001, 100.0, 10_000
+"""Factors are 0 or in this range. Much smaller ones would vanish in the sum of the weights, by which is divided."""
 MOST_CURVES, MOST_POINTS = 20, 1_000
 FACTORS = ("similarity", "words", "learned", "reranker")
 
@@ -29,8 +29,8 @@ def mix(given: Any) -> Mix | None:
         ) from None
     for name in FACTORS:
         factor = getattr(chosen, name)
-        if not isfinite(factor) or not 0 <= factor <= MOST_FACTOR:
-            raise InvalidArgument(f"mix.{name} must be from 0 to {MOST_FACTOR:g}, got {factor:g}")
+        if factor != 0 and not LEAST_FACTOR <= factor <= MOST_FACTOR:
+            raise InvalidArgument(f"mix.{name} must be 0, or from {LEAST_FACTOR:g} to {MOST_FACTOR:g}, got {factor:g}")
     if not chosen.similarity + chosen.words > 0:
         raise InvalidArgument("mix.similarity and mix.words must not both be 0, because then nothing would be ranked")
     if not 1 <= chosen.candidates <= MOST_CANDIDATES:
