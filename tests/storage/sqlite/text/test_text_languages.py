@@ -156,7 +156,6 @@ async def test_an_index_from_before_languages_were_detected_answers_as_before(tm
     connection.execute("DROP TABLE token_vectors; ALTER TABLE reembedded DROP COLUMN token_codes")
     connection.execute("DROP TABLE learned_vectors; DROP TABLE learned_sums")
     connection.execute("ALTER TABLE namespaces DROP COLUMN learned; ALTER TABLE reembedded DROP COLUMN learned")
-    connection.execute("DROP TABLE token_vectors; ALTER TABLE reembedded DROP COLUMN token_codes")
     connection.execute("DROP TABLE text_languages")
     connection.execute("ALTER TABLE records DROP COLUMN certain")
     connection.execute("ALTER TABLE records DROP COLUMN language")
