@@ -147,6 +147,8 @@ def test_judgements_are_read_from_a_file_and_from_a_folder(tmp_path: Path) -> No
     file.write_text("\n".join(map(json.dumps, [*lines, {"query": "none", "relevant": []}])))
     graded = [JudgedQuery("a", {"x": 1, "y": 1}), JudgedQuery("b", {"x": 2})]
     assert read_judgements(file) == graded
+    file.write_text(file.read_text() + '\n{"query": "b", "relevant": ["z"]}')
+    assert read_judgements(file)[1] == JudgedQuery("b", {"x": 2, "z": 1}), "lines with the same query are one"
     (tmp_path / "queries.jsonl").write_text(
         '{"_id": "1", "text": "a"}\n{"_id": "2", "text": "b"}\n{"_id": "3", "text": "c"}'
     )
@@ -160,6 +162,8 @@ def test_judgements_are_read_from_a_file_and_from_a_folder(tmp_path: Path) -> No
     [
         ('{"query": "a"}', "line 1: 'relevant' must be a list of record ids, or an object"),
         ('{"query": "a", "relevant": {"x": "good"}}', "line 1: 'relevant' must be"),
+        ('{"query": "a", "relevant": ["x", null]}', "line 1: 'relevant' must be"),
+        ('{"query": " ", "relevant": ["x"]}', "line 1: 'query' must be a non-empty string"),
         ('{"query": "a", "relevant": {"x": 11}}', "the grade 11 of 'x' is above 10"),
         ('{"relevant": ["x"]}', "line 1: 'query' must be a non-empty string"),
         ("[]", "line 1: not a JSON object"),

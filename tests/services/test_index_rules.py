@@ -23,7 +23,14 @@ def test_settings_without_a_language_fit_an_index_from_when_that_was_english() -
 def test_settings_without_a_mix_fit_an_index_that_was_tuned() -> None:
     tuned, plain = spec(mix=Mix(words=2)), spec()
     check_same(tuned, plain)
-    check_same(spec(calibration={"dense": ((0.0, 0.5),)}), plain)
+    calibrated = spec(mix=Mix(words=2), calibration={"dense": ((0.0, 0.5),)})
+    for wanted in (
+        plain,
+        tuned,
+        spec(calibration=calibrated.embed.calibration if calibrated.embed else {}),
+        calibrated,
+    ):
+        check_same(calibrated, wanted)
     with pytest.raises(FailedPrecondition, match="mix is the default on disk"):
         check_same(plain, tuned)
 

@@ -127,6 +127,13 @@ def server_url(settings: Any) -> str:
     return f"{'https' if server.tls_cert else 'http'}://{host}:{server.port}"
 
 
+def index_path(name: str) -> str:
+    """The path of an index in the API."""
+    from urllib.parse import quote
+
+    return f"/indexes/{quote(name, safe='')}"
+
+
 def ask_server(
     settings: Any,
     key: str | None,

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from pinyon.cli.common import ask_server, say_where, settings_of, with_server
+from pinyon.cli.common import ask_server, index_path, say_where, settings_of, with_server
 from pinyon.errors import NotFound
 
 
@@ -32,7 +32,7 @@ def _run(options: argparse.Namespace) -> int:
         return asyncio.run(_in_this_process(settings, installation, options.index))
     names = options.index or [one["name"] for one in ask_server(settings, options.key, "GET", "/indexes")["indexes"]]
     for name in names:
-        told = ask_server(settings, options.key, "POST", f"/indexes/{name}/compact", timeout_s=3600)
+        told = ask_server(settings, options.key, "POST", f"{index_path(name)}/compact", timeout_s=3600)
         _say(name, told["bytes_before"], told["bytes_after"])
     say_where(settings)
     return 0

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
-from pinyon.cli.common import ask_server
+from pinyon.cli.common import ask_server, index_path
 
 
 class IndexClient(Protocol):
@@ -13,6 +13,10 @@ class IndexClient(Protocol):
 
     async def read_parameters(self) -> dict[str, Any]:
         """What the index has. Raises FailedPrecondition if it embeds no text, or is sparse."""
+        ...
+
+    async def served_by(self, reranker: str) -> str:
+        """The name of the model that answers to the name of a reranker."""
         ...
 
     async def search(self, namespace: str, text: str, **how: Any) -> list[dict[str, Any]]:
@@ -34,8 +38,20 @@ class ServedIndex:
     async def read_parameters(self) -> dict[str, Any]:
         return _read_parameters(self._name, self._describe())
 
+    async def served_by(self, reranker: str) -> str:
+        from urllib.parse import quote
+
+        from pinyon.errors import FailedPrecondition, NotFound
+
+        model = ask_server(self._settings, self._key, "GET", f"/models/{quote(reranker, safe='')}")
+        if model["type"] != "rerank":
+            raise NotFound(f"Model '{reranker}' is no reranker")
+        if "unavailable" in model:
+            raise FailedPrecondition(model["unavailable"])
+        return str(model["served_by"]).partition(";")[0]
+
     def _describe(self) -> dict[str, Any]:
-        described: dict[str, Any] = ask_server(self._settings, self._key, "GET", f"/indexes/{self._name}")
+        described: dict[str, Any] = ask_server(self._settings, self._key, "GET", index_path(self._name))
         return described
 
     def _where(self) -> dict[str, Any]:
@@ -67,20 +83,24 @@ class ServedIndex:
 
     async def configure(self, read_parameters: dict[str, Any]) -> None:
         change = {"embed": {"read_parameters": read_parameters}}
-        ask_server(self._settings, self._key, "PATCH", f"/indexes/{self._name}", change)
+        ask_server(self._settings, self._key, "PATCH", index_path(self._name), change)
 
 
 class OpenIndex:
     """An IndexClient on the services of this process."""
 
-    def __init__(self, parts: Any, name: str) -> None:
-        self._parts, self._name = parts, name
+    def __init__(self, service: Any, name: str) -> None:
+        self._catalog, self._parts, self._name = service.catalog, service.ready(), name
 
     async def read_parameters(self) -> dict[str, Any]:
         from pinyon.api.rest.schemas.control_schemas import described
 
         index = self._parts.indexes.index(self._name)
         return _read_parameters(self._name, json.loads(json.dumps(described(index, "", "Ready", ""))))
+
+    async def served_by(self, reranker: str) -> str:
+        self._catalog.entry(reranker, "rerank")
+        return str(self._catalog.answer(reranker).by)
 
     async def search(self, namespace: str, text: str, **how: Any) -> list[dict[str, Any]]:
         from pinyon.services.control_plane import mix_rules
@@ -136,4 +156,4 @@ async def opened(settings: Any, key: str | None, name: str) -> AsyncIterator[Ind
     begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     async with service.running(lambda: begun.set_result(None), begun.set_exception):
         await begun
-        yield OpenIndex(service.ready(), name)
+        yield OpenIndex(service, name)

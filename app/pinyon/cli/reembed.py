@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Any
 
-from pinyon.cli.common import Progress, ask_server, settings_of, with_server
+from pinyon.cli.common import Progress, ask_server, index_path, settings_of, with_server
 from pinyon.errors import FailedPrecondition
 
 
@@ -48,7 +48,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _in_server(settings: Any, options: argparse.Namespace) -> int:
     """In the server that has the data folder open."""
-    path = f"/indexes/{options.index}/reembed"
+    path = f"{index_path(options.index)}/reembed"
     if options.cancel:
         ask_server(settings, options.key, "DELETE", path)
         print(f"Index {options.index} stays as it is.")

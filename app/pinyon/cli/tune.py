@@ -81,6 +81,8 @@ async def _tune(settings: Any, options: argparse.Namespace) -> int:
 
         stored = await index.read_parameters()
         current = mix_rules.mix(stored.get("mix")) or EVEN
+        if options.rerank and (by := await index.served_by(options.rerank)) != options.rerank:
+            raise InvalidArgument(f"{options.rerank} is answered by {by} here; say --rerank {by}")
         reranker = options.rerank if options.rerank in tuning.RERANKER_WEIGHTS else None
         asked = [await _candidates(index, options.namespace, query, reranker) for query in queries]
         if not any(grade in candidates.ids for candidates in asked for grade in candidates.grades):

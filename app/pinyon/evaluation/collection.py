@@ -86,7 +86,7 @@ def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def field_of(row: dict[str, Any], name: str, where: str) -> str:
     """A text of a row that read_rows() gave. Raises InvalidArgument if it is not there or empty."""
     value = row.get(name)
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value.strip():
         raise InvalidArgument(f"{where}: '{name}' must be a non-empty string")
     return value
 

@@ -19,11 +19,14 @@ class JudgedQuery(msgspec.Struct, frozen=True):
 def read_judgements(path: Path) -> list[JudgedQuery]:
     """Read judged queries: a folder in BEIR layout (its corpus.jsonl is not needed), or a file of JSON lines.
 
-    A line is {"query": TEXT, "relevant": [ID, ...]}, or has grades: {"query": TEXT, "relevant": {ID: GRADE}}. Queries
-    without a relevant record are left out. Raises InvalidArgument, which names the file and the line.
+    A line is {"query": TEXT, "relevant": [ID, ...]}, or has grades: {"query": TEXT, "relevant": {ID: GRADE}}. Lines
+    with the same query are one: otherwise a mix would be tried on queries that it was fitted to. Queries without a
+    relevant record are left out. Raises InvalidArgument, which names the file and the line.
     """
-    queries = _from_folder(path) if path.is_dir() else _from_file(path)
-    return [query for query in queries if query.grades]
+    grades: dict[str, dict[str, int]] = {}
+    for query in _from_folder(path) if path.is_dir() else _from_file(path):
+        grades.setdefault(query.text, {}).update(query.grades)
+    return [JudgedQuery(text, of_query) for text, of_query in grades.items() if of_query]
 
 
 def _from_folder(folder: Path) -> list[JudgedQuery]:
@@ -53,8 +56,8 @@ def _from_file(file: Path) -> list[JudgedQuery]:
 
 
 def _relevant(given: Any, where: str) -> dict[str, int]:
-    if isinstance(given, list):
-        given = dict.fromkeys(map(str, given), 1)
+    if isinstance(given, list) and all(isinstance(id, str) for id in given):
+        given = dict.fromkeys(given, 1)
     try:
         grades = msgspec.convert(given, dict[str, int])
     except msgspec.ValidationError:

@@ -342,6 +342,27 @@ def test_what_the_settings_describe_cannot_be_made_otherwise(tmp_path: Path) -> 
     server.stop()
 
 
+def test_a_mix_that_the_settings_name_is_changed_nowhere_else(tmp_path: Path) -> None:
+    settings = config(tmp_path, more="read_parameters = { mix = { words = 2 } }\n")
+    curves = {"hybrid": [[0.0, 0.1], [1.0, 0.9]]}
+    server = RunningServer(settings, tmp_path / "data")
+    with server.client() as client:
+
+        def change(**read: Any) -> httpx.Response:
+            return client.patch("/indexes/quickstart", json={"embed": {"read_parameters": read}})
+
+        for mix in (None, {"words": 4}):
+            message = refused(change(mix=mix, calibration=curves), 400, "INVALID_ARGUMENT")
+            assert "The settings file names the mix" in message
+        assert change(mix={"words": 2}, calibration=curves).status_code == 200
+    server.stop()
+    server = RunningServer(settings, tmp_path / "data")  # a calibration that the settings do not name is no difference
+    with server.client() as client:
+        read = client.get("/indexes/quickstart").json()["embed"]["read_parameters"]
+        assert (read["mix"]["words"], read["calibration"]) == (2, curves)
+    server.stop()
+
+
 def test_changing_parameters_does_not_disturb_upserts(control: httpx.Client, name: str) -> None:
     embed = {"model": "pinyon-hash-embed", "field_map": {"text": "t"}}
     made = create(control, path="/indexes/create-for-model", name=name, **PLACE, embed=embed)

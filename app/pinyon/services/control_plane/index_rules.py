@@ -346,10 +346,9 @@ def check_same(existing: IndexSpec, wanted: IndexSpec) -> None:
     """Raises FailedPrecondition if the index on disk differs from the settings.
 
     Settings that name no language also fit an index in English, because that was the default of earlier versions.
-    Settings that name no mix fit every index, because `pinyon tune` changes it.
+    A mix or a calibration that the settings do not name may be any, because `pinyon tune` changes them.
     """
-    if wanted.embed is not None and wanted.embed.mix is None:
-        existing = mix_rules.untuned(existing)
+    existing = mix_rules.as_wanted(existing, wanted)
     if existing == wanted or existing == _in_english(wanted):
         return
     flat_existing, flat_wanted = _flat(existing), _flat(wanted)

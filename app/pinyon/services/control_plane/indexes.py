@@ -12,6 +12,7 @@ from pinyon.auth import permissions
 from pinyon.domain import Handle, Index, IndexRef, IndexSpec, RecallSample
 from pinyon.errors import (
     AlreadyExists,
+    FailedPrecondition,
     InvalidArgument,
     NotFound,
     PermissionDenied,
@@ -305,7 +306,19 @@ class Indexes:
             spec = index_rules.embed_change(self._catalog, spec, change.embed)
             if index.spec.embed is None:
                 self._check_model(spec)
+            if self._settings_spec is not None and spec.name == self._settings_spec.name:
+                self._check_fits_settings(spec, self._settings_spec)
         return msgspec.structs.replace(index, spec=spec, details=details)
+
+    def _check_fits_settings(self, spec: IndexSpec, wanted: IndexSpec) -> None:
+        """Raises InvalidArgument if the next start would refuse an index like this."""
+        try:
+            index_rules.check_same(spec, wanted)
+        except FailedPrecondition:
+            raise InvalidArgument(
+                f"The settings file names the mix or the calibration of index {spec.name}, which then cannot be "
+                "changed; leave them out there, start the server again, and try again"
+            ) from None
 
     async def compact(self, name: str) -> tuple[int, int]:
         """Free the disk space of deleted records. Returns the bytes on disk before and after. Raises NotFound."""

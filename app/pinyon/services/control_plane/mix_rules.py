@@ -66,10 +66,16 @@ def taken_out(given: Mapping[str, Any] | None) -> tuple[dict[str, Any], Mix | No
     return others, None if chosen == EVEN else chosen, curves
 
 
-def untuned(spec: IndexSpec) -> IndexSpec:
-    """The spec of an index without what `pinyon tune` changes."""
-    embed = spec.embed and msgspec.structs.replace(spec.embed, mix=None, calibration={})
-    return msgspec.structs.replace(spec, embed=embed)
+def as_wanted(existing: IndexSpec, wanted: IndexSpec) -> IndexSpec:
+    """The existing spec without the mix, and without the calibration, if the wanted spec has none."""
+    if existing.embed is None or wanted.embed is None:
+        return existing
+    embed = existing.embed
+    if wanted.embed.mix is None:
+        embed = msgspec.structs.replace(embed, mix=None)
+    if not wanted.embed.calibration:
+        embed = msgspec.structs.replace(embed, calibration={})
+    return msgspec.structs.replace(existing, embed=embed)
 
 
 def only_tunes(change: Mapping[str, Any]) -> bool:
