@@ -188,7 +188,7 @@ FILTERS = st.recursive(
     ),
     max_leaves=8,
 )
-FUZZ = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def as_json(value: Any) -> bytes:

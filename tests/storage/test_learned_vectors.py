@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pinyon.domain import (
     EmbedSpec,
@@ -83,7 +83,7 @@ OPERATION = st.one_of(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(operations=st.lists(OPERATION, min_size=1, max_size=12))
 @every_engine
 def test_after_any_operations_scores_follow_from_the_vectors_of_the_records(

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pinyon import filters
 from pinyon.domain import EmbedSpec, Index, QueryPlan, Record, Selection, UpdatePlan
@@ -32,7 +32,7 @@ OPERATION = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(operations=st.lists(OPERATION, min_size=1, max_size=14), query=TEXTS, kept=st.sampled_from([None, 0, 1]))
 @every_engine
 def test_after_any_operations_words_are_found_as_the_reference_finds_them(

@@ -194,7 +194,7 @@ MACHINES: dict[str, Any] = {
 }
 for name, machine in MACHINES.items():
     machine.TestCase.settings = settings(
-        max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+        max_examples=25, stateful_step_count=25, suppress_health_check=list(HealthCheck)
     )
     globals()[f"Test{name}"] = machine.TestCase
 

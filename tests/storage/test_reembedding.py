@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pinyon.domain import (
     EmbedSpec,
@@ -73,7 +73,7 @@ OPERATION = st.one_of(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(operations=st.lists(st.tuples(st.sampled_from(["m", "n"]), OPERATION), max_size=14))
 @every_engine
 def test_whatever_happens_meanwhile_every_record_ends_with_the_vector_of_its_text(

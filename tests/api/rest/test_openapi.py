@@ -80,13 +80,13 @@ def test_every_reference_has_a_schema() -> None:
 
 
 @schema.parametrize()
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 def test_any_request_gets_a_declared_answer(
     case: Any, plain_servers: Callable[[str], RunningServer], hash_server: RunningServer
 ) -> None:
     checks = [not_a_server_error, status_code_conformance, response_schema_conformance]
     for server in (plain_servers("dotproduct"), hash_server):
-        case.call_and_validate(base_url=server.url, checks=checks)
+        case.call_and_validate(base_url=server.url, checks=checks, timeout=120)
 
 
 @pytest.mark.slow
@@ -107,16 +107,14 @@ def test_what_answers_lead_to_is_answered_as_declared(tmp_path: Path) -> None:
                 assert http.delete(f"/namespaces/{quote(namespace['name'], safe='')}").status_code == 200
 
         def get_call_kwargs(self, case: Any) -> dict[str, Any]:
-            return {"base_url": server.url}
+            return {"base_url": server.url, "timeout": 120}
 
         def validate_response(self, response: Any, case: Any, **_: Any) -> None:
             case.validate_response(
                 response, checks=[not_a_server_error, status_code_conformance, response_schema_conformance]
             )
 
-    run_state_machine_as_test(
-        Links, settings=settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-    )
+    run_state_machine_as_test(Links, settings=settings(max_examples=60, suppress_health_check=list(HealthCheck)))
     http.close()
     assert "unexpected" not in server.text
     assert server.stop() == 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pinyon import filters
 from pinyon.domain import IndexSpec, QueryPlan, Record
@@ -51,7 +51,7 @@ async def kept(engine: SqliteEngine, raw: dict[str, Any]) -> set[str]:
     return {match.id for match in (await engine.query("docs", "a", plan)).matches}
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(
     held=st.lists(METADATA, min_size=1, max_size=8),
     later=st.lists(METADATA, max_size=4),

@@ -77,7 +77,7 @@ Operations = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(Operations, st.integers(0, 2**32 - 1))
 def test_the_sum_is_exactly_that_of_the_stored_vectors(folder: Path, operations: list[Any], seed: int) -> None:
     random = np.random.default_rng(seed)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pinyon import filters
 from pinyon.domain import IndexSpec, QueryPlan, Record, SparseVector
@@ -23,7 +23,7 @@ def sparse(terms: dict[int, float]) -> SparseVector:
     return SparseVector(np.array(sorted(terms), np.uint32), np.array([terms[t] for t in sorted(terms)], np.float32))
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=120)
 @given(rows=ROWS, query=TERMS, wanted=TEXTS, kept=st.sampled_from([None, 0, 1]), top_k=st.integers(1, 4))
 def test_the_best_that_have_the_words_and_pass_the_filter(
     rows: list[tuple[dict[int, float], str, int]], query: dict[int, float], wanted: str, kept: int | None, top_k: int

@@ -53,7 +53,7 @@ Operations = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(Operations, st.integers(0, 2**32 - 1))
 def test_the_tables_are_the_same_byte_for_byte(folder: Path, operations: list[Any], seed: int) -> None:
     random = np.random.default_rng(seed)
