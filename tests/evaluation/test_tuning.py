@@ -133,6 +133,15 @@ def test_scores_that_say_nothing_are_told(seed: int) -> None:
     assert tuned is not None and tuned.told_apart.word != "better"
 
 
+def test_scores_that_divide_all_hits_are_calibrated() -> None:
+    """One relevant hit of each query, far above the others."""
+    random = np.random.default_rng(3)
+    scores = [np.concatenate([random.uniform(0.97, 0.99, 1), random.uniform(0.5, 0.92, 39)]) for _ in range(30)]
+    tuned = calibrate(scores, [np.arange(40) == 0] * 30)
+    assert tuned is not None and tuned.told_apart.word == "better"
+    assert tuned.error < 0.01
+
+
 def test_too_few_queries_with_hits_are_not_calibrated() -> None:
     scores, relevant = judged(np.random.default_rng(1), True)
     few = [of_query[:0] for of_query in scores[:15]], [of_query[:0] for of_query in relevant[:15]]

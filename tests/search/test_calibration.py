@@ -15,10 +15,12 @@ def judged_hits(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return scores, random.random(count) < draw(st.floats(0, 1)), random.uniform(0.1, 3, count)
 
 
-@given(judged_hits(), st.integers(1, 80))
-def test_a_fitted_curve_is_a_curve_and_never_falls(hits: tuple[np.ndarray, np.ndarray, np.ndarray], least: int) -> None:
+@given(judged_hits(), st.integers(1, 80), st.booleans())
+def test_a_fitted_curve_is_a_curve_and_never_falls(
+    hits: tuple[np.ndarray, np.ndarray, np.ndarray], least: int, flat: bool
+) -> None:
     scores, relevant, weights = hits
-    curve = isotonic(scores, relevant, weights, least)
+    curve = isotonic(scores, relevant, weights, least, flat)
     assert problem(curve) is None
     chances = probability(curve, np.linspace(scores.min() - 1, scores.max() + 1, 500))
     assert (np.diff(chances) >= 0).all() and chances.min() >= 0 and chances.max() <= 1
@@ -44,6 +46,13 @@ def test_hits_with_the_same_score_have_the_same_chance() -> None:
     curve = isotonic(np.array([1.0, 1.0, 2.0, 2.0]), np.array([True, False, True, True]), least_hits=1)
     assert curve == ((1.0, 0.5), (2.0, 1.0))
     assert probability(curve, np.array([0, 1, 1.5, 2, 9])).tolist() == [0.5, 0.5, 0.75, 1, 1]
+
+
+def test_flat_steps_keep_their_chance_from_end_to_end() -> None:
+    scores, relevant = np.linspace(0, 1, 101), np.linspace(0, 1, 101) > 0.895
+    curve = isotonic(scores, relevant, least_hits=10, flat=True)
+    assert curve == ((0.0, 0.0), (0.89, 0.0), (0.9, 1.0), (1.0, 1.0))
+    assert calibration_error(probability(curve, scores), relevant) == 0
 
 
 def test_few_lucky_hits_do_not_make_certainty() -> None:

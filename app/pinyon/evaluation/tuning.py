@@ -168,12 +168,12 @@ def calibrate(scores: Sequence[NDArray[np.float64]], relevant: Sequence[NDArray[
     for fold in folds(len(scores)):
         rest = np.setdiff1d(np.arange(len(scores)), fold).tolist()
         of_rest = np.concatenate([relevant[place] for place in rest])
-        curve = isotonic(np.concatenate([scores[place] for place in rest]), of_rest, least_hits=LEAST_HITS)
+        curve = isotonic(np.concatenate([scores[place] for place in rest]), of_rest, least_hits=LEAST_HITS, flat=True)
         for place in fold.tolist():
             chances[place] = probability(curve, scores[place])
             squares = (of_rest.mean() - relevant[place]) ** 2 - (chances[place] - relevant[place]) ** 2
             better[place] = squares.mean()
     every_score, every_relevant = np.concatenate(scores), np.concatenate(relevant)
     error = calibration_error(np.concatenate(chances), every_relevant)
-    curve = isotonic(every_score, every_relevant, least_hits=LEAST_HITS)
+    curve = isotonic(every_score, every_relevant, least_hits=LEAST_HITS, flat=True)
     return TunedCurve(curve, error, compared(better.tolist(), [0.0] * len(better)))

@@ -62,36 +62,51 @@ def isotonic(
     relevant: NDArray[np.bool_],
     weights: NDArray[np.float64] | None = None,
     least_hits: int = LEAST_HITS,
+    flat: bool = False,
 ) -> Curve:
     """The curve that fits judged hits best, among those that never fall (isotonic regression by least squares).
 
     scores, relevant: [n], at least one hit. weights: float64 [n], above 0; None for equal ones. least_hits: as
-    LEAST_HITS. Source: the pool-adjacent-violators algorithm, as Zadrozny and Elkan use it (KDD 2002).
+    LEAST_HITS. flat: whether steps are flat from their least to their greatest score. Otherwise the curve goes through
+    their means, which is smoother. If hits are few, steps are wide, and the way from one mean to the next would be
+    wrong on most of it. Source: the pool-adjacent-violators algorithm, as Zadrozny and Elkan use it (KDD 2002).
     """
     values, places = np.unique(scores.astype(np.float64), return_inverse=True)
     weights = np.ones(len(scores)) if weights is None else weights
     columns = np.ones(len(scores)), weights, weights * scores, weights * relevant
-    totals = np.stack([np.bincount(places, column, len(values)) for column in columns], axis=1)
+    totals = np.stack([*(np.bincount(places, column, len(values)) for column in columns), values, values], axis=1)
     steps: list[NDArray[np.float64]] = []
     for step in totals:
         steps.append(step)
         while len(steps) > 1 and _chance(steps[-2]) >= _chance(steps[-1]):
-            steps[-2:] = [steps[-2] + steps[-1]]
+            steps[-2:] = [_joined(*steps[-2:])]
     merged = [steps[0]]
     for step in steps[1:]:
         if merged[-1][0] < least_hits:
-            merged[-1] = merged[-1] + step
+            merged[-1] = _joined(merged[-1], step)
         else:
             merged.append(step)
     if len(merged) > 1 and merged[-1][0] < least_hits:
-        merged[-2:] = [merged[-2] + merged[-1]]
+        merged[-2:] = [_joined(*merged[-2:])]
     # The last of several points that round to the same score stays, so that the scores ascend.
-    points = {round(float(step[2] / step[1]), DIGITS): round(_chance(step), DIGITS) for step in merged}
+    points = {
+        round(float(score), DIGITS): round(_chance(step), DIGITS)
+        for step in merged
+        for score in (step[4:] if flat else step[2:3] / step[1])
+    }
     return tuple(points.items())
 
 
+def _joined(step: NDArray[np.float64], following: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Two steps as one: hits, weights, weighted scores and weighted relevance are added."""
+    return np.concatenate([step[:4] + following[:4], step[4:5], following[5:]])
+
+
 def _chance(step: NDArray[np.float64]) -> float:
-    """The share of relevant hits in a step, whose columns are hits, weights, weighted scores, weighted relevance."""
+    """The share of relevant hits in a step.
+
+    Its columns are hits, weights, weighted scores, weighted relevance, the least and the greatest score.
+    """
     return float(min(1.0, step[3] / step[1]))
 
 
