@@ -22,6 +22,9 @@ import httpx
 
 PROJECT = Path(__file__).parent.parent
 
+GIVEN_UP_S = 300.0
+"""After so many seconds something hangs. A machine with much to do is slow, which is no failure."""
+
 MODELS = Path(tempfile.mkdtemp(prefix="pinyon-models-"))
 """A models folder with the catalogue and no weights, whatever this machine has."""
 shutil.copy(PROJECT / "models" / "manifest.toml", MODELS)
@@ -144,7 +147,7 @@ class RunningServer:
                 self._lines.put(line)
         self._lines.put(None)
 
-    def wait_for(self, words: str, timeout_s: float = 120) -> str:
+    def wait_for(self, words: str, timeout_s: float = GIVEN_UP_S) -> str:
         """The next line of output with these words. Fails if the process ends, or takes too long."""
         deadline = time.monotonic() + timeout_s
         while True:
@@ -164,7 +167,7 @@ class RunningServer:
 
     def client(self) -> httpx.Client:
         """An HTTP client for this server."""
-        return httpx.Client(base_url=self.url, timeout=60)
+        return httpx.Client(base_url=self.url, timeout=GIVEN_UP_S)
 
     def stop(self) -> int:
         """SIGTERM; the exit status."""
@@ -178,6 +181,6 @@ class RunningServer:
 
     def ended(self) -> int:
         """Wait for the end; the exit status."""
-        status = self.process.wait(60)
-        self._reader.join(60)
+        status = self.process.wait(GIVEN_UP_S)
+        self._reader.join(GIVEN_UP_S)
         return status

@@ -197,7 +197,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     master = keys.create(data, "master")
     made = [(limits, keys.create(data, f"key-{n}", limits)) for n, limits in enumerate(KEYS)]
     server = RunningServer(config(folder), data, "--index-ports", free_ports(4))
-    found = Site(server, {}, master, made, httpx.Client(timeout=30))
+    found = Site(server, {}, master, made, httpx.Client(timeout=120))
     for name in (MINE, OTHER):
         body = {"name": name, "cloud": "aws", "region": "us-east-1", "embed": EMBED}
         host = found.ask(master, "POST", f"{server.url}/indexes/create-for-model", body).json()["host"]

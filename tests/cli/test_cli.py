@@ -21,7 +21,7 @@ def pinyon(*arguments: str | Path, **variables: str) -> subprocess.CompletedProc
             env=environment(**variables),
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
         )
 
 
@@ -32,7 +32,7 @@ def test_a_command_whose_reader_has_left_ends_without_a_word() -> None:
     command = [sys.executable, "-m", "pinyon", "models", "list"]
     reader, writer = os.pipe()
     os.close(reader)
-    done = subprocess.run(command, cwd=PROJECT, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=120)
+    done = subprocess.run(command, cwd=PROJECT, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=300)
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, "")
 
@@ -103,7 +103,7 @@ def test_a_reader_needs_no_index_of_the_quick_start_and_stops_when_nobody_reads_
         assert any("is ready on" in line for line in process.stdout)
         process.stdout.close()  # nobody reads what it says any more; it stops all the same
         process.terminate()
-        assert process.wait(60) == 0
+        assert process.wait(300) == 0
 
 
 @pytest.mark.parametrize(

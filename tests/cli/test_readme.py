@@ -78,7 +78,7 @@ class Shell:
         self.environment["PINYON_MODELS_PRECISION"] = "remembered"  # measures nothing beside the tests
         self.environment["PINYON_SERVER_INDEX_PORTS"] = f"{int(self.port) + 1}-{self.last}"
 
-    def run(self, command: str, timeout: float = 180) -> subprocess.CompletedProcess[str]:
+    def run(self, command: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         typed = command.replace("localhost:5080", f"localhost:{self.port}")
         return subprocess.run(
             ["bash", "-c", typed],
@@ -103,7 +103,7 @@ class Shell:
 
 def ended(process: "subprocess.Popen[str]") -> None:
     process.terminate()
-    text, _ = process.communicate(timeout=60)
+    text, _ = process.communicate(timeout=300)
     assert "all data is on disk" in text  # `make` itself may end by the signal
 
 

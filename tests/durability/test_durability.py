@@ -39,7 +39,7 @@ class Answers:
 
 def write_until_it_dies(url: str, namespace: str, worker: int, acknowledged: set[str], answers: Answers) -> None:
     """Upsert batches, some over earlier ones; note each batch that was answered with 201."""
-    with httpx.Client(base_url=url, timeout=30) as client:
+    with httpx.Client(base_url=url, timeout=120) as client:
         for n in range(100_000):
             batch = f"{worker}-{n}"
             rows = [{"_id": f"{batch}-{i}", "chunk_text": f"text {n}", "batch": batch} for i in range(BATCH)]
@@ -124,7 +124,7 @@ async def test_the_check_after_a_kill_sees_what_does_not_fit(tmp_path: Path) -> 
 def make_and_delete_until_it_dies(url: str, worker: int, log: list[tuple[str, bool]], answers: Answers) -> None:
     """Create indexes and delete every other one; note each acknowledgement: (name, whether it is there)."""
     spec = {"serverless": {"cloud": "aws", "region": "us-east-1"}}
-    with httpx.Client(base_url=url, timeout=30) as client:
+    with httpx.Client(base_url=url, timeout=120) as client:
         for n in range(1000):
             name = f"w{worker}-{n}"
             try:

@@ -126,7 +126,7 @@ async def compact(http: httpx.AsyncClient, answers: Answers) -> None:
 
 
 async def check(at: Installation, clients: list[Client]) -> None:
-    async with httpx.AsyncClient(base_url=at.server.url, timeout=30) as http:
+    async with httpx.AsyncClient(base_url=at.server.url, timeout=120) as http:
         for client in clients:
             client.compare(await stored(http, client, at.index))
 
@@ -140,7 +140,7 @@ async def test_nothing_that_was_answered_is_lost_and_nothing_is_half_there_after
     longest = 0.6
     while killed.total() < KILLS:
         answers = Answers()
-        async with httpx.AsyncClient(base_url=at.server.url, timeout=30) as http:
+        async with httpx.AsyncClient(base_url=at.server.url, timeout=120) as http:
             running = [asyncio.ensure_future(run(client, http, at.index, answers.add)) for client in clients]
             running += [asyncio.ensure_future(embed_anew(http, answers)), asyncio.ensure_future(compact(http, answers))]
             died, _ = await asyncio.wait(running, timeout=dice.uniform(0, longest), return_when=asyncio.FIRST_COMPLETED)

@@ -16,11 +16,9 @@ from pinyon.storage.sqlite.data_plane import SqliteDataPlane
 from pinyon.storage.sqlite.upkeep import compaction
 
 from tests.durability.test_power import serving
-from tests.running import MODELS
+from tests.running import GIVEN_UP_S, MODELS
 
 pytestmark = pytest.mark.anyio
-GIVEN_UP_S = 20.0
-"""After so long something is held up: a failure, and not a measure."""
 MODEL = "pinyon-hash-embed"
 
 

@@ -17,10 +17,9 @@ from pinyon.services.control_plane.addresses import Addresses
 from pinyon.settings import Settings
 from pinyon.settings_loader import load
 
-from tests.running import MODELS, plain_config
+from tests.running import GIVEN_UP_S, MODELS, plain_config
 
 pytestmark = pytest.mark.anyio
-GIVEN_UP_S = 60.0
 PLACE = {"cloud": "aws", "region": "us-east-1"}
 MAIN, OTHERS = 5080, (5081, 5082, 5083)
 EMBED: dict[str, Any] = {"model": "pinyon-hash-embed", "field_map": {"text": "t"}}

@@ -122,7 +122,7 @@ def test_a_second_server_on_the_same_data_says_who_holds_it(hash_server: Running
     folder = tmp_path / "data"
     server = RunningServer(config(tmp_path), folder)
     command = [sys.executable, "-m", "pinyon", "serve", "--port", "0", "--data-dir", str(folder)]
-    done = subprocess.run(command, cwd=PROJECT, env=environment(), capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=PROJECT, env=environment(), capture_output=True, text=True, timeout=300)
     assert done.returncode == 1
     assert f"in use by another Pinyon on {server.url} (process {server.process.pid}, since " in done.stderr
     assert server.stop() == 0
@@ -131,7 +131,7 @@ def test_a_second_server_on_the_same_data_says_who_holds_it(hash_server: Running
 def test_a_busy_port_is_named(hash_server: RunningServer, tmp_path: Path) -> None:
     port = hash_server.url.rpartition(":")[2]
     command = [sys.executable, "-m", "pinyon", "serve", "--port", port, "--data-dir", str(tmp_path)]
-    done = subprocess.run(command, cwd=PROJECT, env=environment(), capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=PROJECT, env=environment(), capture_output=True, text=True, timeout=300)
     assert done.returncode == 1
     assert f"Cannot listen on 127.0.0.1:{port}: another program" in done.stderr
     assert "--port" in done.stderr
@@ -147,7 +147,7 @@ def test_settings_that_differ_from_the_index_on_disk_are_refused(tmp_path: Path)
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.returncode == 1
     assert "metric is cosine on disk and dotproduct in the settings" in done.stderr
@@ -201,7 +201,7 @@ def test_a_start_that_fails_ends_the_process_with_one_sentence(tmp_path: Path) -
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.returncode == 1
     assert done.stderr.startswith("pinyon: Model 'nope' not found")
@@ -218,7 +218,7 @@ def test_a_field_no_record_can_have_is_refused_before_the_index_is_made(tmp_path
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.returncode == 1
     assert "field_map" in done.stderr

@@ -376,7 +376,7 @@ def test_changing_parameters_does_not_disturb_upserts(control: httpx.Client, nam
 
     writer = threading.Thread(target=write)
     writer.start()
-    assert writing.wait(30)
+    assert writing.wait(60)
     for n in range(20):
         truncate = "NONE" if n % 2 else "END"
         change = {"embed": {"read_parameters": {"truncate": truncate}}}

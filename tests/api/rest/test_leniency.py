@@ -458,7 +458,7 @@ def raw(url: str, target: str, body: bytes = b"", method: str = "", host: str = 
     there = urlsplit(url)
     first = f"{method or ('POST' if body else 'GET')} {target} HTTP/1.1\r\nHost: {host or there.netloc}\r\n"
     head = f"{first}Connection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-    with socket.create_connection((there.hostname or "", there.port or 0), timeout=30) as connection:
+    with socket.create_connection((there.hostname or "", there.port or 0), timeout=120) as connection:
         connection.sendall(head + body)
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     told, _, content = answer.partition(b"\r\n\r\n")
@@ -586,7 +586,7 @@ def test_sparse_indices_and_a_dimension_in_a_schema_may_be_written_as_floats(
 @pytest.mark.parametrize("size", [1_100_000, 3_000_000])
 def test_a_url_that_is_too_long_is_answered_as_what_it_is(hash_server: RunningServer, size: int) -> None:
     there = urlsplit(hash_server.url)
-    with socket.create_connection((there.hostname or "", there.port or 0), timeout=30) as connection:
+    with socket.create_connection((there.hostname or "", there.port or 0), timeout=120) as connection:
         connection.sendall(b"GET /vectors/fetch?ids=" + b"x" * size + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     head, _, body = answer.partition(b"\r\n\r\n")
@@ -600,7 +600,7 @@ def test_a_url_that_is_too_long_is_answered_as_what_it_is(hash_server: RunningSe
 
 def test_headers_that_are_too_long_are_not_called_a_url(hash_server: RunningServer) -> None:
     there = urlsplit(hash_server.url)
-    with socket.create_connection((there.hostname or "", there.port or 0), timeout=30) as connection:
+    with socket.create_connection((there.hostname or "", there.port or 0), timeout=120) as connection:
         connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-Long: " + b"x" * 1_100_000 + b"\r\n\r\n")
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 431 ")

@@ -61,7 +61,7 @@ def pinyon(models: Path, hub: FakeHub, tmp_path: Path) -> Pinyon:
             env=environment(**{**variables, **more}),
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
         )
 
     return run

@@ -20,9 +20,9 @@ from pinyon.storage.sqlite.records import writing
 from pinyon.storage.sqlite.upkeep import compaction
 from pinyon.storage.sqlite.upkeep.scheduler import UpkeepScheduler
 
+from tests.running import GIVEN_UP_S
+
 pytestmark = pytest.mark.anyio
-GIVEN_UP_S = 60.0
-"""After so long something is held up: a failure, and not a measure."""
 VECTORS = np.random.default_rng(3).standard_normal((400, 8)).astype(np.float32)
 
 

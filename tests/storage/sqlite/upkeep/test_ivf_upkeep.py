@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pinyon.storage.sqlite.options import Tuning
 from pinyon.storage.sqlite.row_sets import bits_of
 from pinyon.storage.sqlite.vectors import vector_scan
 
+from tests.running import GIVEN_UP_S
 from tests.storage.sqlite.index_file import read
 
 pytestmark = pytest.mark.anyio
@@ -102,29 +104,55 @@ async def test_squared_distances_work_too(tmp_path: Path) -> None:
     await engine.close()
 
 
-@pytest.mark.parametrize(("patience_s", "builds"), [(60, 1), (0, 2)])
-async def test_nothing_is_built_while_a_namespace_is_being_filled_but_not_for_ever(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patience_s: float, builds: int
-) -> None:
-    built = []
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The versions at which inverted files were built."""
+    versions = []
 
-    class Counted(Builder):
+    class Noted(Builder):
         def finish(self, version: int) -> IvfIndex | None:
-            built.append(version)
+            versions.append(version)
             return super().finish(version)
 
-    monkeypatch.setattr("pinyon.storage.sqlite.upkeep.ivf_upkeep.Builder", Counted)
-    engine = await opened(tmp_path, tuning={"quiet_s": 1.0, "patience_s": patience_s})
+    monkeypatch.setattr("pinyon.storage.sqlite.upkeep.ivf_upkeep.Builder", Noted)
+    return versions
+
+
+class Clock:
+    """Stands for the module time in the upkeep: it stands still until it is told to run."""
+
+    def __init__(self) -> None:
+        self.stopped_at: float | None = time.monotonic()
+
+    def monotonic(self) -> float:
+        return time.monotonic() if self.stopped_at is None else self.stopped_at
+
+
+async def test_nothing_is_built_while_a_namespace_is_being_filled(
+    tmp_path: Path, built: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr("pinyon.storage.sqlite.upkeep.write_debounce.time", clock)
+    engine = await opened(tmp_path, tuning={"quiet_s": 0.1})
     await engine.create_index(IndexSpec("docs", DIMENSION, "cosine"))
-    vectors = clustered(2 * COUNT + 1_000, 1)
+    vectors = clustered(COUNT + 500, 1)
     for start in range(0, len(vectors), 500):
         await engine.upsert("docs", "a", records(vectors[start : start + 500], start))
-        async with asyncio.timeout(30):
-            while not patience_s and start > FROM and not built:
-                await asyncio.sleep(0.005)
+    assert built == []
+    clock.stopped_at = None
     await engine.upkeep_done()
-    assert len(built) == builds
+    assert len(built) == 1
     assert await recall(engine) >= 0.98
+    await engine.close()
+
+
+async def test_a_namespace_that_is_filled_all_the_time_is_built_all_the_same(tmp_path: Path, built: list[int]) -> None:
+    engine = await opened(tmp_path, tuning={"quiet_s": 60, "patience_s": 0})
+    await engine.create_index(IndexSpec("docs", DIMENSION, "cosine"))
+    await engine.upsert("docs", "a", records(clustered(COUNT, 1)))
+    async with asyncio.timeout(GIVEN_UP_S):
+        while not built:  # each time the last record is written again, and then nothing is quiet
+            await engine.upsert("docs", "a", records(clustered(1, 1), COUNT))
     await engine.close()
 
 
