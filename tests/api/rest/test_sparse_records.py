@@ -103,6 +103,13 @@ def test_wrong_terms_are_refused(index: httpx.Client, terms: Any, message: str) 
     assert message in answer.json()["message"]
 
 
+@pytest.mark.parametrize(("name", "value"), [("retrieval", "hybrid"), ("mix", {"words": 2}), ("min_score", 0.5)])
+def test_what_only_dense_indexes_have_is_refused(index: httpx.Client, name: str, value: Any) -> None:
+    body = {"query": {"top_k": 1, "inputs": {"text": "duck", name: value}}}
+    answer = index.post("/records/namespaces/n/search", json=body)
+    assert (answer.status_code, answer.json()["message"].partition(";")[0]) == (400, f"'{name}' is for dense indexes")
+
+
 def test_dense_indexes_have_no_terms_to_match(client: httpx.Client) -> None:
     body = {"query": {"top_k": 1, "inputs": {"text": "x"}, "match_terms": {"strategy": "all", "terms": ["x"]}}}
     answer = client.post("/records/namespaces/n/search", json=body)

@@ -30,7 +30,7 @@ from pinyon.services.data_plane.calibrations import Calibrations, no_curve
 from pinyon.services.data_plane.foreign_vectors import ForeignVectors
 from pinyon.services.data_plane.hits import shown
 from pinyon.services.data_plane.reranking import HitReranker, Reranking
-from pinyon.services.data_plane.searches import Search, mix_of, retrieval_of
+from pinyon.services.data_plane.searches import Search, check_min_score, mix_of, retrieval_of
 from pinyon.services.inference.embedded_text import EmbeddedText, TokenForm, heaviest
 from pinyon.services.inference.inference import Inference
 from pinyon.services.inference.unrelated_vectors import UnrelatedVectors
@@ -248,11 +248,13 @@ class Records:
         """Check the search, embed its text, and say what storage is asked."""
         spec = index.spec
         self._check(search)
+        check_min_score(spec, search)
+        mix = mix_of(spec, search)
         condition = filters.parse(search.filter, self._limits.filter_values) if search.filter is not None else None
         words = validation.match_terms(spec, search.match_terms) if search.match_terms is not None else None
         reranking = None
         if search.rerank is not None:
-            reranking = await self._reranker.check(index, search.rerank, search.text, mix_of(spec, search))
+            reranking = await self._reranker.check(index, search.rerank, search.text, mix)
         curve = await self._curve(index, search, reranking)
         plan = QueryPlan(
             search.top_k,
@@ -367,10 +369,6 @@ class Records:
             validation.record_id(search.id, "The query", self._limits)
         if search.text is not None and not search.text.strip():
             raise InvalidArgument("The query text in 'inputs' must be non-empty")
-        if search.min_score is not None and not 0 <= search.min_score <= 1:
-            raise InvalidArgument(
-                f"min_score must be from 0 to 1, got {search.min_score:g}: it is the least chance that a hit fits"
-            )
         if search.fields is not None and len(search.fields) > self._limits.fields:
             raise InvalidArgument(
                 f"'fields' lists {len(search.fields)} names; at most {self._limits.fields} are allowed"

@@ -39,10 +39,28 @@ def retrieval_of(spec: IndexSpec, search: Search) -> Retrieval:
     if spec.embed is None:
         raise InvalidArgument("Integrated inference is not configured for this index")
     if spec.sparse and search.retrieval not in (None, "dense"):
-        raise InvalidArgument("'retrieval' is for dense indexes; this one is searched by the terms of its model")
+        raise _sparse("retrieval")
     return search.retrieval or spec.embed.retrieval
 
 
 def mix_of(spec: IndexSpec, search: Search) -> Mix:
-    """How much the sides of a hybrid or reranked score count."""
+    """How much the sides of a hybrid or reranked score count. Raises InvalidArgument where there is one side."""
+    if spec.sparse and search.mix is not None:
+        raise _sparse("mix")
     return search.mix or (spec.embed and spec.embed.mix) or EVEN
+
+
+def check_min_score(spec: IndexSpec, search: Search) -> None:
+    """Raises InvalidArgument if the search has a min_score that is wrong, or that the index does not have."""
+    if search.min_score is None:
+        return
+    if not 0 <= search.min_score <= 1:
+        raise InvalidArgument(
+            f"min_score must be from 0 to 1, got {search.min_score:g}: it is the least chance that a hit fits"
+        )
+    if spec.sparse:
+        raise _sparse("min_score")
+
+
+def _sparse(name: str) -> InvalidArgument:
+    return InvalidArgument(f"'{name}' is for dense indexes; this one is searched by the terms of its model")
