@@ -22,16 +22,17 @@ from tests.storage.engines import ENGINES, EngineKind
 
 pytestmark = pytest.mark.anyio
 CUTS = 12
+STORED = 'write_parameters = { token_vectors = "stored" }\n'
 
 
 @asynccontextmanager
 async def serving(
-    folder: Path, data: Path, engine: str = "sqlite", models: Path = MODELS
+    folder: Path, data: Path, engine: str = "sqlite", models: Path = MODELS, more: str = ""
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """The whole application on a data folder, in this process."""
+    """The whole application on a data folder, in this process. more: settings of its index."""
     ports = range(20_000, 20_010)
     told = {"data_dir": str(data), "models_dir": str(models)}
-    settings = load(config(folder), {}, told)
+    settings = load(config(folder, more=more), {}, told)
     storage: Any = msgspec.structs.replace(settings.storage, engine=engine)
     service = Service(msgspec.structs.replace(settings, storage=storage), Addresses("localhost", 5081, ports, ports))
     ready, failures = asyncio.Event(), list[Exception]()
@@ -64,7 +65,7 @@ async def test_what_was_answered_with_success_outlasts_a_power_cut(
     cuts: list[tuple[Path, list[list[State]]]] = []
     enough = asyncio.Event()
     with Disk() as disk:
-        async with serving(tmp_path, tmp_path / "data", name) as http:
+        async with serving(tmp_path, tmp_path / "data", name, more=STORED) as http:
 
             def answered() -> None:
                 if dice.random() < 0.15 and not enough.is_set():
@@ -85,7 +86,7 @@ async def test_what_was_answered_with_success_outlasts_a_power_cut(
     assert sum(client.answered for client in clients) > 3 * CUTS
     for folder, possible in cuts:
         assert kind.left_by_power_cut(folder, "quickstart") == []
-        async with serving(tmp_path, folder, name) as http:
+        async with serving(tmp_path, folder, name, more=STORED) as http:
             for client, states in zip(clients, possible, strict=True):
                 client.check(await stored(http, client), states)
         assert kind.problems(folder, "quickstart") == []

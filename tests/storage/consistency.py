@@ -4,9 +4,10 @@ from pathlib import Path
 
 import msgspec
 from pinyon.domain import IndexSpec
+from pinyon.search import token_codes
 from pinyon.search.analysis import analysed, analysed_as, detects
 from pinyon.storage.sqlite.connection.connections import connect
-from pinyon.storage.sqlite.schema import tables
+from pinyon.storage.sqlite.schema import tables, token_vectors
 from pinyon.storage.sqlite.text import learned_vectors
 from pinyon.storage.sqlite.text.lexical import text_of
 from pinyon.storage.sqlite.text.postings import postings
@@ -60,6 +61,14 @@ def problems(file: Path) -> list[str]:
         lost = "SELECT count(*) FROM learned_vectors WHERE record NOT IN (SELECT record FROM records)"
         if number := connection.execute(lost).get:
             told.append(f"{number} learned vectors without a record")
+
+    if spec is not None and token_vectors.field(spec) is not None:
+        told += token_vectors.problems(connection, spec)
+        codes: list[bytes] = [code for (code,) in connection.execute("SELECT codes FROM token_vectors")]
+        windows = [window for code in codes for window in token_codes.decode(code)]
+        dimensions = {token_codes.vectors(window).shape[1] for window in windows}
+        if not dimensions <= {spec.dimension}:
+            told.append(f"token vectors of {dimensions} numbers in an index of {spec.dimension}")
 
     cut: dict[int, int] = dict(connection.execute("SELECT ns, sum(truncated) FROM records GROUP BY ns"))
     for ns, name, count in connection.execute("SELECT ns, name, truncated FROM namespaces").fetchall():
