@@ -98,11 +98,12 @@ def test_words_that_are_right_get_the_weight_and_one_command_takes_it_back(tune:
     assert server.stop() == 0, server.text
 
     assert tune("quickstart", "--reset")[0] == 0
-    server = RunningServer(settings, data, "--index-ports", free_ports(1))
+    server = RunningServer(settings, data, "--index-host", "{index}.localhost")  # which the command is not told
     with server.client() as client:
         assert not {"mix", "calibration"} & set(read_parameters(client, "quickstart"))
         assert first(client, "n")["_id"].startswith("d")
         assert read_parameters(client, "other")["mix"]["words"] > 1, "the settings do not describe it"
+        assert tune("other", right, "--dry-run")[0] == 2, "it is tuned already, and its own records are searched"
     assert server.stop() == 0, server.text
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
-from pinyon.cli.common import ask_server, index_path
+from pinyon.cli.common import ask_server, index_path, server_url
 
 
 class IndexClient(Protocol):
@@ -55,18 +55,23 @@ class ServedIndex:
         return described
 
     def _where(self) -> dict[str, Any]:
-        """Where the index answers: on the main port, on a port of its own, or by its host name."""
+        """Where the index answers: on the main port, on a port of its own, or by its host name.
+
+        The server may have been started with options that this command was not given. So the server's word counts: if
+        no proxy stands in front of it, only a host name of the index's own differs from the server's.
+        """
         if self._address is None:
             from urllib.parse import urlsplit
 
-            of_settings = self._settings.index
+            of_server, of_settings = self._settings.server, self._settings.index
             host = self._describe()["host"].rpartition("//")[2]
-            if self._settings.server.index_host:
+            told, here = urlsplit(f"//{host}"), urlsplit(server_url(self._settings))
+            if of_server.index_host or (told.hostname != here.hostname and not of_server.public_url):
                 self._address = {"host": host}
             elif of_settings is not None and of_settings.name == self._name:
                 self._address = {}
             else:
-                self._address = {"port": urlsplit(f"//{host}").port}
+                self._address = {"port": told.port}
         return self._address
 
     async def search(self, namespace: str, text: str, **how: Any) -> list[dict[str, Any]]:
