@@ -32,7 +32,7 @@ def models(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("chosen", "nearest"), [("bf16", 0.9995), ("int8", 0.95), ("openvino", 1 - 1e-6), ("openvino-bf16", 0.9995)]
+    ("chosen", "nearest"), [("bf16", 0.9995), ("int8", 0.95), ("openvino", 1 - 1e-5), ("openvino-bf16", 0.9995)]
 )
 def test_vectors_are_close_to_those_of_fp32(
     catalog: Catalog, models: Path, chosen: precision.Precision, nearest: float
@@ -178,8 +178,9 @@ def test_bench_measures_every_precision() -> None:
     assert [one.precision for one in found] == ["fp32", "bf16", "int8", "openvino", "openvino-bf16"]
     assert all(one.per_s > 0 and one.memory > 10_000_000 for one in found)
     agreement = {one.precision: one.agreement for one in found}
-    assert agreement["openvino"] == pytest.approx(1)
-    assert min(agreement["bf16"], agreement["openvino-bf16"]) > 0.99 > agreement["int8"] > 0.8
+    assert agreement["openvino"] > 0.999
+    assert min(agreement["bf16"], agreement["openvino-bf16"]) > 0.99
+    assert 1 > agreement["int8"] > 0.8  # how exact it is depends on the instructions of the processor
 
 
 def test_bench_measures_pairs_of_a_cross_encoder(cross_encoder_folder: Path) -> None:

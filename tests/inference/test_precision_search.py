@@ -109,6 +109,7 @@ def test_a_folder_that_cannot_be_written_is_told(settings: Settings, caplog: pyt
 
 
 @pytest.mark.slow
+@pytest.mark.alone  # other tests would go before the measurement
 def test_a_model_is_measured_and_the_choice_remembered(settings: Settings, cross_encoder_folder: Path) -> None:
     models = msgspec.structs.replace(settings.models, paths={BGE: str(cross_encoder_folder)})
     settings = msgspec.structs.replace(settings, models=models)
