@@ -2,6 +2,8 @@
 
 from pinyon.domain.indexes import (
     EVEN,
+    Backup,
+    BackupLabel,
     CatalogueValue,
     Curve,
     Diacritics,
@@ -49,6 +51,8 @@ from pinyon.domain.searches import (
 __all__ = [
     "DEFAULT_NAMESPACE",
     "EVEN",
+    "Backup",
+    "BackupLabel",
     "CatalogueValue",
     "Centroid",
     "Curve",

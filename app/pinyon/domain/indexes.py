@@ -171,6 +171,31 @@ class Index(msgspec.Struct, frozen=True):
         return self.spec.name
 
 
+class BackupLabel(msgspec.Struct, frozen=True):
+    """What somebody says of a backup. id: no other backup has it. created_at: RFC 3339."""
+
+    id: str
+    created_at: str
+    name: str | None = None
+    description: str | None = None
+
+
+class Backup(msgspec.Struct, frozen=True):
+    """A copy of an index as it was at one moment: after the write with this LSN.
+
+    index: the index at that moment. embedded_by: what embedded its records. records, namespaces: how many it has.
+    bytes: on disk.
+    """
+
+    label: BackupLabel
+    index: Index
+    lsn: int
+    embedded_by: Fingerprint | None
+    records: int
+    namespaces: int
+    bytes: int
+
+
 class CatalogueValue(msgspec.Struct, frozen=True):
     """A small text that a service stores in the catalogue of indexes. version: counts its changes, from 1."""
 

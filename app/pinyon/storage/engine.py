@@ -21,6 +21,8 @@ from typing import Any, Protocol
 import msgspec
 
 from pinyon.domain import (
+    Backup,
+    BackupLabel,
     CatalogueValue,
     Fingerprint,
     Footprint,
@@ -199,6 +201,29 @@ class Engine(DataPlane, Protocol):
 
     async def compact(self, index: IndexRef) -> tuple[int, int]:
         """Give back the room of deleted records. Returns the bytes before and after. Searches go on meanwhile."""
+        ...
+
+    async def create_backup(self, index: IndexRef, label: BackupLabel) -> Backup:
+        """Copy an index as it is at one moment. Reads and writes go on meanwhile. The copy is complete or absent.
+
+        Raises Unavailable if the disk fails or is full.
+        """
+        ...
+
+    async def backups(self) -> list[Backup]:
+        """Every complete backup, oldest first. They outlast the indexes that they are of."""
+        ...
+
+    async def delete_backup(self, id: str) -> None:
+        """Delete a backup. Raises NotFound."""
+        ...
+
+    async def restore_backup(self, id: str, name: str, index_id: str, details: IndexDetails) -> Index:
+        """Make a new index of a backup, as a whole or not at all. index_id: that of the new index's handle.
+
+        Raises NotFound without the backup, AlreadyExists, and DataLoss or FailedPrecondition if the backup is damaged
+        or was made by a later version.
+        """
         ...
 
     async def reembedding(self, index: IndexRef) -> Reembedding | None:

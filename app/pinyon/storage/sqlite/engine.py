@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import shutil
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +12,8 @@ import apsw
 import msgspec
 
 from pinyon.domain import (
+    Backup,
+    BackupLabel,
     CatalogueValue,
     Fingerprint,
     Footprint,
@@ -23,15 +26,17 @@ from pinyon.domain import (
     StoredText,
     name_of,
 )
-from pinyon.errors import AlreadyExists, DataLoss, FailedPrecondition, PinyonError, Unavailable
+from pinyon.errors import AlreadyExists, DataLoss, FailedPrecondition, PermissionDenied, PinyonError, Unavailable
 from pinyon.locks import NamedLocks
 from pinyon.storage.engine import EngineLimits
+from pinyon.storage.sqlite.connection.database import READ_ONLY
 from pinyon.storage.sqlite.connection.file_errors import unexpected
 from pinyon.storage.sqlite.connection.inline_reads import InlineReads
 from pinyon.storage.sqlite.data_plane import SqliteDataPlane
 from pinyon.storage.sqlite.filters.column_store import ColumnStore
 from pinyon.storage.sqlite.filters.filter_cache import FilterCache
 from pinyon.storage.sqlite.folder.data_dir import DataDir
+from pinyon.storage.sqlite.folder.index_backups import IndexBackups
 from pinyon.storage.sqlite.folder.index_files import IndexFiles, Opened
 from pinyon.storage.sqlite.leases import Leases
 from pinyon.storage.sqlite.options import LIMITS, EngineOptions
@@ -55,6 +60,7 @@ class SqliteEngine(SqliteDataPlane):
     def __init__(self, folder: DataDir, options: EngineOptions) -> None:
         self._folder = folder
         self._files = IndexFiles(folder, options)
+        self._backups = IndexBackups(folder.path)
         self._read_only = options.read_only
         columns = ColumnStore(0 if options.read_only else options.column_bytes, options.tuning)
         vectors = VectorCache(options.cache_bytes, options.tuning)
@@ -85,6 +91,8 @@ class SqliteEngine(SqliteDataPlane):
         engine = cls(folder, parsed)
         try:
             await engine._files.open()
+            if not parsed.read_only:
+                await asyncio.to_thread(engine._backups.clear)
             try:
                 slots = asyncio.Semaphore(OPENED_IN_PARALLEL)
                 for name in await engine._files.names():
@@ -141,14 +149,19 @@ class SqliteEngine(SqliteDataPlane):
         return await self._change(spec.name, self._create_index(spec, details or tables.NO_DETAILS))
 
     async def _create_index(self, spec: IndexSpec, details: IndexDetails) -> Index:
-        if spec.name in self._unusable:
-            raise AlreadyExists(
-                f"There is an index {spec.name}, which cannot be used: {self._unusable[spec.name].message}"
-            )
-        if spec.name in self._opened or spec.name in self._opening:
-            raise AlreadyExists(f"Index {spec.name} already exists")
+        self._check_name_is_free(spec.name)
         self._opened[spec.name] = await self._files.make(spec, details)
         return self._opened[spec.name].index
+
+    def _check_writable(self) -> None:
+        if self._read_only:
+            raise PermissionDenied(READ_ONLY)
+
+    def _check_name_is_free(self, name: str) -> None:
+        if name in self._unusable:
+            raise AlreadyExists(f"There is an index {name}, which cannot be used: {self._unusable[name].message}")
+        if name in self._opened or name in self._opening:
+            raise AlreadyExists(f"Index {name} already exists")
 
     async def configure_index(self, changed: Index) -> Index:
         return await self._change(changed.handle, self._configure_index(changed))
@@ -279,6 +292,34 @@ class SqliteEngine(SqliteDataPlane):
         await self._change(index, opened.database.maintain(compaction.compact))
         after = self._folder.sizes(opened.index.name)
         return before["data"] + before["log"], after["data"] + after["log"]
+
+    async def create_backup(self, index: IndexRef, label: BackupLabel) -> Backup:
+        opened = self._find(index)
+        self._check_writable()
+        file = self._folder.index_file(opened.index.name)
+        return await self._change(index, asyncio.to_thread(self._backups.take, file, label))
+
+    async def backups(self) -> list[Backup]:
+        return await asyncio.to_thread(self._backups.all)
+
+    async def delete_backup(self, id: str) -> None:
+        self._check_writable()
+        await asyncio.to_thread(self._backups.remove, id)
+
+    async def restore_backup(self, id: str, name: str, index_id: str, details: IndexDetails) -> Index:
+        return await self._change(name, self._restore_backup(id, name, index_id, details))
+
+    async def _restore_backup(self, id: str, name: str, index_id: str, details: IndexDetails) -> Index:
+        self._check_writable()
+        self._check_name_is_free(name)
+        copy = await asyncio.to_thread(self._backups.copy_out, id, name)
+        try:
+            await self._files.rename_copy(copy, name, index_id, details)
+            opened = self._opened[name] = await self._files.adopt(name, copy)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, copy.parent, ignore_errors=True)
+        await self._open_large_namespaces(opened)
+        return opened.index
 
     async def cancel_reembedding(self, index: IndexRef) -> None:
         await self._change(index, self._find(index).database.write(reembedding.cancel))

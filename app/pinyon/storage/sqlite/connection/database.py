@@ -34,6 +34,7 @@ WRITES_PER_COMMIT = 64
 """Writes that may share a commit."""
 INLINE_CACHE_KIB = 8_192
 """Size of the page cache of the connection on the event-loop thread. Reading a page again takes it 5 us."""
+READ_ONLY = "This server was started with --read-only, and changes nothing"
 log = logging.getLogger("pinyon.storage")
 
 
@@ -223,7 +224,7 @@ class Database:
 
     def _submit(self, function: Callable[[apsw.Connection], T], bare: bool) -> "Future[T]":
         if self._writer is None:
-            raise PermissionDenied("This server was started with --read-only, and changes nothing")
+            raise PermissionDenied(READ_ONLY)
         if self.damage is not None:
             raise DataLoss(self.damage)
         return self._writer.submit(function, bare)

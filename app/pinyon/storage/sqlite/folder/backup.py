@@ -58,7 +58,7 @@ def restore_index(backup: Path, data_dir: Path, name: str) -> Path | None:
         file = folder.index_file(name)
         new = file.with_name(file.name + ".restored")
         new.unlink(missing_ok=True)
-        _copy_file(source, new, True, migrations.STEPS)
+        copy_file(source, new, True, migrations.STEPS)
         taken = file.exists() or folder.has_files_beside(name)
         aside = folder.set_aside(file, "replaced by a backup") if taken else None
         put_in_place(new, file)
@@ -79,12 +79,12 @@ def _copy(source: Path, to: Path, check: bool) -> list[str]:
         part.parent.mkdir(parents=True, exist_ok=True)
         part.mkdir(mode=0o700)  # like a data folder: only this user may read it
         (part / "indexes").mkdir()
-        _copy_file(source / "catalogue.sqlite", part / "catalogue.sqlite", check, index_catalogue.STEPS)
+        copy_file(source / "catalogue.sqlite", part / "catalogue.sqlite", check, index_catalogue.STEPS)
         names = _ready(part / "catalogue.sqlite")
         for name in names:
             file = source / "indexes" / f"{name}.sqlite"
             if file.exists():  # it may have been deleted since the catalogue was copied
-                _copy_file(file, part / "indexes" / file.name, check, migrations.STEPS)
+                copy_file(file, part / "indexes" / file.name, check, migrations.STEPS)
         for name in OTHER_FILES:
             if (source / name).exists():
                 shutil.copy(source / name, part / name)
@@ -101,8 +101,11 @@ def _copy(source: Path, to: Path, check: bool) -> list[str]:
     return sorted(file.stem for file in (to / "indexes").glob("*.sqlite"))
 
 
-def _copy_file(source: Path, to: Path, check: bool, steps: migrations.Steps) -> None:
-    """Copy a SQLite file page by page, as one snapshot, even while another process writes to it."""
+def copy_file(source: Path, to: Path, check: bool, steps: migrations.Steps = migrations.STEPS) -> None:
+    """Copy a SQLite file page by page, as one snapshot, even while another connection writes to it.
+
+    check: nobody writes to it, and it is checked first. Raises FailedPrecondition, DataLoss or Unavailable.
+    """
     try:
         with _reading(source, at_rest=check) as reading:
             migrations.check(reading, source.name, steps)

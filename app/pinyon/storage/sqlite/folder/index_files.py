@@ -8,13 +8,14 @@ file that a start cannot read is left where it is, or moved to the folder set-as
 import asyncio
 import logging
 from functools import partial
+from pathlib import Path
 
 import apsw
 import msgspec
 
 from pinyon.domain import CatalogueValue, Index, IndexDetails, IndexSpec
 from pinyon.errors import AlreadyExists, DataLoss, FailedPrecondition, PinyonError, Unavailable
-from pinyon.files import sync
+from pinyon.files import put_in_place, sync
 from pinyon.storage.sqlite.connection import page_checksums
 from pinyon.storage.sqlite.connection.database import Database
 from pinyon.storage.sqlite.connection.file_errors import damaged
@@ -159,17 +160,7 @@ class IndexFiles:
         deleted index of that name cannot be removed.
         """
         name = spec.name
-        if name in self._to_remove:
-            await self._remove(name)
-        if self._folder.index_file(name).exists():
-            raise AlreadyExists(
-                f"There is a file {name}.sqlite in the data folder that was put there while the server ran; "
-                "start the server again to use it, or move it away"
-            )
-        state = (await self._catalogue.read(index_catalogue.states)).get(name)
-        if state is not None or self._folder.has_files_beside(name):  # left when the disk failed
-            await self._remove(name)
-        await self._catalogue.write(partial(index_catalogue.enter, name=name, state="creating"))
+        await self._enter(name)
         try:
             database = await asyncio.to_thread(self._database, self._folder.index_file(name))
             try:
@@ -185,6 +176,46 @@ class IndexFiles:
                 raise Unavailable("The disk did not take the new index", retry_after_s=5) from error
             raise
         return Opened(database, index)
+
+    async def adopt(self, name: str, copy: Path) -> Opened:
+        """Make a finished file a new index, completely or not at all. copy: is on the same disk as the data folder.
+
+        Raises as make() and open_index().
+        """
+        await self._enter(name)
+        try:
+            await asyncio.to_thread(put_in_place, copy, self._folder.index_file(name))
+            await self._catalogue.write(partial(index_catalogue.mark, name=name, state="ready"))
+            opened = await self.open_index(name)
+            assert opened is not None
+        except BaseException as error:
+            await self.try_to_remove(name)
+            if isinstance(error, OSError):
+                raise Unavailable("The disk did not take the new index", retry_after_s=5) from error
+            raise
+        return opened
+
+    async def rename_copy(self, copy: Path, name: str, id: str, details: IndexDetails) -> None:
+        """Bring a copied file to the newest schema, and make it another index."""
+        database = await asyncio.to_thread(Database, copy, 1, 0)
+        try:
+            await database.write(partial(tables.rename, name=name, id=id, details=details))
+        finally:
+            await database.close()
+
+    async def _enter(self, name: str) -> None:
+        """Write down that an index of this name is being made. Raises AlreadyExists if it has a file."""
+        if name in self._to_remove:
+            await self._remove(name)
+        if self._folder.index_file(name).exists():
+            raise AlreadyExists(
+                f"There is a file {name}.sqlite in the data folder that was put there while the server ran; "
+                "start the server again to use it, or move it away"
+            )
+        state = (await self._catalogue.read(index_catalogue.states)).get(name)
+        if state is not None or self._folder.has_files_beside(name):  # left when the disk failed
+            await self._remove(name)
+        await self._catalogue.write(partial(index_catalogue.enter, name=name, state="creating"))
 
     async def values(self) -> dict[str, CatalogueValue]:
         """The values of the services in the catalogue, by key."""

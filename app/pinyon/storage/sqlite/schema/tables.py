@@ -85,6 +85,16 @@ def configure(connection: apsw.Connection, version: int, spec: IndexSpec, detail
         token_vectors.remove_all(connection)
 
 
+def rename(connection: apsw.Connection, name: str, id: str, details: IndexDetails) -> None:
+    """Make a copied file another index: with its own name, id and details, at version 1, and not being re-embedded."""
+    spec = msgspec.structs.replace(known_spec(connection), name=name)
+    connection.execute(
+        "UPDATE state SET spec = ?, details = ?, id = ?, version = 1", (to_json(spec), to_json(details), id)
+    )
+    connection.execute("DELETE FROM reembedding")
+    connection.execute("DELETE FROM reembedded")
+
+
 def _text_search(spec: IndexSpec) -> tuple[str, str] | None:
     """The text field and the language of keyword search. None if the index embeds no text."""
     return None if spec.embed is None else (spec.embed.text_field, spec.embed.analysis)

@@ -1,0 +1,146 @@
+"""Backups of single indexes, kept in the data folder.
+
+DATA/backups/ID/index.sqlite   the file of the index, as it was at one moment
+DATA/backups/ID/backup.json    what it is (domain.Backup)
+DATA/backups/*.partial         a backup that is being made, or a copy that is becoming an index; a start removes it
+DATA/backups/*.deleted         a backup that is being deleted; a start removes the rest of it
+
+A folder gets the name ID when all of it is on disk, and loses it before any of it is removed.
+"""
+
+import contextlib
+import errno
+import logging
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+import msgspec
+
+from pinyon import failpoints
+from pinyon.domain import Backup, BackupLabel
+from pinyon.errors import DataLoss, NotFound, Unavailable
+from pinyon.files import replace_json, sync
+from pinyon.storage.sqlite.connection.connections import connect
+from pinyon.storage.sqlite.connection.file_errors import translated
+from pinyon.storage.sqlite.folder.backup import copy_file
+from pinyon.storage.sqlite.schema import tables
+
+COPY, ABOUT = "index.sqlite", "backup.json"
+PARTIAL, DELETED = ".partial", ".deleted"
+RETRY_AFTER_S = 5
+
+log = logging.getLogger("pinyon.storage")
+
+
+class IndexBackups:
+    """The backups in one data folder. Every method reads or writes files, so call it from a worker thread."""
+
+    def __init__(self, data: Path) -> None:
+        self._folder = data / "backups"
+
+    def clear(self) -> None:
+        """Remove what was not finished when the last process ended."""
+        for end in (PARTIAL, DELETED):
+            for path in self._folder.glob(f"*{end}"):
+                shutil.rmtree(path, ignore_errors=True)
+
+    def take(self, file: Path, label: BackupLabel) -> Backup:
+        """Copy the file of an index, even while it is written to. Raises Unavailable if the disk fails."""
+        part = self._folder / f"{label.id}{PARTIAL}"
+        try:
+            with _disk_errors():
+                part.mkdir(mode=0o700, parents=True)
+                copy_file(file, part / COPY, check=False)
+                backup = _described(part / COPY, label)
+                replace_json(part / ABOUT, backup)
+                failpoints.reach("copied")
+                part.rename(self._folder / label.id)
+                for changed in (self._folder, self._folder.parent):
+                    sync(changed)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+        return backup
+
+    def all(self) -> list[Backup]:
+        """Every complete backup, oldest first. Those that cannot be read are left out, and named in the log."""
+        backups = []
+        for about in self._folder.glob(f"*/{ABOUT}"):
+            if about.parent.suffix in (PARTIAL, DELETED):
+                continue
+            try:
+                backups.append(_read(about))
+            except (OSError, msgspec.MsgspecError) as error:
+                log.error("the backup %s cannot be used: %s", about.parent, error)
+        return sorted(backups, key=lambda backup: (backup.label.created_at, backup.label.id))
+
+    def get(self, id: str) -> Backup:
+        """One backup. Raises NotFound."""
+        for backup in self.all():
+            if backup.label.id == id:
+                return backup
+        raise NotFound(f"Backup {id[:80]} not found.")
+
+    def remove(self, id: str) -> None:
+        """Delete a backup. Raises NotFound, or Unavailable if the disk fails."""
+        self.get(id)
+        aside = self._folder / f"{id}{DELETED}"
+        with _disk_errors():
+            (self._folder / id).rename(aside)
+            sync(self._folder)
+        shutil.rmtree(aside, ignore_errors=True)  # a start removes the rest
+
+    def copy_out(self, id: str, name: str) -> Path:
+        """Check a backup and copy it, for an index of this name. Returns the file, in a folder that a start removes.
+
+        Raises NotFound, DataLoss or FailedPrecondition if the backup cannot be used, Unavailable if the disk fails.
+        """
+        backup = self.get(id)
+        part = self._folder / f"{id}-{name}{PARTIAL}"
+        try:
+            with _disk_errors():
+                shutil.rmtree(part, ignore_errors=True)
+                part.mkdir(mode=0o700)
+                file = part / f"{name}.sqlite"
+                copy_file(self._folder / id / COPY, file, check=True)
+                if (described := _described(file, backup.label)) != msgspec.structs.replace(
+                    backup, bytes=described.bytes
+                ):
+                    raise DataLoss(f"Backup {id} is damaged: its file is not what {ABOUT} says")
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+        return file
+
+
+def _read(about: Path) -> Backup:
+    backup = msgspec.json.decode(about.read_bytes(), type=Backup)
+    if backup.label.id != about.parent.name:
+        raise OSError(errno.EINVAL, f"{ABOUT} says that its id is {backup.label.id}")
+    return backup
+
+
+def _described(file: Path, label: BackupLabel) -> Backup:
+    """What a copy is, read from itself."""
+    try:
+        with contextlib.closing(connect(file, 0, "frozen", compare=True)) as connection:
+            index = tables.index(connection)
+            if index is None:
+                raise DataLoss(f"The file {file.name} of backup {label.id} does not say what it is")
+            counts = [
+                int(connection.execute(f"SELECT count(*) FROM {table}").get) for table in ("records", "namespaces")
+            ]
+            lsn, embedded_by = tables.lsn(connection), tables.fingerprint(connection)
+    except apsw.Error as error:
+        raise translated(error, file) from error
+    return Backup(label, index, lsn, embedded_by, counts[0], counts[1], file.stat().st_size)
+
+
+@contextlib.contextmanager
+def _disk_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Unavailable(f"The disk did not take the backup: {error.strerror or error}", RETRY_AFTER_S) from error

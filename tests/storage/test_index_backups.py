@@ -1,0 +1,193 @@
+"""Backups of single indexes: one moment of an index, which outlasts it and becomes another one."""
+
+import asyncio
+import json
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import pytest
+from pinyon import failpoints
+from pinyon.domain import (
+    DEFAULT_NAMESPACE,
+    BackupLabel,
+    EmbedSpec,
+    Fingerprint,
+    IndexDetails,
+    IndexSpec,
+    PagePlan,
+    Record,
+    Selection,
+)
+from pinyon.errors import AlreadyExists, DataLoss, NotFound, PermissionDenied
+from pinyon.storage.engine import Engine
+from pinyon.storage.sqlite.engine import SqliteEngine
+
+from tests.storage.engines import EngineKind, every_engine
+
+pytestmark = [pytest.mark.anyio, every_engine]
+SPEC = IndexSpec("docs", 3, "cosine", EmbedSpec("m", "text"))
+EMBEDDED_BY = Fingerprint("m", "m", "1", "mean", "", "", 3)
+
+
+def label(number: int = 1) -> BackupLabel:
+    return BackupLabel(str(uuid4()), f"2026-01-01T00:00:{number:02}Z", f"copy {number}", "before the change")
+
+
+def records(first: int, last: int) -> list[Record]:
+    return [Record(f"r{n}", np.float32([n, 1, 0]), {"text": f"number {n}"}) for n in range(first, last)]
+
+
+async def ids(engine: Engine, index: str, namespace: str = DEFAULT_NAMESPACE) -> list[str]:
+    return [record.id for record in (await engine.page(index, namespace, PagePlan(100, Selection()))).records]
+
+
+async def filled(kind: EngineKind, folder: Path) -> Engine:
+    engine = await kind.open(folder)
+    await engine.create_index(SPEC, IndexDetails(tags={"a": "b"}))
+    await engine.upsert("docs", DEFAULT_NAMESPACE, records(0, 5), EMBEDDED_BY)
+    await engine.upsert("docs", "other", records(5, 7), EMBEDDED_BY)
+    return engine
+
+
+async def test_a_backup_is_one_moment_and_becomes_an_index_of_its_own(kind: EngineKind, tmp_path: Path) -> None:
+    engine = await filled(kind, tmp_path)
+    backup = await engine.create_backup("docs", label())
+    assert (backup.records, backup.namespaces, backup.index, backup.embedded_by) == (
+        7,
+        2,
+        engine.index("docs"),
+        EMBEDDED_BY,
+    )
+    assert backup.bytes > 0
+    assert await engine.backups() == [backup]
+    await engine.delete("docs", DEFAULT_NAMESPACE, Selection())
+    await engine.upsert("docs", DEFAULT_NAMESPACE, records(90, 91), EMBEDDED_BY)
+
+    restored = await engine.restore_backup(backup.label.id, "again", "an-id", IndexDetails(tags={"c": "d"}))
+    assert (restored.name, restored.handle.id, restored.version) == ("again", "an-id", 1)
+    assert (restored.spec.embed, restored.details.tags) == (SPEC.embed, {"c": "d"})
+    assert engine.index("again") == restored
+    assert await ids(engine, "again") == [f"r{n}" for n in range(5)]
+    assert await ids(engine, "again", "other") == ["r5", "r6"]
+    assert await ids(engine, "docs") == ["r90"], "the index itself is as it was"
+    assert await engine.fingerprint("again") == EMBEDDED_BY
+    await engine.upsert("again", "more", records(7, 8), EMBEDDED_BY)
+    await engine.delete_index("docs")
+    await engine.close()
+
+    engine = await kind.open(tmp_path)
+    assert await engine.backups() == [backup], "a backup outlasts its index, and a restart"
+    assert [index.name for index in engine.indexes()] == ["again"]
+    assert await ids(engine, "again", "more") == ["r7"]
+    assert [record.id for record in (await engine.page("again", "other", PagePlan(9, Selection()))).records]
+    await engine.close()
+    assert kind.problems(tmp_path, "again") == []
+
+
+async def test_writes_go_on_while_a_backup_is_taken(kind: EngineKind, tmp_path: Path) -> None:
+    engine = await filled(kind, tmp_path)
+    lsns: list[int] = []
+
+    async def write() -> None:
+        for n in range(100, 130):
+            lsns.append(await engine.upsert("docs", "w", records(n, n + 1), EMBEDDED_BY))
+
+    writing = asyncio.create_task(write())
+    backups = [await engine.create_backup("docs", label(number)) for number in range(4)]
+    await writing
+    before = 2
+    for backup in backups:
+        assert backup.records == 7 + backup.lsn - before, "every write up to its LSN, and none after it"
+    assert await engine.backups() == backups
+    await engine.close()
+
+
+async def test_backups_can_be_deleted_and_unknown_ones_are_not_found(kind: EngineKind, tmp_path: Path) -> None:
+    engine = await filled(kind, tmp_path)
+    first, second = [await engine.create_backup("docs", label(number)) for number in (1, 2)]
+    await engine.delete_backup(first.label.id)
+    assert await engine.backups() == [second]
+    for unknown in (first.label.id, "", ".", "..", "../indexes", f"{second.label.id}/"):
+        with pytest.raises(NotFound):
+            await engine.delete_backup(unknown)
+        with pytest.raises(NotFound):
+            await engine.restore_backup(unknown, "again", "id", IndexDetails())
+    with pytest.raises(NotFound):
+        await engine.create_backup("nothing", label())
+    with pytest.raises(AlreadyExists):
+        await engine.restore_backup(second.label.id, "docs", "id", IndexDetails())
+    assert [index.name for index in engine.indexes()] == ["docs"]
+    await engine.close()
+
+
+async def test_what_is_not_finished_is_absent(kind: EngineKind, tmp_path: Path) -> None:
+    engine = await filled(kind, tmp_path)
+
+    def fail() -> None:
+        raise OSError(28, "No space left on device")
+
+    failpoints.arm("copied", fail)
+    try:
+        with pytest.raises(Exception, match="No space left on device"):
+            await engine.create_backup("docs", label())
+    finally:
+        failpoints.disarm()
+    assert await engine.backups() == []
+    await engine.upsert("docs", "n", records(8, 9), EMBEDDED_BY)
+    await engine.close()
+
+
+async def test_a_damaged_backup_makes_no_index(kind: EngineKind, tmp_path: Path) -> None:
+    engine = await filled(kind, tmp_path)
+    backup = await engine.create_backup("docs", label())
+    file = tmp_path / "backups" / backup.label.id / "index.sqlite"
+    content = bytearray(file.read_bytes())
+    for place in range(len(content) // 3, len(content), 512):
+        content[place] ^= 0xFF
+    file.write_bytes(content)
+    with pytest.raises(DataLoss):
+        await engine.restore_backup(backup.label.id, "again", "id", IndexDetails())
+    assert [index.name for index in engine.indexes()] == ["docs"]
+    await engine.create_index(IndexSpec("again", 2, "cosine"))  # the name is free
+    await engine.close()
+
+
+async def test_a_backup_whose_description_is_not_its_own_makes_no_index(kind: EngineKind, tmp_path: Path) -> None:
+    engine = await filled(kind, tmp_path)
+    backup = await engine.create_backup("docs", label())
+    about = tmp_path / "backups" / backup.label.id / "backup.json"
+    about.write_text(json.dumps({**json.loads(about.read_text()), "records": 8}))
+    with pytest.raises(DataLoss, match="its file is not what backup.json says"):
+        await engine.restore_backup(backup.label.id, "again", "id", IndexDetails())
+    about.write_text("{")
+    assert await engine.backups() == []
+    await engine.close()
+
+
+async def test_a_start_removes_what_was_not_finished(kind: EngineKind, tmp_path: Path) -> None:
+    engine = await filled(kind, tmp_path)
+    backup = await engine.create_backup("docs", label())
+    await engine.close()
+    for end in ("partial", "deleted"):
+        (tmp_path / "backups" / f"x.{end}").mkdir()
+        (tmp_path / "backups" / f"x.{end}" / "index.sqlite").write_bytes(b"half")
+    engine = await kind.open(tmp_path)
+    assert [folder.name for folder in (tmp_path / "backups").iterdir()] == [backup.label.id]
+    assert await engine.backups() == [backup]
+    await engine.close()
+
+
+async def test_a_read_only_engine_lists_backups_and_makes_none(kind: EngineKind, tmp_path: Path) -> None:
+    engine = await filled(kind, tmp_path)
+    backup = await engine.create_backup("docs", label())
+    await engine.close()
+    reader = await SqliteEngine.open_folder(tmp_path, 1, 0, read_only=True)
+    assert await reader.backups() == [backup]
+    with pytest.raises(PermissionDenied):
+        await reader.create_backup("docs", label())
+    with pytest.raises(PermissionDenied):
+        await reader.delete_backup(backup.label.id)
+    with pytest.raises(PermissionDenied):
+        await reader.restore_backup(backup.label.id, "again", "id", IndexDetails())
+    await reader.close()
