@@ -8,6 +8,7 @@ PinyonError
 ├── NotFound              the named index, namespace, model or route does not exist
 ├── AlreadyExists         the name is taken
 ├── FailedPrecondition    the request is correct, but the installation is not ready (weights missing, folder in use)
+│   ├── InUse             what is to be deleted is being used
 │   └── EmbeddingMismatch the vector comes from another model than the vectors of the index
 ├── PermissionDenied      the action is not allowed: protected, outside the rights of the key, or no room left
 ├── MethodNotAllowed      the route exists, but not with this HTTP method
@@ -93,6 +94,10 @@ class FailedPrecondition(PinyonError):
     """The request is correct, but the installation is not ready for it."""
 
     code = "FAILED_PRECONDITION"
+
+
+class InUse(FailedPrecondition):
+    """What is to be deleted is being used. Try again when it is not."""
 
 
 class EmbeddingMismatch(FailedPrecondition):

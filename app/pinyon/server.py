@@ -24,6 +24,7 @@ from pinyon.api.rest.errors import EXCEPTION_HANDLERS
 from pinyon.api.rest.openapi import openapi
 from pinyon.api.rest.paths import RawPaths
 from pinyon.api.rest.routes import (
+    backups,
     control,
     health,
     hosted_only,
@@ -45,6 +46,7 @@ from pinyon.inference.precision_search import PrecisionSearch
 from pinyon.patches.litestar import resolve_dependencies_in_turn
 from pinyon.services import gauges
 from pinyon.services.control_plane.addresses import Addresses
+from pinyon.services.control_plane.backups import Backups
 from pinyon.services.control_plane.indexes import Indexes
 from pinyon.services.control_plane.readiness import RETRY_AFTER_S, Readiness
 from pinyon.services.control_plane.reembedding import Reembeddings
@@ -78,11 +80,13 @@ class OpenParts(msgspec.Struct, frozen=True):
     vectors: Vectors
     namespaces: Namespaces
     reembeddings: Reembeddings
+    backups: Backups
     grpc: VectorService
 
     async def close(self) -> None:
         """Stop what runs in the background; storage stays open."""
         await self.reembeddings.close()
+        await self.backups.close()
         await self.indexes.close()
         await self.recall.close()
 
@@ -198,6 +202,7 @@ class Service:
             vectors=vectors,
             namespaces=namespaces,
             reembeddings=Reembeddings(engine, indexes, self.catalog, self.inference, self.executor),
+            backups=Backups(engine, indexes),
             grpc=VectorService(vectors, namespaces),
         )
 
@@ -206,6 +211,7 @@ class Service:
         await self.executor.run(self.catalog.verify)
         await parts.engine.all_opened()
         await parts.indexes.assign_ports()
+        await parts.backups.open()
         await parts.indexes.embedders.load_all()
         if not self.settings.storage.read_only:
             await parts.reembeddings.resume()
@@ -278,7 +284,7 @@ def rest_app(service: Service) -> Any:
         return service.index_of(request.scope)
 
     cors = service.settings.server.cors_origins
-    families = (health, operations, control, hosted_only, reembedding, inference, records, vectors, namespaces)
+    families = (health, operations, control, backups, hosted_only, reembedding, inference, records, vectors, namespaces)
 
     async def note(request: Request[Any, Any, Any]) -> None:  # what is not async would be run on another thread
         request.scope["state"]["operation"] = request.route_handler.operation_id or "none"
@@ -289,6 +295,7 @@ def rest_app(service: Service) -> Any:
         dependencies={
             "index": provide(index),
             "indexes": provide(lambda: service.ready().indexes),
+            "backups": provide(lambda: service.ready().backups),
             "reembeddings": provide(lambda: service.ready().reembeddings),
             "catalog": provide(lambda: service.catalog),
             "records": provide(lambda: service.ready().records),

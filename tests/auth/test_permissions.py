@@ -116,7 +116,14 @@ REST: dict[str, list[Operation]] = {
     "recall": [Operation("read", "GET", "/recall", of="server")],
     "list_project_backups": [Operation("read", "GET", "/backups", of="server")],
     "list_restore_jobs": [Operation("read", "GET", "/restore-jobs", of="server")],
-    "list_index_backups": [Operation(None, "GET", "/indexes/{ix}/backups", of="index")],
+    "list_index_backups": [Operation("read", "GET", "/indexes/{ix}/backups", of="index")],
+    "describe_backup": [Operation("read", "GET", "/backups/none", of="server")],
+    "describe_restore_job": [Operation("read", "GET", "/restore-jobs/none", of="server")],
+    "create_backup": [Operation("control", "POST", "/indexes/{ix}/backups", {}, of="whole index")],
+    "delete_backup": [Operation("control", "DELETE", "/backups/none", of="whole server")],
+    "create_index_from_backup_operation": [
+        Operation("control", "POST", "/backups/none/create-index", {"name": "new"}, of="whole server")
+    ],
     "listBulkImports": [Operation("read", "GET", "/bulk/imports", of="index")],
 }
 PUBLIC = {"health", "ready"}
@@ -129,8 +136,6 @@ TELLS_NOTHING = {
     "describe_collection",
     "delete_collection",
     "documents",
-    "describe_backup",
-    "describe_restore_job",
     "describeBulkImport",
 }
 """They answer the same to every key."""
@@ -221,11 +226,11 @@ def may(limits: keys.Limits, scope: str | None, of: str, index: str, namespace: 
         return False
     if of == "everything" and (limits.indexes or limits.namespaces):
         return False
-    if of != "server" and limits.indexes is not None and index not in limits.indexes:
+    if of not in ("server", "whole server") and limits.indexes is not None and index not in limits.indexes:
         return False
     if of == "namespace" and limits.namespaces is not None and namespace not in limits.namespaces:
         return False
-    return not (of == "whole index" and limits.namespaces is not None)
+    return not (of in ("whole index", "whole server") and limits.namespaces is not None)
 
 
 def test_every_operation_is_in_the_tables(tmp_path: Path) -> None:

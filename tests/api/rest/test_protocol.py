@@ -78,8 +78,6 @@ ALWAYS_ANSWERED = (
     "/indexes",
     "/collections",
     "/metrics",
-    "/backups",
-    "/restore-jobs",
     "/bulk/imports",
 )
 

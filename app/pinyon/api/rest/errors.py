@@ -14,6 +14,7 @@ from pinyon.errors import (
     DeadlineExceeded,
     FailedPrecondition,
     Internal,
+    InUse,
     InvalidArgument,
     MethodNotAllowed,
     NotFound,
@@ -41,6 +42,7 @@ STATUS: dict[type[PinyonError], tuple[int, int]] = {
     DeadlineExceeded: (504, 4),
     # Not 5xx: clients would retry, and waiting does not help if weights are missing.
     FailedPrecondition: (400, 9),
+    InUse: (412, 9),
     Internal: (500, 13),
     Unavailable: (503, 14),
     ResourceExhausted: (429, 8),

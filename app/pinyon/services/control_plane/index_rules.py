@@ -382,6 +382,13 @@ def _flat(spec: IndexSpec) -> dict[str, object]:
     }
 
 
+def short_text(value: str | None, what: str, most: int) -> str | None:
+    """Check an optional text. what: its name in a request. Raises InvalidArgument."""
+    if value is not None and len(value) > most:
+        raise InvalidArgument(f"{what} has {len(value)} characters; at most {most} are allowed")
+    return value
+
+
 def details(options: IndexOptions, created_at: str) -> IndexDetails:
     """The details of a new index. created_at: RFC 3339."""
     return IndexDetails(

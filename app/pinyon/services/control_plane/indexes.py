@@ -2,14 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from pinyon.auth import permissions
-from pinyon.domain import Handle, Index, IndexRef, IndexSpec, RecallSample
+from pinyon.domain import Handle, Index, IndexRef, IndexSpec, RecallSample, name_of
 from pinyon.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -68,6 +68,7 @@ class Indexes:
         self._locks = NamedLocks()
         self.embedders = Embedders(engine, catalog, executor, readiness)
         self._settings_spec: IndexSpec | None = None
+        self._restoring: dict[str, Index] = {}
 
     async def open(self, settings: IndexSettings | None) -> None:
         """Take the index that the settings describe. Raises InvalidArgument if the settings describe no valid index."""
@@ -90,7 +91,7 @@ class Indexes:
         if wanted.name in self._engine.unusable():
             log.error("the index of the settings cannot be used; the server goes on with the others")
         elif existing is None:
-            await self._engine.create_index(wanted, index_rules.details(IndexOptions(), _now()))
+            await self._engine.create_index(wanted, index_rules.details(IndexOptions(), now()))
         else:
             index_rules.check_same(existing.spec, wanted)
 
@@ -124,7 +125,9 @@ class Indexes:
         return spec.name if spec is not None and self._exists(spec.name) else None
 
     def _exists(self, name: str) -> bool:
-        """Whether there is an index of this name, even if it is being opened or cannot be used."""
+        """Whether there is an index of this name, even if it is being opened or restored, or cannot be used."""
+        if name in self._restoring:
+            return True
         try:
             self._engine.index(name)
         except NotFound:
@@ -186,7 +189,14 @@ class Indexes:
     def index(self, index: IndexRef) -> Index:
         """One index. Raises NotFound, or PermissionDenied if the API key is for other indexes."""
         permissions.check_index(index)
+        if name_of(index) in self._restoring:
+            raise Unavailable(f"Index {name_of(index)} is being restored from a backup", RETRY_AFTER_S)
         return self._engine.index(index)
+
+    def shown(self, name: str) -> Index:
+        """As index(), but also an index that is being restored: what it will be."""
+        permissions.check_index(name)
+        return self._restoring.get(name) or self._engine.index(name)
 
     def spec(self, index: IndexRef) -> IndexSpec:
         """The spec of an index. Raises as index()."""
@@ -194,7 +204,8 @@ class Indexes:
 
     def all(self) -> list[Index]:
         """All indexes that the API key may see, sorted by name."""
-        return [index for index in self._engine.indexes() if permissions.GRANT.get().allows_index(index.name)]
+        indexes = sorted([*self._engine.indexes(), *self._restoring.values()], key=lambda index: index.name)
+        return [index for index in indexes if permissions.GRANT.get().allows_index(index.name)]
 
     async def create(self, spec: IndexSpec, options: IndexOptions) -> Index:
         """Create an empty index.
@@ -203,28 +214,53 @@ class Indexes:
         settings describe another index of this name, or PermissionDenied if no port is free.
         """
         permissions.check("control", spec.name)
-        if any(index.name == spec.name for index in self._engine.indexes()):
-            raise AlreadyExists("Resource already exists.")
+        self._check_new(spec.name)
         index_rules.place(options.cloud, options.region)
         await asyncio.to_thread(self._check_model, spec)  # weights may be hashed first
+        details = index_rules.details(options, now())
+        index = await self._change(spec.name, self._make(spec, lambda: self._engine.create_index(spec, details)))
+        await self.embedders.load_soon(index)
+        return index
+
+    async def restore(self, planned: Index, make: Callable[[], Awaitable[Index]]) -> None:
+        """Make an index of a backup. Until it is there, it is shown as it is planned.
+
+        Raises as create(). make: makes it, as a whole or not at all.
+        """
+        name = planned.name
+        permissions.check("control", name)
+        self._check_new(name)
+        self._restoring[name] = planned
+        try:
+            index = await self._change(name, self._make(planned.spec, make))
+        finally:
+            del self._restoring[name]
+        await self.embedders.load_soon(index)
+
+    def check_room_for(self, name: str) -> None:
+        """Raises AlreadyExists if there is an index of this name, PermissionDenied if no more can be made."""
+        self._check_new(name)
+        if self._settings_spec is None or name != self._settings_spec.name:
+            self.addresses.check_room()
+
+    def _check_new(self, name: str) -> None:
+        if name in self._restoring or any(index.name == name for index in self._engine.indexes()):
+            raise AlreadyExists("Resource already exists.")
+
+    async def _make(self, spec: IndexSpec, make: Callable[[], Awaitable[Index]]) -> Index:
+        """Make an index and give it a port, or do neither."""
         needs_port = False
         if self._settings_spec is not None and spec.name == self._settings_spec.name:
             index_rules.check_same(spec, self._settings_spec)
         else:
             self.addresses.check_room()
-            needs_port = self.addresses.by_port
-        index = await self._change(spec.name, self._create(spec, options, needs_port))
-        await self.embedders.load_soon(index)
-        return index
-
-    async def _create(self, spec: IndexSpec, options: IndexOptions, needs_port: bool) -> Index:
-        takes_port = needs_port and self._ports.of(spec.name) is None
-        if takes_port:
+            needs_port = self.addresses.by_port and self._ports.of(spec.name) is None
+        if needs_port:
             await self._ports.take(spec.name)
         try:
-            return await self._engine.create_index(spec, index_rules.details(options, _now()))
+            return await make()
         except Exception as error:
-            if takes_port:
+            if needs_port:
                 await self._ports.release(spec.name)
             if isinstance(error, AlreadyExists):
                 raise AlreadyExists("Resource already exists.") from None
@@ -244,6 +280,8 @@ class Indexes:
 
     def state(self, index: Index) -> State:
         """Whether an index can answer. An index that embeds text needs its model for that."""
+        if index.name in self._restoring:
+            return "Initializing"
         if not self.reachable(index):
             return "Disabled"
         if index.spec.embed is None or self.embedders.loaded(index) is not None:
@@ -392,5 +430,6 @@ class Indexes:
         return len(self._engine.set_aside())
 
 
-def _now() -> str:
+def now() -> str:
+    """This moment, by RFC 3339."""
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

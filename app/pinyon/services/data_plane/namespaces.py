@@ -6,7 +6,8 @@ import msgspec
 
 from pinyon.domain import Index, NamespaceInfo
 from pinyon.errors import InvalidArgument
-from pinyon.services.data_plane import pages, validation
+from pinyon.services import pages
+from pinyon.services.data_plane import validation
 from pinyon.settings import LimitSettings
 from pinyon.storage.engine import DataPlane
 

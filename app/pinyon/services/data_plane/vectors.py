@@ -22,7 +22,8 @@ from pinyon.domain import (
     UpdatePlan,
 )
 from pinyon.errors import InvalidArgument
-from pinyon.services.data_plane import pages, read_units, sizes, validation
+from pinyon.services import pages
+from pinyon.services.data_plane import read_units, sizes, validation
 from pinyon.settings import LimitSettings
 from pinyon.storage.engine import DataPlane
 

@@ -22,18 +22,19 @@ _JAVA = re.compile(r"\blang=java\b", re.IGNORECASE)
 _VERSION = re.compile(r"\A\d{4}-\d{2}")
 
 
-def _version(request: AnyRequest) -> str:
+def api_version(request: AnyRequest) -> str:
     """The API version of the client. "" if it sends none; it then gets the old shapes."""
     version = request.headers.get("x-pinecone-api-version", "")
     return version if _VERSION.match(version) else ""
 
 
-def _decode(request: AnyRequest, body: bytes, shape: type[T]) -> T:
+def decode(request: AnyRequest, body: bytes, shape: type[T]) -> T:
+    """The body of a request that has a deletion_protection. Raises Unprocessable, or InvalidArgument for that."""
     try:
         data: Any = decode_body(body, shape)
     except InvalidArgument as error:
         raise Unprocessable(f"Failed to deserialize the JSON body into the target type: {error.message}") from None
-    schemas.check_protection(data.deletion_protection, _version(request))
+    schemas.check_protection(data.deletion_protection, api_version(request))
     return cast(T, data)
 
 
@@ -42,7 +43,7 @@ def _described(request: AnyRequest, indexes: Indexes, index: Index) -> dict[str,
     host = indexes.url(index, request.headers.get("host")).removeprefix("https://")
     if _JAVA.search(request.headers.get("user-agent", "")):  # this client always adds its own scheme
         host = host.removeprefix("http://")
-    return schemas.described(index, host, indexes.state(index), _version(request))
+    return schemas.described(index, host, indexes.state(index), api_version(request))
 
 
 @get("/indexes", operation_id="list_indexes")
@@ -54,11 +55,11 @@ async def list_indexes(request: AnyRequest, indexes: NamedDependency[Indexes]) -
 @post("/indexes", status_code=201, operation_id="create_index")
 async def create_index(request: AnyRequest, body: RawBody, indexes: NamedDependency[Indexes]) -> dict[str, Any]:
     """Create an index for vectors that the caller brings."""
-    if _version(request) >= schemas.FIRST_WITH_SCHEMAS:
-        new = _decode(request, body, schemas.CreateIndexWithSchema)
+    if api_version(request) >= schemas.FIRST_WITH_SCHEMAS:
+        new = decode(request, body, schemas.CreateIndexWithSchema)
         spec = index_rules.plain(new.name or f"index-{secrets.token_hex(4)}", *new.vectors(), indexes.max_dimension)
         return _described(request, indexes, await indexes.create(spec, new.options()))
-    data = _decode(request, body, schemas.CreateIndexRequest)
+    data = decode(request, body, schemas.CreateIndexRequest)
     spec = index_rules.plain(data.name, data.vector_type or "dense", data.dimension, data.metric, indexes.max_dimension)
     return _described(request, indexes, await indexes.create(spec, data.options()))
 
@@ -68,7 +69,7 @@ async def create_index_for_model(
     request: AnyRequest, body: RawBody, indexes: NamedDependency[Indexes], catalog: NamedDependency[Catalog]
 ) -> dict[str, Any]:
     """Create an index that embeds text with a model."""
-    data = _decode(request, body, schemas.CreateIndexForModelRequest)
+    data = decode(request, body, schemas.CreateIndexForModelRequest)
     embed = data.embed
     spec = index_rules.integrated(
         catalog,
@@ -88,7 +89,7 @@ async def describe_index(
     request: AnyRequest, index_name: FromPath[str], indexes: NamedDependency[Indexes]
 ) -> dict[str, Any]:
     """One index."""
-    return _described(request, indexes, indexes.index(index_name))
+    return _described(request, indexes, indexes.shown(index_name))
 
 
 @patch("/indexes/{index_name:str}", status_code=200, operation_id="configure_index")
@@ -97,7 +98,7 @@ async def configure_index(
 ) -> dict[str, Any]:
     """Change an index. The status is 200 in every version, because Go's client treats 202 as a failure."""
     indexes.check_controls(index_name)  # before the body is checked: an unknown index is NotFound in any case
-    index = await indexes.configure(index_name, _decode(request, body, schemas.ConfigureIndexRequest).change())
+    index = await indexes.configure(index_name, decode(request, body, schemas.ConfigureIndexRequest).change())
     return _described(request, indexes, index)
 
 

@@ -280,7 +280,8 @@ def _before(index: Index) -> dict[str, Any]:
     return described
 
 
-def _from_2026_07(index: Index) -> dict[str, Any]:
+def schema(index: Index) -> dict[str, Any]:
+    """The schema of an index, from version 2026-07 on."""
     spec, details = index.spec, index.details
     fields: dict[str, Any] = {}
     if spec.embed is not None:
@@ -299,8 +300,13 @@ def _from_2026_07(index: Index) -> dict[str, Any]:
         fields["_sparse_values"] = {"type": "sparse_vector"}
     for name in (details.schema or {"fields": {}})["fields"]:
         fields.setdefault(name, {"filterable": True})
+    return {"fields": fields}
+
+
+def _from_2026_07(index: Index) -> dict[str, Any]:
+    details = index.details
     return {
         "deployment": {"deployment_type": "managed", "cloud": details.cloud, "region": details.region},
         "read_capacity": _read_capacity(index),
-        "schema": {"fields": fields},
+        "schema": schema(index),
     }

@@ -1,0 +1,109 @@
+"""The routes for backups of indexes, and for the jobs that restore them."""
+
+from typing import Annotated, Any
+
+from litestar import Response, Router, delete, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, QueryParameter, RawBody
+
+from pinyon.api.rest.bodies import decode_body, whole_number
+from pinyon.api.rest.routes.control import AnyRequest, api_version, decode
+from pinyon.api.rest.schemas import backup_schemas as schemas
+from pinyon.services.control_plane.backups import Backups
+
+
+@post("/indexes/{index_name:str}/backups", status_code=201, operation_id="create_backup")
+async def create_backup(
+    request: AnyRequest, index_name: FromPath[str], body: RawBody, backups: NamedDependency[Backups]
+) -> dict[str, Any]:
+    """Take a backup of an index."""
+    data = decode_body(body or b"{}", schemas.CreateBackupRequest)
+    return schemas.backup(await backups.create(index_name, data.name, data.description), api_version(request))
+
+
+@get("/indexes/{index_name:str}/backups", operation_id="list_index_backups")
+async def list_index_backups(
+    request: AnyRequest,
+    index_name: FromPath[str],
+    backups: NamedDependency[Backups],
+    limit: Annotated[str | None, QueryParameter()] = None,
+    pagination_token: Annotated[str | None, QueryParameter(name="paginationToken")] = None,
+) -> dict[str, Any]:
+    """A page of the backups of an index. Deleted ones are gone, so `include_deleted` changes nothing."""
+    return await _page(request, backups, index_name, limit, pagination_token)
+
+
+@get("/backups", operation_id="list_project_backups")
+async def list_backups(
+    request: AnyRequest,
+    backups: NamedDependency[Backups],
+    limit: Annotated[str | None, QueryParameter()] = None,
+    pagination_token: Annotated[str | None, QueryParameter(name="paginationToken")] = None,
+) -> dict[str, Any]:
+    """A page of the backups of all indexes, of deleted ones too."""
+    return await _page(request, backups, None, limit, pagination_token)
+
+
+async def _page(
+    request: AnyRequest, backups: Backups, index: str | None, limit: str | None, token: str | None
+) -> dict[str, Any]:
+    page, following = await backups.page(index, whole_number(limit, "limit"), token)
+    return schemas.page([schemas.backup(state, api_version(request)) for state in page], following)
+
+
+@get("/backups/{backup_id:str}", operation_id="describe_backup")
+async def describe_backup(
+    request: AnyRequest, backup_id: FromPath[str], backups: NamedDependency[Backups]
+) -> dict[str, Any]:
+    """One backup."""
+    return schemas.backup(await backups.describe(backup_id), api_version(request))
+
+
+@delete("/backups/{backup_id:str}", status_code=202, operation_id="delete_backup")
+async def delete_backup(backup_id: FromPath[str], backups: NamedDependency[Backups]) -> Response[bytes]:
+    """Delete a backup."""
+    await backups.delete(backup_id)
+    return Response(b"", status_code=202)
+
+
+@post("/backups/{backup_id:str}/create-index", status_code=202, operation_id="create_index_from_backup_operation")
+async def create_index_from_backup(
+    request: AnyRequest, backup_id: FromPath[str], body: RawBody, backups: NamedDependency[Backups]
+) -> dict[str, Any]:
+    """Begin to make a new index of a backup."""
+    data = decode(request, body, schemas.CreateIndexFromBackupRequest)
+    protected = data.deletion_protection == "enabled"
+    job = await backups.restore(backup_id, data.name, data.tags or {}, protected, data.read_capacity)
+    return {"restore_job_id": job.id, "index_id": job.target_id}
+
+
+@get("/restore-jobs", operation_id="list_restore_jobs")
+async def list_restore_jobs(
+    backups: NamedDependency[Backups],
+    limit: Annotated[str | None, QueryParameter()] = None,
+    pagination_token: Annotated[str | None, QueryParameter(name="paginationToken")] = None,
+) -> dict[str, Any]:
+    """A page of restore jobs."""
+    page, following = await backups.jobs(whole_number(limit, "limit"), pagination_token)
+    return schemas.page([schemas.job(job) for job in page], following)
+
+
+@get("/restore-jobs/{job_id:str}", operation_id="describe_restore_job")
+async def describe_restore_job(job_id: FromPath[str], backups: NamedDependency[Backups]) -> dict[str, Any]:
+    """One restore job."""
+    return schemas.job(backups.job(job_id))
+
+
+router = Router(
+    "/",
+    route_handlers=[
+        create_backup,
+        list_index_backups,
+        list_backups,
+        describe_backup,
+        delete_backup,
+        create_index_from_backup,
+        list_restore_jobs,
+        describe_restore_job,
+    ],
+)

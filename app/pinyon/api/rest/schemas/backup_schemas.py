@@ -1,0 +1,71 @@
+"""Requests and responses of the routes for backups and restore jobs."""
+
+from typing import Any
+
+import msgspec
+
+from pinyon.api.rest.schemas import control_schemas
+from pinyon.services.control_plane.backups import BackupState, RestoreJob
+
+
+class CreateBackupRequest(msgspec.Struct):
+    """POST /indexes/{name}/backups."""
+
+    name: str | None = None
+    description: str | None = None
+
+
+class CreateIndexFromBackupRequest(msgspec.Struct):
+    """POST /backups/{id}/create-index. read_capacity: from version 2026-07 on."""
+
+    name: str
+    tags: dict[str, str] | None = None
+    deletion_protection: control_schemas.OnOff | None = None
+    read_capacity: dict[str, Any] | None = None
+
+
+def backup(state: BackupState, version: str) -> dict[str, Any]:
+    """The description of a backup in this API version."""
+    label, index, taken = state.label, state.index, state.backup
+    described: dict[str, Any] = {
+        "backup_id": label.id,
+        "source_index_name": index.name,
+        "source_index_id": index.handle.id,
+        "name": label.name,
+        "description": label.description,
+        "status": state.status,
+        "cloud": index.details.cloud,
+        "region": index.details.region,
+        "tags": index.details.tags or {},
+        "created_at": label.created_at,
+        "record_count": None if taken is None else taken.records,
+        "namespace_count": None if taken is None else taken.namespaces,
+        "size_bytes": None if taken is None else taken.bytes,
+    }
+    if state.problem is not None:
+        described["error"] = state.problem
+    if version >= control_schemas.FIRST_WITH_SCHEMAS:
+        return {**described, "schema": control_schemas.schema(index)}
+    dimension = None if index.spec.sparse else index.spec.dimension
+    described |= {"dimension": dimension, "metric": index.spec.metric}
+    return described if index.details.schema is None else {**described, "schema": index.details.schema}
+
+
+def job(restore: RestoreJob) -> dict[str, Any]:
+    """The description of a restore job."""
+    described = {
+        "restore_job_id": restore.id,
+        "backup_id": restore.backup_id,
+        "target_index_name": restore.target,
+        "target_index_id": restore.target_id,
+        "status": restore.status,
+        "created_at": restore.created_at,
+        "completed_at": restore.completed_at,
+        "percent_complete": 100.0 if restore.status == "Completed" else 0.0,
+    }
+    return described if restore.problem is None else {**described, "error": restore.problem}
+
+
+def page(data: list[dict[str, Any]], token: str | None) -> dict[str, Any]:
+    """A page of either."""
+    return {"data": data} if token is None else {"data": data, "pagination": {"next": token}}

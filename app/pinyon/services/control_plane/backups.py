@@ -1,0 +1,282 @@
+"""Backups of indexes, and the jobs that restore them."""
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Coroutine, Mapping
+from typing import Any, Literal, TypeVar
+from uuid import uuid4
+
+import msgspec
+
+from pinyon.auth import permissions
+from pinyon.domain import Backup, BackupLabel, CatalogueValue, Handle, Index, IndexDetails
+from pinyon.errors import InUse, NotFound, PinyonError
+from pinyon.services import pages
+from pinyon.services.control_plane import index_rules
+from pinyon.services.control_plane.conflicts import until_no_conflict
+from pinyon.services.control_plane.indexes import Indexes, now
+from pinyon.storage.engine import Engine
+
+WAIT_S = 2.0
+"""A response waits so many seconds for a backup or an index. Most are done by then."""
+PAGE, LARGEST_PAGE = 10, 100
+JOBS_KEY = "restore-jobs"
+MOST_JOBS = 100
+"""Restore jobs that are remembered: the newest."""
+LONGEST_NAME, LONGEST_DESCRIPTION = 255, 1_000
+"""Characters of the name and the description of a backup."""
+
+T = TypeVar("T")
+log = logging.getLogger("pinyon.backups")
+
+
+class BackupState(msgspec.Struct, frozen=True):
+    """A backup, finished or not. index: what it is of. backup: None until it is ready. problem: why it failed."""
+
+    label: BackupLabel
+    index: Index
+    status: Literal["Initializing", "Ready", "Failed"]
+    backup: Backup | None = None
+    problem: str | None = None
+
+
+class RestoreJob(msgspec.Struct, frozen=True):
+    """A backup that becomes an index. source: the index that the backup is of. problem: why it failed."""
+
+    id: str
+    backup_id: str
+    source: str
+    target: str
+    target_id: str
+    created_at: str
+    status: Literal["InProgress", "Completed", "Failed"] = "InProgress"
+    completed_at: str | None = None
+    problem: str | None = None
+
+
+class Backups:
+    """Every operation on backups. Call from the event-loop thread only.
+
+    Backups that are being taken or have failed are known to this process only: after its end they are gone.
+    """
+
+    def __init__(self, engine: Engine, indexes: Indexes) -> None:
+        self._engine, self._indexes = engine, indexes
+        self._unfinished: dict[str, BackupState] = {}
+        self._jobs: dict[str, RestoreJob] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        """Read the restore jobs. Those that the end of the last process cut off are finished, or have failed.
+
+        Call it when all indexes are open.
+        """
+        stored = (await self._engine.catalogue_values()).get(JOBS_KEY)
+        if stored is not None:
+            try:
+                self._jobs = {job.id: job for job in msgspec.json.decode(stored.text, type=list[RestoreJob])}
+            except msgspec.MsgspecError as error:
+                log.error("the restore jobs of the last process cannot be read, so they are not listed: %s", error)
+        ids = {index.handle.id for index in self._engine.indexes()}
+        for job in [job for job in self._jobs.values() if job.status == "InProgress"]:
+            self._jobs[job.id] = _finished(job, None if job.target_id in ids else "the server was stopped meanwhile")
+
+    async def close(self) -> None:
+        """Wait for what is being copied."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def create(self, name: str, title: str | None, description: str | None) -> BackupState:
+        """Take a backup of an index: as it is at one moment, while reads and writes go on.
+
+        Raises NotFound, InvalidArgument, or Unavailable if the disk fails at once.
+        """
+        permissions.check("control", name)
+        index = self._indexes.index(name)
+        label = BackupLabel(
+            str(uuid4()),
+            now(),
+            index_rules.short_text(title, "name", LONGEST_NAME),
+            index_rules.short_text(description, "description", LONGEST_DESCRIPTION),
+        )
+        self._unfinished[label.id] = BackupState(label, index, "Initializing")
+        await self._run(self._take(index.handle, label))
+        return await self._state(label.id)
+
+    async def _take(self, index: Handle, label: BackupLabel) -> None:
+        try:
+            await self._engine.create_backup(index, label)
+            del self._unfinished[label.id]
+        except Exception as error:
+            problem = _in_words(error)
+            log.error("index %s was not backed up: %s", index, problem, exc_info=_if_defect(error))
+            failed = msgspec.structs.replace(self._unfinished[label.id], status="Failed", problem=problem)
+            self._unfinished[label.id] = failed
+
+    async def page(
+        self, index: str | None, limit: int | None, token: str | None
+    ) -> tuple[list[BackupState], str | None]:
+        """A page of backups, oldest first, and the token of the next one. index: only those of this index, by name."""
+        permissions.check("read")
+        if index is not None:
+            permissions.check_index(index)
+        every = [state for state in await self._visible() if index in (None, state.index.name)]
+        if index is not None and not every:
+            self._indexes.shown(index)  # raises NotFound
+        return _page([(_place(state.label.created_at, state.label.id), state) for state in every], limit, token)
+
+    async def describe(self, id: str) -> BackupState:
+        """One backup. Raises NotFound."""
+        permissions.check("read")
+        return await self._state(id)
+
+    async def delete(self, id: str) -> None:
+        """Delete a backup. Raises NotFound, or InUse while it is being taken or restored."""
+        permissions.check("control")
+        state = await self._state(id)
+        if state.status == "Failed":
+            del self._unfinished[id]
+            return
+        if state.status == "Initializing":
+            raise InUse(f"Backup {id} is being taken; delete it when it is ready")
+        if any(job.backup_id == id and job.status == "InProgress" for job in self._jobs.values()):
+            raise InUse(f"Backup {id} is being restored; delete it when the restore job has ended")
+        await self._engine.delete_backup(id)
+
+    async def restore(
+        self,
+        id: str,
+        name: str,
+        tags: Mapping[str, str],
+        deletion_protection: bool,
+        read_capacity: Mapping[str, Any] | None = None,
+    ) -> RestoreJob:
+        """Begin to make a new index of a backup.
+
+        Raises NotFound, InUse if the backup is not ready, InvalidArgument, AlreadyExists, or PermissionDenied if no
+        port is free. What goes wrong later is in the job.
+        """
+        permissions.check("control")
+        state = await self._state(id)
+        permissions.check("control", index_rules.name(name))
+        if state.backup is None:
+            raise InUse(f"Backup {id} is not ready: {state.problem or 'it is being taken'}")
+        self._indexes.check_room_for(name)
+        details = msgspec.structs.replace(
+            state.index.details,
+            created_at=now(),
+            tags=index_rules.tags({}, tags),
+            deletion_protection=deletion_protection,
+            read_capacity=index_rules.read_capacity(read_capacity),
+        )
+        job = RestoreJob(str(uuid4()), id, state.index.name, name, uuid4().hex, now())
+        await self._store(job)
+        await self._run(self._restore(job, state.index, details))
+        return self._jobs[job.id]
+
+    async def _restore(self, job: RestoreJob, source: Index, details: IndexDetails) -> None:
+        spec = msgspec.structs.replace(source.spec, name=job.target)
+        planned = Index(spec, Handle(job.target, job.target_id), details)
+
+        async def make() -> Index:
+            return await self._engine.restore_backup(job.backup_id, job.target, job.target_id, details)
+
+        problem = None
+        try:
+            await self._indexes.restore(planned, make)
+        except Exception as error:
+            problem = _in_words(error)
+            what = job.backup_id, job.target, problem
+            log.error("backup %s was not restored as index %s: %s", *what, exc_info=_if_defect(error))
+        await self._store(_finished(job, problem))
+
+    async def jobs(self, limit: int | None, token: str | None) -> tuple[list[RestoreJob], str | None]:
+        """A page of restore jobs, oldest first, and the token of the next one."""
+        permissions.check("read")
+        visible = [job for job in self._jobs.values() if _is_visible(job.source) and _is_visible(job.target)]
+        return _page([(_place(job.created_at, job.id), job) for job in visible], limit, token)
+
+    def job(self, id: str) -> RestoreJob:
+        """One restore job. Raises NotFound."""
+        permissions.check("read")
+        job = self._jobs.get(id)
+        if job is None or not (_is_visible(job.source) and _is_visible(job.target)):
+            raise NotFound(f"Restore job {id[:80]} not found.")
+        return job
+
+    async def _visible(self) -> list[BackupState]:
+        """Every backup that the API key may see, oldest first."""
+        ready = [BackupState(each.label, each.index, "Ready", each) for each in await self._engine.backups()]
+        known = {state.label.id for state in ready}
+        unfinished = [state for state in self._unfinished.values() if state.label.id not in known]
+        return sorted(
+            (state for state in (*ready, *unfinished) if _is_visible(state.index.name)),
+            key=lambda state: (state.label.created_at, state.label.id),
+        )
+
+    async def _state(self, id: str) -> BackupState:
+        for state in await self._visible():
+            if state.label.id == id:
+                return state
+        raise NotFound(f"Backup {id[:80]} not found.")
+
+    async def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Start to do this in the background, and wait a short time for it.
+
+        It has the rights of the server, because they were checked, and because the caller's key may end before it.
+        """
+        task = asyncio.create_task(work, context=contextvars.Context())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        await asyncio.wait([task], timeout=WAIT_S)
+
+    async def _store(self, job: RestoreJob) -> None:
+        """Remember a job, also after a restart."""
+        self._jobs[job.id] = job
+        running = [each for each in self._jobs.values() if each.status == "InProgress"]
+        ended = [each for each in self._jobs.values() if each.status != "InProgress"]
+        kept = sorted(ended[-MOST_JOBS:] + running, key=lambda each: _place(each.created_at, each.id))
+        self._jobs = {each.id: each for each in kept}
+
+        async def store() -> None:
+            before = (await self._engine.catalogue_values()).get(JOBS_KEY, CatalogueValue("", 0))
+            text = msgspec.json.encode(list(self._jobs.values())).decode()
+            await self._engine.put_catalogue_value(JOBS_KEY, text, before.version)
+
+        await until_no_conflict(store)
+
+
+def _finished(job: RestoreJob, problem: str | None) -> RestoreJob:
+    return msgspec.structs.replace(
+        job, status="Completed" if problem is None else "Failed", completed_at=now(), problem=problem
+    )
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, PinyonError):
+        return error.message
+    return f"a defect of Pinyon's own ({type(error).__name__}); the log has the details"
+
+
+def _if_defect(error: Exception) -> Exception | None:
+    """The error, if its traceback says more than its message."""
+    return None if isinstance(error, PinyonError) else error
+
+
+def _is_visible(index: str) -> bool:
+    """Whether the API key is for this index as a whole. A backup has all its namespaces."""
+    grant = permissions.GRANT.get()
+    return grant.namespaces is None and grant.allows_index(index)
+
+
+def _place(created_at: str, id: str) -> str:
+    return f"{created_at} {id}"
+
+
+def _page(every: list[tuple[str, T]], limit: int | None, token: str | None) -> tuple[list[T], str | None]:
+    """A page of what is in the order of these places, and the token of the next page."""
+    size = pages.limit(limit, PAGE, LARGEST_PAGE)
+    after = pages.read(token) if token else ""
+    following = [each for each in every if each[0] > after]
+    page = following[:size]
+    return [value for _, value in page], pages.token(page[-1][0]) if len(following) > size else None
