@@ -3,6 +3,7 @@
 import contextlib
 import sys
 
+import tour_backups
 import tour_indexes
 import tour_inference
 import tour_refusals
@@ -26,11 +27,12 @@ STOPS = [
     tour_inference.texts_are_embedded,
     tour_inference.documents_are_reranked,
     tour_inference.models_are_described,
+    tour_backups.backups_are_taken_listed_and_restored,
     tour_refusals.a_wrong_key_is_refused,
     tour_refusals.what_is_not_there_is_not_found,
     tour_vectors.a_query_of_zeros_lists_records,
 ]
-INDEXES = ["tour-dense", "tour-sparse", "tour-hybrid", "tour-e5", "tour-sparse-english"]
+INDEXES = ["tour-dense", "tour-sparse", "tour-hybrid", "tour-saved", "tour-copy", "tour-e5", "tour-sparse-english"]
 
 if __name__ == "__main__":
     with connected(sys.argv[1]) as connection:
