@@ -154,3 +154,51 @@ async def test_a_model_that_changed_while_it_was_loaded_is_not_the_one_that_is_k
     answered: Any = await embedders.get(Index(spec, handle))
     assert (answered, loaded) == (stored[0], ["old", "new"])
     assert embedders.loaded(Index(spec, handle)) is answered
+
+
+async def test_a_choice_of_precision_changes_nothing_where_the_index_has_it_already() -> None:
+    spec, handle = IndexSpec("docs", 2, "cosine", EmbedSpec("any", "text", sparse_model="words")), Handle("docs", "1")
+
+    def printed(version: str, sparse_model: str) -> Fingerprint:
+        return Fingerprint("any", "any", version, "mean", "", "", 2, sparse_model=sparse_model)
+
+    class Embedder:
+        fingerprint = printed("1", "words")
+
+    class Stored:
+        """Stands for the engine: an index with records."""
+
+        def index(self, index: Handle) -> Index:
+            return Index(spec, handle)
+
+        def indexes(self) -> list[Index]:
+            return [Index(spec, handle)]
+
+        async def fingerprint(self, index: Handle) -> Fingerprint:
+            return Embedder.fingerprint
+
+    class Models:
+        """Stands for the catalogue. version: says how models are computed now."""
+
+        version = "1"
+
+        def fingerprint(self, model: str, dimension: int | None, sparse_model: str = "") -> Fingerprint:
+            return printed(self.version, sparse_model)
+
+        def embedder(self, fingerprint: Fingerprint) -> Embedder:
+            return Embedder()
+
+    class Executor:
+        """Stands for the model thread."""
+
+        async def run(self, call: Any, *given: Any) -> Any:
+            return call(*given)
+
+    readiness, models = Readiness(), Models()
+    readiness.loading = False
+    parts: Sequence[Any] = (Stored(), models, Executor(), readiness)
+    embedders = Embedders(*parts)
+    await embedders.get(Index(spec, handle))
+    assert await embedders.load_again("any") == []
+    models.version = "2"
+    assert await embedders.load_again("any") == ["docs"], "its records keep theirs"

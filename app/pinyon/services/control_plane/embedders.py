@@ -102,7 +102,7 @@ class Embedders:
             if before is None or embed is None or before.fingerprint.weights != weights:
                 continue
             try:
-                if before.fingerprint == self._catalog.fingerprint(embed.model, index.spec.dimension or None):
+                if before.fingerprint == self._new_fingerprint(index.spec, embed):
                     continue
                 if await self._engine.fingerprint(index.handle) is None:
                     self.forget(index.handle)
@@ -160,5 +160,9 @@ class Embedders:
         self, spec: IndexSpec, embed: EmbedSpec, fingerprint: Fingerprint | None
     ) -> Embedder | SparseEmbedder:
         """On the model thread. fingerprint: what embedded the records; None if there are none yet."""
-        fingerprint = fingerprint or self._catalog.fingerprint(embed.model, spec.dimension or None, embed.sparse_model)
+        fingerprint = fingerprint or self._new_fingerprint(spec, embed)
         return self._catalog.sparse_embedder(fingerprint) if spec.sparse else self._catalog.embedder(fingerprint)
+
+    def _new_fingerprint(self, spec: IndexSpec, embed: EmbedSpec) -> Fingerprint:
+        """What would embed for the index if it were empty."""
+        return self._catalog.fingerprint(embed.model, spec.dimension or None, embed.sparse_model)
