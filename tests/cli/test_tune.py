@@ -104,6 +104,8 @@ def test_words_that_are_right_get_the_weight_and_one_command_takes_it_back(tune:
         assert first(client, "n")["_id"].startswith("d")
         assert read_parameters(client, "other")["mix"]["words"] > 1, "the settings do not describe it"
         assert tune("other", right, "--dry-run")[0] == 2, "it is tuned already, and its own records are searched"
+        status, _, err = tune("other", right, "--key", "ключ")
+        assert (status, "The API key has characters other than ASCII" in err) == (1, True)
     assert server.stop() == 0, server.text
 
 

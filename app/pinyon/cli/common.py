@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pinyon.errors import FailedPrecondition, Unavailable
+from pinyon.errors import FailedPrecondition, InvalidArgument, Unavailable
 
 if TYPE_CHECKING:
     import ssl
@@ -148,7 +148,8 @@ def ask_server(
 
     port: of an index, in place of the main one. host: the Host header, which may name an index.
 
-    Raises FailedPrecondition with the server's message if it refuses, Unavailable if it does not answer.
+    Raises FailedPrecondition with the server's message if it refuses, Unavailable if it does not answer,
+    InvalidArgument for a key that cannot be sent.
     """
     import http.client
     import re
@@ -156,6 +157,8 @@ def ask_server(
     import urllib.request
 
     key = key or settings.server.api_key
+    if not (key.isascii() and key.isprintable()):
+        raise InvalidArgument("The API key has characters other than ASCII, or control characters; no key has such")
     headers = (
         {"Content-Type": "application/json"} | ({"Api-Key": key} if key else {}) | ({"Host": host} if host else {})
     )
