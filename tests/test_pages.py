@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pinyon.errors import InvalidArgument
-from pinyon.services.data_plane.pages import read, token
+from pinyon.services.pages import read, token
 
 
 @given(st.text(max_size=20), st.none() | st.text(max_size=5))
