@@ -206,9 +206,10 @@ class Backups:
 
     async def _visible(self) -> list[BackupState]:
         """Every backup that the API key may see, oldest first."""
+        unfinished = list(self._unfinished.values())  # before the others are read: one may get ready meanwhile
         ready = [BackupState(each.label, each.index, "Ready", each) for each in await self._engine.backups()]
         known = {state.label.id for state in ready}
-        unfinished = [state for state in self._unfinished.values() if state.label.id not in known]
+        unfinished = [state for state in unfinished if state.label.id not in known]
         return sorted(
             (state for state in (*ready, *unfinished) if _is_visible(state.index.name)),
             key=lambda state: (state.label.created_at, state.label.id),
