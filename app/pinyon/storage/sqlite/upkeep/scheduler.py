@@ -15,7 +15,7 @@ from typing import Any
 import apsw
 
 from pinyon.domain import Handle
-from pinyon.errors import NotFound
+from pinyon.errors import NotFound, PinyonError
 from pinyon.storage.sqlite.connection.database import Database
 from pinyon.storage.sqlite.filters.column_store import ColumnStore
 from pinyon.storage.sqlite.filters.filter_cache import FilterCache
@@ -147,8 +147,10 @@ class UpkeepScheduler:
                 raise
             except NotFound:  # the index was deleted meanwhile
                 continue
-            except Exception:
-                log.exception("no inverted file for namespace %r of %s", namespace, handle)
+            except Exception as error:
+                # A damaged file, for one, is a known error: its message says everything, and a traceback nothing more.
+                defect = None if isinstance(error, PinyonError) else error
+                log.error("no inverted file for namespace %r of %s: %s", namespace, handle, error, exc_info=defect)
                 with contextlib.suppress(Exception):
                     await self._give_up(database, handle, namespace)
             finally:
