@@ -1,12 +1,17 @@
-"""Backups while they are being taken."""
+"""Backups while they are being taken, and restore jobs of a catalogue that cannot be written."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pinyon.domain import BackupLabel, Handle, Index, IndexSpec
+from pinyon.errors import Unavailable
 from pinyon.services.control_plane import backups
 from pinyon.services.control_plane.backups import Backups
+from pinyon.storage.sqlite.engine import SqliteEngine
+
+from tests.durability.test_power import serving
 
 pytestmark = pytest.mark.anyio
 DOCS = Index(IndexSpec("docs", 2, "cosine"), Handle("docs", "1"))
@@ -43,3 +48,19 @@ async def test_a_backup_that_gets_ready_while_backups_are_listed_is_in_the_list(
     parts: Any = Engine(), Indexes()
     state = await Backups(*parts).create("docs", None, None)
     assert (state.index, state.status) == (DOCS, "Initializing")
+
+
+async def test_a_restore_job_that_cannot_be_stored_is_not_begun_and_holds_no_backup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: Any) -> None:
+        raise Unavailable("The disk is full")
+
+    async with serving(tmp_path, tmp_path / "data") as http:
+        backup = (await http.post("/indexes/quickstart/backups", json={})).json()
+        with monkeypatch.context() as patched:
+            patched.setattr(SqliteEngine, "put_catalogue_value", fail)
+            refused = await http.post(f"/backups/{backup['backup_id']}/create-index", json={"name": "again"})
+        assert (refused.status_code, (await http.get("/restore-jobs")).json()) == (503, {"data": []})
+        assert (await http.get("/indexes/again")).status_code == 404
+        assert (await http.delete(f"/backups/{backup['backup_id']}")).status_code == 202

@@ -15,6 +15,7 @@ from pinyon.services.data_plane.records import MOST_ATTEMPTS
 from pinyon.storage.sqlite.data_plane import SqliteDataPlane
 from pinyon.storage.sqlite.upkeep import compaction
 
+from tests.durability.test_kills import WIDE
 from tests.durability.test_power import serving
 from tests.running import GIVEN_UP_S, MODELS
 
@@ -56,19 +57,6 @@ async def test_an_index_whose_reembedding_cannot_begin_yet_holds_up_no_other(
 
 
 HASH_MODELS = [MODEL, "pinyon-hash-wide"]
-WIDE = """
-[pinyon-hash-wide]
-kind = "embed"
-description = "Another model"
-provider = "Pinyon"
-licence = "Apache-2.0"
-source = "builtin"
-dimension = 96
-max_tokens = 256
-pooling = "mean"
-truncate = "END"
-metrics = ["cosine", "dotproduct", "euclidean"]
-"""
 
 
 def models_with_another(folder: Path) -> Path:

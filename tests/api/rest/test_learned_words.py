@@ -1,7 +1,6 @@
 """A learned sparse model beside the dense one: the third side of hybrid search, by the real splade-tiny."""
 
 import json
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -144,7 +143,6 @@ def test_an_existing_index_gets_them_by_re_embedding_and_loses_them_so(control_s
             told = control.post("/indexes/two-sides/reembed", json=body)
             assert told.status_code == 202, told.text
             while told.json()["running"]:
-                time.sleep(0.02)
                 told = control.get("/indexes/two-sides/reembed")
             assert told.json().get("failed") is None
             assert all(("learned" in hit) == has_them for hit in search(client, "birds").values())

@@ -89,7 +89,7 @@ class Backups:
     async def create(self, name: str, title: str | None, description: str | None) -> BackupState:
         """Take a backup of an index: as it is at one moment, while reads and writes go on.
 
-        Raises NotFound, InvalidArgument, or Unavailable if the disk fails at once.
+        If it fails, its state says why. Raises NotFound or InvalidArgument.
         """
         permissions.check("control", name)
         index = self._indexes.index(name)
@@ -170,7 +170,11 @@ class Backups:
             read_capacity=index_rules.read_capacity(read_capacity),
         )
         job = RestoreJob(str(uuid4()), id, state.index.name, name, uuid4().hex, now())
-        await self._store(job)
+        try:
+            await self._store(job)
+        except PinyonError:  # nothing was begun, so nothing may wait for its end
+            self._jobs.pop(job.id, None)
+            raise
         await self._run(self._restore(job, state.index, details))
         return self._jobs[job.id]
 
@@ -188,7 +192,10 @@ class Backups:
             problem = _in_words(error)
             what = job.backup_id, job.target, problem
             log.error("backup %s was not restored as index %s: %s", *what, exc_info=_if_defect(error))
-        await self._store(_finished(job, problem))
+        try:
+            await self._store(_finished(job, problem))
+        except PinyonError as error:  # this process knows the end of the job, and the next start finds it out
+            log.error("the end of restore job %s cannot be stored: %s", job.id, error.message)
 
     async def jobs(self, limit: int | None, token: str | None) -> tuple[list[RestoreJob], str | None]:
         """A page of restore jobs, oldest first, and the token of the next one."""
@@ -236,8 +243,8 @@ class Backups:
         self._jobs[job.id] = job
         running = [each for each in self._jobs.values() if each.status == "InProgress"]
         ended = [each for each in self._jobs.values() if each.status != "InProgress"]
-        kept = sorted(ended[-MOST_JOBS:] + running, key=lambda each: _place(each.created_at, each.id))
-        self._jobs = {each.id: each for each in kept}
+        remembered = sorted(ended[-MOST_JOBS:] + running, key=lambda each: _place(each.created_at, each.id))
+        self._jobs = {each.id: each for each in remembered}
 
         async def store() -> None:
             before = (await self._engine.catalogue_values()).get(JOBS_KEY, CatalogueValue("", 0))

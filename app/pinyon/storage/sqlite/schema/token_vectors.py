@@ -63,11 +63,11 @@ def replace_all(connection: apsw.Connection, target: IndexSpec) -> None:
 
 def read(connection: apsw.Connection, rows: NDArray[np.int64]) -> dict[int, bytes]:
     """The codes of these rows, by row; rows without one are left out."""
-    found: Any = connection.execute(
+    codes: Any = connection.execute(
         "SELECT record, codes FROM carray(?) CROSS JOIN token_vectors ON record = value",
         (apsw.carray(np.sort(rows)),),  # sorted, because neighbours in the file are quicker to read in order
     )
-    return dict(found)
+    return dict(codes)
 
 
 def copy(source: apsw.Connection, target: apsw.Connection, spec: IndexSpec) -> None:
