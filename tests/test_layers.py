@@ -41,7 +41,7 @@ LAYERS = [
     ["pinyon.inference.precision_search"],
     ["pinyon.inference.bench"],
     ["pinyon.inference.catalog"],
-    ["pinyon.inference.model_loader"],
+    ["pinyon.inference.model_loader", "pinyon.inference.answer"],
     ["pinyon.inference.quantized"],
     ["pinyon.inference.backends"],
     ["pinyon.inference.backends.transformer"],
@@ -70,7 +70,7 @@ ONLY_SEAMS_FROM_SERVICES = {
     "pinyon.inference.model_executor",
     "pinyon.inference.steps",
 }
-CATALOG = {"pinyon.inference.catalog", "pinyon.inference.model_files.manifest"}
+CATALOG = {"pinyon.inference.catalog", "pinyon.inference.answer", "pinyon.inference.model_files.manifest"}
 
 
 def modules() -> dict[str, Path]:

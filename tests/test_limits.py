@@ -9,7 +9,7 @@ import httpx
 import pytest
 from pinyon.errors import InvalidArgument
 from pinyon.inference.catalog import Catalog
-from pinyon.services.control_plane import index_rules
+from pinyon.services.control_plane import settings_rules
 from pinyon.settings import LimitSettings, Settings
 from pinyon.settings_loader import load
 from pinyon.storage.engines import installation_of
@@ -185,7 +185,7 @@ def test_dimensions_end_where_sqlite_vec_ends(tmp_path: Path) -> None:
     assert too_long.index is not None
     dimension = installation_of(too_long.storage).limits.dimension
     with pytest.raises(InvalidArgument, match="dimension must be between 1 and 8192, got 8193"):
-        index_rules.from_settings(too_long.index, Catalog(MODELS), dimension)
+        settings_rules.from_settings(too_long.index, Catalog(MODELS), dimension)
 
 
 def test_every_limit_is_tested_here() -> None:

@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pinyon.domain import Centroid, Curve, TermStatistics
 from pinyon.evaluation import collection
+from pinyon.inference.answer import LATE_INTERACTION
 from pinyon.inference.backend import Retrieved
 from pinyon.inference.backends.reranking.fused_reranker import FusedReranker
 from pinyon.inference.backends.reranking.late_interaction import LateInteractionReranker
-from pinyon.inference.catalog import LATE_INTERACTION, Catalog
+from pinyon.inference.catalog import Catalog
 from pinyon.inference.steps import finished
 from pinyon.search import fusion
 from pinyon.search.analysis import QueryTerm, analysed, query_terms

@@ -47,6 +47,7 @@ from pinyon.patches.litestar import resolve_dependencies_in_turn
 from pinyon.services import gauges
 from pinyon.services.control_plane.addresses import Addresses
 from pinyon.services.control_plane.backups import Backups
+from pinyon.services.control_plane.index_status import IndexStatus
 from pinyon.services.control_plane.indexes import Indexes
 from pinyon.services.control_plane.readiness import RETRY_AFTER_S, Readiness
 from pinyon.services.control_plane.reembedding import Reembeddings
@@ -76,6 +77,7 @@ class OpenParts(msgspec.Struct, frozen=True):
     engine: Engine
     recall: RecallSampler
     indexes: Indexes
+    index_status: IndexStatus
     records: Records
     vectors: Vectors
     namespaces: Namespaces
@@ -189,15 +191,14 @@ class Service:
         limits, models, storage = self.settings.limits, self.settings.models, self.settings.storage
         engine = await installation_of(storage).open(wait=False)
         recall = RecallSampler(engine, storage.recall_sample, storage.approximate_recall)
-        indexes = Indexes(
-            engine, self.catalog, self.executor, self.addresses, self.readiness, recall.samples, storage.read_only
-        )
+        indexes = Indexes(engine, self.catalog, self.executor, self.addresses, self.readiness, storage.read_only)
         guarded = GuardedEngine(recall)
         vectors, namespaces = Vectors(guarded, limits), Namespaces(guarded, limits)
         return OpenParts(
             engine=engine,
             recall=recall,
             indexes=indexes,
+            index_status=IndexStatus(engine, indexes, recall.samples),
             records=Records(guarded, indexes, self.inference, limits, self.calibrations, models.mix),
             vectors=vectors,
             namespaces=namespaces,
@@ -295,6 +296,7 @@ def rest_app(service: Service) -> Any:
         dependencies={
             "index": provide(index),
             "indexes": provide(lambda: service.ready().indexes),
+            "index_status": provide(lambda: service.ready().index_status),
             "backups": provide(lambda: service.ready().backups),
             "reembeddings": provide(lambda: service.ready().reembeddings),
             "catalog": provide(lambda: service.catalog),

@@ -24,9 +24,7 @@ async def test_an_index_that_is_damaged_while_it_is_open_is_deleted_only_if_it_i
 ) -> None:
     engine = await SqliteEngine.open_folder(tmp_path, 2, 0)
     ports = range(5_081, 5_090)
-    indexes = Indexes(
-        engine, None, None, Addresses("localhost", 5_080, ports, ports), Readiness(lambda: None), lambda: []
-    )  # type: ignore[arg-type]
+    indexes = Indexes(engine, None, None, Addresses("localhost", 5_080, ports, ports), Readiness(lambda: None))  # type: ignore[arg-type]
     await indexes.create(IndexSpec("docs", 4, "cosine"), IndexOptions(deletion_protection=protected))
     await engine.upsert("docs", "", [Record("r1", ONES, {})])
     file = tmp_path / "indexes" / "docs.sqlite"

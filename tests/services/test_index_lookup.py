@@ -39,7 +39,7 @@ class Engine:
 async def indexes(answer: Index | Exception) -> Indexes:
     engine: Any = Engine(answer)
     none: Any = None
-    service = Indexes(engine, none, none, Addresses("localhost", 5080), Readiness(), none)
+    service = Indexes(engine, none, none, Addresses("localhost", 5080), Readiness())
     await service.open(IndexSettings("docs", dimension=4))
     return service
 

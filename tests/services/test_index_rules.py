@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from pinyon.domain import EmbedSpec, IndexSpec, Mix
 from pinyon.errors import FailedPrecondition
-from pinyon.services.control_plane.index_rules import check_same
+from pinyon.services.control_plane.settings_rules import check_same
 
 
 def spec(**embed: Any) -> IndexSpec:

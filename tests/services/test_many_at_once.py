@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from pinyon.domain import Fingerprint, Truncate
+from pinyon.inference.answer import Answer
 from pinyon.inference.backend import Embeddings
 from pinyon.inference.backends.embedding.hash_backend import HashEncoder
 from pinyon.inference.backends.embedding.named_embedder import NamedEmbedder
-from pinyon.inference.catalog import Answer
 from pinyon.inference.model_executor import ModelExecutor
 from pinyon.inference.steps import Steps
 from pinyon.services.inference.inference import Inference, RerankCall

@@ -28,7 +28,7 @@ def addresses(free: Sequence[int], wanted: Sequence[int] | None = None) -> Addre
 
 async def service(engine: Engine, free: Sequence[int] = THREE, wanted: Sequence[int] | None = None) -> Indexes:
     none: Any = None
-    indexes = Indexes(engine, none, none, addresses(free, wanted), Readiness(), lambda: [])
+    indexes = Indexes(engine, none, none, addresses(free, wanted), Readiness())
     await indexes.open(None)
     await indexes.assign_ports()
     return indexes

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from pinyon.domain import Centroid, EmbedSpec, Fingerprint, Handle, Index, IndexSpec, Match, QueryAnswer
 from pinyon.errors import EmbeddingMismatch, FailedPrecondition
+from pinyon.inference.answer import Answer
 from pinyon.inference.backend import Retrieved
-from pinyon.inference.catalog import Answer
 from pinyon.services.data_plane.reranking import HitReranker, Rerank, Reranking
 from pinyon.services.inference.embedded_text import EmbeddedText
 from pinyon.services.inference.inference import RerankCall

@@ -10,7 +10,7 @@ from pinyon.domain import IndexSpec
 from pinyon.errors import FailedPrecondition, PinyonError
 from pinyon.inference.catalog import Catalog
 from pinyon.patches import hypercorn, litestar, rank_bm25
-from pinyon.services.control_plane.index_rules import check_same, from_settings
+from pinyon.services.control_plane.settings_rules import check_same, from_settings
 from pinyon.settings import Settings
 from pinyon.storage.engines import installation_of
 from pinyon.storage.installation import Finding, Installation

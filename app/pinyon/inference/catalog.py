@@ -9,17 +9,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import msgspec
-
 from pinyon import failpoints
 from pinyon.domain import Fingerprint
 from pinyon.errors import FailedPrecondition, InvalidArgument, NotFound
 from pinyon.inference import precision
+from pinyon.inference.answer import LATE_INTERACTION, MIXES, Answer
 from pinyon.inference.backend import Embedder, Reranker, Retrieved, SparseEmbedder, TextEncoder
 from pinyon.inference.backends.embedding.joined_encoder import JoinedEncoder
 from pinyon.inference.backends.embedding.named_embedder import NamedEmbedder
 from pinyon.inference.backends.reranking.bm25_reranker import Bm25Reranker
-from pinyon.inference.backends.reranking.fused_reranker import Formula, FusedReranker
+from pinyon.inference.backends.reranking.fused_reranker import FusedReranker
 from pinyon.inference.backends.reranking.late_interaction import LateInteractionReranker
 from pinyon.inference.backends.reranking.rerank_mini import MiniReranker
 from pinyon.inference.backends.sparse.bm25_backend import Bm25Embedder
@@ -28,65 +27,14 @@ from pinyon.inference.model_files.manifest import ModelEntry
 from pinyon.inference.model_files.weights_store import WeightsStore
 from pinyon.inference.model_loader import ModelLoader
 from pinyon.inference.precision import PRECISIONS, Choice, Precision
-from pinyon.search.fusion import with_late_interaction, with_mini
 from pinyon.settings import OwnModel, Settings
 
 if TYPE_CHECKING:
     from pinyon.inference.backends.transformer.torch_backend import PairModel
 
 DEFAULT_EMBEDDER = "all-MiniLM-L6-v2"
-LATE_INTERACTION = "pinyon-late-interaction"
 BM25 = "pinyon-bm25"
-BM25_RERANKER = "bm25"
-MINI = "pinyon-rerank-mini"
 BUILTIN_VERSION = "1"
-MIXES: dict[str, Formula] = {LATE_INTERACTION: with_late_interaction, MINI: with_mini}
-"""Rerankers whose scores are combined with those of retrieval, because both together rank better, and the formula."""
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """The model that answers to a name.
-
-    name: that was asked for. by: the model that answers. own_weights: the sha256 of the weights if they are the user's
-    own. precision: how it is computed.
-    """
-
-    name: str
-    by: str
-    own_weights: str | None = None
-    precision: Precision = "fp32"
-
-    @property
-    def stand_in(self) -> bool:
-        """Whether another model than the named one answers."""
-        return self.name != self.by
-
-    @property
-    def needs_encoder(self) -> bool:
-        """Whether this reranker needs the embedding model of the index."""
-        return self.by in (LATE_INTERACTION, MINI)
-
-    @property
-    def fuses(self) -> bool:
-        """Whether the scores of this reranker are combined with those of retrieval instead of replacing them."""
-        return self.by in MIXES
-
-    @property
-    def by_words(self) -> bool:
-        """Whether this reranker needs to know how rare words are."""
-        return self.by == BM25_RERANKER
-
-    @property
-    def label(self) -> str:
-        """How banners and headers name this answer."""
-        label = self.by
-        if self.stand_in:
-            label += f"; stand-in-for={self.name}"
-        if self.own_weights is not None:
-            label += f"; own-weights=sha256:{self.own_weights[:12]}"
-        if self.precision != "fp32":
-            label += f"; precision={self.precision}"
-        return label
 
 
 class Catalog:

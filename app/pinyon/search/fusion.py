@@ -4,6 +4,7 @@ Each side says how much better a text fits than chance: 0 is what any text of th
 So the sides can be added with the same weights for every embedding model, whatever range its cosines have.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -106,6 +107,10 @@ def fused(sides: Sides) -> NDArray[np.float64]:
     This is the weighted mean of the sides. If few keywords match, similarity decides.
     """
     return _averaged(sides, np.zeros(len(sides.shares)), 0.0)
+
+
+Formula = Callable[[NDArray[np.float64], Sides], NDArray[np.float32]]
+"""A formula from a reranker's own scores and the sides of retrieval to scores, all [n]."""
 
 
 def with_late_interaction(own: NDArray[np.float64], sides: Sides) -> NDArray[np.float32]:

@@ -32,7 +32,7 @@ def banner(service: Service) -> str:
                 lines.append(f"           {computed}")
     for name, reason in unusable.items():
         lines.append(f"  index    {name}: CANNOT BE USED. {reason}")
-    for folder in indexes.set_aside():
+    for folder in service.parts.index_status.set_aside():
         lines.append(f"  aside    {Path(settings.storage.data_dir).resolve() / 'set-aside' / folder}")
     if not indexes.all() and not indexes.unusable():
         lines.append("  index    none yet; clients can create some, or the [index] table of the settings file one")

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 from pinyon.errors import TextTooLong
+from pinyon.inference.answer import Answer
 from pinyon.inference.backend import Embedder, Retrieved, TextEncoder
-from pinyon.inference.catalog import Answer, Catalog
+from pinyon.inference.catalog import Catalog
 from pinyon.inference.steps import Steps, finished
 
 from tests.inference.tiny_cross_encoder import LAYOUT, SENTENCES

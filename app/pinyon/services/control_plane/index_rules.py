@@ -11,14 +11,14 @@ from typing import Any, get_args
 import msgspec
 
 from pinyon.domain import Diacritics, EmbedSpec, IndexDetails, IndexSpec, Metric, Retrieval, TokenVectors
-from pinyon.errors import FailedPrecondition, InvalidArgument, NotFound
+from pinyon.errors import InvalidArgument, NotFound
 from pinyon.inference.catalog import Catalog
 from pinyon.inference.model_files.manifest import ModelEntry
 from pinyon.search.analysis import AUTO, LANGUAGES
 from pinyon.services.control_plane import mix_rules
 from pinyon.services.inference import model_parameters
 from pinyon.services.inference.model_parameters import whole
-from pinyon.settings import INDEX_NAME, TEXT_FIELD, IndexSettings
+from pinyon.settings import INDEX_NAME, TEXT_FIELD
 
 MAX_TAGS = 20
 MAX_SCHEMA_FIELDS = 50
@@ -311,23 +311,6 @@ def parameters(embed: EmbedSpec, side: str) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def from_settings(settings: IndexSettings, catalog: Catalog, max_dimension: int) -> IndexSpec:
-    """The spec of the index that a settings file describes. max_dimension: the limit of the engine."""
-    if not settings.model:
-        dimension, metric = settings.dimension or None, settings.metric or None
-        return plain(settings.name, settings.vector_type, dimension, metric, max_dimension)
-    return integrated(
-        catalog,
-        settings.name,
-        settings.model,
-        {"text": settings.field_map["text"]},
-        settings.dimension or None,
-        settings.metric or None,
-        settings.read_parameters,
-        settings.write_parameters,
-    )
-
-
 def _metric(value: str) -> Metric:
     metric: Any = value.lower()
     if metric not in get_args(Metric):
@@ -340,46 +323,6 @@ def _parameters(model: str, entry: ModelEntry, given: Mapping[str, Any] | None) 
     given = given or {}
     values = model_parameters.checked(model, entry, given, required=False)
     return {key: values[key] for key in values if key in given or key == "max_tokens_per_sequence"}
-
-
-def check_same(existing: IndexSpec, wanted: IndexSpec) -> None:
-    """Raises FailedPrecondition if the index on disk differs from the settings.
-
-    Settings that name no language also fit an index in English, because that was the default of earlier versions.
-    A mix or a calibration that the settings do not name may be any, because `pinyon tune` changes them.
-    """
-    existing = mix_rules.as_wanted(existing, wanted)
-    if existing == wanted or existing == _in_english(wanted):
-        return
-    flat_existing, flat_wanted = _flat(existing), _flat(wanted)
-    differences = ", ".join(
-        f"{name} is {flat_existing.get(name, 'the default')} on disk and "
-        f"{flat_wanted.get(name, 'the default')} in the settings"
-        for name in {**flat_wanted, **flat_existing}
-        if flat_existing.get(name) != flat_wanted.get(name)
-    )
-    raise FailedPrecondition(
-        f"Index {wanted.name} on disk differs from the settings: {differences}. Change the settings back, give the new "
-        "index another name, or, for another model, change them back and run `pinyon reembed`"
-    )
-
-
-def _in_english(spec: IndexSpec) -> IndexSpec:
-    if spec.embed is None or spec.embed.language != AUTO:
-        return spec
-    return msgspec.structs.replace(spec, embed=msgspec.structs.replace(spec.embed, language="english"))
-
-
-def _flat(spec: IndexSpec) -> dict[str, object]:
-    embed = spec.embed or EmbedSpec("", "", language=AUTO)
-    return {
-        "metric": spec.metric,
-        "dimension": spec.dimension,
-        "model": embed.model,
-        "field_map.text": embed.text_field,
-        **{f"read_parameters.{key}": value for key, value in parameters(embed, "read").items()},
-        **{f"write_parameters.{key}": value for key, value in parameters(embed, "write").items()},
-    }
 
 
 def short_text(value: str | None, what: str, most: int) -> str | None:

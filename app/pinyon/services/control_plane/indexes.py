@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from pinyon.auth import permissions
-from pinyon.domain import Handle, Index, IndexRef, IndexSpec, RecallSample, name_of
+from pinyon.domain import Handle, Index, IndexRef, IndexSpec, name_of
 from pinyon.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -22,7 +22,7 @@ from pinyon.errors import (
 from pinyon.inference.catalog import Catalog
 from pinyon.inference.model_executor import ModelExecutor
 from pinyon.locks import NamedLocks
-from pinyon.services.control_plane import index_rules, mix_rules
+from pinyon.services.control_plane import index_rules, mix_rules, settings_rules
 from pinyon.services.control_plane.addresses import Addresses
 from pinyon.services.control_plane.conflicts import until_no_conflict
 from pinyon.services.control_plane.embedders import Embedders
@@ -58,13 +58,11 @@ class Indexes:
         executor: ModelExecutor,
         addresses: Addresses,
         readiness: Readiness,
-        recall: Callable[[], list[RecallSample]],
         read_only: bool = False,
     ) -> None:
-        """recall: returns the measured recall of each namespace. read_only: the engine stores nothing."""
+        """read_only: the engine stores nothing."""
         self._engine, self._catalog, self.addresses = engine, catalog, addresses
         self._ports = Ports(engine, addresses, read_only)
-        self._recall = recall
         self._locks = NamedLocks()
         self.embedders = Embedders(engine, catalog, executor, readiness)
         self._settings_spec: IndexSpec | None = None
@@ -74,7 +72,7 @@ class Indexes:
         """Take the index that the settings describe. Raises InvalidArgument if the settings describe no valid index."""
         await self._ports.load()
         if settings is not None:
-            self._settings_spec = index_rules.from_settings(settings, self._catalog, self.max_dimension)
+            self._settings_spec = settings_rules.from_settings(settings, self._catalog, self.max_dimension)
             if self._settings_spec.name not in self._engine.being_opened():
                 await self.ensure_default()
 
@@ -93,7 +91,7 @@ class Indexes:
         elif existing is None:
             await self._engine.create_index(wanted, index_rules.details(IndexOptions(), now()))
         else:
-            index_rules.check_same(existing.spec, wanted)
+            settings_rules.check_same(existing.spec, wanted)
 
     async def assign_ports(self) -> None:
         """Give a port to each index that has none, and free those of deleted ones. Call it when all are open."""
@@ -251,7 +249,7 @@ class Indexes:
         """Make an index and give it a port, or do neither."""
         needs_port = False
         if self._settings_spec is not None and spec.name == self._settings_spec.name:
-            index_rules.check_same(spec, self._settings_spec)
+            settings_rules.check_same(spec, self._settings_spec)
         else:
             self.addresses.check_room()
             needs_port = self.addresses.by_port and self._ports.of(spec.name) is None
@@ -289,20 +287,6 @@ class Indexes:
         if index.name in self.embedders.failures():
             return "InitializationFailed"
         return "Initializing" if self.embedders.is_loading(index) else "Ready"
-
-    def states(self) -> dict[str, str]:
-        """For each index that the API key may see, by name: "ready", or what it waits for."""
-        grant = permissions.GRANT.get()
-        if not grant.scopes:
-            return {}
-        words = {"Ready": "ready", "Initializing": "models are being loaded", "Disabled": "it has no address"}
-        failures = self.embedders.failures()
-        states = {
-            index.name: words.get(self.state(index)) or f"it cannot embed: {failures[index.name]}"
-            for index in self.all()
-        }
-        states |= {name: "it is being opened" for name in self._engine.being_opened() if grant.allows_index(name)}
-        return states | self.unusable()
 
     def _check_model(self, spec: IndexSpec) -> None:
         """Raises FailedPrecondition if the model of the index cannot answer here."""
@@ -351,7 +335,7 @@ class Indexes:
     def _check_fits_settings(self, spec: IndexSpec, wanted: IndexSpec) -> None:
         """Raises InvalidArgument if the next start would refuse an index like this."""
         try:
-            index_rules.check_same(spec, wanted)
+            settings_rules.check_same(spec, wanted)
         except FailedPrecondition:
             raise InvalidArgument(
                 f"The settings file names the mix or the calibration of index {spec.name}, which then cannot be "
@@ -400,34 +384,11 @@ class Indexes:
         except NotFound:
             return 0
 
-    def recall(self) -> list[RecallSample]:
-        """The measured recall of each namespace that the API key may see."""
-        permissions.check("read")
-        grant = permissions.GRANT.get()
-        return [
-            sample
-            for sample in self._recall()
-            if grant.allows_index(sample.index) and grant.allows_namespace(sample.namespace)
-        ]
-
     def unusable(self) -> dict[str, str]:
         """Indexes whose files cannot be used, and why, as far as the API key may see them."""
         grant = permissions.GRANT.get()
         errors = self._engine.unusable() if grant.scopes else {}
         return {name: error.message for name, error in errors.items() if grant.allows_index(name)}
-
-    def unusable_count(self) -> int:
-        """How many indexes cannot be used."""
-        return len(self._engine.unusable())
-
-    def set_aside(self) -> list[str]:
-        """Names of the files that a start set aside. Empty unless the API key is for every index."""
-        grant = permissions.GRANT.get()
-        return self._engine.set_aside() if grant.scopes and grant.indexes is None else []
-
-    def set_aside_count(self) -> int:
-        """How many folders of files a start set aside."""
-        return len(self._engine.set_aside())
 
 
 def now() -> str:

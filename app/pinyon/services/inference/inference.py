@@ -12,8 +12,9 @@ from pinyon import metrics
 from pinyon.auth import permissions
 from pinyon.domain import InputType, SparseVector, Truncate
 from pinyon.errors import FailedPrecondition, InvalidArgument
+from pinyon.inference.answer import Answer
 from pinyon.inference.backend import Embedder, Retrieved, SparseEmbedder
-from pinyon.inference.catalog import Answer, Catalog
+from pinyon.inference.catalog import Catalog
 from pinyon.inference.model_executor import ModelExecutor
 from pinyon.inference.model_files.manifest import ModelEntry
 from pinyon.inference.steps import Steps

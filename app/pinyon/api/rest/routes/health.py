@@ -9,7 +9,7 @@ from litestar.di import NamedDependency
 from pinyon.api.rest.errors import wire
 from pinyon.domain import RecallSample
 from pinyon.errors import Unavailable
-from pinyon.services.control_plane.indexes import Indexes
+from pinyon.services.control_plane.index_status import IndexStatus
 from pinyon.services.control_plane.readiness import Readiness
 
 
@@ -20,7 +20,9 @@ async def health() -> dict[str, str]:
 
 
 @get("/ready", operation_id="ready")
-async def ready(readiness: NamedDependency[Readiness], indexes: NamedDependency[Indexes]) -> Response[dict[str, Any]]:
+async def ready(
+    readiness: NamedDependency[Readiness], index_status: NamedDependency[IndexStatus]
+) -> Response[dict[str, Any]]:
     """Returns 200 when storage is open and the models are loaded; before that, 503 with the reason.
 
     Also returns 503 while the file of API keys cannot be read. The response lists what each index waits for, and which
@@ -29,24 +31,24 @@ async def ready(readiness: NamedDependency[Readiness], indexes: NamedDependency[
     readiness.check()
     readiness.check_keys()
     details: dict[str, Any] = {}
-    if states := indexes.states():
+    if states := index_status.states():
         details["indexes"] = states
-    if number := indexes.unusable_count():
-        details |= {"unusable_indexes": number, "unusable": indexes.unusable()}
-    if number := indexes.set_aside_count():
-        details |= {"set_aside_folders": number, "set_aside": indexes.set_aside()}
+    if number := index_status.unusable_count():
+        details |= {"unusable_indexes": number, "unusable": index_status.unusable()}
+    if number := index_status.set_aside_count():
+        details |= {"set_aside_folders": number, "set_aside": index_status.set_aside()}
     try:
         readiness.check_models()
     except Unavailable as error:
-        status, body, headers = wire("/ready", error)
-        return Response({**msgspec.to_builtins(body), **details}, status_code=status, headers=headers)
+        code, body, headers = wire("/ready", error)
+        return Response({**msgspec.to_builtins(body), **details}, status_code=code, headers=headers)
     return Response({"status": "ready", **details})
 
 
 @get("/recall", operation_id="recall")
-async def recall(indexes: NamedDependency[Indexes]) -> list[RecallSample]:
+async def recall(index_status: NamedDependency[IndexStatus]) -> list[RecallSample]:
     """The recall of approximate searches by index and namespace, measured on samples since the start."""
-    return indexes.recall()
+    return index_status.recall()
 
 
 router = Router("/", route_handlers=[health, ready, recall])

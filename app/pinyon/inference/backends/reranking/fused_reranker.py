@@ -1,6 +1,6 @@
 """Combines the scores of a reranker with those that retrieval has of the same hits."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,11 +9,8 @@ from pinyon.domain import Truncate
 from pinyon.inference.backend import Reranker, Retrieved
 from pinyon.inference.backends.reranking.bm25_reranker import shares
 from pinyon.inference.steps import Steps
-from pinyon.search.fusion import Sides, corrected
+from pinyon.search.fusion import Formula, Sides, corrected
 from pinyon.search.unrelated import UNRELATED
-
-Formula = Callable[[NDArray[np.float64], Sides], NDArray[np.float32]]
-"""A formula from own scores and the sides of retrieval to scores, all [n]. See pinyon.search.fusion."""
 
 
 class FusedReranker:
