@@ -51,6 +51,7 @@ from pinyon.services.control_plane.index_status import IndexStatus
 from pinyon.services.control_plane.indexes import Indexes
 from pinyon.services.control_plane.readiness import RETRY_AFTER_S, Readiness
 from pinyon.services.control_plane.reembedding import Reembeddings
+from pinyon.services.data_plane.backup_records import BackupRecords
 from pinyon.services.data_plane.calibrations import Calibrations
 from pinyon.services.data_plane.namespaces import Namespaces
 from pinyon.services.data_plane.records import Records
@@ -83,6 +84,7 @@ class OpenParts(msgspec.Struct, frozen=True):
     namespaces: Namespaces
     reembeddings: Reembeddings
     backups: Backups
+    backup_records: BackupRecords
     grpc: VectorService
 
     async def close(self) -> None:
@@ -193,6 +195,7 @@ class Service:
         recall = RecallSampler(engine, storage.recall_sample, storage.approximate_recall)
         indexes = Indexes(engine, self.catalog, self.executor, self.addresses, self.readiness, storage.read_only)
         guarded = GuardedEngine(recall)
+        taken = Backups(engine, indexes)
         vectors, namespaces = Vectors(guarded, limits), Namespaces(guarded, limits)
         return OpenParts(
             engine=engine,
@@ -203,7 +206,8 @@ class Service:
             vectors=vectors,
             namespaces=namespaces,
             reembeddings=Reembeddings(engine, indexes, self.catalog, self.inference, self.executor),
-            backups=Backups(engine, indexes),
+            backups=taken,
+            backup_records=BackupRecords(engine, taken, limits),
             grpc=VectorService(vectors, namespaces),
         )
 
@@ -298,6 +302,7 @@ def rest_app(service: Service) -> Any:
             "indexes": provide(lambda: service.ready().indexes),
             "index_status": provide(lambda: service.ready().index_status),
             "backups": provide(lambda: service.ready().backups),
+            "backup_records": provide(lambda: service.ready().backup_records),
             "reembeddings": provide(lambda: service.ready().reembeddings),
             "catalog": provide(lambda: service.catalog),
             "records": provide(lambda: service.ready().records),

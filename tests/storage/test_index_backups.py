@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
-from pinyon import failpoints
+from pinyon import failpoints, filters
 from pinyon.domain import (
     DEFAULT_NAMESPACE,
     BackupLabel,
@@ -191,3 +191,28 @@ async def test_a_read_only_engine_lists_backups_and_makes_none(kind: EngineKind,
     with pytest.raises(PermissionDenied):
         await reader.restore_backup(backup.label.id, "again", "id", IndexDetails())
     await reader.close()
+
+
+async def test_the_records_of_a_backup_are_read_as_they_were_page_by_page(kind: EngineKind, tmp_path: Path) -> None:
+    engine = await filled(kind, tmp_path)
+    backup = await engine.create_backup("docs", label())
+    await engine.delete("docs", DEFAULT_NAMESPACE, Selection())
+    namespaces = await engine.backup_namespaces(backup.label.id)
+    assert [(each.name, each.record_count) for each in namespaces] == [(DEFAULT_NAMESPACE, 5), ("other", 2)]
+    first = await engine.backup_page(backup.label.id, DEFAULT_NAMESPACE, PagePlan(3))
+    second = await engine.backup_page(backup.label.id, DEFAULT_NAMESPACE, PagePlan(3, after=first.records[-1].id))
+    assert (first.more, second.more) == (True, False)
+    read = [*first.records, *second.records]
+    assert [(each.id, each.metadata) for each in read] == [(each.id, each.metadata) for each in records(0, 5)]
+    for each, stored in zip(read, records(0, 5), strict=True):
+        assert each.vector is not None
+        assert stored.vector is not None
+        assert each.vector.tobytes() == stored.vector.tobytes()
+    wanted = Selection(filter=filters.parse({"text": "number 6"}))
+    assert [each.id for each in (await engine.backup_page(backup.label.id, "other", PagePlan(3, wanted))).records] == [
+        "r6"
+    ]
+    assert (await engine.backup_page(backup.label.id, "none", PagePlan(3))).records == []
+    with pytest.raises(NotFound):
+        await engine.backup_namespaces("none")
+    await engine.close()

@@ -218,6 +218,20 @@ class Engine(DataPlane, Protocol):
         """Delete a backup. Raises NotFound."""
         ...
 
+    async def backup_namespaces(self, id: str) -> list[NamespaceInfo]:
+        """The namespaces that a backup has, in byte order of their names.
+
+        Raises NotFound, DataLoss if the backup is damaged, or FailedPrecondition if another version made it.
+        """
+        ...
+
+    async def backup_page(self, id: str, namespace: str, plan: PagePlan) -> Page:
+        """Like page(), of the records that a backup has. All its pages are of the same moment.
+
+        Raises as backup_namespaces().
+        """
+        ...
+
     async def restore_backup(self, id: str, name: str, index_id: str, details: IndexDetails) -> Index:
         """Make a new index of a backup, as a whole or not at all. index_id: that of the new index's handle.
 

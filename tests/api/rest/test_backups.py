@@ -239,3 +239,36 @@ def test_a_key_sees_only_backups_of_its_own_indexes_and_only_as_a_whole(tmp_path
         http.headers["Api-Key"] = master
         assert [job["target_index_name"] for job in http.get("/restore-jobs").json()["data"]] == ["copy"]
     assert server.stop() == 0
+
+
+def page(http: httpx.Client, backup: dict[str, Any], **body: Any) -> dict[str, Any]:
+    answer = http.post(f"/backups/{backup['backup_id']}/records", json=body)
+    assert answer.status_code == 200, answer.text
+    told: dict[str, Any] = answer.json()
+    return told
+
+
+def test_the_records_of_a_backup_are_read_in_pages_with_or_without_their_vectors(http: httpx.Client) -> None:
+    docs = created(http)
+    backup = backed_up(http)
+    http.post(f"{docs}/vectors/delete", json={"namespace": "n", "deleteAll": True}).raise_for_status()
+    told = http.get(f"/backups/{backup['backup_id']}/namespaces").json()
+    assert told == {"namespaces": [{"name": "m", "record_count": 1}, {"name": "n", "record_count": 2}]}
+    first = page(http, backup, namespace="n", limit=1)
+    assert first["records"] == [{"id": "a", "metadata": {"text": "text of a"}}]
+    token = first["pagination"]["next"]
+    second = page(http, backup, namespace="n", limit=1, pagination_token=token, include_values=True)
+    (b,) = second["records"]
+    assert (b["id"], len(b["values"]), "pagination" in second) == ("b", backup["dimension"], False)
+    matching = page(http, backup, namespace="n", filter={"text": {"$eq": "text of b"}})
+    assert [each["id"] for each in matching["records"]] == ["b"]
+    assert page(http, backup) == {"records": []}
+
+
+def test_a_page_of_a_backup_that_is_asked_for_wrongly_is_refused(http: httpx.Client) -> None:
+    created(http)
+    path = f"/backups/{backed_up(http)['backup_id']}/records"
+    for body in ({"filter": {"a": {"$near": 1}}}, {"limit": 0}, {"pagination_token": "x"}, {"namespace": "\u00e9"}):
+        refusal(http.post(path, json=body), 400)
+    for path in ("/backups/none/namespaces", "/backups/none/records"):
+        assert http.request("POST" if path.endswith("records") else "GET", path).status_code == 404

@@ -21,6 +21,9 @@ from pinyon.domain import (
     IndexDetails,
     IndexRef,
     IndexSpec,
+    NamespaceInfo,
+    Page,
+    PagePlan,
     ReembeddedText,
     Reembedding,
     StoredText,
@@ -40,7 +43,7 @@ from pinyon.storage.sqlite.folder.index_backups import IndexBackups
 from pinyon.storage.sqlite.folder.index_files import IndexFiles, Opened
 from pinyon.storage.sqlite.leases import Leases
 from pinyon.storage.sqlite.options import LIMITS, EngineOptions
-from pinyon.storage.sqlite.records import reading, reembedding
+from pinyon.storage.sqlite.records import namespaces, reading, reembedding
 from pinyon.storage.sqlite.schema import tables
 from pinyon.storage.sqlite.upkeep import compaction
 from pinyon.storage.sqlite.upkeep.scheduler import UpkeepScheduler
@@ -305,6 +308,15 @@ class SqliteEngine(SqliteDataPlane):
     async def delete_backup(self, id: str) -> None:
         self._check_writable()
         await asyncio.to_thread(self._backups.remove, id)
+
+    async def backup_namespaces(self, id: str) -> list[NamespaceInfo]:
+        return await asyncio.to_thread(self._backups.read, id, namespaces.every)
+
+    async def backup_page(self, id: str, namespace: str, plan: PagePlan) -> Page:
+        def run(connection: apsw.Connection) -> Page:
+            return reading.page(connection, tables.known_spec(connection), namespace, plan)
+
+        return await asyncio.to_thread(self._backups.read, id, run)
 
     async def restore_backup(self, id: str, name: str, index_id: str, details: IndexDetails) -> Index:
         return await self._change(name, self._restore_backup(id, name, index_id, details))

@@ -2,14 +2,18 @@
 
 from typing import Annotated, Any
 
+import msgspec
 from litestar import Response, Router, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter, RawBody
+from litestar.types import ASGIApp
 
 from pinyon.api.rest.bodies import decode_body, whole_number
+from pinyon.api.rest.json_response import JsonResponse
 from pinyon.api.rest.routes.control import AnyRequest, api_version, decode
 from pinyon.api.rest.schemas import backup_schemas as schemas
 from pinyon.services.control_plane.backups import Backups
+from pinyon.services.data_plane.backup_records import BackupRecords
 
 
 @post("/indexes/{index_name:str}/backups", status_code=201, operation_id="create_backup")
@@ -77,6 +81,27 @@ async def create_index_from_backup(
     return {"restore_job_id": job.id, "index_id": job.target_id}
 
 
+@get("/backups/{backup_id:str}/namespaces", operation_id="pinyon_backup_namespaces")
+async def list_backup_namespaces(
+    backup_id: FromPath[str], backup_records: NamedDependency[BackupRecords]
+) -> schemas.BackupNamespaces:
+    """The namespaces of a backup. An extension of Pinyon."""
+    every = await backup_records.namespaces(backup_id)
+    return schemas.BackupNamespaces([schemas.BackupNamespace(each.name, each.record_count) for each in every])
+
+
+@post("/backups/{backup_id:str}/records", status_code=200, operation_id="pinyon_backup_records")
+async def list_backup_records(
+    backup_id: FromPath[str], body: RawBody, backup_records: NamedDependency[BackupRecords]
+) -> ASGIApp:
+    """A page of the records of a backup, by id. An extension of Pinyon."""
+    data = decode_body(body or b"{}", schemas.BackupRecordsRequest)
+    records, token = await backup_records.page(
+        backup_id, data.namespace, data.filter, data.limit, data.pagination_token
+    )
+    return JsonResponse(msgspec.json.encode(schemas.records(records, token, data.include_values)), {})
+
+
 @get("/restore-jobs", operation_id="list_restore_jobs")
 async def list_restore_jobs(
     backups: NamedDependency[Backups],
@@ -102,6 +127,8 @@ router = Router(
         list_backups,
         describe_backup,
         delete_backup,
+        list_backup_namespaces,
+        list_backup_records,
         create_index_from_backup,
         list_restore_jobs,
         describe_restore_job,

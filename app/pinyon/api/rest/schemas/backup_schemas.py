@@ -1,10 +1,12 @@
 """Requests and responses of the routes for backups and restore jobs."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from pinyon.api.rest.schemas import control_schemas
+from pinyon.api.rest.schemas import control_schemas, vector_schemas
+from pinyon.domain import Record
 from pinyon.services.control_plane.backups import BackupState, RestoreJob
 
 
@@ -22,6 +24,61 @@ class CreateIndexFromBackupRequest(msgspec.Struct):
     tags: dict[str, str] | None = None
     deletion_protection: control_schemas.OnOff | None = None
     read_capacity: dict[str, Any] | None = None
+
+
+class BackupRecordsRequest(msgspec.Struct):
+    """POST /backups/{id}/records."""
+
+    namespace: str = ""
+    filter: dict[str, Any] | None = None
+    limit: int | None = None
+    pagination_token: str | None = None
+    include_values: bool = False
+
+
+class BackupRecord(msgspec.Struct, frozen=True):
+    """A record of a backup. values, sparse_values: only if they were asked for and the record has them."""
+
+    id: str
+    metadata: msgspec.Raw
+    values: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    sparse_values: vector_schemas.StoredSparse | msgspec.UnsetType = msgspec.UNSET
+
+
+class BackupPage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """POST /backups/{id}/records."""
+
+    records: list[BackupRecord]
+    pagination: vector_schemas.Pagination | None = None
+
+
+class BackupNamespace(msgspec.Struct, frozen=True):
+    """A namespace of a backup."""
+
+    name: str
+    record_count: int
+
+
+class BackupNamespaces(msgspec.Struct, frozen=True):
+    """GET /backups/{id}/namespaces."""
+
+    namespaces: list[BackupNamespace]
+
+
+def records(stored: Sequence[Record], token: str | None, with_values: bool) -> BackupPage:
+    """A page of the records of a backup, as they are stored. token: of the next page."""
+    return BackupPage(
+        [
+            BackupRecord(
+                each.id,
+                msgspec.Raw(each.metadata_json or msgspec.json.encode(each.metadata)),
+                msgspec.UNSET if each.vector is None or not with_values else vector_schemas.numbers(each.vector),
+                vector_schemas.stored_sparse(each.sparse if with_values else None),
+            )
+            for each in stored
+        ],
+        None if token is None else vector_schemas.Pagination(token),
+    )
 
 
 def backup(state: BackupState, version: str) -> dict[str, Any]:

@@ -12,25 +12,27 @@ import contextlib
 import errno
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import apsw
 import msgspec
 
 from pinyon import failpoints
 from pinyon.domain import Backup, BackupLabel
-from pinyon.errors import DataLoss, NotFound, Unavailable
+from pinyon.errors import DataLoss, FailedPrecondition, NotFound, Unavailable
 from pinyon.files import replace_json, sync
 from pinyon.storage.sqlite.connection.connections import connect
 from pinyon.storage.sqlite.connection.file_errors import translated
 from pinyon.storage.sqlite.folder.backup import copy_file
-from pinyon.storage.sqlite.schema import tables
+from pinyon.storage.sqlite.schema import migrations, tables
 
 COPY, ABOUT = "index.sqlite", "backup.json"
 PARTIAL, DELETED = ".partial", ".deleted"
 RETRY_AFTER_S = 5
 
+T = TypeVar("T")
 log = logging.getLogger("pinyon.storage")
 
 
@@ -91,6 +93,25 @@ class IndexBackups:
             (self._folder / id).rename(aside)
             sync(self._folder)
         shutil.rmtree(aside, ignore_errors=True)  # a start removes the rest
+
+    def read(self, id: str, run: Callable[[apsw.Connection], T]) -> T:
+        """Call this with a connection to a backup, which nobody changes. The checksums of what it reads are compared.
+
+        Raises NotFound, DataLoss if the backup is damaged, or FailedPrecondition if another version made it.
+        """
+        self.get(id)
+        file = self._folder / id / COPY
+        try:
+            with contextlib.closing(connect(file, 0, "frozen", compare=True)) as connection:
+                migrations.check(connection, file.name)
+                if connection.pragma("user_version") < len(migrations.STEPS):
+                    raise FailedPrecondition(
+                        f"Backup {id} was made by an earlier version of Pinyon, so its records cannot be read from it; "
+                        "make an index of it"
+                    )
+                return run(connection)
+        except apsw.Error as error:
+            raise translated(error, file) from error
 
     def copy_out(self, id: str, name: str) -> Path:
         """Check a backup and copy it, for an index of this name. Returns the file, in a folder that a start removes.
