@@ -153,6 +153,24 @@ def test_settings_that_differ_from_the_index_on_disk_are_refused(tmp_path: Path)
     assert "metric is cosine on disk and dotproduct in the settings" in done.stderr
 
 
+def test_an_index_follows_changed_settings_and_keeps_its_records(tmp_path: Path) -> None:
+    path = config(tmp_path)
+    server = RunningServer(path, tmp_path / "data")
+    with server.client() as client:
+        client.post("/records/namespaces/a/upsert", content=json.dumps({"_id": "r1", "chunk_text": "apple"}))
+    assert server.stop() == 0
+    path.write_text(f'{path.read_text()}\n[index.read_parameters]\nretrieval = "lexical"\n')
+    server = RunningServer(path, tmp_path / "data")
+    assert "read_parameters.retrieval is the default on disk and lexical in the settings" in server.text
+    with server.client() as client:
+        body = {"query": {"inputs": {"text": "pear"}, "top_k": 3}}
+        assert client.post("/records/namespaces/a/search", json=body).json()["result"]["hits"] == []
+        body["query"]["inputs"] = {"text": "apple"}
+        hits = client.post("/records/namespaces/a/search", json=body).json()["result"]["hits"]
+        assert [hit["_id"] for hit in hits] == ["r1"]
+    server.stop()
+
+
 def test_an_absent_model_is_a_400_that_names_the_command(tmp_path: Path) -> None:
     server = RunningServer(config(tmp_path, "multilingual-e5-large"), tmp_path / "data", "--no-stand-ins")
     assert "embedded by nobody" in server.text

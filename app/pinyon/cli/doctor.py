@@ -10,7 +10,7 @@ from pinyon.domain import IndexSpec
 from pinyon.errors import FailedPrecondition, PinyonError
 from pinyon.inference.catalog import Catalog
 from pinyon.patches import hypercorn, litestar, rank_bm25
-from pinyon.services.control_plane.settings_rules import check_same, from_settings
+from pinyon.services.control_plane.settings_rules import following, from_settings
 from pinyon.settings import Settings
 from pinyon.storage.engines import installation_of
 from pinyon.storage.installation import Finding, Installation
@@ -68,7 +68,7 @@ def _compared(finding: Finding, spec: IndexSpec, settings: Settings, installatio
     if settings.index is not None and settings.index.name == spec.name:
         try:
             catalog = Catalog.of(settings)
-            check_same(spec, from_settings(settings.index, catalog, installation.limits.dimension))
+            following(spec, from_settings(settings.index, catalog, installation.limits.dimension))
         except PinyonError as error:
             return Finding("FAIL", "index", error.message)
     return finding

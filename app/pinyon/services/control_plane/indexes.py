@@ -63,6 +63,7 @@ class Indexes:
         """read_only: the engine stores nothing."""
         self._engine, self._catalog, self.addresses = engine, catalog, addresses
         self._ports = Ports(engine, addresses, read_only)
+        self._read_only = read_only
         self._locks = NamedLocks()
         self.embedders = Embedders(engine, catalog, executor, readiness)
         self._settings_spec: IndexSpec | None = None
@@ -77,9 +78,9 @@ class Indexes:
                 await self.ensure_default()
 
     async def ensure_default(self) -> None:
-        """Create the index that the settings describe, if it does not exist.
+        """Create the index that the settings describe, or change it as they say if it exists.
 
-        Raises FailedPrecondition if it exists and differs from the settings.
+        Raises FailedPrecondition if it exists and differs from the settings in what cannot be changed.
         """
         wanted = self._settings_spec
         if wanted is None:
@@ -91,7 +92,18 @@ class Indexes:
         elif existing is None:
             await self._engine.create_index(wanted, index_rules.details(IndexOptions(), now()))
         else:
+            await self._follow(existing, wanted)
+
+    async def _follow(self, existing: Index, wanted: IndexSpec) -> None:
+        spec = settings_rules.following(existing.spec, wanted)
+        if spec == existing.spec:
+            return
+        if self._read_only:
             settings_rules.check_same(existing.spec, wanted)
+        log.info(
+            "index %s is changed as the settings say: %s", spec.name, settings_rules.differences(existing.spec, spec)
+        )
+        await self._engine.configure_index(msgspec.structs.replace(existing, spec=spec))
 
     async def assign_ports(self) -> None:
         """Give a port to each index that has none, and free those of deleted ones. Call it when all are open."""

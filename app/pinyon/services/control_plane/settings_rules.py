@@ -27,6 +27,28 @@ def from_settings(settings: IndexSettings, catalog: Catalog, max_dimension: int)
     )
 
 
+def following(existing: IndexSpec, wanted: IndexSpec) -> IndexSpec:
+    """The spec of the index on disk once it follows the settings, as far as no stored vector has to be another one.
+
+    Raises FailedPrecondition as check_same() does for what cannot be changed: metric, dimension, model, text field and
+    sparse_model.
+    """
+    if existing.embed is None or wanted.embed is None:
+        check_same(existing, wanted)
+        return existing
+    old, new = existing.embed, wanted.embed
+    if new.language == AUTO and old.language == "english":
+        new = msgspec.structs.replace(new, language=old.language)
+    if new.mix is None:
+        new = msgspec.structs.replace(new, mix=old.mix)
+    if not new.calibration and new.mix == old.mix:  # the curves are of scores by this mix
+        new = msgspec.structs.replace(new, calibration=old.calibration)
+    changeable = msgspec.structs.replace(new, model=old.model, text_field=old.text_field, sparse_model=old.sparse_model)
+    changed = msgspec.structs.replace(existing, embed=changeable)
+    check_same(changed, wanted)
+    return changed
+
+
 def check_same(existing: IndexSpec, wanted: IndexSpec) -> None:
     """Raises FailedPrecondition if the index on disk differs from the settings.
 
@@ -36,16 +58,20 @@ def check_same(existing: IndexSpec, wanted: IndexSpec) -> None:
     existing = mix_rules.as_wanted(existing, wanted)
     if existing == wanted or existing == _in_english(wanted):
         return
+    raise FailedPrecondition(
+        f"Index {wanted.name} on disk differs from the settings: {differences(existing, wanted)}. Change the settings "
+        "back, give the new index another name, or, for another model, change them back and run `pinyon reembed`"
+    )
+
+
+def differences(existing: IndexSpec, wanted: IndexSpec) -> str:
+    """What differs, in words."""
     flat_existing, flat_wanted = _flat(existing), _flat(wanted)
-    differences = ", ".join(
+    return ", ".join(
         f"{name} is {flat_existing.get(name, 'the default')} on disk and "
         f"{flat_wanted.get(name, 'the default')} in the settings"
         for name in {**flat_wanted, **flat_existing}
         if flat_existing.get(name) != flat_wanted.get(name)
-    )
-    raise FailedPrecondition(
-        f"Index {wanted.name} on disk differs from the settings: {differences}. Change the settings back, give the new "
-        "index another name, or, for another model, change them back and run `pinyon reembed`"
     )
 
 
