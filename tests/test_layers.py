@@ -19,6 +19,7 @@ LAYERS = [
     ["pinyon.api"],
     ["pinyon.services.gauges"],
     ["pinyon.services.data_plane"],
+    ["pinyon.services.backups"],
     ["pinyon.services.control_plane"],
     ["pinyon.services.inference"],
     ["pinyon.services"],

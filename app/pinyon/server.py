@@ -24,6 +24,7 @@ from pinyon.api.rest.errors import EXCEPTION_HANDLERS
 from pinyon.api.rest.openapi import openapi
 from pinyon.api.rest.paths import RawPaths
 from pinyon.api.rest.routes import (
+    backup_schedules,
     backups,
     control,
     health,
@@ -45,8 +46,9 @@ from pinyon.inference.precision import Choice
 from pinyon.inference.precision_search import PrecisionSearch
 from pinyon.patches.litestar import resolve_dependencies_in_turn
 from pinyon.services import gauges
+from pinyon.services.backups.backups import Backups
+from pinyon.services.backups.schedules import BackupSchedules
 from pinyon.services.control_plane.addresses import Addresses
-from pinyon.services.control_plane.backups import Backups
 from pinyon.services.control_plane.index_status import IndexStatus
 from pinyon.services.control_plane.indexes import Indexes
 from pinyon.services.control_plane.readiness import RETRY_AFTER_S, Readiness
@@ -85,11 +87,13 @@ class OpenParts(msgspec.Struct, frozen=True):
     reembeddings: Reembeddings
     backups: Backups
     backup_records: BackupRecords
+    backup_schedules: BackupSchedules
     grpc: VectorService
 
     async def close(self) -> None:
         """Stop what runs in the background; storage stays open."""
         await self.reembeddings.close()
+        await self.backup_schedules.close()
         await self.backups.close()
         await self.indexes.close()
         await self.recall.close()
@@ -208,6 +212,7 @@ class Service:
             reembeddings=Reembeddings(engine, indexes, self.catalog, self.inference, self.executor),
             backups=taken,
             backup_records=BackupRecords(engine, taken, limits),
+            backup_schedules=BackupSchedules(engine, indexes, taken),
             grpc=VectorService(vectors, namespaces),
         )
 
@@ -217,9 +222,11 @@ class Service:
         await parts.engine.all_opened()
         await parts.indexes.assign_ports()
         await parts.backups.open()
+        await parts.backup_schedules.open()
         await parts.indexes.embedders.load_all()
         if not self.settings.storage.read_only:
             await parts.reembeddings.resume()
+            parts.backup_schedules.start()
         for name in self.settings.models.preload:
             if self.catalog.present(name):
                 try:
@@ -289,7 +296,10 @@ def rest_app(service: Service) -> Any:
         return service.index_of(request.scope)
 
     cors = service.settings.server.cors_origins
-    families = (health, operations, control, backups, hosted_only, reembedding, inference, records, vectors, namespaces)
+    families = (
+        *(health, operations, control, backups, backup_schedules, hosted_only, reembedding),
+        *(inference, records, vectors, namespaces),
+    )
 
     async def note(request: Request[Any, Any, Any]) -> None:  # what is not async would be run on another thread
         request.scope["state"]["operation"] = request.route_handler.operation_id or "none"
@@ -303,6 +313,7 @@ def rest_app(service: Service) -> Any:
             "index_status": provide(lambda: service.ready().index_status),
             "backups": provide(lambda: service.ready().backups),
             "backup_records": provide(lambda: service.ready().backup_records),
+            "backup_schedules": provide(lambda: service.ready().backup_schedules),
             "reembeddings": provide(lambda: service.ready().reembeddings),
             "catalog": provide(lambda: service.catalog),
             "records": provide(lambda: service.ready().records),

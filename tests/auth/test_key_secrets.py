@@ -159,6 +159,7 @@ CONTROL: list[tuple[str, str, Any]] = [
     ("GET", "/indexes/{name}/reembed", None),
     ("DELETE", "/indexes/{name}/reembed", None),
     ("GET", "/indexes/{name}/backups", None),
+    ("GET", "/indexes/{name}/backup-schedules", None),
 ]
 
 

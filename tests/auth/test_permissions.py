@@ -26,6 +26,7 @@ MINE, OTHER = "mine", "secret"
 VECTOR = [1.0] + [0.0] * 63
 SERVERLESS = {"serverless": {"cloud": "aws", "region": "us-east-1"}}
 EMBED = {"model": "pinyon-hash-embed", "field_map": {"text": "chunk_text"}}
+BACKUP_SCHEDULE = {"name": "nightly", "schedule": {"frequency": "daily"}, "retention": {"expire_after_days": 1}}
 
 
 class Operation(NamedTuple):
@@ -126,6 +127,14 @@ REST: dict[str, list[Operation]] = {
     "create_index_from_backup_operation": [
         Operation("control", "POST", "/backups/none/create-index", {"name": "new"}, of="whole server")
     ],
+    "create_backup_schedule": [
+        Operation("control", "POST", "/indexes/{ix}/backup-schedules", BACKUP_SCHEDULE, of="whole index")
+    ],
+    "list_backup_schedules": [Operation("read", "GET", "/indexes/{ix}/backup-schedules", of="index")],
+    "describe_backup_schedule": [Operation("read", "GET", "/backup-schedules/none", of="server")],
+    "update_backup_schedule": [Operation("control", "PATCH", "/backup-schedules/none", {}, of="whole server")],
+    "delete_backup_schedule": [Operation("control", "DELETE", "/backup-schedules/none", of="whole server")],
+    "list_backup_schedule_history": [Operation("read", "GET", "/backup-schedules/none/history", of="server")],
     "listBulkImports": [Operation("read", "GET", "/bulk/imports", of="index")],
 }
 PUBLIC = {"health", "ready"}

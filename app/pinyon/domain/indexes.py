@@ -172,12 +172,16 @@ class Index(msgspec.Struct, frozen=True):
 
 
 class BackupLabel(msgspec.Struct, frozen=True):
-    """What somebody says of a backup. id: no other backup has it. created_at: RFC 3339."""
+    """What somebody says of a backup. id: no other backup has it. created_at: RFC 3339.
+
+    schedule: the id of the schedule that made it; None if a person did.
+    """
 
     id: str
     created_at: str
     name: str | None = None
     description: str | None = None
+    schedule: str | None = None
 
 
 class Backup(msgspec.Struct, frozen=True):

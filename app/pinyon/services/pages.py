@@ -2,10 +2,14 @@
 
 import base64
 import binascii
+from collections.abc import Iterable
+from typing import TypeVar
 
 import msgspec
 
 from pinyon.errors import InvalidArgument
+
+T = TypeVar("T")
 
 
 class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,3 +45,27 @@ def limit(wanted: int | None, default: int, most: int) -> int:
     if not 1 <= wanted <= most:
         raise InvalidArgument(f"limit must be between 1 and {most}, got {wanted}")
     return wanted
+
+
+def page(
+    rows: Iterable[tuple[str, T]],
+    wanted: int | None,
+    default: int,
+    most: int,
+    text: str | None,
+    newest_first: bool = False,
+) -> tuple[list[T], str | None]:
+    """A page of rows, each with its place in the list, and the token of the next page; None on the last page.
+
+    wanted, default, most: as limit() takes them. text: the token of this page. The list is in the order of the places,
+    or in the opposite order. Raises InvalidArgument.
+    """
+    size = limit(wanted, default, most)
+    after = read(text) if text else None
+    following = sorted(
+        (row for row in rows if after is None or (row[0] < after if newest_first else row[0] > after)),
+        key=lambda row: row[0],
+        reverse=newest_first,
+    )
+    shown = following[:size]
+    return [value for _, value in shown], token(shown[-1][0]) if len(following) > size else None

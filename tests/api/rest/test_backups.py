@@ -1,6 +1,7 @@
-"""Backups of indexes and restore jobs over REST, as Pinecone's clients use them."""
+"""Backups of indexes, restore jobs and backup schedules over REST, as Pinecone's clients use them."""
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,11 @@ from tests.running import RunningServer, config, free_ports
 
 PLACE = {"cloud": "aws", "region": "us-east-1"}
 EMBED = {"model": "pinyon-hash-embed", "field_map": {"text": "text"}}
+NIGHTLY = {
+    "name": "nightly",
+    "schedule": {"type": "time-based", "frequency": "daily"},
+    "retention": {"expire_after_days": 90},
+}
 OLD, NEW = {"X-Pinecone-Api-Version": "2025-10"}, {"X-Pinecone-Api-Version": "2026-07"}
 
 
@@ -189,6 +195,63 @@ def test_a_damaged_backup_fails_the_job_and_says_why(data: Path, http: httpx.Cli
     assert "not found" in refusal(http.get("/indexes/again"), 404)
     assert "Index again" not in http.get("/ready").text
     created(http, "again")  # the name and its port are free
+
+
+def test_a_schedule_is_made_shown_changed_and_deleted(http: httpx.Client) -> None:
+    created(http)
+    answer = http.post("/indexes/docs/backup-schedules", json=NIGHTLY)
+    assert answer.status_code == 201, answer.text
+    schedule = answer.json()
+    created_at, due = (datetime.fromisoformat(schedule.pop(key)) for key in ("created_at", "next_scheduled_run"))
+    assert due == created_at + timedelta(days=1)
+    path = f"/backup-schedules/{schedule.pop('schedule_id')}"
+    (run,) = http.get(f"{path}/history").json()["data"]
+    assert schedule == {
+        "name": "nightly",
+        "index_id": run["source_index_id"],
+        "project_id": "pinyon",
+        "schedule_type": "time-based",
+        "frequency": "daily",
+        "retention_expire_after_days": 90,
+        "enabled": True,
+    }
+    assert http.get("/indexes/docs/backup-schedules").json() == {"data": [answer.json()]}
+    assert http.get(path).json() == answer.json()
+    assert (run["status"], run["source_index_name"]) == ("Initializing", "docs")
+    assert run["name"] == f"nightly-{due:%Y%m%dT%H%M%SZ}"
+    assert datetime.fromisoformat(run["scheduled_execution_at"]) == due
+    changed = http.patch(path, json={"retention": {"expire_after_days": 3}, "enabled": False}).json()
+    assert changed == {
+        **answer.json(),
+        "retention_expire_after_days": 3,
+        "enabled": False,
+        "next_scheduled_run": None,
+    }
+    assert http.patch(path, json={}).json() == changed
+    assert http.get(f"{path}/history").json() == {"data": []}
+    deleted = http.delete(path)
+    assert (deleted.status_code, deleted.content) == (202, b"")
+    for method, each in (("GET", path), ("PATCH", path), ("DELETE", path), ("GET", f"{path}/history")):
+        assert "not found" in refusal(http.request(method, each, json={}), 404)
+
+
+def test_a_schedule_that_cannot_be_is_refused_with_what_is_allowed(http: httpx.Client) -> None:
+    created(http)
+    path = "/indexes/docs/backup-schedules"
+    for wrong, status, words in (
+        ({"schedule": {"type": "time-based", "frequency": "hourly"}}, 400, "daily, weekly or monthly, got 'hourly'"),
+        ({"schedule": {"type": "cron", "frequency": "daily"}}, 400, "time-based, got 'cron'"),
+        ({"retention": {"expire_after_days": 0}}, 400, "between 1 and 3650, got 0"),
+        ({"retention": {}}, 400, "expire_after_days"),
+        ({"name": ""}, 400, "at least one character"),
+    ):
+        assert words in refusal(http.post(path, json={**NIGHTLY, **wrong}), status)
+    assert "empty" in refusal(http.post(path), 400)
+    assert "not found" in refusal(http.post("/indexes/nothing/backup-schedules", json=NIGHTLY), 404)
+    assert "not found" in refusal(http.get("/indexes/nothing/backup-schedules"), 404)
+    http.post(path, json=NIGHTLY).raise_for_status()
+    assert "'nightly'" in refusal(http.post(path, json=NIGHTLY), 409)
+    assert len(http.get(path).json()["data"]) == 1
 
 
 def test_backups_and_jobs_are_there_after_a_restart(tmp_path: Path) -> None:

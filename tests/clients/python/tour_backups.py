@@ -1,9 +1,11 @@
-"""Tour: backups are taken, listed and restored."""
+"""Tour: backups are taken, listed, restored and scheduled."""
+
+from datetime import timedelta
 
 from checks import equal, refused, true
 from pinecone import ServerlessSpec
 from transports import Connection
-from versions import Conflict, NotFound, tags_of
+from versions import MAJOR, Conflict, NotFound, tags_of
 
 SPEC = ServerlessSpec(cloud="aws", region="us-east-1")
 
@@ -38,3 +40,30 @@ def backups_are_taken_listed_and_restored(connection: Connection) -> None:
     client.delete_backup(backup_id=id)
     refused(NotFound, "not found", lambda: client.describe_backup(backup_id=id))
     refused(NotFound, "not found", lambda: client.describe_restore_job(job_id="none"))
+
+
+def backups_are_scheduled(connection: Connection) -> None:
+    """An index is backed up on a schedule, which is changed, paused and deleted."""
+    if MAJOR < 10:
+        return
+    client = connection.client
+    client.create_index(name="tour-saved", dimension=2, metric="cosine", spec=SPEC)
+    schedules = client.backup_schedules
+    made = schedules.create(index_name="tour-saved", name="nightly", frequency="daily", retention_days=90)
+    equal((made.name, made.frequency, made.retention_expire_after_days, made.enabled), ("nightly", "daily", 90, True))
+    equal(made.next_scheduled_run, made.created_at + timedelta(days=1))
+    equal([each.schedule_id for each in schedules.list(index_name="tour-saved")], [made.schedule_id])
+    equal([each.schedule_id for each in schedules.iter_schedules(index_name="tour-saved")], [made.schedule_id])
+    again = {"index_name": "tour-saved", "name": "b", "frequency": "daily", "retention_days": 1}
+    refused(Conflict, "disable or delete", lambda: schedules.create(**again))
+    (planned,) = schedules.iter_history(schedule_id=made.schedule_id)
+    equal((planned.status, planned.scheduled_execution_at), ("Initializing", made.next_scheduled_run))
+    equal((planned.source_index_name, planned.name[:10]), ("tour-saved", "nightly-20"))
+    changed = schedules.update(schedule_id=made.schedule_id, frequency="weekly", retention_days=30)
+    equal((changed.frequency, changed.retention_expire_after_days, changed.enabled), ("weekly", 30, True))
+    paused = schedules.update(schedule_id=made.schedule_id, enabled=False)
+    equal((paused.enabled, paused.next_scheduled_run), (False, None))
+    equal(schedules.get(schedule_id=made.schedule_id), paused)
+    schedules.delete(schedule_id=made.schedule_id)
+    refused(NotFound, "not found", lambda: schedules.describe(schedule_id=made.schedule_id))
+    client.delete_index("tour-saved")

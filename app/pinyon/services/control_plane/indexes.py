@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -29,6 +28,7 @@ from pinyon.services.control_plane.embedders import Embedders
 from pinyon.services.control_plane.index_rules import IndexOptions
 from pinyon.services.control_plane.ports import Ports
 from pinyon.services.control_plane.readiness import RETRY_AFTER_S, Readiness
+from pinyon.services.moments import rfc3339, utc_now
 from pinyon.settings import IndexSettings
 from pinyon.storage.engine import Engine
 
@@ -405,4 +405,4 @@ class Indexes:
 
 def now() -> str:
     """This moment, by RFC 3339."""
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return rfc3339(utc_now())

@@ -7,7 +7,7 @@ from pinyon import filters
 from pinyon.domain import NamespaceInfo, PagePlan, Record, Selection
 from pinyon.errors import InUse
 from pinyon.services import pages
-from pinyon.services.control_plane.backups import Backups
+from pinyon.services.backups.backups import Backups
 from pinyon.services.data_plane import sizes, validation
 from pinyon.settings import LimitSettings
 from pinyon.storage.engine import Engine

@@ -12,7 +12,7 @@ from pinyon.api.rest.bodies import decode_body, whole_number
 from pinyon.api.rest.json_response import JsonResponse
 from pinyon.api.rest.routes.control import AnyRequest, api_version, decode
 from pinyon.api.rest.schemas import backup_schemas as schemas
-from pinyon.services.control_plane.backups import Backups
+from pinyon.services.backups.backups import Backups
 from pinyon.services.data_plane.backup_records import BackupRecords
 
 

@@ -1,4 +1,4 @@
-"""Requests and responses of the routes for backups and restore jobs."""
+"""Requests and responses of the routes for backups, restore jobs and backup schedules."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,15 @@ import msgspec
 
 from pinyon.api.rest.schemas import control_schemas, vector_schemas
 from pinyon.domain import Record
-from pinyon.services.control_plane.backups import BackupState, RestoreJob
+from pinyon.errors import InvalidArgument
+from pinyon.services.backups.backups import BackupState, RestoreJob
+from pinyon.services.backups.schedules import Schedule
+from pinyon.services.moments import rfc3339
+
+TIME_BASED = "time-based"
+"""The only type of schedules."""
+PROJECT = "pinyon"
+"""Clients want the id of a project. An installation is one project."""
 
 
 class CreateBackupRequest(msgspec.Struct):
@@ -81,6 +89,39 @@ def records(stored: Sequence[Record], token: str | None, with_values: bool) -> B
     )
 
 
+class ScheduleTimes(msgspec.Struct):
+    """When a schedule runs."""
+
+    frequency: str
+    type: str = TIME_BASED
+
+    def __post_init__(self) -> None:
+        if self.type != TIME_BASED:
+            raise InvalidArgument(f"schedule.type must be {TIME_BASED}, got '{self.type[:40]}'")
+
+
+class Retention(msgspec.Struct):
+    """How long a schedule keeps its backups."""
+
+    expire_after_days: int
+
+
+class CreateBackupScheduleRequest(msgspec.Struct):
+    """POST /indexes/{name}/backup-schedules."""
+
+    name: str
+    schedule: ScheduleTimes
+    retention: Retention
+
+
+class UpdateBackupScheduleRequest(msgspec.Struct):
+    """PATCH /backup-schedules/{id}."""
+
+    frequency: str | None = None
+    retention: Retention | None = None
+    enabled: bool | None = None
+
+
 def backup(state: BackupState, version: str) -> dict[str, Any]:
     """The description of a backup in this API version."""
     label, index, taken = state.label, state.index, state.backup
@@ -101,8 +142,11 @@ def backup(state: BackupState, version: str) -> dict[str, Any]:
     }
     if state.problem is not None:
         described["error"] = state.problem
+    if state.planned_for is not None:
+        described["scheduled_execution_at"] = state.planned_for
     if version >= control_schemas.FIRST_WITH_SCHEMAS:
-        return {**described, "schema": control_schemas.schema(index)}
+        status = "InitializationFailed" if state.status == "Failed" else state.status
+        return {**described, "status": status, "schema": control_schemas.schema(index)}
     dimension = None if index.spec.sparse else index.spec.dimension
     described |= {"dimension": dimension, "metric": index.spec.metric}
     return described if index.details.schema is None else {**described, "schema": index.details.schema}
@@ -123,6 +167,22 @@ def job(restore: RestoreJob) -> dict[str, Any]:
     return described if restore.problem is None else {**described, "error": restore.problem}
 
 
+def schedule(described: Schedule) -> dict[str, Any]:
+    """The description of a backup schedule."""
+    return {
+        "schedule_id": described.id,
+        "name": described.name,
+        "index_id": described.index.handle.id,
+        "project_id": PROJECT,
+        "schedule_type": TIME_BASED,
+        "frequency": described.frequency,
+        "retention_expire_after_days": described.retention_days,
+        "enabled": described.enabled,
+        "next_scheduled_run": None if described.run is None else rfc3339(described.run.due),
+        "created_at": rfc3339(described.created_at),
+    }
+
+
 def page(data: list[dict[str, Any]], token: str | None) -> dict[str, Any]:
-    """A page of either."""
+    """A page of a list."""
     return {"data": data} if token is None else {"data": data, "pagination": {"next": token}}

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pinyon.domain import BackupLabel, Handle, Index, IndexSpec
 from pinyon.errors import Unavailable
-from pinyon.services.control_plane import backups
-from pinyon.services.control_plane.backups import Backups
+from pinyon.services.backups import backups
+from pinyon.services.backups.backups import Backups
 from pinyon.storage.sqlite.engine import SqliteEngine
 
 from tests.durability.test_power import serving

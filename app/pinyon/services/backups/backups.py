@@ -4,7 +4,7 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Coroutine, Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 from uuid import uuid4
 
 import msgspec
@@ -27,18 +27,21 @@ MOST_JOBS = 100
 LONGEST_NAME, LONGEST_DESCRIPTION = 255, 1_000
 """Characters of the name and the description of a backup."""
 
-T = TypeVar("T")
 log = logging.getLogger("pinyon.backups")
 
 
 class BackupState(msgspec.Struct, frozen=True):
-    """A backup, finished or not. index: what it is of. backup: None until it is ready. problem: why it failed."""
+    """A backup, finished or not. index: what it is of. backup: None until it is ready. problem: why it failed.
+
+    planned_for: when it will be taken, if that is not yet; RFC 3339.
+    """
 
     label: BackupLabel
     index: Index
     status: Literal["Initializing", "Ready", "Failed"]
     backup: Backup | None = None
     problem: str | None = None
+    planned_for: str | None = None
 
 
 class RestoreJob(msgspec.Struct, frozen=True):
@@ -99,17 +102,29 @@ class Backups:
             index_rules.short_text(title, "name", LONGEST_NAME),
             index_rules.short_text(description, "description", LONGEST_DESCRIPTION),
         )
-        self._unfinished[label.id] = BackupState(label, index, "Initializing")
-        await self._run(self._take(index.handle, label))
+        await asyncio.wait([self._begin(index, label)], timeout=WAIT_S)
         return await self._state(label.id)
 
-    async def _take(self, index: Handle, label: BackupLabel) -> None:
+    async def take_scheduled(self, index: Index, label: BackupLabel) -> str | None:
+        """Take a backup with the rights of the server, and wait for its end. Returns why it failed, or None.
+
+        If the caller is cancelled, the backup is taken all the same.
+        """
+        await asyncio.wait([self._begin(index, label)])
+        state = self._unfinished.pop(label.id, None)  # the history of the schedule has what failed
+        return None if state is None else state.problem
+
+    def _begin(self, index: Index, label: BackupLabel) -> asyncio.Task[None]:
+        self._unfinished[label.id] = BackupState(label, index, "Initializing")
+        return self._start(self._take(index, label))
+
+    async def _take(self, index: Index, label: BackupLabel) -> None:
         try:
-            await self._engine.create_backup(index, label)
+            await self._engine.create_backup(index.handle, label)
             del self._unfinished[label.id]
         except Exception as error:
             problem = _in_words(error)
-            log.error("index %s was not backed up: %s", index, problem, exc_info=_if_defect(error))
+            log.error("index %s was not backed up: %s", index.name, problem, exc_info=_if_defect(error))
             failed = msgspec.structs.replace(self._unfinished[label.id], status="Failed", problem=problem)
             self._unfinished[label.id] = failed
 
@@ -123,7 +138,8 @@ class Backups:
         every = [state for state in await self._visible() if index in (None, state.index.name)]
         if index is not None and not every:
             self._indexes.shown(index)  # raises NotFound
-        return _page([(_place(state.label.created_at, state.label.id), state) for state in every], limit, token)
+        rows = [(place(state.label.created_at, state.label.id), state) for state in every]
+        return pages.page(rows, limit, PAGE, LARGEST_PAGE, token)
 
     async def describe(self, id: str) -> BackupState:
         """One backup. Raises NotFound."""
@@ -139,6 +155,13 @@ class Backups:
             return
         if state.status == "Initializing":
             raise InUse(f"Backup {id} is being taken; delete it when it is ready")
+        await self.remove(id)
+
+    async def remove(self, id: str) -> None:
+        """Delete a backup that is ready, with the rights of the server.
+
+        Raises NotFound, or InUse while it is being restored.
+        """
         if any(job.backup_id == id and job.status == "InProgress" for job in self._jobs.values()):
             raise InUse(f"Backup {id} is being restored; delete it when the restore job has ended")
         await self._engine.delete_backup(id)
@@ -175,7 +198,7 @@ class Backups:
         except PinyonError:  # nothing was begun, so nothing may wait for its end
             self._jobs.pop(job.id, None)
             raise
-        await self._run(self._restore(job, state.index, details))
+        await asyncio.wait([self._start(self._restore(job, state.index, details))], timeout=WAIT_S)
         return self._jobs[job.id]
 
     async def _restore(self, job: RestoreJob, source: Index, details: IndexDetails) -> None:
@@ -200,14 +223,15 @@ class Backups:
     async def jobs(self, limit: int | None, token: str | None) -> tuple[list[RestoreJob], str | None]:
         """A page of restore jobs, oldest first, and the token of the next one."""
         permissions.check("read")
-        visible = [job for job in self._jobs.values() if _is_visible(job.source) and _is_visible(job.target)]
-        return _page([(_place(job.created_at, job.id), job) for job in visible], limit, token)
+        visible = [job for job in self._jobs.values() if is_visible(job.source) and is_visible(job.target)]
+        rows = [(place(job.created_at, job.id), job) for job in visible]
+        return pages.page(rows, limit, PAGE, LARGEST_PAGE, token)
 
     def job(self, id: str) -> RestoreJob:
         """One restore job. Raises NotFound."""
         permissions.check("read")
         job = self._jobs.get(id)
-        if job is None or not (_is_visible(job.source) and _is_visible(job.target)):
+        if job is None or not (is_visible(job.source) and is_visible(job.target)):
             raise NotFound(f"Restore job {id[:80]} not found.")
         return job
 
@@ -218,7 +242,7 @@ class Backups:
         known = {state.label.id for state in ready}
         unfinished = [state for state in unfinished if state.label.id not in known]
         return sorted(
-            (state for state in (*ready, *unfinished) if _is_visible(state.index.name)),
+            (state for state in (*ready, *unfinished) if is_visible(state.index.name)),
             key=lambda state: (state.label.created_at, state.label.id),
         )
 
@@ -228,22 +252,22 @@ class Backups:
                 return state
         raise NotFound(f"Backup {id[:80]} not found.")
 
-    async def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Start to do this in the background, and wait a short time for it.
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Start to do this in the background.
 
         It has the rights of the server, because they were checked, and because the caller's key may end before it.
         """
         task = asyncio.create_task(work, context=contextvars.Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        await asyncio.wait([task], timeout=WAIT_S)
+        return task
 
     async def _store(self, job: RestoreJob) -> None:
         """Remember a job, also after a restart."""
         self._jobs[job.id] = job
         running = [each for each in self._jobs.values() if each.status == "InProgress"]
         ended = [each for each in self._jobs.values() if each.status != "InProgress"]
-        remembered = sorted(ended[-MOST_JOBS:] + running, key=lambda each: _place(each.created_at, each.id))
+        remembered = sorted(ended[-MOST_JOBS:] + running, key=lambda each: place(each.created_at, each.id))
         self._jobs = {each.id: each for each in remembered}
 
         async def store() -> None:
@@ -271,20 +295,12 @@ def _if_defect(error: Exception) -> Exception | None:
     return None if isinstance(error, PinyonError) else error
 
 
-def _is_visible(index: str) -> bool:
+def is_visible(index: str) -> bool:
     """Whether the API key is for this index as a whole. A backup has all its namespaces."""
     grant = permissions.GRANT.get()
     return grant.namespaces is None and grant.allows_index(index)
 
 
-def _place(created_at: str, id: str) -> str:
+def place(created_at: str, id: str) -> str:
+    """The place of a backup, a job or a schedule in a list that is ordered by time."""
     return f"{created_at} {id}"
-
-
-def _page(every: list[tuple[str, T]], limit: int | None, token: str | None) -> tuple[list[T], str | None]:
-    """A page of what is in the order of these places, and the token of the next page."""
-    size = pages.limit(limit, PAGE, LARGEST_PAGE)
-    after = pages.read(token) if token else ""
-    following = [each for each in every if each[0] > after]
-    page = following[:size]
-    return [value for _, value in page], pages.token(page[-1][0]) if len(following) > size else None

@@ -1,0 +1,1 @@
+"""Backups of indexes: taken, restored, and taken again on a schedule."""
