@@ -54,6 +54,7 @@ LAYERS = [
     ["pinyon.formats.layout"],
     ["pinyon.formats.rows"],
     ["pinyon.search"],
+    ["pinyon.documents"],
     ["pinyon.domain"],
     ["pinyon.filters"],
     ["pinyon.search.words", "pinyon.patches"],
