@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 from pinyon import filters
-from pinyon.domain import CatalogueValue, Fingerprint, IndexSpec, QueryPlan, Record
-from pinyon.errors import AlreadyExists, FailedPrecondition, NotFound, VersionConflict
+from pinyon.domain import CatalogueValue, Fingerprint, IndexSpec, Note, QueryPlan, Record
+from pinyon.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, VersionConflict
 from pinyon.storage.engine import Engine
 
 from tests.storage.conftest import Open
@@ -208,3 +208,29 @@ async def test_of_two_writers_of_one_value_one_is_told_to_read_it_again(engine: 
         await engine.put_catalogue_value("a", "other", 7)
     with pytest.raises(VersionConflict):
         await engine.put_catalogue_value("new", "other", 1)
+
+
+async def test_notes_of_an_index_outlast_a_restart_and_go_with_it(open_engine: Open) -> None:
+    engine = await open_engine()
+    await engine.create_index(SPEC)
+    await engine.put_note("docs", Note("b", "1"))
+    await engine.put_note("docs", Note("a", "2"))
+    await engine.put_note("docs", Note("b", "3"))
+    await engine.close()
+    engine = await open_engine()
+    assert await engine.notes("docs") == [Note("a", "2"), Note("b", "3")]
+    await engine.put_note("docs", Note("a", None))
+    assert await engine.notes("docs") == [Note("b", "3")]
+    await engine.delete_index("docs")
+    await engine.create_index(SPEC)
+    assert await engine.notes("docs") == []
+    await engine.close()
+
+
+async def test_a_note_is_stored_with_the_records_or_not_at_all(engine: Engine) -> None:
+    await engine.create_index(SPEC)
+    await engine.upsert("docs", "a", [record("x")], note=Note("n", "1"))
+    with pytest.raises(InvalidArgument):
+        await engine.upsert("docs", "a", [record("y", np.ones(3, np.float32))], note=Note("n", "2"))
+    assert await engine.notes("docs") == [Note("n", "1")]
+    assert await ids(engine) == ["x"]

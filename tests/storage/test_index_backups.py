@@ -15,6 +15,7 @@ from pinyon.domain import (
     Fingerprint,
     IndexDetails,
     IndexSpec,
+    Note,
     PagePlan,
     Record,
     Selection,
@@ -52,6 +53,7 @@ async def filled(kind: EngineKind, folder: Path) -> Engine:
 
 async def test_a_backup_is_one_moment_and_becomes_an_index_of_its_own(kind: EngineKind, tmp_path: Path) -> None:
     engine = await filled(kind, tmp_path)
+    await engine.put_note("docs", Note("import", "half"))
     backup = await engine.create_backup("docs", label())
     assert (backup.records, backup.namespaces, backup.index, backup.embedded_by) == (
         7,
@@ -68,6 +70,7 @@ async def test_a_backup_is_one_moment_and_becomes_an_index_of_its_own(kind: Engi
     assert (restored.name, restored.handle.id, restored.version) == ("again", "an-id", 1)
     assert (restored.spec.embed, restored.details.tags) == (SPEC.embed, {"c": "d"})
     assert engine.index("again") == restored
+    assert await engine.notes("again") == [], "what was being done to the index is not done to its copy"
     assert await ids(engine, "again") == [f"r{n}" for n in range(5)]
     assert await ids(engine, "again", "other") == ["r5", "r6"]
     assert await ids(engine, "docs") == ["r90"], "the index itself is as it was"

@@ -8,6 +8,7 @@ from pinyon.domain import (
     Fingerprint,
     IndexRef,
     NamespaceInfo,
+    Note,
     Page,
     PagePlan,
     QueryAnswer,
@@ -27,10 +28,15 @@ class GuardedEngine:
         self._engine = engine
 
     async def upsert(
-        self, index: IndexRef, namespace: str, records: Sequence[Record], fingerprint: Fingerprint | None = None
+        self,
+        index: IndexRef,
+        namespace: str,
+        records: Sequence[Record],
+        fingerprint: Fingerprint | None = None,
+        note: Note | None = None,
     ) -> int:
         check("write", index, namespace)
-        return await self._engine.upsert(index, namespace, records, fingerprint)
+        return await self._engine.upsert(index, namespace, records, fingerprint, note)
 
     async def query(self, index: IndexRef, namespace: str, plan: QueryPlan) -> QueryAnswer:
         check("read", index, namespace)

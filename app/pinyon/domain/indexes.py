@@ -207,6 +207,13 @@ class CatalogueValue(msgspec.Struct, frozen=True):
     version: int
 
 
+class Note(msgspec.Struct, frozen=True):
+    """A small text that a service stores with an index, and that goes with it. text: None to remove it."""
+
+    key: str
+    text: str | None
+
+
 class Reembedding(msgspec.Struct, frozen=True):
     """An index that is being re-embedded. target: what it will be. done: re-embedded records. total: all records."""
 

@@ -31,6 +31,7 @@ from pinyon.domain import (
     IndexRef,
     IndexSpec,
     NamespaceInfo,
+    Note,
     Page,
     PagePlan,
     QueryAnswer,
@@ -55,12 +56,18 @@ class DataPlane(Protocol):
     """What there is to do with the records of an index."""
 
     async def upsert(
-        self, index: IndexRef, namespace: str, records: Sequence[Record], fingerprint: Fingerprint | None = None
+        self,
+        index: IndexRef,
+        namespace: str,
+        records: Sequence[Record],
+        fingerprint: Fingerprint | None = None,
+        note: Note | None = None,
     ) -> int:
         """Store the records, all or none, replacing those with the same id; the last of equal ids wins.
 
         The namespace is made if need be. fingerprint: what embedded the vectors; kept with the first batch, and a
-        batch embedded by anything else than the index's own raises EmbeddingMismatch. Returns the LSN.
+        batch embedded by anything else than the index's own raises EmbeddingMismatch. note: stored with the records, or
+        not at all. Returns the LSN.
         """
         ...
 
@@ -182,6 +189,17 @@ class Engine(DataPlane, Protocol):
 
         Raises VersionConflict, and changes nothing, if the stored value is at another version.
         """
+        ...
+
+    async def notes(self, index: IndexRef) -> list[Note]:
+        """The notes that services have stored with an index, in byte order of their keys.
+
+        A copy of the index under another name has none. An engine does not look into them.
+        """
+        ...
+
+    async def put_note(self, index: IndexRef, note: Note) -> None:
+        """Store a note in place of the one with its key, or remove that one."""
         ...
 
     async def footprint(self, index: IndexRef) -> Footprint:

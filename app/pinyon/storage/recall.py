@@ -18,6 +18,7 @@ from pinyon.domain import (
     Handle,
     IndexRef,
     NamespaceInfo,
+    Note,
     Page,
     PagePlan,
     QueryAnswer,
@@ -160,9 +161,14 @@ class RecallSampler:
         return lsn
 
     async def upsert(
-        self, index: IndexRef, namespace: str, records: Sequence[Record], fingerprint: Fingerprint | None = None
+        self,
+        index: IndexRef,
+        namespace: str,
+        records: Sequence[Record],
+        fingerprint: Fingerprint | None = None,
+        note: Note | None = None,
     ) -> int:
-        return await self._engine.upsert(index, namespace, records, fingerprint)
+        return await self._engine.upsert(index, namespace, records, fingerprint, note)
 
     async def page(self, index: IndexRef, namespace: str, plan: PagePlan) -> Page:
         return await self._engine.page(index, namespace, plan)

@@ -1,7 +1,7 @@
 """The records service: text in, ranked text out."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar, cast
+from collections.abc import Sequence
+from typing import Any, cast
 
 import msgspec
 
@@ -10,17 +10,12 @@ from pinyon.auth import permissions
 from pinyon.domain import (
     Curve,
     Index,
-    IndexSpec,
-    InputType,
     Match,
-    Metadata,
     QueryAnswer,
     QueryPlan,
-    Record,
-    Truncate,
     Usage,
 )
-from pinyon.errors import EmbeddingMismatch, InvalidArgument, TextTooLong, Unavailable
+from pinyon.errors import InvalidArgument
 from pinyon.inference.backend import SparseEmbedder
 from pinyon.search.known_languages import knows, similarity_weight
 from pinyon.search.terms import MOST_QUERY_CHARACTERS
@@ -29,31 +24,14 @@ from pinyon.services.data_plane import read_units, validation
 from pinyon.services.data_plane.calibrations import Calibrations, no_curve
 from pinyon.services.data_plane.foreign_vectors import ForeignVectors
 from pinyon.services.data_plane.hits import shown
+from pinyon.services.data_plane.index_texts import IndexTexts, sparse_model
 from pinyon.services.data_plane.reranking import HitReranker, Reranking
 from pinyon.services.data_plane.searches import Search, check_min_score, mix_of, retrieval_of
-from pinyon.services.inference.embedded_text import EmbeddedText, TokenForm, heaviest
+from pinyon.services.data_plane.text_upserts import TextUpserts, UpsertResult
 from pinyon.services.inference.inference import Inference
 from pinyon.services.inference.unrelated_vectors import UnrelatedVectors
 from pinyon.settings import LimitSettings
 from pinyon.storage.engine import DataPlane
-
-T = TypeVar("T")
-MOST_ATTEMPTS = 10
-"""Attempts at a request while its index is re-embedded. A small index can be re-embedded several times in a second."""
-
-
-class UpsertResult(msgspec.Struct, frozen=True):
-    """What an upsert did. models: labels of the models that embedded.
-
-    truncated: records whose text was cut before it was embedded. foreign: records of the namespace with vectors that a
-    caller brought, if those are of another model than the one that embeds here.
-    """
-
-    count: int
-    lsn: int
-    models: list[str]
-    truncated: int
-    foreign: int = 0
 
 
 class SearchResult(msgspec.Struct, frozen=True):
@@ -105,116 +83,21 @@ class Records:
         self._engine, self._indexes, self._inference, self._limits = engine, indexes, inference, limits
         self._calibrations = calibrations
         self._foreign = ForeignVectors(mix)
+        self._texts = IndexTexts(indexes, inference, limits.sparse_terms)
+        self.upserts = TextUpserts(engine, indexes, inference, self._texts, limits, self._foreign)
         self._unrelated = UnrelatedVectors(inference)
         self._reranker = HitReranker(indexes.embedders, inference, self._unrelated)
 
     async def upsert(self, index: Index, namespace: str, rows: Sequence[Any]) -> UpsertResult:
         """Embed and store the rows (decoded JSON), all or none. Raises InvalidArgument before anything is stored."""
-        return await self._repeat_if_reembedded(index, lambda index: self._upsert(index, namespace, rows))
-
-    async def _repeat_if_reembedded(self, index: Index, call: Callable[[Index], Awaitable[T]]) -> T:
-        """Make the call, and make it again if the index was re-embedded by another model meanwhile.
-
-        Raises Unavailable if that happens during each of MOST_ATTEMPTS calls.
-        """
-        for _ in range(MOST_ATTEMPTS):
-            try:
-                return await call(index)
-            except EmbeddingMismatch:
-                self._indexes.embedders.forget(index.handle)
-                index = self._indexes.index(index.handle)
-        raise Unavailable(f"Index {index.name} was re-embedded {MOST_ATTEMPTS} times during the request; try again")
-
-    async def _upsert(self, index: Index, namespace: str, rows: Sequence[Any]) -> UpsertResult:
-        spec = index.spec
-        name = validation.namespace_name(namespace, self._limits)
-        permissions.check("write", index.handle, name)  # the engine checks it too, but after the texts were embedded
-        embedder = await self._indexes.embedders.get(index)
-        embed = spec.embed
-        assert embed is not None
-        if not rows:
-            raise InvalidArgument("The request holds no records; send one JSON object per line")
-        limit = self._limits.records_per_upsert
-        if len(rows) > limit:
-            raise InvalidArgument(f"Batch size exceeds {limit}: the request holds {len(rows)} records")
-        checked = [self._checked(place, row, embed.text_field) for place, row in enumerate(rows, start=1)]
-        foreign = 0
-        if self._foreign.concern(embedder):
-            foreign = self._foreign.check(spec.name, embedder, await self._indexes.foreign_vectors(index.handle, name))
-        texts = [fields[embed.text_field] for _, fields, _ in checked]
-        try:
-            embedded = await self._embed(
-                spec,
-                embedder,
-                texts,
-                embed.write_input_type,
-                embed.write_truncate,
-                embed.write_max_tokens,
-                "codes" if embed.token_vectors == "stored" else None,
-            )
-        except TextTooLong as error:
-            raise InvalidArgument(
-                f"Field '{embed.text_field}' in record '{checked[error.position][0]}' has {error.tokens} tokens, "
-                f"which exceeds the maximum of {error.limit} tokens for model '{error.model}'"
-            ) from error
-        sparse = _sparse_model(spec, embedder)
-        words = await self._inference.learned_words(sparse, texts, embed.write_input_type)
-        records = [
-            Record(id, text.vector, fields, text.sparse, text.truncated, encoded, learned, text.token_codes)
-            for (id, fields, encoded), text, learned in zip(checked, embedded, words, strict=True)
-        ]
-        lsn = await self._engine.upsert(index.handle, name, records, embedder.fingerprint)
-        truncated = sum(text.truncated for text in embedded)
-        models = [embedder.label] if sparse is None else [embedder.label, sparse.label]
-        return UpsertResult(len(records), lsn, models, truncated, foreign)
-
-    async def _embed(
-        self,
-        spec: IndexSpec,
-        embedder: Any,
-        texts: Sequence[str],
-        input_type: InputType,
-        truncate: Truncate,
-        max_tokens: int | None,
-        form: TokenForm | None = None,
-    ) -> list[EmbeddedText]:
-        """Embed texts, densely or sparsely as the index is. form: as in Inference.embed()."""
-        if not spec.sparse:
-            return await self._inference.embed(embedder, texts, input_type, truncate, form)
-        embedded = await self._inference.embed_sparse(embedder, texts, input_type, truncate, max_tokens)
-        most = self._limits.sparse_terms
-        return [
-            text if text.sparse is None else msgspec.structs.replace(text, sparse=heaviest(text.sparse, most))
-            for text in embedded
-        ]
-
-    def _checked(self, place: int, row: Any, text_field: str) -> tuple[str, Metadata, bytes]:
-        """Id and fields of a row, and the fields as JSON. place: its number in the request, from 1."""
-        if not isinstance(row, dict):
-            raise InvalidArgument(f"Record {place} must be a JSON object, got {type(row).__name__}")
-        fields = dict(row)
-        alias, raw_id = fields.pop("id", None), fields.pop("_id", None)
-        raw_id = alias if raw_id is None else raw_id
-        if raw_id is None:
-            raise InvalidArgument(f"Record {place} has no '_id'")
-        id = validation.record_id(raw_id, f"Record {place}", self._limits, "_id")
-        where = f"Record '{id}'"
-        text = fields.get(text_field)
-        if not isinstance(text, str):
-            problem = "is missing" if text is None else f"must be a string, got {type(text).__name__}"
-            raise InvalidArgument(f"Missing or invalid field '{text_field}' in record '{id}': it {problem}")
-        if not text.strip():
-            raise InvalidArgument(
-                f"Missing or invalid field '{text_field}' in record '{id}': it must be non-empty text"
-            )
-        return id, *validation.metadata(fields, where, self._limits.metadata_bytes)
+        return await self.upserts.upsert(index, namespace, rows)
 
     async def search(self, index: Index, namespace: str, search: Search) -> SearchResult:
         """The records of a namespace that are nearest to a text, a vector or a record; reranked if the search says so.
 
         An unknown namespace or id gives no hits. Raises InvalidArgument, NotFound or FailedPrecondition.
         """
-        return await self._repeat_if_reembedded(index, lambda index: self._search(index, namespace, search))
+        return await self._texts.repeat_if_reembedded(index, lambda index: self._search(index, namespace, search))
 
     async def _search(self, index: Index, namespace: str, search: Search) -> SearchResult:
         name = validation.namespace_name(namespace, self._limits)
@@ -290,7 +173,7 @@ class Records:
         assert embed is not None
         embedder: Any = await self._indexes.embedders.get(index)
         form = None if reranking is None or reranking.query != text else reranking.form
-        (query,) = await self._embed(
+        (query,) = await self._texts.embed(
             spec,
             embedder,
             [text],
@@ -332,7 +215,7 @@ class Records:
         if text is None:
             return planned
         embedder: Any = await self._indexes.embedders.get(index)
-        sparse = _sparse_model(index.spec, embedder)
+        sparse = sparse_model(index.spec, embedder)
         # Without one, the index was re-embedded meanwhile, which the search will notice.
         if sparse is None or not knows(sparse.languages, text):
             return planned
@@ -373,8 +256,3 @@ class Records:
             raise InvalidArgument(
                 f"'fields' lists {len(search.fields)} names; at most {self._limits.fields} are allowed"
             )
-
-
-def _sparse_model(spec: IndexSpec, embedder: Any) -> SparseEmbedder | None:
-    """The learned sparse model beside the dense model of an index, if it has one."""
-    return None if spec.sparse else embedder.sparse

@@ -14,6 +14,7 @@ from pinyon.domain import (
     Fingerprint,
     IndexRef,
     NamespaceInfo,
+    Note,
     Page,
     PagePlan,
     QueryAnswer,
@@ -27,7 +28,7 @@ from pinyon.errors import NotFound, PinyonError, Unavailable
 from pinyon.storage.sqlite.connection.inline_reads import InlineReads
 from pinyon.storage.sqlite.folder.index_files import Opened
 from pinyon.storage.sqlite.records import namespaces, reading, writing
-from pinyon.storage.sqlite.schema import tables
+from pinyon.storage.sqlite.schema import notes, tables
 from pinyon.storage.sqlite.upkeep.scheduler import UpkeepScheduler
 
 T = TypeVar("T")
@@ -63,13 +64,20 @@ class SqliteDataPlane:
         return opened
 
     async def upsert(
-        self, index: IndexRef, namespace: str, records: Sequence[Record], fingerprint: Fingerprint | None = None
+        self,
+        index: IndexRef,
+        namespace: str,
+        records: Sequence[Record],
+        fingerprint: Fingerprint | None = None,
+        note: Note | None = None,
     ) -> int:
         opened = self._find(index)
 
         def run(connection: apsw.Connection) -> int:
             if fingerprint is not None:
                 tables.claim(connection, fingerprint)
+            if note is not None:
+                notes.put(connection, note)
             spec = tables.known_spec(connection)
             return writing.upsert(
                 connection, spec, namespace, records, foreign=fingerprint is None and spec.embed is not None

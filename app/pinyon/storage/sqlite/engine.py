@@ -22,6 +22,7 @@ from pinyon.domain import (
     IndexRef,
     IndexSpec,
     NamespaceInfo,
+    Note,
     Page,
     PagePlan,
     ReembeddedText,
@@ -44,7 +45,7 @@ from pinyon.storage.sqlite.folder.index_files import IndexFiles, Opened
 from pinyon.storage.sqlite.leases import Leases
 from pinyon.storage.sqlite.options import LIMITS, EngineOptions
 from pinyon.storage.sqlite.records import namespaces, reading, reembedding
-from pinyon.storage.sqlite.schema import tables
+from pinyon.storage.sqlite.schema import notes, tables
 from pinyon.storage.sqlite.upkeep import compaction
 from pinyon.storage.sqlite.upkeep.scheduler import UpkeepScheduler
 from pinyon.storage.sqlite.vectors.vector_cache import VectorCache
@@ -239,6 +240,12 @@ class SqliteEngine(SqliteDataPlane):
 
     async def put_catalogue_value(self, key: str, text: str, version: int) -> None:
         await self._files.put_value(key, text, version)
+
+    async def notes(self, index: IndexRef) -> list[Note]:
+        return await self._find(index).database.read(notes.every)
+
+    async def put_note(self, index: IndexRef, note: Note) -> None:
+        await self._find(index).database.write(lambda connection: notes.put(connection, note))
 
     async def footprint(self, index: IndexRef) -> Footprint:
         opened = self._find(index)

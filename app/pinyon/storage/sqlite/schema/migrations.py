@@ -256,10 +256,21 @@ def _fifteenth(connection: apsw.Connection) -> None:
     )
 
 
+def _sixteenth(connection: apsw.Connection) -> None:
+    connection.execute(
+        """
+        -- Small texts that services store with the index, such as how far an import is.
+        CREATE TABLE notes (key TEXT PRIMARY KEY, text TEXT NOT NULL) STRICT;
+        """
+    )
+
+
 STEP_OF_INDEX_ID = 11
 """The step that gave an index its id and its version."""
 STEP_OF_LEARNED_VECTORS = 14
 """The step that made the table of learned vectors."""
+STEP_OF_NOTES = 16
+"""The step that made the table of notes."""
 Steps = Sequence[Callable[[apsw.Connection], None]]
 
 STEPS: Steps = [
@@ -278,6 +289,7 @@ STEPS: Steps = [
     _thirteenth,
     _fourteenth,
     _fifteenth,
+    _sixteenth,
 ]
 
 

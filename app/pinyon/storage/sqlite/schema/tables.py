@@ -86,13 +86,17 @@ def configure(connection: apsw.Connection, version: int, spec: IndexSpec, detail
 
 
 def rename(connection: apsw.Connection, name: str, id: str, details: IndexDetails) -> None:
-    """Make a copied file another index: with its own name, id and details, at version 1, and not being re-embedded."""
+    """Make a copied file another index: with its own name, id and details, at version 1.
+
+    It is not being re-embedded, and has no notes.
+    """
     spec = msgspec.structs.replace(known_spec(connection), name=name)
     connection.execute(
         "UPDATE state SET spec = ?, details = ?, id = ?, version = 1", (to_json(spec), to_json(details), id)
     )
     connection.execute("DELETE FROM reembedding")
     connection.execute("DELETE FROM reembedded")
+    connection.execute("DELETE FROM notes")
 
 
 def _text_search(spec: IndexSpec) -> tuple[str, str] | None:

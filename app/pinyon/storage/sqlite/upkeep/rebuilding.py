@@ -13,7 +13,7 @@ from pinyon.files import sync
 from pinyon.storage.sqlite.connection.connections import connect
 from pinyon.storage.sqlite.connection.file_errors import translated
 from pinyon.storage.sqlite.records import writing
-from pinyon.storage.sqlite.schema import migrations, tables, token_vectors, vector_sums
+from pinyon.storage.sqlite.schema import migrations, notes, tables, token_vectors, vector_sums
 from pinyon.storage.sqlite.text import learned_vectors, sparse_index
 from pinyon.storage.sqlite.transaction import Transaction
 from pinyon.storage.sqlite.vectors import vector_chunks, vector_rows
@@ -68,6 +68,9 @@ def _copy(source: apsw.Connection, target: apsw.Connection) -> int:
         columns = [str(name) for _, name, *_ in source.execute(f"PRAGMA table_info({table})")]  # as old as the file
         rows = source.execute(f"SELECT * FROM {table}").fetchall()
         target.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})", rows)
+    if source.pragma("user_version") >= migrations.STEP_OF_NOTES:
+        for note in notes.every(source):
+            notes.put(target, note)
     token_vectors.copy(source, target, spec)
     return int(target.execute("SELECT count(*) FROM records").get)
 
