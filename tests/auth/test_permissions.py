@@ -110,6 +110,15 @@ REST: dict[str, list[Operation]] = {
     "embed": [
         Operation("read", "POST", "/embed", {"model": "pinyon-hash-embed", "inputs": [{"text": "hello"}]}, of="server")
     ],
+    "pinyon_count_tokens": [
+        Operation(
+            "read",
+            "POST",
+            "/embed/count-tokens",
+            {"model": "pinyon-hash-embed", "inputs": [{"text": "a"}], "parameters": {"input_type": "passage"}},
+            of="server",
+        )
+    ],
     "rerank": [
         Operation("read", "POST", "/rerank", {"model": "bm25", "query": "a", "documents": [{"text": "a"}]}, of="server")
     ],

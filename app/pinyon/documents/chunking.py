@@ -80,7 +80,8 @@ class Chunker:
         if not 0 <= overlap < max_tokens / 2:
             raise ValueError(f"the overlap must be at least 0 and less than half of {max_tokens} tokens, got {overlap}")
         self._count, self._overlap = count, overlap
-        (self._added,) = count([""])
+        one, two = count(["a", "a a"])
+        self._added = max(2 * one - two, 0)
         self._room = max_tokens - self._added
 
     def chunks(self, blocks: Sequence[Block]) -> list[Chunk]:

@@ -99,7 +99,8 @@ class Embedder(Protocol):
 
     label: the model that computes, for banners and headers; a stand-in says so. languages: that it knows, if they are
     few; empty if it knows many. token_languages: the same of the model whose token
-    vectors `encoder` gives. sparse: the learned sparse model that reads the texts of an index too.
+    vectors `encoder` gives. max_tokens: what is read of a text, with its prefix and special tokens. sparse: the learned
+    sparse model that reads the texts of an index too.
     """
 
     fingerprint: Fingerprint
@@ -108,6 +109,13 @@ class Embedder(Protocol):
     token_languages: Collection[str]
     encoder: TextEncoder
     sparse: "SparseEmbedder | None"
+
+    @property
+    def max_tokens(self) -> int: ...
+
+    def count_tokens(self, texts: Sequence[str], input_type: InputType) -> list[int]:
+        """Number of tokens of each text with its prefix, before any cut, special tokens included."""
+        ...
 
     def embed(
         self, texts: Sequence[str], input_type: InputType, truncate: Truncate, window_tokens: int = 0

@@ -63,6 +63,34 @@ def test_sparse_vectors_have_terms_weights_and_tokens_if_asked(inference: httpx.
     assert without["sparse_indices"] == item["sparse_indices"]
 
 
+def count(inference: httpx.Client, model: str, texts: list[str], **parameters: Any) -> httpx.Response:
+    inputs = [{"text": text} for text in texts]
+    return inference.post("/embed/count-tokens", json={"model": model, "inputs": inputs, "parameters": parameters})
+
+
+@pytest.mark.parametrize("model", [E5, "all-MiniLM-L6-v2", "pinyon-hash-embed"])
+def test_tokens_are_counted_as_the_model_reads_them(inference: httpx.Client, model: str) -> None:
+    texts = ["apples", "Uncharacteristically red", "word " * 600]
+    answer = count(inference, model, texts, input_type="passage")
+    assert answer.status_code == 200, answer.text
+    counts = answer.json()
+    used = [embed(inference, model, [text], input_type="passage")["usage"]["total_tokens"] for text in texts]
+    assert counts["model"] == model
+    assert [min(tokens, counts["max_tokens"]) for tokens in counts["tokens"]] == used
+    assert counts["tokens"][2] >= 600, "before any cut"
+    assert "x-pinyon-model" in answer.headers
+
+
+def test_tokens_are_counted_for_dense_models_and_a_thousand_texts(inference: httpx.Client) -> None:
+    dense = "pinyon-hash-embed"
+    assert len(count(inference, dense, ["", *["a b"] * 999], input_type="passage").json()["tokens"]) == 1_000
+    assert "1 to 1000 inputs, got 1001" in refused(count(inference, dense, ["a"] * 1_001, input_type="passage"))
+    assert "1 to 1000 inputs, got 0" in refused(count(inference, dense, [], input_type="passage"))
+    assert "dense embedding models" in refused(count(inference, BM25, ["a"], input_type="passage"))
+    assert "input_type" in refused(count(inference, dense, ["a"]))
+    assert "nothing" in refused(count(inference, "nothing", ["a"], input_type="query"), 404, "NOT_FOUND")
+
+
 def test_the_answer_says_who_computed_it_and_what_was_cut(inference: httpx.Client) -> None:
     parameters = {"input_type": "query", "truncate": "NONE"}
     body = {"model": LLAMA, "inputs": [{"text": "word " * 600}], "parameters": parameters}

@@ -26,6 +26,8 @@ from pinyon.services.inference.query_cache import QueryCache
 
 MAX_INPUTS = 96
 """Texts that one /embed request may have."""
+MAX_COUNTED, COUNTED_PER_STEP = 1_000, 100
+"""Texts whose tokens one request may have counted, and that are counted before other work may go."""
 LEARNED_WORDS, MOST_LEARNED_WORDS = 128, 1_000
 """Words of a passage, and of a query, that a learned sparse model gives weights to beside a dense one. Those with the
 largest weights stay. With all words of a passage hybrid search ranks no better; see docs/notes/relevance.md."""
@@ -49,6 +51,14 @@ class EmbeddedTexts(msgspec.Struct, frozen=True):
     label: str
     vector_type: Literal["dense", "sparse"]
     texts: list[EmbeddedText]
+
+
+class TokenCounts(msgspec.Struct, frozen=True):
+    """The tokens of each text of a request. label: the model that reads them. max_tokens: what it reads of a text."""
+
+    label: str
+    max_tokens: int
+    tokens: list[int]
 
 
 class RerankedDocuments(msgspec.Struct, frozen=True):
@@ -160,6 +170,29 @@ class Inference:
             embedded = await self.embed_sparse(embedder, texts, input_type, truncate, limit)
             return EmbeddedTexts(embedder.label, "sparse", embedded)
         return EmbeddedTexts(embedder.label, "dense", await self.embed(embedder, texts, input_type, truncate))
+
+    async def count_tokens(self, model: str, texts: Sequence[str], parameters: Mapping[str, Any]) -> TokenCounts:
+        """Count the tokens of texts as a dense model reads them, with its prefix and special tokens, before any cut.
+
+        model, parameters: as for embed_by_name(), with the same errors. A text may be empty.
+        """
+        permissions.check("read")
+        entry = self._catalog.embedding_entry(model)
+        if entry.kind == "sparse":
+            raise InvalidArgument(f"Tokens are counted for dense embedding models; '{model}' is a sparse one")
+        values = model_parameters.checked(model, entry, parameters)
+        if not 1 <= len(texts) <= MAX_COUNTED:
+            raise InvalidArgument(f"The request must have 1 to {MAX_COUNTED} inputs, got {len(texts)}")
+        embedder: Embedder = await self._embedder(model, entry, values.get("dimension"))
+
+        def count() -> Steps[list[int]]:
+            tokens: list[int] = []
+            for begin in range(0, len(texts), COUNTED_PER_STEP):
+                tokens += embedder.count_tokens(texts[begin : begin + COUNTED_PER_STEP], values["input_type"])
+                yield
+            return tokens
+
+        return TokenCounts(embedder.label, embedder.max_tokens, await self._executor.run_steps(count))
 
     async def _embedder(self, model: str, entry: ModelEntry, dimension: int | None) -> Any:
         """The embedder that answers to a name, with the default dimension or this one. It is loaded on the first call.

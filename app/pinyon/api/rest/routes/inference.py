@@ -36,6 +36,18 @@ async def embed(
     return Response(answer, headers=model_headers([result.label], sum(text.truncated for text in result.texts)))
 
 
+@post("/embed/count-tokens", status_code=200, operation_id="pinyon_count_tokens")
+async def count_tokens(
+    body: RawBody, inference: NamedDependency[Inference], readiness: NamedDependency[Readiness]
+) -> Response[record_schemas.TokenCountList]:
+    """Count the tokens of texts as an embedding model reads them. An extension of Pinyon."""
+    readiness.check_models()
+    data = decode_body(body, record_schemas.EmbedRequest)
+    counts = await inference.count_tokens(data.model, [text.text for text in data.inputs], data.parameters or {})
+    answer = record_schemas.TokenCountList(data.model, counts.max_tokens, counts.tokens)
+    return Response(answer, headers=model_headers([counts.label]))
+
+
 def _embedding(text: EmbeddedText, with_tokens: bool) -> record_schemas.DenseEmbedding | record_schemas.SparseEmbedding:
     if text.sparse is None:
         return record_schemas.DenseEmbedding(numbers(text.vector))
@@ -123,4 +135,4 @@ def _info(model: KnownModel) -> record_schemas.ModelInfo:
     )
 
 
-router = Router("/", route_handlers=[embed, rerank, list_models, get_model])
+router = Router("/", route_handlers=[embed, count_tokens, rerank, list_models, get_model])

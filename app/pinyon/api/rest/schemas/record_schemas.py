@@ -205,6 +205,14 @@ class EmbeddingsList(msgspec.Struct):
     usage: EmbedUsage
 
 
+class TokenCountList(msgspec.Struct):
+    """The tokens of each input, in the same order. max_tokens: what the model reads of an input."""
+
+    model: str
+    max_tokens: int
+    tokens: list[int]
+
+
 class RerankRequest(msgspec.Struct):
     """POST /rerank."""
 

@@ -33,14 +33,22 @@ class NamedEmbedder:
         self._normalize, self.languages, self.sparse = normalize, languages, sparse
         self.token_languages = languages if token_languages is None else token_languages
 
+    @property
+    def max_tokens(self) -> int:
+        return min(self._max_tokens, self.encoder.max_tokens)
+
+    def count_tokens(self, texts: Sequence[str], input_type: InputType) -> list[int]:
+        prefix = self._prefix(input_type)
+        return self.encoder.count_tokens([prefix + text for text in texts])
+
     def embed(
         self, texts: Sequence[str], input_type: InputType, truncate: Truncate, window_tokens: int = 0
     ) -> Embeddings:
         fingerprint = self.fingerprint
-        prefix = fingerprint.query_prefix if input_type == "query" else fingerprint.passage_prefix
+        prefix = self._prefix(input_type)
         uncut = texts
         if truncate == "START":
-            room = self._limit() - self.encoder.count_tokens([prefix])[0]
+            room = self.max_tokens - self.encoder.count_tokens([prefix])[0]
             texts = self.encoder.ends(texts, room)
         prefixed = [prefix + text for text in texts]
         if truncate == "NONE":
@@ -74,5 +82,5 @@ class NamedEmbedder:
             cut = cut / np.maximum(np.linalg.norm(cut, axis=1, keepdims=True), 1e-12)
         return cut
 
-    def _limit(self) -> int:
-        return min(self._max_tokens, self.encoder.max_tokens)
+    def _prefix(self, input_type: InputType) -> str:
+        return self.fingerprint.query_prefix if input_type == "query" else self.fingerprint.passage_prefix
