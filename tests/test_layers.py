@@ -52,7 +52,7 @@ LAYERS = [
     ["pinyon.formats.files"],
     ["pinyon.formats.jsonl", "pinyon.formats.delimited", "pinyon.formats.parquet"],
     ["pinyon.formats.layout"],
-    ["pinyon.formats.rows"],
+    ["pinyon.formats.rows", "pinyon.formats.folders"],
     ["pinyon.search"],
     ["pinyon.documents"],
     ["pinyon.domain"],

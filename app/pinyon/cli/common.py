@@ -59,6 +59,17 @@ def with_server(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key", metavar="KEY", help="one of the server's API keys (default: the setting api_key)")
 
 
+def with_url(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a subcommand that works with any server, or with the data folder."""
+    with_server(parser)
+    parser.add_argument(
+        "--url",
+        metavar="URL",
+        help="address of a running server, such as http://localhost:5080 (default: the server that has the data folder "
+        "open; if there is none, this command opens it)",
+    )
+
+
 def data_folder(settings: Any) -> Path:
     """The data folder. Raises FailedPrecondition if it does not exist; commands do not create it."""
     from pinyon.storage.engines import installation_of
@@ -91,7 +102,8 @@ class Progress:
 
         from tqdm import tqdm
 
-        self._name, self._unit, self._last = name, unit, time.monotonic()
+        self._name, self._unit, self._begun = name, unit, time.monotonic()
+        self._last, self._first = self._begun, -1
         self._bar = tqdm(desc=name, unit=unit) if sys.stderr.isatty() else None
 
     def __enter__(self) -> "Progress":
@@ -101,17 +113,28 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
 
-    def tell(self, done: int, total: int) -> None:
-        """Show that `done` of `total` are done."""
+    def tell(self, done: int, total: int | None) -> None:
+        """Show that `done` of `total` are done, how fast it goes, and how long it still takes. total: None: not known.
+
+        What is done already at the first call was done by an earlier run.
+        """
         import sys
         import time
 
+        if self._first < 0:
+            self._first = done
+            if self._bar is not None:
+                self._bar.initial = done
         if self._bar is not None:
             self._bar.total, self._bar.n = total, done
             self._bar.refresh()
         elif time.monotonic() - self._last >= PROGRESS_EVERY_S:
             self._last = time.monotonic()
-            print(f"{self._name}: {done} of {total} {self._unit}s", file=sys.stderr, flush=True)
+            rate = (done - self._first) / (self._last - self._begun)
+            of = "" if total is None else f" of {total}"
+            left = f", {(total - done) / rate:.0f} s left" if rate and total is not None else ""
+            line = f"{self._name}: {done}{of} {self._unit}s, {rate:.0f} a second{left}"
+            print(line, file=sys.stderr, flush=True)
 
 
 def server_url(settings: Any) -> str:

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from pinyon.cli import backup, check, compact, evaluate, keys, models, reembed, tune
 from pinyon.cli.common import add_settings, local_tls, quickstart_unless_named, server_url, settings_of
+from pinyon.cli.transfer import export
 from pinyon.errors import PinyonError
 
 VERSION = "0.2.0"
@@ -40,9 +41,8 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print the error with the suggestion and exit with status 2."""
         known = _names(self)
-        unknown = [
-            word for word in re.findall(r"-?-?[A-Za-z][\w-]+", message.partition("(choose")[0]) if word not in known
-        ]
+        said = message.partition(" (choose")[0].rpartition(": ")[2]  # "unrecognized arguments: --prot 1"
+        unknown = [word for word in re.findall(r"-?-?[A-Za-z][\w-]+", said) if word not in known]
         close = [meant for word in unknown for meant in difflib.get_close_matches(word, known, 1)]
         super().error(f"{message}; did you mean {close[0]}?" if close else message)
 
@@ -84,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     tune.add(commands)
     compact.add(commands)
     backup.add(commands)
+    export.add(commands)
     check.add(commands)
     return parser
 

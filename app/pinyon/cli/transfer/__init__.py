@@ -1,0 +1,1 @@
+"""Commands that move records between files and indexes: import, export, copy."""

@@ -1,0 +1,105 @@
+"""Reads an index as it is at one moment: from a backup, which is deleted afterwards."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+import numpy as np
+
+from pinyon.cli.transfer.api import Api
+from pinyon.domain import SparseVector
+from pinyon.errors import FailedPrecondition, NotFound
+from pinyon.formats.rows import Row
+
+NAME = "pinyon export"
+"""The name of the backups that exports take. Who looks at a list of backups sees what they are for."""
+POLL_S = 0.2
+
+
+class _Sparse(msgspec.Struct):
+    indices: list[int]
+    values: list[float]
+
+
+class _Record(msgspec.Struct):
+    id: str
+    metadata: dict[str, Any] = {}
+    values: list[float] | None = None
+    sparse_values: _Sparse | None = None
+
+
+class _Pagination(msgspec.Struct):
+    next: str
+
+
+class _Page(msgspec.Struct):
+    records: list[_Record]
+    pagination: _Pagination | None = None
+
+
+class BackupReader:
+    """Takes, reads and deletes the backups of a server. Methods raise what Api.ask() raises."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    async def take(self, index: str) -> tuple[str, str]:
+        """Take a backup. Returns its id and its time (RFC 3339). Raises FailedPrecondition if it fails."""
+        path = f"/indexes/{quote(index, safe='')}/backups"
+        backup = await self._api.ask("POST", path, {"name": NAME}, repeat=False)
+        while backup["status"] not in ("Ready", "Failed"):
+            await asyncio.sleep(POLL_S)
+            backup = await self._api.ask("GET", f"/backups/{backup['backup_id']}")
+        if backup["status"] == "Failed":
+            raise FailedPrecondition(f"The backup to export from failed: {backup.get('error', 'no reason was given')}")
+        return backup["backup_id"], backup["created_at"]
+
+    async def namespaces(self, backup: str) -> dict[str, int]:
+        """The namespaces of a backup in the order of their names, and how many records they have. Raises NotFound."""
+        told = await self._api.ask("GET", f"/backups/{backup}/namespaces")
+        return {each["name"]: each["record_count"] for each in told["namespaces"]}
+
+    async def pages(
+        self, backup: str, namespace: str, filter: Any, values: bool, token: str | None, limit: int
+    ) -> AsyncIterator[tuple[list[Row], str | None]]:
+        """The records of a namespace, page by page, each with the token of the next one.
+
+        filter: decoded JSON, or None. token: of the first page, if it is not the beginning. limit: records
+        of a page.
+        """
+        body = {"namespace": namespace, "filter": filter, "include_values": values, "limit": limit}
+        number = 0
+        while True:
+            asked = msgspec.json.encode({**body, "pagination_token": token})
+            answer = await self._api.send("POST", f"/backups/{backup}/records", asked)
+            page = msgspec.json.decode(answer.body, type=_Page)
+            rows = [_row(number + place, record) for place, record in enumerate(page.records, start=1)]
+            number += len(rows)
+            token = None if page.pagination is None else page.pagination.next
+            yield rows, token
+            if token is None:
+                return
+
+    async def delete(self, backup: str) -> None:
+        """Delete a backup. One that is gone is no error."""
+        try:
+            await self._api.ask("DELETE", f"/backups/{backup}")
+        except NotFound:
+            return
+
+
+def _sparse_vector(sparse: _Sparse) -> SparseVector:
+    return SparseVector(np.array(sparse.indices, np.uint32), np.array(sparse.values, np.float32))
+
+
+def _row(number: int, record: _Record) -> Row:
+    sparse = record.sparse_values
+    return Row(
+        number,
+        record.id,
+        None if record.values is None else np.array(record.values, np.float32),
+        None if sparse is None else _sparse_vector(sparse),
+        record.metadata,
+    )
