@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 import pytest
 from pinyon.storage.sqlite.connection.connections import connect
-from pinyon.storage.sqlite.folder.backup import backup
+from pinyon.storage.sqlite.folder.backups.folder_backup import backup
 
 from tests.durability.workload import Client, run, stored
 from tests.golden.make import seen

@@ -14,7 +14,7 @@ from pinyon.errors import AlreadyExists, InvalidArgument, NotFound, PermissionDe
 from pinyon.services.backups.backups import Backups
 from pinyon.services.backups.schedules import BackupSchedules, Schedule
 from pinyon.storage.sqlite.engine import SqliteEngine
-from pinyon.storage.sqlite.folder.index_backups import IndexBackups
+from pinyon.storage.sqlite.folder.backups.index_backups import IndexBackups
 
 pytestmark = pytest.mark.anyio
 BEGIN = datetime(2026, 4, 2, 18, 22, 56, tzinfo=UTC)

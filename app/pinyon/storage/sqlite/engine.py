@@ -39,8 +39,8 @@ from pinyon.storage.sqlite.connection.inline_reads import InlineReads
 from pinyon.storage.sqlite.data_plane import SqliteDataPlane
 from pinyon.storage.sqlite.filters.column_store import ColumnStore
 from pinyon.storage.sqlite.filters.filter_cache import FilterCache
+from pinyon.storage.sqlite.folder.backups.index_backups import IndexBackups
 from pinyon.storage.sqlite.folder.data_dir import DataDir
-from pinyon.storage.sqlite.folder.index_backups import IndexBackups
 from pinyon.storage.sqlite.folder.index_files import IndexFiles, Opened
 from pinyon.storage.sqlite.leases import Leases
 from pinyon.storage.sqlite.options import LIMITS, EngineOptions

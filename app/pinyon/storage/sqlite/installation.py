@@ -17,7 +17,8 @@ from pinyon.storage.holder import Holder
 from pinyon.storage.installation import Finding, Report
 from pinyon.storage.sqlite.connection.connections import connect, connect_frozen
 from pinyon.storage.sqlite.connection.file_errors import translated
-from pinyon.storage.sqlite.folder import backup, data_dir
+from pinyon.storage.sqlite.folder import data_dir
+from pinyon.storage.sqlite.folder.backups import folder_backup
 from pinyon.storage.sqlite.options import LIMITS
 from pinyon.storage.sqlite.schema import migrations, tables
 
@@ -73,13 +74,13 @@ class SqliteInstallation:
         data_dir.announce(self._folder, url)
 
     def backup(self, to: Path) -> list[str]:
-        return backup.backup(self._folder, to)
+        return folder_backup.backup(self._folder, to)
 
     def restore(self, backup_folder: Path) -> list[str]:
-        return backup.restore(backup_folder, self._folder)
+        return folder_backup.restore(backup_folder, self._folder)
 
     def restore_index(self, backup_folder: Path, name: str) -> Path | None:
-        return backup.restore_index(backup_folder, self._folder, name)
+        return folder_backup.restore_index(backup_folder, self._folder, name)
 
     def check(self, names: list[str]) -> Iterator[Report]:
         from pinyon.storage.sqlite.upkeep.folder_check import check_folder

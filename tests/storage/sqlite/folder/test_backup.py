@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from pinyon import failpoints
 from pinyon.auth import keys
-from pinyon.domain import IndexSpec, PagePlan, Record
-from pinyon.errors import AlreadyExists, DataLoss, FailedPrecondition
+from pinyon.domain import BackupLabel, IndexSpec, PagePlan, Record
+from pinyon.errors import AlreadyExists, DataLoss, FailedPrecondition, NotFound
 from pinyon.storage.sqlite.engine import SqliteEngine
-from pinyon.storage.sqlite.folder.backup import backup, restore
+from pinyon.storage.sqlite.folder.backups.folder_backup import backup, restore, restore_index
 
 from tests.storage.consistency import problems
 
@@ -107,3 +107,36 @@ async def test_a_damaged_backup_is_not_restored(tmp_path: Path) -> None:
     with pytest.raises(DataLoss, match=r"docs\.sqlite"):
         restore(tmp_path / "copy", tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+async def test_a_backup_whose_files_were_exchanged_is_not_restored(tmp_path: Path) -> None:
+    engine = await SqliteEngine.open_folder(tmp_path / "data", 1, 0)
+    await engine.create_index(IndexSpec("docs", 4, "cosine"))
+    await engine.upsert("docs", "a", records(0))
+    backup(tmp_path / "data", tmp_path / "older")
+    await engine.upsert("docs", "a", records(10))
+    await engine.close()
+    backup(tmp_path / "data", tmp_path / "copy")
+    shutil.copy(tmp_path / "older" / "indexes" / "docs.sqlite", tmp_path / "copy" / "indexes" / "docs.sqlite")
+    with pytest.raises(DataLoss, match=r"docs is damaged: its file is not what backup\.json says"):
+        restore(tmp_path / "copy", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "copy" / "backup.json").unlink()  # as in a backup of an earlier version
+    assert restore(tmp_path / "copy", tmp_path / "new") == ["docs"]
+
+
+async def test_an_index_is_put_back_from_a_backup_of_it_alone(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    engine = await SqliteEngine.open_folder(data, 1, 0)
+    await engine.create_index(IndexSpec("docs", 4, "cosine"))
+    await engine.upsert("docs", "a", records(0))
+    taken = await engine.create_backup("docs", BackupLabel("an-id", "2026-01-01T00:00:00Z"))
+    await engine.upsert("docs", "a", records(10))
+    await engine.close()
+    shutil.copytree(data / "backups" / taken.label.id, tmp_path / "elsewhere")
+    with pytest.raises(NotFound, match="has no index other; it has: docs"):
+        restore_index(tmp_path / "elsewhere", data, "other")
+    assert restore_index(tmp_path / "elsewhere", data, "docs") is not None
+    engine = await SqliteEngine.open_folder(data, 1, 0)
+    assert (await engine.namespace("docs", "a")).record_count == 10
+    await engine.close()

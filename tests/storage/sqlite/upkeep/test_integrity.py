@@ -17,7 +17,8 @@ from pinyon.errors import AlreadyExists, DataLoss, FailedPrecondition, NotFound,
 from pinyon.storage.sqlite.connection import high_water, page_checksums
 from pinyon.storage.sqlite.connection.high_water import HighWaterMark, Mark
 from pinyon.storage.sqlite.engine import SqliteEngine
-from pinyon.storage.sqlite.folder import backup, index_files
+from pinyon.storage.sqlite.folder import index_files
+from pinyon.storage.sqlite.folder.backups import folder_backup as backup
 from pinyon.storage.sqlite.folder.data_dir import DataDir
 from pinyon.storage.sqlite.schema import migrations
 from pinyon.storage.sqlite.upkeep import rebuilding

@@ -9,7 +9,6 @@ A folder gets the name ID when all of it is on disk, and loses it before any of 
 """
 
 import contextlib
-import errno
 import logging
 import shutil
 from collections.abc import Callable, Iterator
@@ -19,17 +18,17 @@ from typing import TypeVar
 import apsw
 import msgspec
 
-from pinyon import failpoints
 from pinyon.domain import Backup, BackupLabel
 from pinyon.errors import DataLoss, FailedPrecondition, NotFound, Unavailable
 from pinyon.files import replace_json, sync
 from pinyon.storage.sqlite.connection.connections import connect
 from pinyon.storage.sqlite.connection.file_errors import translated
-from pinyon.storage.sqlite.folder.backup import copy_file
-from pinyon.storage.sqlite.schema import migrations, tables
+from pinyon.storage.sqlite.folder.backups import index_copy
+from pinyon.storage.sqlite.folder.backups.index_copy import ABOUT, PARTIAL
+from pinyon.storage.sqlite.schema import migrations
 
-COPY, ABOUT = "index.sqlite", "backup.json"
-PARTIAL, DELETED = ".partial", ".deleted"
+COPY = "index.sqlite"
+DELETED = ".deleted"
 RETRY_AFTER_S = 5
 
 T = TypeVar("T")
@@ -50,20 +49,12 @@ class IndexBackups:
 
     def take(self, file: Path, label: BackupLabel) -> Backup:
         """Copy the file of an index, even while it is written to. Raises Unavailable if the disk fails."""
-        part = self._folder / f"{label.id}{PARTIAL}"
-        try:
-            with _disk_errors():
-                part.mkdir(mode=0o700, parents=True)
-                copy_file(file, part / COPY, check=False)
-                backup = _described(part / COPY, label)
-                replace_json(part / ABOUT, backup)
-                failpoints.reach("copied")
-                part.rename(self._folder / label.id)
-                for changed in (self._folder, self._folder.parent):
-                    sync(changed)
-        except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
-            raise
+        with _disk_errors(), index_copy.complete_or_absent(self._folder / label.id) as part:
+            index_copy.copy_file(file, part / COPY, at_rest=False)
+            backup = index_copy.described(part / COPY, label)
+            assert backup is not None  # an index that is open has been migrated
+            replace_json(part / ABOUT, backup)
+            sync(self._folder.parent)  # the folder of all backups may be new
         return backup
 
     def all(self) -> list[Backup]:
@@ -73,9 +64,14 @@ class IndexBackups:
             if about.parent.suffix in (PARTIAL, DELETED):
                 continue
             try:
-                backups.append(_read(about))
-            except (OSError, msgspec.MsgspecError) as error:
-                log.error("the backup %s cannot be used: %s", about.parent, error)
+                backup = read(about)
+            except DataLoss as error:
+                log.error("%s", error.message)
+                continue
+            if backup.label.id == about.parent.name:
+                backups.append(backup)
+            else:
+                log.error("the backup %s cannot be used: it says that its id is %s", about.parent, backup.label.id)
         return sorted(backups, key=lambda backup: (backup.label.created_at, backup.label.id))
 
     def get(self, id: str) -> Backup:
@@ -125,38 +121,19 @@ class IndexBackups:
                 shutil.rmtree(part, ignore_errors=True)
                 part.mkdir(mode=0o700)
                 file = part / f"{name}.sqlite"
-                copy_file(self._folder / id / COPY, file, check=True)
-                if (described := _described(file, backup.label)) != msgspec.structs.replace(
-                    backup, bytes=described.bytes
-                ):
-                    raise DataLoss(f"Backup {id} is damaged: its file is not what {ABOUT} says")
+                index_copy.bring_back(self._folder / id / COPY, file, backup)
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)
             raise
         return file
 
 
-def _read(about: Path) -> Backup:
-    backup = msgspec.json.decode(about.read_bytes(), type=Backup)
-    if backup.label.id != about.parent.name:
-        raise OSError(errno.EINVAL, f"{ABOUT} says that its id is {backup.label.id}")
-    return backup
-
-
-def _described(file: Path, label: BackupLabel) -> Backup:
-    """What a copy is, read from itself."""
+def read(about: Path) -> Backup:
+    """What a backup says that it is. Raises DataLoss if that cannot be read."""
     try:
-        with contextlib.closing(connect(file, 0, "frozen", compare=True)) as connection:
-            index = tables.index(connection)
-            if index is None:
-                raise DataLoss(f"The file {file.name} of backup {label.id} does not say what it is")
-            counts = [
-                int(connection.execute(f"SELECT count(*) FROM {table}").get) for table in ("records", "namespaces")
-            ]
-            lsn, embedded_by = tables.lsn(connection), tables.fingerprint(connection)
-    except apsw.Error as error:
-        raise translated(error, file) from error
-    return Backup(label, index, lsn, embedded_by, counts[0], counts[1], file.stat().st_size)
+        return msgspec.json.decode(about.read_bytes(), type=Backup)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise DataLoss(f"The backup {about.parent} cannot be used: {error}") from error
 
 
 @contextlib.contextmanager
