@@ -1,6 +1,6 @@
 """Measures the cost of lexical retrieval: upserts with and without it, and dense, lexical and hybrid searches.
 
-    python -m benchmarks.lexical [--records 50000]
+    python -m benchmarks.lexical [--records 50000] [--cache 67108864]
 
 Texts have 60 words from a vocabulary with the frequencies of a natural language (Zipf). Vectors are random, with 384
 dimensions. Uses the storage engine directly. Prints records per second and milliseconds.
@@ -28,13 +28,15 @@ def texts(count: int, rng: np.random.Generator) -> list[str]:
     return [" ".join(f"word{n}" for n in row) for row in drawn]
 
 
-async def measure(records: int) -> None:
+async def measure(records: int, cache: int) -> None:
     """Load two indexes, search the one with texts, print the results."""
     rng = np.random.default_rng(0)
     rows = texts(records, rng)
     vectors = rng.standard_normal((records, DIMENSION)).astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:
-        engine = await SqliteEngine.open_folder(Path(folder), 2, 2**31 - 65536, cache_bytes=2**29)
+        engine = await SqliteEngine.open_folder(
+            Path(folder), 2, 2**31 - 65536, cache_bytes=2**29, posting_cache_bytes=cache
+        )
         await engine.create_index(IndexSpec("without", DIMENSION, "cosine"))
         await engine.create_index(IndexSpec("with", DIMENSION, "cosine", EmbedSpec("any", "text")))
         taken = {"without": 0.0, "with": 0.0}
@@ -73,4 +75,6 @@ async def measure(records: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=50_000)
-    asyncio.run(measure(parser.parse_args().records))
+    parser.add_argument("--cache", type=int, default=2**26, help="bytes for the words of recent searches")
+    options = parser.parse_args()
+    asyncio.run(measure(options.records, options.cache))

@@ -17,6 +17,7 @@ from pinyon.storage.sqlite.filters.column_store import ColumnStore
 from pinyon.storage.sqlite.filters.columns import Columns, column
 from pinyon.storage.sqlite.filters.filter_cache import FilterCache
 from pinyon.storage.sqlite.row_sets import RowSet
+from pinyon.storage.sqlite.text.posting_cache import InvertedList, PostingCache
 from pinyon.storage.sqlite.vectors.vector_cache import CachedVectors, VectorCache
 
 PLENTY = 2**40
@@ -80,7 +81,19 @@ def columns(size: int) -> tuple[Any, Callable[[int], None]]:
     return store, put
 
 
-CACHES = [token_cache, query_cache, filter_cache, vector_cache, columns]
+def posting_cache(size: int) -> tuple[Any, Callable[[int], None]]:
+    cache = PostingCache(PLENTY)
+
+    def put(n: int) -> None:
+        rows = np.arange(size, dtype=np.int64)
+        key, tokens = ("docs@1", n // 10), (f"1x{n:012x}", f"1x{n + 1:012x}")
+        cache.inverted_list(key, (1, 1), tokens, lambda: InvertedList(rows.copy(), np.ones(size, np.float32)))
+        cache.lengths(key, (1, 1), size, rows, lambda unknown: np.ones(len(unknown)))
+
+    return cache, put
+
+
+CACHES = [token_cache, query_cache, filter_cache, vector_cache, columns, posting_cache]
 
 
 @pytest.mark.parametrize("size", [1, 10, 300], ids=["tiny", "small", "larger"])

@@ -146,6 +146,9 @@ class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             description="Cache size for the values of filtered fields, in namespaces with 2,000 records or more.",
         ),
     ] = 134_217_728
+    posting_cache_bytes: Annotated[int, Meta(ge=0, description="Cache size for the words of recent searches.")] = (
+        67_108_864
+    )
     approximate_from: Annotated[
         int,
         Meta(

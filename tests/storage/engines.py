@@ -23,7 +23,8 @@ class EngineKind(msgspec.Struct, frozen=True):
 
 
 async def _sqlite(folder: Path) -> Engine:
-    return await SqliteEngine.open_folder(folder, 1, 0, cache_bytes=2**20, filter_cache_bytes=2**20, inline_read_s=60)
+    caches = {"cache_bytes": 2**20, "filter_cache_bytes": 2**20, "posting_cache_bytes": 2**20}
+    return await SqliteEngine.open_folder(folder, 1, 0, **caches, inline_read_s=60)
 
 
 def _sqlite_problems(folder: Path, index: str) -> list[str]:

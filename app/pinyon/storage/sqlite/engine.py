@@ -46,6 +46,7 @@ from pinyon.storage.sqlite.leases import Leases
 from pinyon.storage.sqlite.options import LIMITS, EngineOptions
 from pinyon.storage.sqlite.records import namespaces, reading, reembedding
 from pinyon.storage.sqlite.schema import notes, tables
+from pinyon.storage.sqlite.text.posting_cache import PostingCache
 from pinyon.storage.sqlite.upkeep import compaction
 from pinyon.storage.sqlite.upkeep.scheduler import UpkeepScheduler
 from pinyon.storage.sqlite.vectors.vector_cache import VectorCache
@@ -69,8 +70,10 @@ class SqliteEngine(SqliteDataPlane):
         columns = ColumnStore(0 if options.read_only else options.column_bytes, options.tuning)
         vectors = VectorCache(options.cache_bytes, options.tuning)
         filters = FilterCache(options.filter_cache_bytes)
-        upkeep = UpkeepScheduler(folder.indexes, options, columns, vectors, filters)
-        caches = reading.SearchCaches(vectors, filters, columns, upkeep.inverted_file, options.approximate_recall)
+        postings = PostingCache(options.posting_cache_bytes)
+        upkeep = UpkeepScheduler(folder.indexes, options, columns, vectors, filters, postings)
+        recall = options.approximate_recall
+        caches = reading.SearchCaches(vectors, filters, columns, postings, upkeep.inverted_file, recall)
         super().__init__(caches, upkeep, InlineReads(options.inline_read_s))
         self._change_locks = NamedLocks()
         self._leases = Leases()

@@ -53,6 +53,7 @@ class SqliteInstallation:
             writes_per_commit=settings.writes_per_commit,
             filter_cache_bytes=settings.filter_cache_bytes,
             column_bytes=settings.column_bytes,
+            posting_cache_bytes=settings.posting_cache_bytes,
             approximate_from=settings.approximate_from or None,
             approximate_recall=settings.approximate_recall,
             inline_read_s=settings.inline_read_ms / 1000,

@@ -59,6 +59,7 @@ class EngineOptions(msgspec.Struct, frozen=True):
     writes_per_commit: int = WRITES_PER_COMMIT
     filter_cache_bytes: int = 0
     column_bytes: int = 0
+    posting_cache_bytes: int = 0
     approximate_from: int | None = None
     approximate_recall: float = 0.98
     inline_read_s: float = 0.0

@@ -1,5 +1,6 @@
 """Arrays of row numbers and of vectors, and sets of row numbers."""
 
+from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
@@ -13,6 +14,10 @@ Mask = NDArray[np.bool_]
 """At the place of each row number, whether the row is in a set: bool [last row + 1] or longer."""
 Bits = NDArray[np.uint8]
 """A mask with one bit for each row number, the lowest bit first in each byte."""
+
+
+DENSE = 16
+"""A union is made with a mask while it has at most so many places for each row."""
 
 
 class RowSet:
@@ -102,6 +107,20 @@ def distinct(rows: Records) -> Records:
     first = np.ones(len(ordered), dtype=bool)
     np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
     return ordered[first]
+
+
+def union(sets: Sequence[Records]) -> Records:
+    """The sorted row numbers that are in any of these, [n]. sets: each sorted and distinct."""
+    sets = [rows for rows in sets if len(rows)]
+    if not sets:
+        return np.empty(0, np.int64)
+    first, last = min(int(rows[0]) for rows in sets), max(int(rows[-1]) for rows in sets)
+    if last - first > DENSE * sum(map(len, sets)):
+        return distinct(np.concatenate(sets))
+    mask = np.zeros(last - first + 1, dtype=bool)  # sorting takes several times as long
+    for rows in sets:
+        mask[rows - first] = True
+    return np.flatnonzero(mask) + first
 
 
 def places_of(rows: Records, wanted: Records) -> Records:

@@ -153,7 +153,7 @@ async def test_an_index_from_before_languages_were_detected_answers_as_before(tm
     await engine.upsert("docs", "a", [record(id, fields) for id, fields in rows.items()])
     await engine.close()
     connection = connect(file, 0, "write")
-    connection.execute("DROP TABLE token_vectors; ALTER TABLE reembedded DROP COLUMN token_codes")
+    connection.execute("DROP TABLE notes; DROP TABLE token_vectors; ALTER TABLE reembedded DROP COLUMN token_codes")
     connection.execute("DROP TABLE learned_vectors; DROP TABLE learned_sums")
     connection.execute("ALTER TABLE namespaces DROP COLUMN learned; ALTER TABLE reembedded DROP COLUMN learned")
     connection.execute("DROP TABLE text_languages")

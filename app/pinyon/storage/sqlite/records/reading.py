@@ -34,6 +34,7 @@ from pinyon.storage.sqlite.records.selection import prefix_range, where
 from pinyon.storage.sqlite.row_sets import Records, RowSet
 from pinyon.storage.sqlite.schema import changes, tables, token_vectors, vector_sums
 from pinyon.storage.sqlite.text import learned_vectors, lexical, sparse_index
+from pinyon.storage.sqlite.text.posting_cache import PostingCache
 from pinyon.storage.sqlite.vectors import vector_scan
 from pinyon.storage.sqlite.vectors.vector_cache import Key, VectorCache
 from pinyon.storage.sqlite.vectors.vector_rows import vector_of
@@ -65,6 +66,7 @@ class SearchCaches(msgspec.Struct, frozen=True):
     vectors: VectorCache
     filters: FilterCache
     columns: ColumnStore
+    postings: PostingCache
     ivf_index: Callable[[Handle, int], IvfIndex | None]
     recall: float = 0.98
 
@@ -112,7 +114,6 @@ def query(
         columns = None if spec.sparse else caches.columns
         matching = matching_rows(connection, plan.filter, (handle, ns), version, count, caches.filters, columns)
     text = plan.statistics_text
-    statistics = None if text is None else lexical.statistics(connection, spec, ns, text)
     centroid = None
     is_hybrid = plan.text is not None and vector is not None
     if count and vector_sums.are_kept(spec) and (text is not None or is_hybrid):
@@ -138,11 +139,11 @@ def query(
     )
     kind = retrieval.kind(plan, vector is not None)
     if kind == "lexical":
-        matches = _lexical(source, spec, plan, matching)
+        matches = _lexical(source, spec, plan, matching, caches.postings)
     elif kind == "hybrid":
         assert vector is not None
         chance = 0.0 if centroid is None else fusion.background(vector, centroid, plan.unrelated)
-        matches = _hybrid(source, spec, vector, plan, matching, chance)
+        matches = _hybrid(source, spec, vector, plan, matching, caches.postings, chance)
     else:
         sparse_scores = None
         if sparse is not None:
@@ -152,6 +153,9 @@ def query(
         except NeedsReaderThread:
             return None
         matches = _matches(source, spec, scored, plan)
+    statistics = None
+    if text is not None:  # after the search, which has read the same words
+        statistics = lexical.statistics(_postings(source, caches.postings), spec, text)
     return QueryAnswer(matches, lsn, size, statistics, embedded_by, ivf_index is not None, foreign, centroid)
 
 
@@ -204,21 +208,33 @@ def _scored(
     return vector_scan.best(records, scores, plan.top_k)
 
 
-def _lexical(source: VectorSource, spec: IndexSpec, plan: QueryPlan, matching: RowSet | None) -> list[Match]:
+def _postings(source: VectorSource, cache: PostingCache) -> lexical.Postings:
+    return lexical.Postings(source.connection, (source.handle, source.ns), source.version, cache)
+
+
+def _lexical(
+    source: VectorSource, spec: IndexSpec, plan: QueryPlan, matching: RowSet | None, cache: PostingCache
+) -> list[Match]:
     """Hits by the words of the plan's text."""
-    by_words = lexical.search(source.connection, spec, source.ns, plan.text or "", matching)
+    by_words = lexical.search(_postings(source, cache), spec, plan.text or "", matching)
     best = vector_scan.best(by_words.records, by_words.scores.astype(np.float32), retrieval.depth(plan))
     return _matches(source, spec, best, plan, higher=True)
 
 
 def _hybrid(
-    source: VectorSource, spec: IndexSpec, vector: Vector, plan: QueryPlan, matching: RowSet | None, background: float
+    source: VectorSource,
+    spec: IndexSpec,
+    vector: Vector,
+    plan: QueryPlan,
+    matching: RowSet | None,
+    cache: PostingCache,
+    background: float,
 ) -> list[Match]:
     """Hits by vector and by words. The candidates are the best of each side; both sides score every candidate.
 
     background: fusion.background().
     """
-    by_words = lexical.search(source.connection, spec, source.ns, plan.text or "", matching)
+    by_words = lexical.search(_postings(source, cache), spec, plan.text or "", matching)
     depth = retrieval.depth(plan)
     best_words = vector_scan.best(by_words.records, by_words.scores.astype(np.float32), depth)[0]
     nearest = vector_scan.nearest(source, "cosine", vector, depth, matching)[0]

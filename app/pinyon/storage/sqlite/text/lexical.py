@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from pinyon.domain import IndexSpec, Metadata, TermStatistics
 from pinyon.search.analysis import AnalysedText, analysed, analysed_as, detects, query_languages, query_terms
 from pinyon.search.ranking import IN_MIX, bm25, idf
-from pinyon.storage.sqlite.row_sets import Records, RowSet
+from pinyon.storage.sqlite.row_sets import Records, RowSet, union
+from pinyon.storage.sqlite.text.posting_cache import InvertedList, Key, PostingCache, Tokens, Version
 
 ANALYSIS = 1
 """Version of the text analysis. Raise it when texts get other terms than before: older files are then indexed again."""
@@ -38,13 +39,6 @@ class TextCounts(msgspec.Struct, frozen=True, gc=False):
 
     texts: int
     words: int
-
-
-class InvertedList(msgspec.Struct, frozen=True):
-    """The records that have a token. records: int64 [n], sorted. counts: float64 [n], how often each has it."""
-
-    records: Records
-    counts: NDArray[np.float64]
 
 
 class WeightedTerm(msgspec.Struct, frozen=True):
@@ -168,50 +162,84 @@ def rebuild(connection: apsw.Connection, spec: IndexSpec, progress: Callable[[in
             progress(done)
 
 
-def search(connection: apsw.Connection, spec: IndexSpec, ns: int, text: str, matching: RowSet | None) -> LexicalScores:
+class Postings:
+    """The inverted lists and lengths of one namespace in one snapshot, from memory where they are cached."""
+
+    def __init__(self, connection: apsw.Connection, key: Key, version: int, cache: PostingCache) -> None:
+        """key, version: of the namespace, as the snapshot sees it."""
+        self.connection, self.ns, self._key, self._cache = connection, key[1], key, cache
+        self._version: Version = version, int(connection.execute("SELECT version FROM state").get or 0)
+
+    def of(self, forms: tuple[str, ...]) -> InvertedList:
+        """The records that have any form of a term."""
+        tokens = self._tokens(forms)
+        return self._cache.inverted_list(
+            self._key, self._version, tokens, lambda: _inverted_list(self.connection, tokens)
+        )
+
+    def frequency(self, forms: tuple[str, ...]) -> int:
+        """The number of records that have any form of a term."""
+        tokens = self._tokens(forms)
+        cached = self._cache.cached_list(self._key, self._version, tokens)
+        return _document_frequency(self.connection, tokens) if cached is None else len(cached.records)
+
+    def lengths(self, records: Records, texts: int) -> NDArray[np.float64]:
+        """How many words each record has, float64 [n]. records: int64 [n], sorted, at least one."""
+        return self._cache.lengths(
+            self._key, self._version, texts, records, lambda unknown: _lengths(self.connection, unknown)
+        )
+
+    def _tokens(self, forms: tuple[str, ...]) -> Tokens:
+        return tuple(_token(self.ns, form) for form in forms)
+
+
+def search(postings: Postings, spec: IndexSpec, text: str, matching: RowSet | None) -> LexicalScores:
     """Score the texts of a namespace that share terms with a query.
 
     matching: the rows that match the filter, or None without a filter.
     """
+    connection, ns = postings.connection, postings.ns
     analysis = spec.embed.analysis if spec.embed else "none"
     counts = _text_counts(connection, ns)
     weighted_terms: list[WeightedTerm] = []
     whole = 0.0  # the information of the query: what a text approaches that repeats every term without end
     asked = query_terms(text, analysis, query_languages(text, analysis, _languages(connection, ns, analysis)))
     for term, repetitions in sorted(Counter(asked).items(), key=lambda item: item[0].forms):
-        documents = _inverted_list(connection, [_token(ns, form) for form in term.forms])
+        documents = postings.of(term.forms)
         weight = repetitions * term.weight * idf(counts.texts, len(documents.records))
         whole += weight
         weighted_terms.append(WeightedTerm(documents, weight))
-    records = np.empty(0, np.int64)
-    if weighted_terms:
-        records = np.unique(np.concatenate([term.documents.records for term in weighted_terms]))
+    records = union([term.documents.records for term in weighted_terms])
     if matching is not None:
         records = records[matching.contains(records)]
     scores, shares = np.zeros(len(records)), np.zeros(len(records))
     if not len(records):
         return LexicalScores(records, scores, shares)
-    lengths, average = _lengths(connection, records), counts.words / counts.texts
+    lengths, average = postings.lengths(records, counts.texts), counts.words / counts.texts
     for weighted_term in weighted_terms:
         documents = weighted_term.documents
-        _, places, list_places = np.intersect1d(records, documents.records, assume_unique=True, return_indices=True)
+        places = np.searchsorted(records, documents.records)
+        term_counts = documents.counts.astype(np.float64)
+        if matching is not None:  # some records of the list are not among those that match
+            is_in = records[np.minimum(places, len(records) - 1)] == documents.records
+            places, term_counts = places[is_in], term_counts[is_in]
         if len(places):
-            term_counts = documents.counts[list_places]
             scores[places] += weighted_term.weight * bm25(term_counts, lengths[places], average)
             shares[places] += weighted_term.weight * IN_MIX.weights(term_counts, lengths[places], average)
     return LexicalScores(records, scores, shares / whole)
 
 
-def statistics(connection: apsw.Connection, spec: IndexSpec, ns: int, text: str) -> TermStatistics | None:
+def statistics(postings: Postings, spec: IndexSpec, text: str) -> TermStatistics | None:
     """Count the texts of the namespace that have each term of the text. Returns None if the namespace has no texts."""
     if spec.embed is None or spec.sparse:
         return None
+    connection, ns = postings.connection, postings.ns
     counts, analysis = _text_counts(connection, ns), spec.embed.analysis
     if not counts.texts:
         return None
     languages = query_languages(text, analysis, _languages(connection, ns, analysis))
     document_frequencies = {
-        forms: _document_frequency(connection, [_token(ns, form) for form in forms])
+        forms: postings.frequency(forms)
         for forms in sorted({term.forms for term in query_terms(text, analysis, languages)})
     }
     return TermStatistics(counts.texts, counts.words / counts.texts, document_frequencies, analysis, languages)
@@ -268,18 +296,18 @@ def _add_to_counts(connection: apsw.Connection, ns: int, rows: list[int], sign: 
     )
 
 
-def _inverted_list(connection: apsw.Connection, tokens: list[str]) -> InvertedList:
+def _inverted_list(connection: apsw.Connection, tokens: Tokens) -> InvertedList:
     """The records that have any of the tokens."""
     # SQLite returns one long text of numbers several times as fast as one row for each number.
     sql = "SELECT group_concat(doc, ' ') FROM lexical_instances WHERE term = ?"
     lists = [numbers for token in tokens if (numbers := connection.execute(sql, (token,)).get) is not None]
     if not lists:
-        return InvertedList(np.empty(0, np.int64), np.empty(0, np.float64))
+        return InvertedList(np.empty(0, np.int64), np.empty(0, np.float32))
     records, counts = np.unique(np.fromstring(" ".join(lists), dtype=np.int64, sep=" "), return_counts=True)
-    return InvertedList(records, counts.astype(np.float64))
+    return InvertedList(records, counts.astype(np.float32))
 
 
-def _document_frequency(connection: apsw.Connection, tokens: list[str]) -> int:
+def _document_frequency(connection: apsw.Connection, tokens: Tokens) -> int:
     """The number of records that have any of the tokens."""
     if len(tokens) > 1:
         return len(_inverted_list(connection, tokens).records)

@@ -22,6 +22,7 @@ from pinyon.storage.sqlite.filters.filter_cache import FilterCache
 from pinyon.storage.sqlite.ivf.ivf_index import IvfIndex
 from pinyon.storage.sqlite.options import EngineOptions
 from pinyon.storage.sqlite.schema import changes
+from pinyon.storage.sqlite.text.posting_cache import PostingCache
 from pinyon.storage.sqlite.upkeep.background_thread import BackgroundThread
 from pinyon.storage.sqlite.upkeep.change_log_upkeep import ChangeLogUpkeep
 from pinyon.storage.sqlite.upkeep.column_upkeep import ColumnUpkeep
@@ -46,6 +47,7 @@ class UpkeepScheduler:
         columns: ColumnStore,
         vectors: VectorCache,
         filters: FilterCache,
+        postings: PostingCache,
     ) -> None:
         self._read_only, tuning = options.read_only, options.tuning
         from_records = math.inf if options.approximate_from is None else options.approximate_from
@@ -53,7 +55,7 @@ class UpkeepScheduler:
         self.ivf = IvfUpkeep(folder, from_records, self._thread, tuning)
         self.columns = ColumnUpkeep(columns, self._thread, tuning)
         self._change_log = ChangeLogUpkeep(vectors, tuning)
-        self._caches = columns, vectors, filters
+        self._caches = columns, vectors, filters, postings
         self._debounce = WriteDebounce(tuning.quiet_s, tuning.patience_s)
         self._waiting: dict[tuple[Handle, str], Database] = {}
         self._with_deleted: set[Handle] = set()
