@@ -1,7 +1,8 @@
 """`pinyon` with something that goes wrong: python -m tests.durability.faulty_server ACTION PLACE N pinyon-arguments...
 
 ACTION: kill (this process, at once), or fail. PLACE: one of pinyon.failpoints, or "write", "sync" or "open-file" of any
-file of SQLite's. N: at which time of those from now on; "3-" for all from the third on.
+file of SQLite's. N: at which time of those from now on; "3-" for all from the third on. Daily backups are taken
+every second, so that they meet what goes wrong.
 """
 
 import itertools
@@ -14,6 +15,7 @@ from typing import Any
 import apsw
 from pinyon import failpoints
 from pinyon.cli.main import main
+from pinyon.services.backups import run_times, schedules
 
 from tests.durability.disk import Disk
 
@@ -64,4 +66,6 @@ def run(action: str, place: str, number: str, arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    run_times.DAYS["daily"] = 1 / 86_400
+    schedules.CHECK_S = 0.05
     sys.exit(run(sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4:]))

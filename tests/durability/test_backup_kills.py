@@ -1,9 +1,10 @@
-"""kill -9 while backups are taken, restored and deleted: each is there as a whole, or not at all."""
+"""kill -9 while backups are taken, by request and by a schedule, restored and deleted: each is whole or absent."""
 
 import contextlib
 import os
 import random
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -42,28 +43,53 @@ def ended(http: httpx.Client, job: dict[str, Any]) -> dict[str, Any]:
     return job
 
 
+def ready(http: httpx.Client) -> list[dict[str, Any]]:
+    return [backup for backup in backups(http) if backup["status"] == "Ready"]
+
+
+def schedule(http: httpx.Client) -> dict[str, Any]:
+    """The only schedule."""
+    (only,) = http.get("/indexes/docs/backup-schedules").raise_for_status().json()["data"]
+    return dict(only)
+
+
 def work(http: httpx.Client) -> None:
     """Take backups, restore and delete them, until the server is gone."""
+    for enabled in (False, True):  # the next run is planned from now on
+        path = f"/backup-schedules/{schedule(http)['schedule_id']}"
+        http.patch(path, json={"enabled": enabled}).raise_for_status()
     while True:
         http.post("/indexes/docs/backups", json={"name": "b"}).raise_for_status()
-        newest = backups(http)[-1]
+        newest = ready(http)[-1]
         made = http.post(f"/backups/{newest['backup_id']}/create-index", json={"name": "again"}).raise_for_status()
         ended(http, http.get(f"/restore-jobs/{made.json()['restore_job_id']}").raise_for_status().json())
         if "again" in names(http):
             http.delete("/indexes/again").raise_for_status()
-        if len(backups(http)) > 2:
-            http.delete(f"/backups/{backups(http)[0]['backup_id']}").raise_for_status()
+        for backup in ready(http)[:-2]:
+            http.delete(f"/backups/{backup['backup_id']}").raise_for_status()
+
+
+def scheduled_runs(http: httpx.Client) -> list[dict[str, Any]]:
+    """The runs of the schedule, when what was due has been done."""
+    path = f"/backup-schedules/{schedule(http)['schedule_id']}/history?limit=100"
+    while True:
+        runs: list[dict[str, Any]] = http.get(path).raise_for_status().json()["data"]
+        planned = [run["scheduled_execution_at"] for run in runs if run["status"] == "Initializing"]
+        if all(datetime.fromisoformat(due) > datetime.now(UTC) for due in planned):
+            return runs
 
 
 @pytest.mark.slow
 def test_a_backup_and_a_restored_index_are_whole_or_absent_after_kill_9(tmp_path: Path) -> None:
-    dice, killed = random.Random(KILLS), Counter[str]()
+    dice, killed, taken = random.Random(KILLS), Counter[str](), 0
     at = Installation(tmp_path)
     with at.server.client() as http:
         host = http.get("/indexes/docs").json()["host"]
         for id, text in RECORDS.items():
             record = {"_id": id, "chunk_text": text}
             http.post(f"{host}/records/namespaces/n/upsert", json=record).raise_for_status()
+        body = {"name": "s", "schedule": {"frequency": "daily"}, "retention": {"expire_after_days": 1}}
+        http.post("/indexes/docs/backup-schedules", json=body).raise_for_status()
     assert at.server.stop() == 0
     while killed.total() < KILLS:
         place = dice.choice(PLACES)
@@ -84,6 +110,10 @@ def test_a_backup_and_a_restored_index_are_whole_or_absent_after_kill_9(tmp_path
             if "again" in names(http):
                 assert stored(http, "again") == RECORDS
                 http.delete("/indexes/again").raise_for_status()
+            runs = scheduled_runs(http)
+            assert {run["status"] for run in runs} <= {"Initializing", "Ready"}, runs
+            assert len({run["name"] for run in runs}) == len(runs), "no run is made twice"
+            taken += sum(run["status"] == "Ready" for run in runs)
             for backup in backups(http):
                 assert (backup["status"], backup["record_count"], backup["namespace_count"]) == ("Ready", 20, 1)
             jobs = http.get("/restore-jobs?limit=100").raise_for_status().json()["data"]
@@ -97,4 +127,5 @@ def test_a_backup_and_a_restored_index_are_whole_or_absent_after_kill_9(tmp_path
                 http.delete("/indexes/checked").raise_for_status()
         assert at.server.stop() == 0
         assert {path.suffix for path in (at.data / "backups").glob("*")} <= {""}, "nothing half made is left"
+    assert taken, "the schedule took none"
     print(dict(killed))

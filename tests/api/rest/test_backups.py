@@ -197,6 +197,29 @@ def test_a_damaged_backup_fails_the_job_and_says_why(data: Path, http: httpx.Cli
     created(http, "again")  # the name and its port are free
 
 
+def test_backups_of_deleted_indexes_are_listed_on_request(http: httpx.Client) -> None:
+    created(http)
+    old = backed_up(http)["backup_id"]
+    assert http.delete("/indexes/docs").status_code == 202
+    path, every = "/indexes/docs/backups", "/indexes/docs/backups?include_deleted=true"
+    assert "not found" in refusal(http.get(path, headers=NEW), 404)
+    (listed,) = http.get(every, headers=NEW).json()["data"]
+    assert listed["backup_id"] == old
+    assert datetime.fromisoformat(listed["source_index_deleted_at"]) > datetime.fromisoformat(listed["created_at"])
+    assert http.get(f"/backups/{old}", headers=NEW).json() == listed
+    assert http.get("/backups", headers=NEW).json()["data"] == [listed]
+    created(http)
+    assert http.get(path, headers=NEW).json() == {"data": []}
+    new = backed_up(http)["backup_id"]
+    (described,) = http.get(f"{path}?include_deleted=false", headers=NEW).json()["data"]
+    assert (described["backup_id"], described["source_index_deleted_at"]) == (new, None)
+    for version, url in ((NEW, every), (OLD, path), (OLD, every)):
+        assert [each["backup_id"] for each in http.get(url, headers=version).json()["data"]] == [old, new]
+    assert [each["backup_id"] for each in http.get(f"{path}?include_deleted=false").json()["data"]] == [new]
+    assert "true or false" in refusal(http.get(f"{path}?include_deleted=maybe"), 400)
+    assert "not found" in refusal(http.get("/indexes/nothing/backups?include_deleted=true"), 404)
+
+
 def test_a_schedule_is_made_shown_changed_and_deleted(http: httpx.Client) -> None:
     created(http)
     answer = http.post("/indexes/docs/backup-schedules", json=NIGHTLY)

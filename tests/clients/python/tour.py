@@ -29,6 +29,7 @@ STOPS = [
     tour_inference.models_are_described,
     tour_backups.backups_are_taken_listed_and_restored,
     tour_backups.backups_are_scheduled,
+    tour_backups.backups_of_deleted_indexes_are_listed_on_request,
     tour_refusals.a_wrong_key_is_refused,
     tour_refusals.what_is_not_there_is_not_found,
     tour_vectors.a_query_of_zeros_lists_records,

@@ -67,3 +67,19 @@ def backups_are_scheduled(connection: Connection) -> None:
     schedules.delete(schedule_id=made.schedule_id)
     refused(NotFound, "not found", lambda: schedules.describe(schedule_id=made.schedule_id))
     client.delete_index("tour-saved")
+
+
+def backups_of_deleted_indexes_are_listed_on_request(connection: Connection) -> None:
+    """Client 10 lists the backups of deleted indexes if it asks for them."""
+    if MAJOR < 10:
+        return
+    client = connection.client
+    client.create_index(name="tour-saved", dimension=2, metric="cosine", spec=SPEC)
+    backup = client.backups.create(index_name="tour-saved")
+    equal(client.backups.describe(backup_id=backup.backup_id).source_index_deleted_at, None)
+    client.delete_index("tour-saved")
+    refused(NotFound, "not found", lambda: client.backups.list(index_name="tour-saved"))
+    (listed,) = client.backups.list(index_name="tour-saved", include_deleted=True)
+    equal(listed.backup_id, backup.backup_id)
+    true(listed.source_index_deleted_at)
+    client.backups.delete(backup_id=backup.backup_id)

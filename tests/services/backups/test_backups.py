@@ -20,6 +20,9 @@ DOCS = Index(IndexSpec("docs", 2, "cosine"), Handle("docs", "1"))
 class Indexes:
     """Stands for the indexes of an installation."""
 
+    def __init__(self) -> None:
+        self.after_deletion: list[Any] = []
+
     def index(self, name: str) -> Index:
         return DOCS
 
@@ -29,6 +32,15 @@ class Engine:
 
     def __init__(self) -> None:
         self.listed, self.taken = asyncio.Event(), asyncio.Event()
+
+    def indexes(self) -> list[Index]:
+        return [DOCS]
+
+    def unusable(self) -> dict[str, Any]:
+        return {}
+
+    def being_opened(self) -> set[str]:
+        return set()
 
     async def create_backup(self, index: Handle, label: BackupLabel) -> None:
         await self.listed.wait()

@@ -38,6 +38,15 @@ def whole_number(text: str | None, name: str) -> int | None:
     return int(text)
 
 
+def truth(text: str | None, name: str, default: bool) -> bool:
+    """The value of a parameter of the query string that is true or false. The default if it is absent or empty."""
+    if not text:
+        return default
+    if text not in ("true", "false"):
+        raise InvalidArgument(f"{name} must be true or false, got '{text[:40]}'")
+    return text == "true"
+
+
 _WHOLE = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 
 

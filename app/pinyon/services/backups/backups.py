@@ -13,6 +13,7 @@ from pinyon.auth import permissions
 from pinyon.domain import Backup, BackupLabel, CatalogueValue, Handle, Index, IndexDetails
 from pinyon.errors import InUse, NotFound, PinyonError
 from pinyon.services import pages
+from pinyon.services.backups.deleted_sources import DeletedSources
 from pinyon.services.control_plane import index_rules
 from pinyon.services.control_plane.conflicts import until_no_conflict
 from pinyon.services.control_plane.indexes import Indexes, now
@@ -33,7 +34,8 @@ log = logging.getLogger("pinyon.backups")
 class BackupState(msgspec.Struct, frozen=True):
     """A backup, finished or not. index: what it is of. backup: None until it is ready. problem: why it failed.
 
-    planned_for: when it will be taken, if that is not yet; RFC 3339.
+    planned_for: when it will be taken, if that is not yet. source_deleted_at: when its index was deleted; None if it
+    exists. Both by RFC 3339.
     """
 
     label: BackupLabel
@@ -42,6 +44,7 @@ class BackupState(msgspec.Struct, frozen=True):
     backup: Backup | None = None
     problem: str | None = None
     planned_for: str | None = None
+    source_deleted_at: str | None = None
 
 
 class RestoreJob(msgspec.Struct, frozen=True):
@@ -69,12 +72,15 @@ class Backups:
         self._unfinished: dict[str, BackupState] = {}
         self._jobs: dict[str, RestoreJob] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._sources = DeletedSources(engine)
+        indexes.after_deletion.append(self._note_deleted_sources)
 
     async def open(self) -> None:
         """Read the restore jobs. Those that the end of the last process cut off are finished, or have failed.
 
         Call it when all indexes are open.
         """
+        await self._sources.open()
         stored = (await self._engine.catalogue_values()).get(JOBS_KEY)
         if stored is not None:
             try:
@@ -129,15 +135,22 @@ class Backups:
             self._unfinished[label.id] = failed
 
     async def page(
-        self, index: str | None, limit: int | None, token: str | None
+        self, index: str | None, limit: int | None, token: str | None, include_deleted: bool = True
     ) -> tuple[list[BackupState], str | None]:
-        """A page of backups, oldest first, and the token of the next one. index: only those of this index, by name."""
+        """A page of backups, oldest first, and the token of the next one.
+
+        index: only those of this index, by name. include_deleted: also those of deleted indexes that had the name.
+        Raises NotFound if no such index exists, and no backup of a deleted one may be shown.
+        """
         permissions.check("read")
+        every = await self._visible()
         if index is not None:
             permissions.check_index(index)
-        every = [state for state in await self._visible() if index in (None, state.index.name)]
-        if index is not None and not every:
-            self._indexes.shown(index)  # raises NotFound
+            every = [state for state in every if state.index.name == index]
+            if not include_deleted:
+                every = [state for state in every if state.source_deleted_at is None]
+            if not every:
+                self._indexes.shown(index)  # raises NotFound
         rows = [(place(state.label.created_at, state.label.id), state) for state in every]
         return pages.page(rows, limit, PAGE, LARGEST_PAGE, token)
 
@@ -235,10 +248,25 @@ class Backups:
             raise NotFound(f"Restore job {id[:80]} not found.")
         return job
 
+    async def ready(self) -> list[BackupState]:
+        """Every backup that is ready, whoever may see it."""
+        backups = await self._engine.backups()
+        await self._sources.note(backups)
+        return [
+            BackupState(each.label, each.index, "Ready", each, source_deleted_at=self._sources.deleted_at(each.index))
+            for each in backups
+        ]
+
+    async def _note_deleted_sources(self) -> None:
+        try:
+            await self.ready()
+        except PinyonError as error:  # the next look at the backups notes it
+            log.error("backups cannot be read: %s", error.message)
+
     async def _visible(self) -> list[BackupState]:
         """Every backup that the API key may see, oldest first."""
         unfinished = list(self._unfinished.values())  # before the others are read: one may get ready meanwhile
-        ready = [BackupState(each.label, each.index, "Ready", each) for each in await self._engine.backups()]
+        ready = await self.ready()
         known = {state.label.id for state in ready}
         unfinished = [state for state in unfinished if state.label.id not in known]
         return sorted(

@@ -6,7 +6,7 @@ from typing import Literal
 
 Frequency = Literal["daily", "weekly", "monthly"]
 FREQUENCIES: tuple[Frequency, ...] = ("daily", "weekly", "monthly")
-DAYS = {"daily": 1, "weekly": 7}
+DAYS: dict[str, float] = {"daily": 1, "weekly": 7}
 
 
 def next_run(start: datetime, frequency: Frequency, after: datetime) -> datetime:

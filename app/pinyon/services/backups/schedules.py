@@ -93,6 +93,7 @@ class BackupSchedules:
         self._schedules: dict[str, Schedule] = {}
         self._changing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
+        indexes.after_deletion.append(self._end_those_of_deleted_indexes)
 
     async def open(self) -> None:
         """Read the schedules. Call it when all indexes are open."""
@@ -193,8 +194,7 @@ class BackupSchedules:
         """
         permissions.check("read")
         schedule = self._visible(id)
-        backups = [backup for backup in await self._engine.backups() if backup.label.schedule == id]
-        runs = {backup.label.id: BackupState(backup.label, backup.index, "Ready", backup) for backup in backups}
+        runs = {state.label.id: state for state in await self._backups.ready() if state.label.schedule == id}
         for failed in schedule.failures:
             runs[failed.label.id] = BackupState(failed.label, schedule.index, "Failed", problem=failed.problem)
         if schedule.run is not None and schedule.run.backup_id not in runs:
@@ -249,15 +249,23 @@ class BackupSchedules:
                 log.error("the run of schedule %s cannot be stored: %s", schedule.name, error.message)
 
     async def _end_those_of_deleted_indexes(self) -> None:
-        for schedule in list(self._schedules.values()):
-            try:
-                self._engine.index(schedule.index.handle)
-            except NotFound:
-                log.info("schedule %s has ended, because index %s was deleted", schedule.name, schedule.index.name)
-                async with self._changing:
-                    await self._store({id: each for id, each in self._schedules.items() if id != schedule.id})
-            except PinyonError:  # the index cannot be used, so its next run will fail
-                pass
+        async with self._changing:
+            ended = [schedule for schedule in self._schedules.values() if self._is_deleted(schedule.index)]
+            if ended:
+                log.info("schedules of deleted indexes end: %s", ", ".join(schedule.name for schedule in ended))
+                try:
+                    await self._store({id: each for id, each in self._schedules.items() if each not in ended})
+                except PinyonError as error:  # the next look tries it again
+                    log.error("the end of schedules cannot be stored: %s", error.message)
+
+    def _is_deleted(self, index: Index) -> bool:
+        try:
+            self._engine.index(index.handle)
+        except NotFound:
+            return True
+        except PinyonError:  # it cannot be used, so its next run will fail
+            pass
+        return False
 
     async def _expire(self) -> None:
         now = self._clock()

@@ -68,6 +68,8 @@ class Indexes:
         self.embedders = Embedders(engine, catalog, executor, readiness)
         self._settings_spec: IndexSpec | None = None
         self._restoring: dict[str, Index] = {}
+        self.after_deletion: list[Callable[[], Awaitable[None]]] = []
+        """Called after each deletion of an index. They raise nothing."""
 
     async def open(self, settings: IndexSettings | None) -> None:
         """Take the index that the settings describe. Raises InvalidArgument if the settings describe no valid index."""
@@ -385,6 +387,8 @@ class Indexes:
 
         handle = await self._change(name, delete_with_port())
         self.embedders.forget_index(name, handle)
+        for call in self.after_deletion:
+            await call()
 
     async def foreign_vectors(self, index: IndexRef, namespace: str) -> int:
         """How many records of a namespace have vectors that a caller brought. 0 if it does not exist.

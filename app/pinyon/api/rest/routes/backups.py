@@ -8,10 +8,11 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter, RawBody
 from litestar.types import ASGIApp
 
-from pinyon.api.rest.bodies import decode_body, whole_number
+from pinyon.api.rest.bodies import decode_body, truth, whole_number
 from pinyon.api.rest.json_response import JsonResponse
 from pinyon.api.rest.routes.control import AnyRequest, api_version, decode
 from pinyon.api.rest.schemas import backup_schemas as schemas
+from pinyon.api.rest.schemas.control_schemas import FIRST_WITH_SCHEMAS
 from pinyon.services.backups.backups import Backups
 from pinyon.services.data_plane.backup_records import BackupRecords
 
@@ -32,9 +33,17 @@ async def list_index_backups(
     backups: NamedDependency[Backups],
     limit: Annotated[str | None, QueryParameter()] = None,
     pagination_token: Annotated[str | None, QueryParameter(name="paginationToken")] = None,
+    include_deleted: Annotated[str | None, QueryParameter()] = None,
 ) -> dict[str, Any]:
-    """A page of the backups of an index. Deleted ones are gone, so `include_deleted` changes nothing."""
-    return await _page(request, backups, index_name, limit, pagination_token)
+    """A page of the backups of an index.
+
+    Since version 2026-07 it leaves out those of deleted indexes that had the name, unless `include_deleted` is true.
+    Earlier versions do not have the parameter, and their lists have them all.
+    """
+    every = api_version(request) < FIRST_WITH_SCHEMAS
+    include = truth(include_deleted, "include_deleted", default=every)
+    page, following = await backups.page(index_name, whole_number(limit, "limit"), pagination_token, include)
+    return schemas.page([schemas.backup(state, api_version(request)) for state in page], following)
 
 
 @get("/backups", operation_id="list_project_backups")
@@ -45,13 +54,7 @@ async def list_backups(
     pagination_token: Annotated[str | None, QueryParameter(name="paginationToken")] = None,
 ) -> dict[str, Any]:
     """A page of the backups of all indexes, of deleted ones too."""
-    return await _page(request, backups, None, limit, pagination_token)
-
-
-async def _page(
-    request: AnyRequest, backups: Backups, index: str | None, limit: str | None, token: str | None
-) -> dict[str, Any]:
-    page, following = await backups.page(index, whole_number(limit, "limit"), token)
+    page, following = await backups.page(None, whole_number(limit, "limit"), pagination_token)
     return schemas.page([schemas.backup(state, api_version(request)) for state in page], following)
 
 

@@ -146,7 +146,8 @@ def backup(state: BackupState, version: str) -> dict[str, Any]:
         described["scheduled_execution_at"] = state.planned_for
     if version >= control_schemas.FIRST_WITH_SCHEMAS:
         status = "InitializationFailed" if state.status == "Failed" else state.status
-        return {**described, "status": status, "schema": control_schemas.schema(index)}
+        described |= {"status": status, "source_index_deleted_at": state.source_deleted_at}
+        return {**described, "schema": control_schemas.schema(index)}
     dimension = None if index.spec.sparse else index.spec.dimension
     described |= {"dimension": dimension, "metric": index.spec.metric}
     return described if index.details.schema is None else {**described, "schema": index.details.schema}
