@@ -41,6 +41,7 @@ from pinyon.domain.records import (
 )
 from pinyon.domain.searches import (
     Centroid,
+    Grouping,
     Match,
     QueryAnswer,
     QueryPlan,
@@ -61,6 +62,7 @@ __all__ = [
     "EmbedSpec",
     "Fingerprint",
     "Footprint",
+    "Grouping",
     "Handle",
     "Index",
     "IndexDetails",

@@ -48,6 +48,13 @@ class Match(msgspec.Struct, frozen=True, gc=False):
     token_codes: bytes | None = None
 
 
+class Grouping(msgspec.Struct, frozen=True):
+    """At most `size` hits have the same value of a field. search/grouping.py has the rules."""
+
+    field: str
+    size: int = 1
+
+
 class QueryPlan(msgspec.Struct, frozen=True):
     """A search that storage answers: the top_k records that are nearest to a vector, or to a stored record.
 
@@ -65,7 +72,7 @@ class QueryPlan(msgspec.Struct, frozen=True):
     fusion.Sides has it; for hybrid searches.
     mix: of hybrid searches. exact: compare the vector with every record, however many there are.
     learned: what the index's learned sparse model made of the query; a part of hybrid scores, and shown by hits of
-    every search.
+    every search. grouping: how many hits may have the same value of a field; None: any number.
     """
 
     top_k: int
@@ -85,6 +92,7 @@ class QueryPlan(msgspec.Struct, frozen=True):
     mix: Mix = EVEN
     learned: SparseVector | None = None
     exact: bool = False
+    grouping: Grouping | None = None
 
 
 class Centroid(msgspec.Struct, frozen=True):

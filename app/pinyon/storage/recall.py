@@ -103,7 +103,12 @@ class RecallSampler:
         answer = await self._engine.query(index, namespace, plan)
         loop = asyncio.get_running_loop()
         self._last_query = loop.time()
-        if answer.approximate and len(self._waiting) < MOST_WAITING and random.random() < self._share:
+        if (
+            answer.approximate
+            and plan.grouping is None
+            and len(self._waiting) < MOST_WAITING
+            and random.random() < self._share
+        ):
             handle = index if isinstance(index, Handle) else self._engine.index(index).handle
             self._waiting.append(Sample(handle, namespace, plan, answer))
             if self._task is None or self._task.done():

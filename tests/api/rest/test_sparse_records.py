@@ -1,5 +1,6 @@
 """Text in indexes of sparse vectors: search by words, and match_terms."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -48,6 +49,16 @@ def test_records_that_share_words_are_found_and_others_are_not(index: httpx.Clie
     assert search(index, "space exploration") == ["walk"]
     assert search(index, "astronauts in training") == ["training", "walk"]
     assert search(index, "quantum chromodynamics") == []
+
+
+def test_hits_are_grouped_by_a_field(index: httpx.Client) -> None:
+    every = search(index, "astronaut duck funny animal")
+    assert set(every) == {"training", "walk", "duck", "other duck"}
+    rows = [f'{{"_id": "{id}", "chunk": "{TEXTS[id]}", "duck": {json.dumps("duck" in id)}}}' for id in every]
+    assert index.post("/records/namespaces/ducks/upsert", content="\n".join(rows)).status_code == 201
+    query = {"top_k": 10, "inputs": {"text": "astronaut duck funny animal", "group_by": "duck"}}
+    answer = index.post("/records/namespaces/ducks/search", json={"query": query, "fields": ["duck"]})
+    assert [hit["fields"]["duck"] for hit in answer.json()["result"]["hits"]] == [True, False]
 
 
 def test_rare_words_count_more_than_common_ones(index: httpx.Client) -> None:

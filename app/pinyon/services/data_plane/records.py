@@ -26,7 +26,7 @@ from pinyon.services.data_plane.foreign_vectors import ForeignVectors
 from pinyon.services.data_plane.hits import shown
 from pinyon.services.data_plane.index_texts import IndexTexts, sparse_model
 from pinyon.services.data_plane.reranking import HitReranker, Reranking
-from pinyon.services.data_plane.searches import Search, check_min_score, mix_of, retrieval_of
+from pinyon.services.data_plane.searches import Search, check_min_score, grouping_of, mix_of, retrieval_of
 from pinyon.services.data_plane.text_upserts import TextUpserts, UpsertResult
 from pinyon.services.inference.inference import Inference
 from pinyon.services.inference.unrelated_vectors import UnrelatedVectors
@@ -132,7 +132,7 @@ class Records:
         spec = index.spec
         self._check(search)
         check_min_score(spec, search)
-        mix = mix_of(spec, search)
+        mix, grouping = mix_of(spec, search), grouping_of(search, self._limits.top_k)
         condition = filters.parse(search.filter, self._limits.filter_values) if search.filter is not None else None
         words = validation.match_terms(spec, search.match_terms) if search.match_terms is not None else None
         reranking = None
@@ -146,6 +146,7 @@ class Records:
             include_values=reranking is not None and reranking.fuses,
             include_token_codes=reranking is not None and reranking.reads_stored(spec),
             words=words,
+            grouping=grouping,
             statistics_text=reranking.query if reranking is not None and reranking.wants_statistics else None,
         )
         if search.text is not None and search.vector is None and search.sparse is None:

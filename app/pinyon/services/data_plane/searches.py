@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from pinyon.domain import EVEN, IndexSpec, Mix, Retrieval
+from pinyon.domain import EVEN, Grouping, IndexSpec, Mix, Retrieval
 from pinyon.errors import InvalidArgument
 from pinyon.services.data_plane.reranking import Rerank
 
@@ -15,6 +15,7 @@ class Search(msgspec.Struct, frozen=True):
     sparse: indices and values. match_terms: words that the text of a hit must have, all of them; only for sparse
     indexes that embed text. retrieval: how a text is searched; mix: of a hybrid or reranked score; None for the
     index's own choice. min_score: leave out hits whose calibrated score, the chance that they are relevant, is lower.
+    group_by: show at most group_size hits with the same value of this field; group_size: None for 1.
     explain: add to each hit the parts of its score, in the field `_explain`. fields: the fields that hits show; None
     for all of them.
     """
@@ -29,6 +30,8 @@ class Search(msgspec.Struct, frozen=True):
     retrieval: Retrieval | None = None
     mix: Mix | None = None
     min_score: float | None = None
+    group_by: str | None = None
+    group_size: int | None = None
     explain: bool = False
     fields: list[str] | None = None
     rerank: Rerank | None = None
@@ -60,6 +63,20 @@ def check_min_score(spec: IndexSpec, search: Search) -> None:
         )
     if spec.sparse:
         raise _sparse("min_score")
+
+
+def grouping_of(search: Search, most: int) -> Grouping | None:
+    """How hits are grouped. most: the largest group_size. Raises InvalidArgument if that is wrong."""
+    if search.group_by is None:
+        if search.group_size is not None:
+            raise InvalidArgument("'group_size' needs 'group_by', the name of the field whose values are the groups")
+        return None
+    if not search.group_by:
+        raise InvalidArgument("'group_by' must be the name of a field, got an empty string")
+    size = 1 if search.group_size is None else search.group_size
+    if not 1 <= size <= most:
+        raise InvalidArgument(f"group_size must be from 1 to {most}, got {size}: it is the most hits of a group")
+    return Grouping(search.group_by, size)
 
 
 def _sparse(name: str) -> InvalidArgument:

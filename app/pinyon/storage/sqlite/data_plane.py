@@ -111,7 +111,8 @@ class SqliteDataPlane:
             if answer is None:
                 answer = await opened.database.read(run)
                 assert answer is not None  # only an inline read may return None
-        if plan.filter is not None and self.caches.columns.wants(handle):
+        filters = plan.filter is not None or plan.grouping is not None
+        if filters and self.caches.columns.wants(handle):
             self.upkeep.schedule(opened.database, handle, namespace)
         return answer
 

@@ -68,6 +68,8 @@ def _search(data: record_schemas.SearchRecordsRequest) -> Search:
         retrieval=query.inputs.retrieval if query.inputs else None,
         mix=mix_rules.mix(query.inputs.mix) if query.inputs else None,
         min_score=query.inputs.min_score if query.inputs else None,
+        group_by=query.inputs.group_by if query.inputs else None,
+        group_size=query.inputs.group_size if query.inputs else None,
         explain=query.inputs.explain if query.inputs else False,
         fields=data.fields,
         rerank=Rerank(rerank.model, rerank.rank_fields, rerank.top_n, rerank.query, rerank.parameters)

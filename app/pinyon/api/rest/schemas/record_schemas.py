@@ -25,12 +25,14 @@ class EmbedInputs(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class SearchInputs(msgspec.Struct, forbid_unknown_fields=True):
-    """The text of a search. retrieval, mix, min_score and explain are extensions of Pinyon."""
+    """The text of a search. Everything else is an extension of Pinyon."""
 
     text: str
     retrieval: Literal["dense", "lexical", "hybrid"] | None = None
     mix: dict[str, Any] | None = None
     min_score: float | None = None
+    group_by: str | None = None
+    group_size: int | None = None
     explain: bool = False
 
 

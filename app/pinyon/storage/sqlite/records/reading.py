@@ -22,29 +22,27 @@ from pinyon.domain import (
     SparseVector,
 )
 from pinyon.errors import InvalidArgument
-from pinyon.filters import HasWords, has_words
-from pinyon.search import fusion, retrieval
-from pinyon.search.ranking import higher_is_better, shortest
+from pinyon.filters import And, Condition
+from pinyon.search import fusion
+from pinyon.search.ranking import shortest
 from pinyon.storage.sqlite.filters.column_store import ColumnStore
 from pinyon.storage.sqlite.filters.filter_cache import FilterCache
 from pinyon.storage.sqlite.filters.matching import matching_rows, needs_no_reads
 from pinyon.storage.sqlite.ivf.ivf_index import IvfIndex
+from pinyon.storage.sqlite.records import grouping, scoring
+from pinyon.storage.sqlite.records.scoring import Scored
 from pinyon.storage.sqlite.records.selection import namespace as namespace_number
 from pinyon.storage.sqlite.records.selection import prefix_range, where
-from pinyon.storage.sqlite.row_sets import Records, RowSet
+from pinyon.storage.sqlite.row_sets import RowSet
 from pinyon.storage.sqlite.schema import changes, tables, token_vectors, vector_sums
 from pinyon.storage.sqlite.text import learned_vectors, lexical, sparse_index
 from pinyon.storage.sqlite.text.posting_cache import PostingCache
-from pinyon.storage.sqlite.vectors import vector_scan
 from pinyon.storage.sqlite.vectors.vector_cache import Key, VectorCache
 from pinyon.storage.sqlite.vectors.vector_rows import vector_of
 from pinyon.storage.sqlite.vectors.vector_source import NeedsReaderThread, VectorSource
 
 SMALL_TOP_K = 100
 """Largest top_k of a plain search. Reading so many records takes little time."""
-WORDS_BATCH = 512
-"""Records that a search with match_terms reads at a time."""
-
 MOST_CHANGED, MOST_CHANGED_SHARE = 1_000, 0.02
 """An inverted file is used while at most so many rows, or this share of all rows, have changed since it was made.
 
@@ -53,7 +51,6 @@ The larger limit counts. A search reads and scores each of these rows, which tak
 
 Vector = NDArray[np.float32]
 decode = msgspec.json.Decoder(dict).decode
-Scored = tuple[Records, NDArray[np.float32]]
 
 
 class SearchCaches(msgspec.Struct, frozen=True):
@@ -109,9 +106,8 @@ def query(
         sparse = sparse_index.from_blob(row[1]) if spec.takes_sparse else None
     if inline_at is not None and not _in_memory(caches, plan, (handle, ns), version):
         return None
-    matching = None
+    matching, columns = None, None if spec.sparse else caches.columns
     if plan.filter is not None:
-        columns = None if spec.sparse else caches.columns
         matching = matching_rows(connection, plan.filter, (handle, ns), version, count, caches.filters, columns)
     text = plan.statistics_text
     centroid = None
@@ -137,31 +133,36 @@ def query(
         caches.recall,
         on_event_loop=inline_at is not None,
     )
-    kind = retrieval.kind(plan, vector is not None)
-    if kind == "lexical":
-        matches = _lexical(source, spec, plan, matching, caches.postings)
-    elif kind == "hybrid":
-        assert vector is not None
-        chance = 0.0 if centroid is None else fusion.background(vector, centroid, plan.unrelated)
-        matches = _hybrid(source, spec, vector, plan, matching, caches.postings, chance)
-    else:
-        sparse_scores = None
-        if sparse is not None:
-            sparse_scores = sparse_index.dots(connection, ns, sparse, count if plan.by_rarity else None)
-        try:
-            scored = _scored(source, spec, vector, sparse_scores, plan, matching)
-        except NeedsReaderThread:
-            return None
-        matches = _matches(source, spec, scored, plan)
+    chance = 0.0
+    if is_hybrid and vector is not None and centroid is not None:
+        chance = fusion.background(vector, centroid, plan.unrelated)
+    postings = lexical.Postings(connection, (handle, ns), version, caches.postings)
+    scorer = scoring.scorer(source, spec, plan, vector, sparse, matching, postings, chance)
+    try:
+        if plan.grouping is None:
+            ranking = scorer.best(plan.top_k, matching)
+            rows, scores = ranking.rows[: plan.top_k], ranking.scores[: plan.top_k]
+            parts = None if ranking.parts is None else ranking.parts.of(rows)
+        else:
+
+            def rows_that_match(more: Condition) -> RowSet:
+                condition = more if plan.filter is None else And((plan.filter, more))
+                return matching_rows(connection, condition, (handle, ns), version, count, caches.filters, columns)
+
+            ranking, parts = grouping.best(scorer, plan.top_k, plan.grouping, matching, rows_that_match)
+            rows, scores = ranking.rows, ranking.scores
+    except NeedsReaderThread:
+        return None
+    matches = _matches(source, spec, (rows, scores), plan, parts)
     statistics = None
     if text is not None:  # after the search, which has read the same words
-        statistics = lexical.statistics(_postings(source, caches.postings), spec, text)
+        statistics = lexical.statistics(postings, spec, text)
     return QueryAnswer(matches, lsn, size, statistics, embedded_by, ivf_index is not None, foreign, centroid)
 
 
 def is_plain(plan: QueryPlan) -> bool:
     """Whether a search is for few records nearest to a vector or a record, with or without a filter, and no more."""
-    other_parts = plan.sparse, plan.words, plan.text, plan.statistics_text, plan.learned
+    other_parts = plan.sparse, plan.words, plan.text, plan.statistics_text, plan.learned, plan.grouping
     return (
         other_parts.count(None) == len(other_parts)
         and plan.top_k <= SMALL_TOP_K
@@ -180,138 +181,18 @@ def _in_memory(caches: SearchCaches, plan: QueryPlan, key: Key, version: int) ->
     return cached.version == version or (caches.ivf_index(*key) is not None and not plan.exact)
 
 
-def _scored(
-    source: VectorSource,
-    spec: IndexSpec,
-    vector: Vector | None,
-    sparse_scores: tuple[Records, NDArray[np.float64]] | None,
-    plan: QueryPlan,
-    matching: RowSet | None,
-) -> Scored:
-    """Row numbers and scores of the best records, with all that tie with the last of them.
-
-    sparse_scores: the records that share terms with the query, and their sparse products. matching: the rows that match
-    the filter, or None without a filter.
-    """
-    if vector is not None:
-        return vector_scan.nearest(source, spec.metric, vector, plan.top_k, matching, sparse_scores)
-    if sparse_scores is None:
-        return np.empty(0, np.int64), np.empty(0, np.float32)
-    records, products = sparse_scores
-    if matching is not None:
-        is_match = matching.contains(records)
-        records, products = records[is_match], products[is_match]
-    limit = np.finfo(np.float32).max
-    scores = np.clip(products, -limit, limit).astype(np.float32)
-    if plan.words is not None:
-        return _best_with_words(source.connection, records, scores, plan.top_k, plan.words)
-    return vector_scan.best(records, scores, plan.top_k)
-
-
-def _postings(source: VectorSource, cache: PostingCache) -> lexical.Postings:
-    return lexical.Postings(source.connection, (source.handle, source.ns), source.version, cache)
-
-
-def _lexical(
-    source: VectorSource, spec: IndexSpec, plan: QueryPlan, matching: RowSet | None, cache: PostingCache
-) -> list[Match]:
-    """Hits by the words of the plan's text."""
-    by_words = lexical.search(_postings(source, cache), spec, plan.text or "", matching)
-    best = vector_scan.best(by_words.records, by_words.scores.astype(np.float32), retrieval.depth(plan))
-    return _matches(source, spec, best, plan, higher=True)
-
-
-def _hybrid(
-    source: VectorSource,
-    spec: IndexSpec,
-    vector: Vector,
-    plan: QueryPlan,
-    matching: RowSet | None,
-    cache: PostingCache,
-    background: float,
-) -> list[Match]:
-    """Hits by vector and by words. The candidates are the best of each side; both sides score every candidate.
-
-    background: fusion.background().
-    """
-    by_words = lexical.search(_postings(source, cache), spec, plan.text or "", matching)
-    depth = retrieval.depth(plan)
-    best_words = vector_scan.best(by_words.records, by_words.scores.astype(np.float32), depth)[0]
-    nearest = vector_scan.nearest(source, "cosine", vector, depth, matching)[0]
-    candidates = np.union1d(best_words, nearest)
-    if not len(candidates):
-        return []
-    rows, cosines = vector_scan.nearest(source, "cosine", vector, len(candidates), RowSet.of_rows(candidates))
-    of_words = by_words.records, by_words.scores, by_words.shares
-    learned = None
-    if plan.learned is not None:
-        learned = learned_vectors.scores(source.connection, source.ns, rows, plan.learned)
-    scores, parts = retrieval.fuse(rows, cosines, background, *of_words, plan.similarity_weight, learned, plan.mix)
-    return _matches(source, spec, (rows, scores), plan, higher=True, parts=parts)
-
-
-def _best_with_words(
-    connection: apsw.Connection, records: Records, scores: NDArray[np.float32], top_k: int, wanted: HasWords
-) -> Scored:
-    """Like vector_scan.best(), but only with records that have the words.
-
-    Reads the records best first, and stops when no further one can be among the best.
-    """
-    order = np.argsort(-scores, kind="stable")
-    with_words: list[int] = []
-    for start in range(0, len(order), WORDS_BATCH):
-        places = order[start : start + WORDS_BATCH]
-        if len(with_words) >= top_k and scores[places[0]] < scores[with_words[top_k - 1]]:
-            break
-        rows: Any = connection.execute(
-            "SELECT record, metadata FROM records WHERE record IN (SELECT value FROM carray(?))",
-            (apsw.carray(np.ascontiguousarray(records[places])),),
-        )
-        texts: dict[int, str] = dict(rows)
-        with_words += [place for place in places.tolist() if _has_words(texts[int(records[place])], wanted)]
-    chosen = np.array(with_words, dtype=np.int64)
-    return records[chosen], scores[chosen]
-
-
-def _has_words(metadata: str, wanted: HasWords) -> bool:
-    """Whether metadata, in JSON, have the words. Looks at the text first, so that few records are decoded."""
-    lower = metadata.lower()
-    return all(word in lower for word in wanted.words) and has_words(wanted, msgspec.json.decode(metadata))
-
-
 def _matches(
     source: VectorSource,
     spec: IndexSpec,
     scored: Scored,
     plan: QueryPlan,
-    higher: bool = False,
     parts: Mapping[int, ScoreParts] | None = None,
 ) -> list[Match]:
-    """The first top_k hits with ids and fields, best first; ties are sorted by id.
-
-    higher: higher scores are better, whatever the metric of the index is. parts: the parts of each score, by row
-    number.
-    """
+    """Hits with ids and fields, in the order of the scored rows. parts: the parts of each score, by row number."""
     connection = source.connection
     records, scores = scored
     if not len(records):
         return []
-    good = scores if higher else higher_is_better(spec.metric, scores)
-    order = np.argsort(-good, kind="stable")
-    records, scores = records[order], scores[order]
-    same = scores[1:] == scores[:-1]
-    if same.any():
-        tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
-        id_rows: Any = connection.execute(
-            "SELECT record, id FROM carray(?) CROSS JOIN records ON record = value", (apsw.carray(records[tied]),)
-        )
-        ids = dict(id_rows)
-        by_id = sorted(
-            zip((-good[order[tied]]).tolist(), records[tied].tolist(), strict=True),
-            key=lambda row: (row[0], ids[row[1]]),
-        )
-        records[tied] = [row for _, row in by_id]
-    records, scores = records[: plan.top_k], scores[: plan.top_k]
     rows: Any = connection.execute(
         "SELECT record, id, metadata, sparse FROM carray(?) CROSS JOIN records ON record = value",
         (apsw.carray(np.sort(records)),),  # sorted, because neighbours in the file are quicker to read in order
