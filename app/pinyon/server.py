@@ -26,6 +26,7 @@ from pinyon.api.rest.paths import RawPaths
 from pinyon.api.rest.routes import (
     backup_schedules,
     backups,
+    checks,
     control,
     health,
     hosted_only,
@@ -57,6 +58,7 @@ from pinyon.services.data_plane.backup_records import BackupRecords
 from pinyon.services.data_plane.calibrations import Calibrations
 from pinyon.services.data_plane.namespaces import Namespaces
 from pinyon.services.data_plane.records import Records
+from pinyon.services.data_plane.upsert_checks import UpsertChecks
 from pinyon.services.data_plane.vectors import Vectors
 from pinyon.services.inference.inference import Inference
 from pinyon.settings import Settings
@@ -68,7 +70,7 @@ log = logging.getLogger("pinyon")
 
 LARGEST_BODY = 4 * 1024 * 1024
 """Bytes after which any request is refused unread; routes have lower limits of their own."""
-VECTOR_UPSERTS = ("/vectors/upsert", "/VectorService/Upsert")
+VECTOR_UPSERTS = ("/vectors/upsert", "/vectors/check", "/VectorService/Upsert")
 """Paths of requests whose numbers are counted, whatever text they are sent as; their bodies may be larger."""
 LAST_CALL_S = 5.0
 """How long the end waits for the model call that is being computed."""
@@ -83,6 +85,7 @@ class OpenParts(msgspec.Struct, frozen=True):
     index_status: IndexStatus
     records: Records
     vectors: Vectors
+    checks: UpsertChecks
     namespaces: Namespaces
     reembeddings: Reembeddings
     backups: Backups
@@ -199,6 +202,7 @@ class Service:
         recall = RecallSampler(engine, storage.recall_sample, storage.approximate_recall)
         indexes = Indexes(engine, self.catalog, self.executor, self.addresses, self.readiness, storage.read_only)
         guarded = GuardedEngine(recall)
+        texts = Records(guarded, indexes, self.inference, limits, self.calibrations, models.mix)
         taken = Backups(engine, indexes)
         vectors, namespaces = Vectors(guarded, limits), Namespaces(guarded, limits)
         return OpenParts(
@@ -206,8 +210,9 @@ class Service:
             recall=recall,
             indexes=indexes,
             index_status=IndexStatus(engine, indexes, recall.samples),
-            records=Records(guarded, indexes, self.inference, limits, self.calibrations, models.mix),
+            records=texts,
             vectors=vectors,
+            checks=UpsertChecks(vectors, texts.upserts, limits),
             namespaces=namespaces,
             reembeddings=Reembeddings(engine, indexes, self.catalog, self.inference, self.executor),
             backups=taken,
@@ -298,7 +303,7 @@ def rest_app(service: Service) -> Any:
     cors = service.settings.server.cors_origins
     families = (
         *(health, operations, control, backups, backup_schedules, hosted_only, reembedding),
-        *(inference, records, vectors, namespaces),
+        *(inference, records, vectors, checks, namespaces),
     )
 
     async def note(request: Request[Any, Any, Any]) -> None:  # what is not async would be run on another thread
@@ -318,6 +323,7 @@ def rest_app(service: Service) -> Any:
             "catalog": provide(lambda: service.catalog),
             "records": provide(lambda: service.ready().records),
             "vectors": provide(lambda: service.ready().vectors),
+            "checks": provide(lambda: service.ready().checks),
             "namespaces": provide(lambda: service.ready().namespaces),
             "inference": provide(lambda: service.inference),
             "readiness": provide(lambda: service.readiness),

@@ -54,6 +54,12 @@ REST: dict[str, list[Operation]] = {
     "upsertVectors": [
         Operation("write", "POST", "/vectors/upsert", {"namespace": "{ns}", "vectors": [{"id": "x", "values": VECTOR}]})
     ],
+    "pinyon_check_vectors": [
+        Operation("write", "POST", "/vectors/check", {"vectors": [{"id": "x", "values": VECTOR}]}, of="index")
+    ],
+    "pinyon_check_records": [
+        Operation("write", "POST", "/records/check", {"_id": "x", "chunk_text": "hello"}, of="index")
+    ],
     "queryVectors": [
         Operation("read", "POST", "/query", {"namespace": "{ns}", "vector": VECTOR, "topK": 9, "includeMetadata": True})
     ],

@@ -11,7 +11,8 @@ from typing import NoReturn
 
 from pinyon.cli import backup, check, compact, evaluate, keys, models, reembed, tune
 from pinyon.cli.common import add_settings, local_tls, quickstart_unless_named, server_url, settings_of
-from pinyon.cli.transfer import export
+from pinyon.cli.transfer.exports import command as exports
+from pinyon.cli.transfer.imports import command as imports
 from pinyon.errors import PinyonError
 
 VERSION = "0.2.0"
@@ -84,7 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     tune.add(commands)
     compact.add(commands)
     backup.add(commands)
-    export.add(commands)
+    exports.add(commands)
+    imports.add(commands)
     check.add(commands)
     return parser
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx
 import pytest
-from pinyon.cli.transfer.backup_reader import BackupReader
-from pinyon.cli.transfer.transport import Answer, HttpTransport
+from pinyon.cli.client.transport import Answer, HttpTransport
+from pinyon.cli.transfer.exports.backup_reader import BackupReader
 
 from tests.cli.transfer.commands import Pinyon
 from tests.running import RunningServer, config, free_ports

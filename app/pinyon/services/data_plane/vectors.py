@@ -94,12 +94,13 @@ class Vectors:
                 f"Batch size exceeds {most}: the request holds {len(vectors)} vectors, which exceeds the maximum "
                 "supported size"
             )
-        records = [self._record(spec, place, raw) for place, raw in enumerate(vectors, start=1)]
+        records = [self.checked(spec, f"Vector {place}", raw) for place, raw in enumerate(vectors, start=1)]
         self._limits.check_upsert(sizes.of_records(records))
         return len(records), await self._engine.upsert(index.handle, name, records)
 
-    def _record(self, spec: IndexSpec, place: int, raw: RawVector) -> Record:
-        id = validation.record_id(raw.id, f"Vector {place}", self._limits)
+    def checked(self, spec: IndexSpec, where: str, raw: RawVector) -> Record:
+        """A vector as a record of this index. where: names the vector in messages. Raises InvalidArgument."""
+        id = validation.record_id(raw.id, where, self._limits)
         try:
             sparse = self._sparse(raw.sparse, spec)
             vector = None

@@ -21,6 +21,13 @@ FIRST_VERSION_WITH_DEFAULT = "2025-04"
 OptionalText = Annotated[str | None, QueryParameter()]
 
 
+def raw_vectors(data: schemas.UpsertRequest) -> list[RawVector]:
+    """The vectors of an upsert as the service takes them."""
+    return [
+        RawVector(v.id, v.values, v.sparse_values.pair() if v.sparse_values else None, v.metadata) for v in data.vectors
+    ]
+
+
 @post("/vectors/upsert", status_code=200, operation_id="upsertVectors")
 async def upsert_vectors(
     body: RawBody,
@@ -29,10 +36,7 @@ async def upsert_vectors(
 ) -> ASGIApp:
     """Store vectors, all or none."""
     data = decode_vector_body(body, schemas.UpsertRequest)
-    raw = [
-        RawVector(v.id, v.values, v.sparse_values.pair() if v.sparse_values else None, v.metadata) for v in data.vectors
-    ]
-    count, lsn = await vectors.upsert(index, data.namespace, raw)
+    count, lsn = await vectors.upsert(index, data.namespace, raw_vectors(data))
     return JsonResponse(msgspec.json.encode(schemas.UpsertResponse(count)), write_headers(lsn))
 
 

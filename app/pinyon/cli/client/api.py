@@ -8,7 +8,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from pinyon.cli.transfer.transport import JSON, Answer, Transport
+from pinyon.cli.client.transport import JSON, Answer, Transport
 from pinyon.errors import (
     FailedPrecondition,
     InvalidArgument,
@@ -25,6 +25,8 @@ MOST_ATTEMPTS = 10
 """Attempts at a request that a busy server refuses. Together they take about three minutes."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 60.0
 """Seconds before the second attempt, which double with each further one; and the most seconds before any."""
+REFUSES = "The server refuses: "
+"""How the messages of refused requests begin."""
 ERRORS: dict[int, type[PinyonError]] = {
     400: InvalidArgument,
     401: Unauthenticated,
@@ -119,7 +121,7 @@ def refusal(answer: Answer) -> PinyonError:
     except (msgspec.DecodeError, KeyError, TypeError):
         message = answer.body[:200].decode(errors="replace") or "no reason was given"
     kind = ERRORS.get(answer.status, FailedPrecondition)
-    return kind(f"The server refuses ({answer.status}): {message}")
+    return kind(f"{REFUSES}{message}")
 
 
 def _retry_after_s(answer: Answer) -> float:

@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+from pinyon.cli.client.api import Address, Api
+from pinyon.cli.client.in_process import InProcessTransport
+from pinyon.cli.client.transport import HttpTransport
 from pinyon.cli.common import local_tls, server_url, settings_of
-from pinyon.cli.transfer.api import Address, Api
-from pinyon.cli.transfer.in_process import InProcessTransport
-from pinyon.cli.transfer.transport import HttpTransport
 
 KEY_VARIABLES = ("PINYON_API_KEY", "PINECONE_API_KEY")
 """Environment variables that may have the key for --url."""

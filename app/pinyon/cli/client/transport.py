@@ -56,6 +56,7 @@ class HttpTransport:
             raise InvalidArgument("The API key has characters other than ASCII, or control characters; no key has such")
         self._key, self._tls = key, tls
         self._idle: dict[str, list[http.client.HTTPConnection]] = {}
+        self._closed = False
 
     async def send(
         self, method: str, url: str, path: str, body: bytes, content_type: str = JSON, host: str | None = None
@@ -78,7 +79,7 @@ class HttpTransport:
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise Unavailable(f"Nobody answers at {url}: {error or type(error).__name__}") from error
-        if response.will_close:
+        if response.will_close or self._closed:
             connection.close()
         else:
             self._idle.setdefault(url, []).append(connection)
@@ -101,6 +102,7 @@ class HttpTransport:
         return http.client.HTTPSConnection(host, port, timeout=LONGEST_WAIT_S, context=tls)
 
     async def close(self) -> None:
+        self._closed = True  # a request whose caller was interrupted may still run
         for connections in self._idle.values():
             for connection in connections:
                 connection.close()

@@ -51,7 +51,7 @@ def _run(options: argparse.Namespace) -> int:
     try:
         return asyncio.run(_export(options, plan))
     except (PinyonError, KeyboardInterrupt):
-        from pinyon.cli.transfer.export_state import StateFile
+        from pinyon.cli.transfer.exports.state import StateFile
 
         if StateFile(options.out).exists():
             print("The export is not complete; --resume goes on with it.", file=sys.stderr)
@@ -61,7 +61,7 @@ def _run(options: argparse.Namespace) -> int:
 def _plan(options: argparse.Namespace) -> Any:
     """What is to be exported. Raises InvalidArgument."""
     from pinyon import filters
-    from pinyon.cli.transfer.export_state import Plan
+    from pinyon.cli.transfer.exports.state import Plan
     from pinyon.formats.rows import format_of
 
     if options.part < 1:
@@ -97,9 +97,9 @@ def _decoded(filter: str) -> Any:
 
 
 async def _export(options: argparse.Namespace, plan: Any) -> int:
-    from pinyon.cli.transfer.backup_reader import BackupReader
-    from pinyon.cli.transfer.connection import connected
-    from pinyon.cli.transfer.export_job import ExportJob, VectorColumns
+    from pinyon.cli.client.connection import connected
+    from pinyon.cli.transfer.exports.backup_reader import BackupReader
+    from pinyon.cli.transfer.exports.job import ExportJob, VectorColumns
 
     async with connected(options) as api:
         described, _ = await api.index(plan.index)

@@ -13,8 +13,8 @@ from typing import BinaryIO
 
 import msgspec
 
-from pinyon.cli.transfer.backup_reader import BackupReader
-from pinyon.cli.transfer.export_state import Part, Plan, State, StateFile
+from pinyon.cli.transfer.exports.backup_reader import BackupReader
+from pinyon.cli.transfer.exports.state import Part, Plan, State, StateFile
 from pinyon.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from pinyon.files import put_in_place, sync
 from pinyon.formats import files

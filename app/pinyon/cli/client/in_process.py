@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from pinyon.cli.transfer.transport import JSON, VERSION, Answer
+from pinyon.cli.client.transport import JSON, VERSION, Answer
 
 
 class InProcessTransport:

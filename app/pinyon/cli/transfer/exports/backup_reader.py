@@ -8,7 +8,7 @@ from urllib.parse import quote
 import msgspec
 import numpy as np
 
-from pinyon.cli.transfer.api import Api
+from pinyon.cli.client.api import Api
 from pinyon.domain import SparseVector
 from pinyon.errors import FailedPrecondition, NotFound
 from pinyon.formats.rows import Row

@@ -1,0 +1,1 @@
+"""The commands as clients of a server: the one at a URL, or the one that has the data folder."""
