@@ -8,6 +8,9 @@ from uuid import uuid4
 
 # Before any hub library is imported: no network, and none of the weights this machine may have.
 os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_HUB_CACHE="/nonexistent")
+# Where tests run side by side, each process has one core. With more threads they would wait for each other.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
 
 import httpx
 import pytest

@@ -54,6 +54,37 @@ def test_to_ask_whether_the_server_is_ready_nothing_large_is_imported(tmp_path: 
     assert "nobody answers at http://127.0.0.1:1/ready" in done.stderr
 
 
+WHEN_NUMPY_IS_IMPORTED = """
+import importlib.abc, os, sys
+from pinyon.cli.main import main
+
+class Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "numpy":
+            print(os.environ.get("OPENBLAS_NUM_THREADS"), os.environ.get("HF_HUB_OFFLINE"), flush=True)
+            os._exit(0)
+
+sys.meta_path.insert(0, Finder())
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("command", ["serve", "doctor"])
+def test_libraries_are_told_what_to_do_before_they_are_imported(command: str, tmp_path: Path) -> None:
+    """numpy asks once how many threads its products may take; on a busy machine, several make searches slow."""
+    variables = environment()
+    variables.pop("OPENBLAS_NUM_THREADS", None)
+    done = subprocess.run(
+        [sys.executable, "-c", WHEN_NUMPY_IS_IMPORTED, command, "--data-dir", str(tmp_path / "data")],
+        cwd=PROJECT,
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.stdout.splitlines()[-1:] == ["1 1"], done
+
+
 def test_help_names_the_commands() -> None:
     done = pinyon("--help")
     assert done.returncode == 0

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,17 +31,20 @@ def add_settings(parser: argparse.ArgumentParser, *sections: str) -> None:
             group.add_argument(row.flag, dest=row.key, metavar=row.key.upper(), help=help_text)
 
 
-def settings_of(options: argparse.Namespace) -> Any:
-    """The settings. Also sets the environment variables that libraries read when they are imported."""
-    import os
-
-    from pinyon.settings_loader import load, table
-
-    flags = {row.key: value for row in table() if row.simple and (value := getattr(options, row.key, None)) is not None}
-    # Searches run in parallel on threads of their own. A matrix product on every core would only disturb them.
+def prepare_environment() -> None:
+    """Set the environment variables that libraries read when they are imported. Call it before any of them is."""
+    # Searches run in parallel on threads of their own. A matrix product on every core would only disturb them. On a
+    # busy machine, small products then take up to fifty times as long.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Only `pinyon models pull` may use the network. The hub's libraries read this when they are imported.
     os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1")
+
+
+def settings_of(options: argparse.Namespace) -> Any:
+    """The settings."""
+    from pinyon.settings_loader import load, table
+
+    flags = {row.key: value for row in table() if row.simple and (value := getattr(options, row.key, None)) is not None}
     return load(options.config, os.environ, flags)
 
 

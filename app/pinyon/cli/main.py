@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import NoReturn
 
 from pinyon.cli import backup, check, compact, evaluate, keys, models, reembed, tune
-from pinyon.cli.common import add_settings, local_tls, quickstart_unless_named, server_url, settings_of
+from pinyon.cli.common import (
+    add_settings,
+    local_tls,
+    prepare_environment,
+    quickstart_unless_named,
+    server_url,
+    settings_of,
+)
 from pinyon.cli.transfer.exports import command as exports
 from pinyon.cli.transfer.imports import command as imports
 from pinyon.errors import PinyonError
@@ -20,6 +27,7 @@ VERSION = "0.2.0"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. Returns the exit status: 1 after a PinyonError, whose message goes to stderr."""
+    prepare_environment()
     options = _parser().parse_args(arguments)
     try:
         status: int = options.run(options)
