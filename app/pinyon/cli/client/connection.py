@@ -33,7 +33,7 @@ async def connected(options: argparse.Namespace) -> AsyncIterator[Api]:
         installation = installation_of(settings.storage)
         installation.require()
         if installation.holder() is None:
-            async with _in_this_process(settings) as api:
+            async with in_this_process(settings) as api:
                 yield api
             return
         url = server_url(settings)
@@ -62,7 +62,8 @@ def local_address(settings: Any, url: str, name: str, host: str) -> Address:
 
 
 @asynccontextmanager
-async def _in_this_process(settings: Any) -> AsyncIterator[Api]:
+async def in_this_process(settings: Any) -> AsyncIterator[Api]:
+    """The services on the data folder, in this process. Raises PinyonError if they cannot start."""
     import asyncio
 
     from pinyon.api.rest.paths import RawPaths
