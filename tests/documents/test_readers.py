@@ -298,10 +298,11 @@ def test_a_text_that_is_too_large_is_refused_unread(tmp_path: Path, monkeypatch:
     [
         ("a.md", "> " * 3_000 + "deep"),
         ("a.md", "".join(f"{'  ' * depth}- item\n" for depth in range(500))),
-        ("a.md", "[" * 20_000),
-        ("a.html", "<div>" * 20_000 + "deep"),
-        ("a.html", "<ul><li>" * 5_000 + "deep"),
-        ("a.html", "<table><tr><td>" * 2_000 + "deep"),
+        ("a.md", "[" * 5_000),
+        ("a.html", "<div>" * 4_000 + "deep"),
+        ("a.html", "<ul><li>" * 2_000 + "deep"),
+        ("a.html", "<div>" * 1_000_000 + "deep"),
+        ("a.html", "<table><tr><td>" * 1_000 + "deep"),
         ("a.rst", "".join(f"{'  ' * depth}* item\n\n" for depth in range(400))),
     ],
 )

@@ -20,6 +20,7 @@ from pinyon.cli.common import (
 )
 from pinyon.cli.transfer.exports import command as exports
 from pinyon.cli.transfer.imports import command as imports
+from pinyon.cli.ingest import command as ingest
 from pinyon.errors import PinyonError
 
 VERSION = "0.2.0"
@@ -95,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     backup.add(commands)
     exports.add(commands)
     imports.add(commands)
+    ingest.add(commands)
     check.add(commands)
     return parser
 

@@ -66,14 +66,20 @@ class BlockBuilder:
         """The document. Without a title, the first heading is the title."""
         self._end_list()
         first = next((block.text for block in self._blocks if block.kind == "heading"), "")
-        return Document(" ".join(title.split()) or first, self._blocks)
+        return Document(_storable(" ".join(title.split())) or first, self._blocks)
 
     def _add(self, kind: Kind, text: str, level: int = 0) -> None:
         self._end_list()
+        text = _storable(text)
         if text.strip():
             self._blocks.append(Block(kind, text, level, self.page))
 
     def _end_list(self) -> None:
         items, self._items = self._items, []
         if items:
-            self._blocks.append(Block("list", "\n".join(items), page=self.page))
+            self._blocks.append(Block("list", _storable("\n".join(items)), page=self.page))
+
+
+def _storable(text: str) -> str:
+    """The text without characters that UTF-8 or a database does not have. Damaged files bring halves of characters."""
+    return text.replace("\0", "").encode(errors="replace").decode()

@@ -93,8 +93,12 @@ class Chunker:
         return [Chunk(text, headings[group[0].section], group[0].page) for text, group in rows if text.strip()]
 
     def _tokens(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text, without what the model adds to every text."""
-        return [max(tokens - self._added, 0) for tokens in self._count(texts)] if texts else []
+        """Tokens of each text, without what the model adds to every text. Texts over MOST_BYTES are not read for it."""
+        read = [text for text in texts if len(text.encode()) <= MOST_BYTES]
+        tokens = iter(self._count(read) if read else [])
+        return [
+            max(next(tokens) - self._added, 0) if len(text.encode()) <= MOST_BYTES else self._room + 1 for text in texts
+        ]
 
     def _counted(self, pieces: Sequence[_Piece]) -> list[_Piece]:
         tokens = self._tokens([piece.text for piece in pieces])

@@ -1,0 +1,1 @@
+"""`pinyon ingest`: keeps an index in step with a folder of documents."""
