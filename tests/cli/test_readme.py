@@ -24,7 +24,7 @@ NOT_HERE = (
     "make serve",
 )
 """What takes a network, an engine of containers, minutes, or a program of the reader's."""
-FILES = ("app", "config", "models", "Makefile", "pyproject.toml", "README.md")
+FILES = ("app", "config", "docs", "models", "Makefile", "pyproject.toml", "README.md")
 
 
 def blocks() -> list[tuple[str, str]]:

@@ -18,9 +18,9 @@ from pinyon.cli.common import (
     server_url,
     settings_of,
 )
+from pinyon.cli.ingest import command as ingest
 from pinyon.cli.transfer.exports import command as exports
 from pinyon.cli.transfer.imports import command as imports
-from pinyon.cli.ingest import command as ingest
 from pinyon.errors import PinyonError
 
 VERSION = "0.2.0"

@@ -8,8 +8,11 @@ from tests.running import RunningServer
 
 
 @pytest.fixture
-def ingested(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, hash_server: RunningServer, namespace: str
-) -> Ingested:
+def pinyon(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Pinyon:
+    return Pinyon(capsys, tmp_path / "state")
+
+
+@pytest.fixture
+def ingested(pinyon: Pinyon, tmp_path: Path, hash_server: RunningServer, namespace: str) -> Ingested:
     (tmp_path / "docs").mkdir()
-    return Ingested(Pinyon(capsys, tmp_path / "state"), hash_server.url, namespace, tmp_path / "docs")
+    return Ingested(pinyon, hash_server.url, namespace, tmp_path / "docs")

@@ -32,9 +32,12 @@ class Ingested:
         return path
 
     def run(self, *options: str) -> Done:
-        return self._pinyon(
-            "ingest", self.folder, "--url", self.url, "--index", "quickstart", "--namespace", self.namespace, *options
-        )
+        return self._pinyon(*self.arguments, *options)
+
+    @property
+    def arguments(self) -> list[str | Path]:
+        """Of the command."""
+        return ["ingest", self.folder, "--url", self.url, "--index", "quickstart", "--namespace", self.namespace]
 
     def ok(self, *options: str) -> Done:
         """Run it and expect success."""

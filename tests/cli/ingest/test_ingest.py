@@ -1,11 +1,18 @@
 """`pinyon ingest`: a folder and a namespace in step."""
 
 import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.cli.ingest.ingested import Ingested
+from tests.cli.transfer.commands import Pinyon
+from tests.running import GIVEN_UP_S, PROJECT, config, environment
 
 GUIDE = """# Guide
 
@@ -215,3 +222,43 @@ def test_without_a_folder_there_is_nothing_to_ingest(ingested: Ingested) -> None
     ingested.folder.rmdir()
     done = ingested.run()
     assert done.status == 1 and f"There is no folder {ingested.folder}" in done.err
+
+
+def test_without_a_server_the_command_opens_the_data_folder_itself(pinyon: Pinyon, tmp_path: Path) -> None:
+    settings, data = config(tmp_path), tmp_path / "data"
+    data.mkdir()
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "guide.md").write_text(GUIDE)
+    command = ["ingest", tmp_path / "docs", "--config", settings, "--data-dir", data, "--index", "quickstart"]
+    assert last(pinyon.ok(*command).out) == "Embedded 2 chunks. Documents: 1 new."
+    assert last(pinyon.ok(*command).out) == "Embedded 0 chunks. Documents: 1 unchanged."
+
+
+def test_a_watched_folder_is_kept_in_step(ingested: Ingested) -> None:
+    ingested.write("a.md", "Text.")
+    command = [sys.executable, "-m", "pinyon", *map(str, ingested.arguments), "--watch"]
+    with subprocess.Popen(
+        command, cwd=PROJECT, env=environment(PYTHONUNBUFFERED="1"), stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        lines, given_up = iter(process.stdout), threading.Timer(GIVEN_UP_S, process.kill)
+        given_up.start()
+
+        def told(words: str) -> None:
+            assert any(words in line for line in lines), f"no {words!r}"
+
+        try:
+            told("Watching")
+            ingested.write("b.md", "More.")
+            told("new        docs/b.md: 1 of 1 chunk embedded")
+            told("Documents: ")
+            assert sorted(ingested.records) == ["docs/a.md#0000", "docs/b.md#0000"]
+            (ingested.folder / "a.md").unlink()
+            told("deleted    docs/a.md: 1 chunk")
+            told("Documents: ")
+            assert sorted(ingested.records) == ["docs/b.md#0000"]
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(GIVEN_UP_S)
+            given_up.cancel()
+    assert process.returncode == 130

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +72,11 @@ def _run(options: argparse.Namespace) -> int:
 
 
 async def _ingest(options: argparse.Namespace) -> int:
+    from pinyon.cli.client.connection import connected
     from pinyon.cli.ingest.folder import Folder
     from pinyon.cli.ingest.index_model import IndexModel
     from pinyon.cli.ingest.stored_documents import StoredDocuments
     from pinyon.cli.ingest.sync import Sync
-    from pinyon.cli.transfer.connection import connected
 
     prefix = options.prefix if options.prefix is not None else f"{options.folder.resolve().name}/"
     folder = Folder(options.folder, prefix, options.include, options.exclude)
@@ -83,12 +84,8 @@ async def _ingest(options: argparse.Namespace) -> int:
         model = await IndexModel.described(api, options.index)
         chunk_tokens = _chunk_tokens(options, model.max_tokens)
         stored = StoredDocuments(api, model.at, options.namespace)
-        with Progress(folder.root.name, "document") as progress:
-            sync = Sync(folder, stored, model, chunk_tokens, options.overlap, options.dry_run, progress.tell)
-            outcomes = await sync.run(options.allow_empty)
-        _say(outcomes, options)
-        if options.watch:
-            await _watch(sync, folder, options)
+        sync = Sync(folder, stored, model, chunk_tokens, options.overlap, options.dry_run)
+        await (_watch if options.watch else _run_once)(sync, options)
     return 0
 
 
@@ -109,24 +106,37 @@ def _chunk_tokens(options: argparse.Namespace, max_tokens: int) -> int:
     return tokens
 
 
-async def _watch(sync: Any, folder: Any, options: argparse.Namespace) -> None:
-    """Bring the index in step after each change, until the command is ended."""
+async def _run_once(sync: Any, options: argparse.Namespace, before: Sequence[Any] = ()) -> list[Any]:
+    """Bring the index in step, and say what was done, if it is not what was said before. Returns the outcomes."""
+    with Progress(options.folder.resolve().name, "document") as progress:
+        outcomes: list[Any] = await sync.run(progress.tell, options.allow_empty)
+    if not before or any(outcome.what != "unchanged" and outcome not in before for outcome in outcomes):
+        _say(outcomes, options)
+    return outcomes
+
+
+async def _watch(sync: Any, options: argparse.Namespace) -> None:
+    """Bring the index in step, and again after each change, until the command is ended."""
+    import asyncio
+
     from watchfiles import awatch
 
-    print(f"Watching {folder.root}; Ctrl-C ends it.", flush=True)
+    watcher = awatch(options.folder, rust_timeout=TRIED_AGAIN_MS, yield_on_timeout=True)
+    changes = asyncio.ensure_future(anext(watcher))
+    await asyncio.sleep(0)  # from here on changes are noted, also those during the first run
+    outcomes = await _run_once(sync, options)
+    print(f"Watching {options.folder.resolve()}; Ctrl-C ends it.", flush=True)
     failed = False
-    async for changes in awatch(folder.root, rust_timeout=TRIED_AGAIN_MS, yield_on_timeout=True):
-        if not changes and not failed:
-            continue
-        try:
-            outcomes = await sync.run(options.allow_empty)
-        except PinyonError as error:
-            failed = True
-            print(f"pinyon: {error.message}; trying again in {TRIED_AGAIN_MS // 1000} s", file=sys.stderr, flush=True)
-            continue
-        failed = False
-        if any(outcome.what in ("new", "changed", "deleted", "empty") for outcome in outcomes):
-            _say(outcomes, options)
+    while True:
+        if await changes or failed:
+            try:
+                outcomes = await _run_once(sync, options, outcomes)
+                failed = False
+            except PinyonError as error:
+                failed = True
+                again = f"trying again in {TRIED_AGAIN_MS // 1000} s"
+                print(f"pinyon: {error.message}; {again}", file=sys.stderr, flush=True)
+        changes = asyncio.ensure_future(anext(watcher))
 
 
 def _say(outcomes: Any, options: argparse.Namespace) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from pinyon.cli.transfer.api import Address, Api
+from pinyon.cli.client.api import Address, Api
 from pinyon.documents.chunking import CountTokens
 from pinyon.errors import FailedPrecondition, InvalidArgument, NotFound
 

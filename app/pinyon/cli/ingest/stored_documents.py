@@ -11,9 +11,9 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from pinyon.cli.client.api import Address, Api
+from pinyon.cli.client.transport import NDJSON
 from pinyon.cli.ingest.record_ids import chunk_id, parsed
-from pinyon.cli.transfer.api import Address, Api
-from pinyon.cli.transfer.transport import NDJSON
 
 Fields = dict[str, Any]
 

@@ -41,10 +41,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Sync:
-    """One folder and one namespace. dry_run: nothing is written.
-
-    on_progress: called with how many documents are done, and how many there are.
-    """
+    """One folder and one namespace. dry_run: nothing is written."""
 
     def __init__(
         self,
@@ -54,24 +51,23 @@ class Sync:
         chunk_tokens: int,
         overlap: int,
         dry_run: bool = False,
-        on_progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
         self._folder, self._stored, self._model, self._dry_run = folder, stored, model, dry_run
         self._made_by = f"{FORMAT} {model.name} {chunk_tokens} {overlap}"
         self._chunk_tokens, self._overlap = chunk_tokens, overlap
         self._chunker: Chunker | None = None
-        self._on_progress = on_progress
         if model.text_field in FIELDS:
             raise FailedPrecondition(
                 f"The index embeds the field '{model.text_field}', which `pinyon ingest` needs for something else; "
                 f"another name than {', '.join(FIELDS)} is needed"
             )
 
-    async def run(self, allow_empty: bool = False) -> list[Outcome]:
+    async def run(self, on_progress: Callable[[int, int], None], allow_empty: bool = False) -> list[Outcome]:
         """Bring the namespace in step. The outcomes have the order of the sources.
 
-        allow_empty: whether an empty folder means that everything is to be deleted. If not, it raises
-        FailedPrecondition. Raises PinyonError; then a later run goes on.
+        on_progress: called with how many documents are done, and how many there are. allow_empty: whether an empty
+        folder means that everything is to be deleted. If not, it raises FailedPrecondition. Raises PinyonError; then a
+        later run goes on.
         """
         if self._chunker is None:
             count = self._model.counter()
@@ -84,18 +80,20 @@ class Sync:
                 "deleted. If they are to be deleted, say --allow-empty"
             )
         outcomes = [Outcome(source, "skipped", reason=reason) for source, reason in listing.unreadable.items()]
-        outcomes += await self._write(listing, stored)
+        outcomes += await self._write(listing, stored, on_progress)
         outcomes += await self._delete(listing, stored)
         return sorted(outcomes, key=lambda outcome: outcome.source)
 
-    async def _write(self, listing: Listing, stored: dict[str, StoredDocument]) -> list[Outcome]:
+    async def _write(
+        self, listing: Listing, stored: dict[str, StoredDocument], on_progress: Callable[[int, int], None]
+    ) -> list[Outcome]:
         outcomes: list[Outcome] = []
         files = iter(listing.files.values())
 
         async def work(files: Iterator[SourceFile]) -> None:
             for file in files:
                 outcomes.append(await self._bring_in_step(file, stored.get(file.document)))
-                self._on_progress(len(outcomes), len(listing.files))
+                on_progress(len(outcomes), len(listing.files))
 
         try:
             async with asyncio.TaskGroup() as workers:
