@@ -11,7 +11,7 @@ APP = Path(__file__).parent.parent / "app"
 # A module may import from its own layer and from those further down. The longest name that fits counts.
 LAYERS = [
     ["pinyon.__main__"],
-    ["pinyon.cli"],
+    ["pinyon.cli", "pinyon.testing"],
     ["pinyon.settings_loader"],
     ["pinyon.evaluation"],
     ["pinyon.serving"],

@@ -1,5 +1,6 @@
 """Every setting of Pinyon: its name, its default, and one sentence. settings_loader.py reads the values."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -18,7 +19,8 @@ Activation = Literal["identity", "sigmoid"]
 TEXT_FIELD = r"\A(?!\$|(_id|id|_score)\Z)."
 """Names that a metadata field can have: not empty, no $ in front, and not one of the names that records use."""
 
-PORT_RANGE = r"\A([0-9]{1,5}-[0-9]{1,5})?\Z"
+PORT_RANGE = r"\A([0-9]{1,5}-[0-9]{1,5}|free:[0-9]{1,4})?\Z"
+FREE = "free:"
 INDEX_HOST = r"\A([a-zA-Z0-9.-]*\{index\}[a-zA-Z0-9.-]*\.[a-zA-Z0-9.-]+)?\Z"
 PUBLIC_URL = r"\A(https?://[a-zA-Z0-9.:\[\]-]+)?\Z"
 API_KEY = r"\A[!-~]*\Z"
@@ -26,7 +28,7 @@ MODEL_SOURCE = r"\A(/.*|hub:[\w.-]+/[\w.-]+(@[\w.-]+)?)\Z"
 FORMS = {
     INDEX_NAME: "1 to 45 lower-case letters, digits and hyphens, with no hyphen at either end",
     TEXT_FIELD: "the name of a field: not empty, no $ in front, and none of _id, id and _score",
-    PORT_RANGE: "two ports, such as 5081-5100, or nothing",
+    PORT_RANGE: "two ports, such as 5081-5100, or a number of free ones, such as free:20, or nothing",
     INDEX_HOST: "a host name with {index} in it, such as {index}.search.example.com, or nothing",
     PUBLIC_URL: "a URL without a path, such as https://example.com, or nothing",
     API_KEY: "letters, digits and punctuation of ASCII, without spaces",
@@ -52,7 +54,8 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str,
         Meta(
             pattern=PORT_RANGE,
-            description="Ports (FIRST-LAST) for further indexes, one port for each; empty for none.",
+            description="Ports (FIRST-LAST) for further indexes, one port for each; free:20 for 20 free ones, which "
+            "change with each start; empty for none.",
         ),
     ] = "5081-5100"
     index_host: Annotated[
@@ -100,10 +103,12 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = False
 
     @property
-    def index_port_range(self) -> range:
-        """The ports of index_ports."""
+    def index_port_range(self) -> Sequence[int]:
+        """The ports of index_ports, to be listened on; 0 for any free one."""
         if not self.index_ports:
-            return range(0)
+            return ()
+        if self.index_ports.startswith(FREE):
+            return [0] * int(self.index_ports.removeprefix(FREE))
         first, last = map(int, self.index_ports.split("-"))
         return range(first, last + 1)
 
@@ -115,7 +120,8 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             fine = False
         if not fine or not urlsplit(self.public_url or "http://x").hostname:
             raise ValueError(f"public_url must be a URL such as https://example.com, got {self.public_url}")
-        if self.index_ports and not (ports and ports[0] >= 1 and ports[-1] <= 65535):
+        free = self.index_ports.startswith(FREE)
+        if self.index_ports and not free and not (ports and ports[0] >= 1 and ports[-1] <= 65535):
             raise ValueError(f"index_ports must be a range of ports such as 5081-5100, got {self.index_ports}")
 
 
@@ -226,6 +232,13 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stand_ins: Annotated[
         bool,
         Meta(description="Let a local model answer for a hosted model whose weights are missing, and say so."),
+    ] = False
+    quick: Annotated[
+        bool,
+        Meta(
+            description="For tests: answer for every model by words alone, without loading any, and say so; meaning is "
+            "not understood."
+        ),
     ] = False
     mix: Annotated[
         bool,

@@ -1,6 +1,7 @@
 """Names, stand-ins, and what is on this machine."""
 
 import hashlib
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from pinyon.inference.catalog import Catalog
 from pinyon.inference.model_files import weights
 from pinyon.inference.model_files.manifest import load_manifest
 
-from tests.running import MODELS, MULTILINGUAL
+from tests.running import MODELS, MULTILINGUAL, PROJECT, environment
 
 HOSTED = [
     "multilingual-e5-large",
@@ -48,6 +49,24 @@ def test_a_stand_in_says_that_it_is_one(name: str, catalog: Catalog) -> None:
     answer = catalog.answer(name)
     assert answer.stand_in
     assert answer.label.endswith(f"; stand-in-for={name}")
+
+
+@pytest.mark.parametrize("name", [*HOSTED, "all-MiniLM-L6-v2", "pinyon-late-interaction"])
+def test_if_it_must_be_quick_words_answer_for_every_model_and_say_so(name: str) -> None:
+    quick = Catalog(MODELS, quick=True)
+    by = {"embed": "pinyon-hash-embed", "rerank": "bm25", "sparse": "pinyon-bm25"}[quick.entry(name).kind]
+    assert quick.answer(name).label == f"{by}; stand-in-for={name}"
+
+
+def test_if_it_must_be_quick_no_weights_are_loaded() -> None:
+    told = (
+        "import sys; from pathlib import Path; from pinyon.inference.catalog import Catalog; "
+        f"quick = Catalog(Path({str(MODELS)!r}), quick=True); quick.verify(); "
+        "embedder = quick.embedder(quick.fingerprint('llama-text-embed-v2', 2048)); "
+        "print(len(embedder.embed(['a text'], 'query', 'END').vectors[0]), 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", told], cwd=PROJECT, env=environment(), capture_output=True, text=True)
+    assert done.stdout == "2048 False\n", done
 
 
 def test_unknown_models_are_not_found_and_the_others_named(strict: Catalog) -> None:

@@ -143,6 +143,8 @@ def test_behind_a_proxy_hosts_are_those_of_the_proxy(tmp_path: Path, options: li
         (["--index-ports", "5081"], "index_ports"),
         (["--index-ports", "5090-5081"], "must be a range of ports"),
         (["--index-ports", "1-70000"], "must be a range of ports"),
+        (["--index-ports", "free:"], "a number of free ones, such as free:20"),
+        (["--ephemeral", "--data-dir", "data"], "leave out --data-dir"),
         (["--index-host", "search.example.com"], "index_host"),
         (["--index-host", "{index}{index}.example.com"], "index_host"),
         (["--public-url", "example.com"], "public_url"),

@@ -1,6 +1,7 @@
 """The `pinyon` command. What a subcommand needs is imported only when it runs, so that --help is fast."""
 
 import argparse
+import contextlib
 import difflib
 import os
 import re
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from pinyon.cli import backup, check, compact, evaluate, keys, models, reembed, tune
+from pinyon.cli import backup, check, compact, ephemeral, evaluate, keys, models, reembed, tune
 from pinyon.cli.common import (
     add_settings,
     local_tls,
@@ -76,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     serve = commands.add_parser("serve", help="run the server")
     serve.set_defaults(run=_serve)
+    ephemeral.add(serve)
     add_settings(serve, "server", "storage", "models", "limits")
     doctor = commands.add_parser("doctor", help="report what this installation has, what is missing, and how to get it")
     doctor.set_defaults(run=_doctor)
@@ -106,11 +108,14 @@ def _serve(options: argparse.Namespace) -> int:
 
     from pinyon.serving.lifecycle import serve
 
-    settings = settings_of(options)
-    if not settings.storage.read_only:  # the quick start may have to make its index
-        quickstart_unless_named(options)
+    if options.until_stdin_ends:
+        ephemeral.stop_when_stdin_ends()
+    with ephemeral.temporary_data(options) if options.ephemeral else contextlib.nullcontext():
         settings = settings_of(options)
-    return uvloop.run(serve(settings))
+        if not settings.storage.read_only:  # the quick start may have to make its index
+            quickstart_unless_named(options)
+            settings = settings_of(options)
+        return uvloop.run(serve(settings))
 
 
 def _doctor(options: argparse.Namespace) -> int:

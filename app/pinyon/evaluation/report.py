@@ -69,7 +69,8 @@ def _program(settings: Settings) -> str:
     digest.update(
         repr({name: (version, catalog.precision(name)) for name, version in catalog.versions().items()}).encode()
     )
-    digest.update(repr((settings.index, settings.models.stand_ins, sorted(catalog.entries.items()))).encode())
+    answering = settings.index, settings.models.stand_ins, settings.models.quick
+    digest.update(repr((answering, sorted(catalog.entries.items()))).encode())
     return digest.hexdigest()
 
 

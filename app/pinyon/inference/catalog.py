@@ -13,7 +13,7 @@ from pinyon import failpoints
 from pinyon.domain import Fingerprint
 from pinyon.errors import FailedPrecondition, InvalidArgument, NotFound
 from pinyon.inference import precision
-from pinyon.inference.answer import LATE_INTERACTION, MIXES, Answer
+from pinyon.inference.answer import BM25_RERANKER, LATE_INTERACTION, MIXES, Answer
 from pinyon.inference.backend import Embedder, Reranker, Retrieved, SparseEmbedder, TextEncoder
 from pinyon.inference.backends.embedding.joined_encoder import JoinedEncoder
 from pinyon.inference.backends.embedding.named_embedder import NamedEmbedder
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 DEFAULT_EMBEDDER = "all-MiniLM-L6-v2"
 BM25 = "pinyon-bm25"
+QUICK = {"embed": "pinyon-hash-embed", "sparse": BM25, "rerank": BM25_RERANKER}
+"""Who answers for every model of a kind if the setting `quick` is on. They load in no time, and know only words."""
 BUILTIN_VERSION = "1"
 
 
@@ -42,8 +44,9 @@ class Catalog:
 
     models_dir: holds manifest.toml and weights/. paths: folders of weights, by model name; a name that the manifest
     does not have is a model of the user's own. own: further ones, by name. stand_ins: whether another model may answer
-    to a hosted name. threads, token_cache_bytes: as in ModelLoader. computed: the setting models.precision. Raises
-    FailedPrecondition if the manifest or a folder of the settings is wrong.
+    to a hosted name. threads, token_cache_bytes: as in ModelLoader. computed: the setting models.precision. quick:
+    whether those of QUICK stand in for all others. Raises FailedPrecondition if the manifest or a folder of the
+    settings is wrong.
     """
 
     def __init__(
@@ -55,10 +58,12 @@ class Catalog:
         token_cache_bytes: int = 0,
         own: Mapping[str, OwnModel] | None = None,
         computed: Precision | Literal["auto", "remembered"] = "auto",
+        quick: bool = False,
     ) -> None:
         paths = paths or {}
         self.entries = all_entries(models_dir, paths, own or {})
-        self._stand_ins, self._precision, self._choices = stand_ins, computed, precision.chosen(models_dir)
+        self._stand_ins, self._quick = stand_ins or quick, quick
+        self._precision, self._choices = computed, precision.chosen(models_dir)
         self._store = WeightsStore(self.entries, models_dir, paths)
         self._loader = ModelLoader(self._store, threads, token_cache_bytes)
 
@@ -74,6 +79,7 @@ class Catalog:
             models.token_cache_bytes,
             models.own,
             models.precision,
+            models.quick,
         )
 
     def entry(self, name: str, kind: Literal["embed", "sparse", "rerank"] | None = None) -> ModelEntry:
@@ -107,7 +113,9 @@ class Catalog:
     def present(self, name: str) -> bool:
         """Whether the named model itself can answer here. Never waits; see WeightsStore.usable()."""
         if name == BM25:  # it breaks words into pieces as this model does
-            return self.present(DEFAULT_EMBEDDER)
+            return self._store.usable(DEFAULT_EMBEDDER)
+        if self._quick and name not in QUICK.values():
+            return False
         entry = self.entries[name]
         if entry.source == "builtin":
             return entry.base is None
@@ -120,7 +128,8 @@ class Catalog:
         Raises FailedPrecondition if nobody does; the message says how to change that.
         """
         entry = self.entry(name)
-        for by in (name, *(entry.stand_ins if self._stand_ins else ())):
+        stand_ins = (QUICK[entry.kind],) if self._quick else entry.stand_ins if self._stand_ins else ()
+        for by in (name, *stand_ins):
             own_lengths = (self.entries[by].dimension or 0, *self.entries[by].dimensions)
             fits = dimension is None or own_lengths[0] <= dimension or dimension in own_lengths
             if self.present(by) and fits:

@@ -7,7 +7,7 @@ from typing import Any
 from pinyon.api.guard import is_loopback
 from pinyon.domain import IndexSpec
 from pinyon.server import Service
-from pinyon.settings import Settings
+from pinyon.settings import FREE, Settings
 
 
 def banner(service: Service) -> str:
@@ -39,8 +39,12 @@ def banner(service: Service) -> str:
     if service.addresses.index_host:
         lines.append(f"  further  indexes under {service.addresses.index_host}")
     elif service.addresses.index_ports:
-        lines.append(f"  further  indexes on the ports {settings.server.index_ports}")
-    for model in service.inference.known_models():
+        ports = settings.server.index_ports
+        free = service.addresses.index_ports if ports.startswith(FREE) else ()
+        lines.append(f"  further  indexes on {f'{len(free)} free ports' if free else f'the ports {ports}'}")
+    if settings.models.quick:
+        lines.append("  QUICK    every model is a STAND-IN that knows only words, for tests (--quick)")
+    for model in [] if settings.models.quick else service.inference.known_models():
         if model.answer is not None:
             stand_in = f": STAND-IN, answered by {model.answer.by}" if model.answer.stand_in else ""
             lines.append(f"  model    {model.name if stand_in else model.answer.label}{stand_in}")

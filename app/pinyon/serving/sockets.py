@@ -131,7 +131,7 @@ def addresses_of(settings: Settings, listeners: Sequence[socket.socket]) -> Addr
         host=_name(server.host),
         port=ports[0],
         index_ports=ports[1:],
-        port_range=server.index_port_range,
+        port_range=[port for port in server.index_port_range if port] or ports[1:],
         index_host=server.index_host,
         public_url=server.public_url,
         tls=bool(server.tls_cert),

@@ -1,6 +1,7 @@
 """`pinyon-hash-embed`: vectors from hashed words instead of a model, for tests and dry runs.
 
-It compares words and not meaning. It answers to its own name only and is never a stand-in.
+It compares words and not meaning. It answers to its own name; it stands in for others only if the setting `quick` says
+so.
 """
 
 import hashlib
