@@ -18,6 +18,7 @@ LAYERS = [
     ["pinyon.server"],
     ["pinyon.api"],
     ["pinyon.services.gauges"],
+    ["pinyon.services.imports"],
     ["pinyon.services.data_plane"],
     ["pinyon.services.backups"],
     ["pinyon.services.control_plane"],

@@ -29,7 +29,7 @@ from pinyon.api.rest.routes import (
     checks,
     control,
     health,
-    hosted_only,
+    imports,
     inference,
     namespaces,
     operations,
@@ -60,6 +60,8 @@ from pinyon.services.data_plane.namespaces import Namespaces
 from pinyon.services.data_plane.records import Records
 from pinyon.services.data_plane.upsert_checks import UpsertChecks
 from pinyon.services.data_plane.vectors import Vectors
+from pinyon.services.imports.importer import Importer
+from pinyon.services.imports.imports import Imports
 from pinyon.services.inference.inference import Inference
 from pinyon.settings import Settings
 from pinyon.storage.engine import Engine
@@ -89,12 +91,14 @@ class OpenParts(msgspec.Struct, frozen=True):
     namespaces: Namespaces
     reembeddings: Reembeddings
     backups: Backups
+    imports: Imports
     backup_records: BackupRecords
     backup_schedules: BackupSchedules
     grpc: VectorService
 
     async def close(self) -> None:
         """Stop what runs in the background; storage stays open."""
+        await self.imports.close()
         await self.reembeddings.close()
         await self.backup_schedules.close()
         await self.backups.close()
@@ -202,17 +206,19 @@ class Service:
         recall = RecallSampler(engine, storage.recall_sample, storage.approximate_recall)
         indexes = Indexes(engine, self.catalog, self.executor, self.addresses, self.readiness, storage.read_only)
         guarded = GuardedEngine(recall)
-        texts = Records(guarded, indexes, self.inference, limits, self.calibrations, models.mix)
         taken = Backups(engine, indexes)
         vectors, namespaces = Vectors(guarded, limits), Namespaces(guarded, limits)
+        records = Records(guarded, indexes, self.inference, limits, self.calibrations, models.mix)
+        importer = Importer(engine, indexes, vectors, records.upserts, limits)
         return OpenParts(
             engine=engine,
             recall=recall,
             indexes=indexes,
             index_status=IndexStatus(engine, indexes, recall.samples),
-            records=texts,
+            records=records,
+            imports=Imports(engine, indexes, importer, self.settings.imports.allow),
             vectors=vectors,
-            checks=UpsertChecks(vectors, texts.upserts, limits),
+            checks=UpsertChecks(vectors, records.upserts, limits),
             namespaces=namespaces,
             reembeddings=Reembeddings(engine, indexes, self.catalog, self.inference, self.executor),
             backups=taken,
@@ -231,6 +237,7 @@ class Service:
         await parts.indexes.embedders.load_all()
         if not self.settings.storage.read_only:
             await parts.reembeddings.resume()
+            await parts.imports.open()
             parts.backup_schedules.start()
         for name in self.settings.models.preload:
             if self.catalog.present(name):
@@ -302,7 +309,7 @@ def rest_app(service: Service) -> Any:
 
     cors = service.settings.server.cors_origins
     families = (
-        *(health, operations, control, backups, backup_schedules, hosted_only, reembedding),
+        *(health, operations, control, backups, backup_schedules, imports, reembedding),
         *(inference, records, vectors, checks, namespaces),
     )
 
@@ -319,6 +326,7 @@ def rest_app(service: Service) -> Any:
             "backups": provide(lambda: service.ready().backups),
             "backup_records": provide(lambda: service.ready().backup_records),
             "backup_schedules": provide(lambda: service.ready().backup_schedules),
+            "imports": provide(lambda: service.ready().imports),
             "reembeddings": provide(lambda: service.ready().reembeddings),
             "catalog": provide(lambda: service.catalog),
             "records": provide(lambda: service.ready().records),

@@ -21,6 +21,7 @@ TEXT_FIELD = r"\A(?!\$|(_id|id|_score)\Z)."
 
 PORT_RANGE = r"\A([0-9]{1,5}-[0-9]{1,5}|free:[0-9]{1,4})?\Z"
 FREE = "free:"
+IMPORT_SOURCE = r"\A(/.*|(s3|gs)://.*|https?://[^/].*)\Z"
 INDEX_HOST = r"\A([a-zA-Z0-9.-]*\{index\}[a-zA-Z0-9.-]*\.[a-zA-Z0-9.-]+)?\Z"
 PUBLIC_URL = r"\A(https?://[a-zA-Z0-9.:\[\]-]+)?\Z"
 API_KEY = r"\A[!-~]*\Z"
@@ -32,6 +33,7 @@ FORMS = {
     INDEX_HOST: "a host name with {index} in it, such as {index}.search.example.com, or nothing",
     PUBLIC_URL: "a URL without a path, such as https://example.com, or nothing",
     API_KEY: "letters, digits and punctuation of ASCII, without spaces",
+    IMPORT_SOURCE: "an absolute path, or an address with s3://, gs://, https:// or http://",
     MODEL_SOURCE: "hub:OWNER/NAME, hub:OWNER/NAME@REVISION or the absolute path of a folder",
 }
 """What each pattern of a setting allows, in words."""
@@ -277,6 +279,18 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     )
 
 
+class ImportSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The [import] section: what the bulk import of the API may read."""
+
+    allow: Annotated[
+        tuple[Annotated[str, Meta(pattern=IMPORT_SOURCE)], ...],
+        Meta(
+            description="What the API may import: absolute paths, and addresses such as s3://bucket/folder or "
+            "https://example.com/data."
+        ),
+    ] = ()
+
+
 class LimitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The [limits] section. The defaults are Pinecone's limits."""
 
@@ -405,6 +419,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     storage: StorageSettings = StorageSettings()
     models: ModelSettings = ModelSettings()
     limits: LimitSettings = LimitSettings()
+    imports: ImportSettings = msgspec.field(default=ImportSettings(), name="import")
     index: IndexSettings | None = None
 
     @property

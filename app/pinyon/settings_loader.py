@@ -15,6 +15,7 @@ import msgspec
 
 from pinyon.errors import FailedPrecondition
 from pinyon.settings import (
+    ImportSettings,
     IndexSettings,
     LimitSettings,
     ModelSettings,
@@ -30,6 +31,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "storage": StorageSettings,
     "models": ModelSettings,
     "limits": LimitSettings,
+    "import": ImportSettings,
     "index": IndexSettings,
 }
 NAMED_SECTIONS = ("models", "own")

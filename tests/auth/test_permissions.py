@@ -150,7 +150,10 @@ REST: dict[str, list[Operation]] = {
     "update_backup_schedule": [Operation("control", "PATCH", "/backup-schedules/none", {}, of="whole server")],
     "delete_backup_schedule": [Operation("control", "DELETE", "/backup-schedules/none", of="whole server")],
     "list_backup_schedule_history": [Operation("read", "GET", "/backup-schedules/none/history", of="server")],
-    "listBulkImports": [Operation("read", "GET", "/bulk/imports", of="index")],
+    "startBulkImport": [Operation("write", "POST", "/bulk/imports", {"uri": "/nowhere/{ns}"}, of="whole index")],
+    "listBulkImports": [Operation("read", "GET", "/bulk/imports", of="whole index")],
+    "describeBulkImport": [Operation("read", "GET", "/bulk/imports/none", of="whole index")],
+    "cancelBulkImport": [Operation("write", "DELETE", "/bulk/imports/none", of="whole index")],
 }
 PUBLIC = {"health", "ready"}
 TELLS_NOTHING = {
@@ -162,7 +165,6 @@ TELLS_NOTHING = {
     "describe_collection",
     "delete_collection",
     "documents",
-    "describeBulkImport",
 }
 """They answer the same to every key."""
 
@@ -227,7 +229,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     data = folder / "data"
     master = keys.create(data, "master")
     made = [(limits, keys.create(data, f"key-{n}", limits)) for n, limits in enumerate(KEYS)]
-    server = RunningServer(config(folder), data, "--index-ports", free_ports(4))
+    settings = config(folder, more='\n[import]\nallow = ["/nowhere"]\n')
+    server = RunningServer(settings, data, "--index-ports", free_ports(4))
     found = Site(server, {}, master, made, httpx.Client(timeout=120))
     for name in (MINE, OTHER):
         body = {"name": name, "cloud": "aws", "region": "us-east-1", "embed": EMBED}

@@ -72,13 +72,12 @@ def routes() -> list[tuple[str, str]]:
 
 
 UNREFUSABLE = {"/health", "/ready", "/recall", "/openapi.json"}
-CONTROL = ("/models", "/indexes", "/collections", "/backups", "/restore-jobs", "/embed", "/rerank")
+CONTROL = ("/models", "/indexes", "/collections", "/backups", "/backup-schedules", "/restore-jobs", "/embed", "/rerank")
 ALWAYS_ANSWERED = (
     "/describe_index_stats",
     "/indexes",
     "/collections",
     "/metrics",
-    "/bulk/imports",
 )
 
 

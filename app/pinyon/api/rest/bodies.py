@@ -105,6 +105,8 @@ CAMEL = {
     "pagination_token": "paginationToken",
     "scan_factor": "scanFactor",
     "max_candidates": "maxCandidates",
+    "integration_id": "integrationId",
+    "error_mode": "errorMode",
 }
 _FIELD_NAME = re.compile(r"(?<![\w-])(?:" + "|".join(CAMEL) + r")(?![\w-])")
 _SNAKE = re.compile(rb'"(?:' + "|".join(CAMEL).encode() + rb')"')

@@ -50,7 +50,7 @@ STATUS: dict[type[PinyonError], tuple[int, int]] = {
 }
 """HTTP status and rpcStatus code of each class. A subclass without an entry has those of its parent."""
 
-CAMEL_CASE = ("/vectors/", "/query")
+CAMEL_CASE = ("/vectors/", "/query", "/bulk/")
 """Paths that begin like this have fields in camelCase."""
 CONTROL_PLANE = (
     "/indexes",

@@ -11,6 +11,7 @@ from litestar import get
 
 from pinyon.api.rest.errors import CONTROL_PLANE
 from pinyon.api.rest.schemas import control_schemas as control
+from pinyon.api.rest.schemas import import_schemas as imports
 from pinyon.api.rest.schemas import record_schemas
 from pinyon.api.rest.schemas import vector_schemas as vectors
 
@@ -115,6 +116,12 @@ OPERATIONS = [
     ),
     Operation("get", "/namespaces/{namespace}", "describeNamespace", None, vectors.NamespaceDescription),
     Operation("delete", "/namespaces/{namespace}", "deleteNamespace", None, vectors.DeleteResponse),
+    Operation("post", "/bulk/imports", "startBulkImport", imports.StartImportRequest, imports.StartImportResponse),
+    Operation(
+        "get", "/bulk/imports", "listBulkImports", None, imports.ListImportsResponse, query=("limit", "paginationToken")
+    ),
+    Operation("get", "/bulk/imports/{id}", "describeBulkImport", None, imports.ImportModel),
+    Operation("delete", "/bulk/imports/{id}", "cancelBulkImport", None, vectors.DeleteResponse),
     Operation("get", "/indexes", "list_indexes", None, LIST),
     Operation("post", "/indexes", "create_index", control.CreateIndexRequest, INDEX, status=201, links=INDEX_LINKS),
     Operation(

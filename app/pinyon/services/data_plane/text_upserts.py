@@ -49,7 +49,7 @@ class EmbeddedRecords(msgspec.Struct, frozen=True):
 
 
 class TextUpserts:
-    """Upserts of text, in every index of an installation."""
+    """Upserts of text, in every index of an installation. texts: what embeds them."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class TextUpserts:
         foreign: ForeignVectors,
     ) -> None:
         self._engine, self._indexes, self._inference = engine, indexes, inference
-        self._texts, self._limits, self._foreign = texts, limits, foreign
+        self.texts, self._limits, self._foreign = texts, limits, foreign
 
     def check(self, row: dict[str, Any], where: str, text_field: str) -> TextRecord:
         """A row with its id in `_id` or `id`, as a record. where: names the row in messages. Raises InvalidArgument."""
@@ -95,7 +95,7 @@ class TextUpserts:
             count = await self._indexes.foreign_vectors(index.handle, namespace)
             foreign = self._foreign.check(spec.name, embedder, count)
         texts = [record.fields[embed.text_field] for record in checked]
-        embedded = await self._texts.embed(
+        embedded = await self.texts.embed(
             spec,
             embedder,
             texts,
@@ -122,7 +122,7 @@ class TextUpserts:
 
     async def upsert(self, index: Index, namespace: str, rows: Sequence[Any]) -> UpsertResult:
         """Embed and store the rows (decoded JSON), all or none. Raises InvalidArgument before anything is stored."""
-        return await self._texts.repeat_if_reembedded(index, lambda index: self._upsert(index, namespace, rows))
+        return await self.texts.repeat_if_reembedded(index, lambda index: self._upsert(index, namespace, rows))
 
     async def _upsert(self, index: Index, namespace: str, rows: Sequence[Any]) -> UpsertResult:
         name = validation.namespace_name(namespace, self._limits)

@@ -1,0 +1,99 @@
+"""Files in object stores and on web servers, read by fsspec and its own drivers, an extra.
+
+Credentials are those that the drivers find: the usual variables and files of the store's own tools.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, BinaryIO, cast
+from urllib.parse import urlsplit
+
+from pinyon.errors import InvalidArgument, PinyonError
+from pinyon.services.imports.sources import SourceFile, SourceUnavailable, not_allowed, only_file, source_files
+
+BLOCK = 8 * 1024 * 1024
+"""Bytes that are read at a time."""
+STORES: dict[str, dict[str, Any]] = {
+    "s3": {"config_kwargs": {"connect_timeout": 10, "read_timeout": 60}},
+    "gs": {},
+}
+"""What their drivers are told."""
+
+
+class RemoteFiles:
+    """A file or a folder at an address that is allowed. Web servers have no folders."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._scheme = address.partition("://")[0]
+        self._driver: Any = None
+
+    def files(self) -> list[SourceFile]:
+        with self._reading():
+            files = self._files()
+            info = files.info(self._address)
+            if info["type"] == "file":
+                name = urlsplit(self._address).path if self._scheme in ("http", "https") else self._address
+                return [only_file(self._address, self._address, name.rpartition("/")[2], info["size"])]
+            root = str(info["name"]).rstrip("/") + "/"
+            found = files.find(self._address, detail=True)
+            return source_files(
+                self._address,
+                [(path, path.removeprefix(root).split("/"), info["size"]) for path, info in found.items()],
+            )
+
+    def open(self, file: SourceFile) -> BinaryIO:
+        with self._reading():
+            return cast(BinaryIO, self._files().open(file.path, "rb", block_size=BLOCK, cache_type="readahead"))
+
+    def _files(self) -> Any:
+        if self._driver is None:
+            try:
+                import fsspec
+
+                options = STORES.get(self._scheme)
+                self._driver = fsspec.filesystem(
+                    self._scheme,
+                    skip_instance_cache=True,
+                    use_listings_cache=False,
+                    **({"get_client": _client} if options is None else options),
+                )
+            except ImportError:
+                raise SourceUnavailable(
+                    f"The libraries that read {self._scheme}:// are not installed; install them with: "
+                    "pip install 'pinyon[cloud]'"
+                ) from None
+        return self._driver
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Turn what the drivers raise into errors of Pinyon. Each store has exceptions of its own."""
+        try:
+            yield
+        except PinyonError:
+            raise
+        except FileNotFoundError as error:
+            cause = error.__cause__
+            if isinstance(cause, PinyonError):
+                raise cause from None
+            if cause is not None and getattr(cause, "status", 404) != 404:  # fsspec says this of every web error
+                raise SourceUnavailable(f"{self._address} cannot be read: {_in_words(cause)}") from None
+            raise InvalidArgument(f"There is nothing at {self._address}") from None
+        except Exception as error:
+            raise SourceUnavailable(f"{self._address} cannot be read: {_in_words(error)}") from None
+
+
+def _in_words(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"[:500]
+
+
+async def _client(**options: Any) -> Any:
+    """A web client that follows no redirects, because they would lead to an address that nobody has allowed."""
+    import aiohttp
+
+    async def refuse(*_: Any) -> None:
+        raise not_allowed()
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_redirect.append(refuse)
+    return aiohttp.ClientSession(trace_configs=[trace], **options)
