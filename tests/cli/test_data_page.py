@@ -8,7 +8,8 @@ import pytest
 from tests.cli.test_readme import Shell, copied, ended
 from tests.running import PROJECT, free_ports
 
-PAGE = (PROJECT / "docs" / "data.md").read_text()
+PAGE = re.sub(r"^```\w+\n.*?^```$", "", (PROJECT / "docs" / "data.md").read_text(), flags=re.MULTILINE | re.DOTALL)
+"""Without what commands print, and other blocks whose language is named."""
 PORTS = 30
 """Ports from 5080 on that the page may name."""
 
@@ -27,7 +28,7 @@ class PageShell(Shell):
 
 
 def blocks() -> list[str]:
-    """The blocks of commands. Those of another language have a name: what a command prints, or a file."""
+    """The blocks of commands."""
     return re.findall(r"^```\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
 
 

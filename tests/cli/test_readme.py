@@ -121,11 +121,14 @@ def test_the_answers_of_the_tour_are_the_printed_ones(shell: Shell) -> None:
     tour = [block for heading, block in blocks() if heading == "Five minutes"]
     pairs = [(commands(asked), printed) for asked, printed in itertools.pairwise(tour) if not commands(printed)]
     pairs = [(asked[0], printed) for asked, printed in pairs if asked]
-    assert len(pairs) == 4
+    assert len(pairs) == 6
     for command, printed in pairs:
         told = "".join(shell.run(command).stdout.split())
         wanted = re.sub(r"\d\.\d{4,}", "N", "".join(printed.split()))
         told = re.sub(r"\d\.\d{4,}", "N", told)
+        wanted, told = (
+            re.sub(r"\d+(chunks|new)", r"N\1", text) for text in (wanted, told)
+        )  # as many as the pages make
         assert told.startswith(wanted[:40]) or wanted in told, f"{command}\n{told}"
 
 
