@@ -59,27 +59,33 @@ class IndexBackups:
 
     def all(self) -> list[Backup]:
         """Every complete backup, oldest first. Those that cannot be read are left out, and named in the log."""
-        backups = []
-        for about in self._folder.glob(f"*/{ABOUT}"):
-            if about.parent.suffix in (PARTIAL, DELETED):
-                continue
-            try:
-                backup = read(about)
-            except DataLoss as error:
-                log.error("%s", error.message)
-                continue
-            if backup.label.id == about.parent.name:
-                backups.append(backup)
-            else:
-                log.error("the backup %s cannot be used: it says that its id is %s", about.parent, backup.label.id)
+        backups = [backup for id in self._ids() if (backup := self._readable(id)) is not None]
         return sorted(backups, key=lambda backup: (backup.label.created_at, backup.label.id))
 
     def get(self, id: str) -> Backup:
         """One backup. Raises NotFound."""
-        for backup in self.all():
-            if backup.label.id == id:
-                return backup
-        raise NotFound(f"Backup {id[:80]} not found.")
+        backup = self._readable(id) if id in self._ids() else None
+        if backup is None:
+            raise NotFound(f"Backup {id[:80]} not found.")
+        return backup
+
+    def _ids(self) -> set[str]:
+        return {
+            about.parent.name
+            for about in self._folder.glob(f"*/{ABOUT}")
+            if about.parent.suffix not in (PARTIAL, DELETED)
+        }
+
+    def _readable(self, id: str) -> Backup | None:
+        try:
+            backup = read(self._folder / id / ABOUT)
+        except DataLoss as error:
+            log.error("%s", error.message)
+            return None
+        if backup.label.id != id:
+            log.error("the backup %s cannot be used: it says that its id is %s", self._folder / id, backup.label.id)
+            return None
+        return backup
 
     def remove(self, id: str) -> None:
         """Delete a backup. Raises NotFound, or Unavailable if the disk fails."""
