@@ -56,6 +56,7 @@ from pinyon.services.control_plane.readiness import RETRY_AFTER_S, Readiness
 from pinyon.services.control_plane.reembedding import Reembeddings
 from pinyon.services.data_plane.backup_records import BackupRecords
 from pinyon.services.data_plane.calibrations import Calibrations
+from pinyon.services.data_plane.facets import Facets
 from pinyon.services.data_plane.namespaces import Namespaces
 from pinyon.services.data_plane.records import Records
 from pinyon.services.data_plane.upsert_checks import UpsertChecks
@@ -89,6 +90,7 @@ class OpenParts(msgspec.Struct, frozen=True):
     vectors: Vectors
     checks: UpsertChecks
     namespaces: Namespaces
+    facets: Facets
     reembeddings: Reembeddings
     backups: Backups
     imports: Imports
@@ -220,6 +222,7 @@ class Service:
             vectors=vectors,
             checks=UpsertChecks(vectors, records.upserts, limits),
             namespaces=namespaces,
+            facets=Facets(guarded, limits),
             reembeddings=Reembeddings(engine, indexes, self.catalog, self.inference, self.executor),
             backups=taken,
             backup_records=BackupRecords(engine, taken, limits),
@@ -333,6 +336,7 @@ def rest_app(service: Service) -> Any:
             "vectors": provide(lambda: service.ready().vectors),
             "checks": provide(lambda: service.ready().checks),
             "namespaces": provide(lambda: service.ready().namespaces),
+            "facets": provide(lambda: service.ready().facets),
             "inference": provide(lambda: service.inference),
             "readiness": provide(lambda: service.readiness),
             "measures": provide(lambda: service.measures),

@@ -51,6 +51,7 @@ REST: dict[str, list[Operation]] = {
         ),
         Operation("read", "POST", "/records/namespaces/{ns}/search", {"query": {"id": "kept", "top_k": 9}}),
     ],
+    "pinyon_count_facets": [Operation("read", "POST", "/records/namespaces/{ns}/facets", {"field": "n"})],
     "upsertVectors": [
         Operation("write", "POST", "/vectors/upsert", {"namespace": "{ns}", "vectors": [{"id": "x", "values": VECTOR}]})
     ],

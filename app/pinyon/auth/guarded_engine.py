@@ -5,6 +5,8 @@ from typing import Any
 
 from pinyon.auth.permissions import GRANT, check
 from pinyon.domain import (
+    FacetPlan,
+    Facets,
     Fingerprint,
     IndexRef,
     NamespaceInfo,
@@ -56,6 +58,10 @@ class GuardedEngine:
     async def count(self, index: IndexRef, namespace: str, selection: Selection) -> int:
         check("read", index, namespace)
         return await self._engine.count(index, namespace, selection)
+
+    async def facets(self, index: IndexRef, namespace: str, plan: FacetPlan) -> Facets:
+        check("read", index, namespace)
+        return await self._engine.facets(index, namespace, plan)
 
     async def delete(self, index: IndexRef, namespace: str, selection: Selection) -> int:
         check("write", index, namespace)

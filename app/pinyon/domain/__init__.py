@@ -41,6 +41,9 @@ from pinyon.domain.records import (
 )
 from pinyon.domain.searches import (
     Centroid,
+    Facet,
+    FacetPlan,
+    Facets,
     Grouping,
     Match,
     QueryAnswer,
@@ -60,6 +63,9 @@ __all__ = [
     "Curve",
     "Diacritics",
     "EmbedSpec",
+    "Facet",
+    "FacetPlan",
+    "Facets",
     "Fingerprint",
     "Footprint",
     "Grouping",

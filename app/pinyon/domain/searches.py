@@ -140,3 +140,36 @@ class Usage(msgspec.Struct, frozen=True):
     read_units: int
     embed_tokens: int | None = None
     rerank_units: int | None = None
+
+
+class FacetPlan(msgspec.Struct, frozen=True):
+    """A count of the records of a namespace by the values of a field. filter: only records that match it.
+
+    limit: how many values at most, those with the most records.
+    """
+
+    field: str
+    limit: int
+    filter: Condition | None = None
+
+
+class Facet(msgspec.Struct, frozen=True):
+    """A value of a field, and how many records have it."""
+
+    value: str | float | bool
+    count: int
+
+
+class Facets(msgspec.Struct, frozen=True):
+    """Values of a field with exact counts, the most frequent first.
+
+    Equal counts are ordered: booleans, numbers, then strings. distinct: how many values there are in all. records: how
+    many records match. missing: how many of them have no value of the field. A record with a list counts for each
+    value.
+    """
+
+    facets: list[Facet]
+    distinct: int
+    records: int
+    missing: int
+    lsn: int

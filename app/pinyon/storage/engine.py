@@ -24,6 +24,8 @@ from pinyon.domain import (
     Backup,
     BackupLabel,
     CatalogueValue,
+    FacetPlan,
+    Facets,
     Fingerprint,
     Footprint,
     Index,
@@ -96,6 +98,10 @@ class DataPlane(Protocol):
 
     async def count(self, index: IndexRef, namespace: str, selection: Selection) -> int:
         """How many records are selected."""
+        ...
+
+    async def facets(self, index: IndexRef, namespace: str, plan: FacetPlan) -> Facets:
+        """Count records by the values of a field, exactly. An unknown namespace has no records."""
         ...
 
     async def delete(self, index: IndexRef, namespace: str, selection: Selection) -> int:

@@ -14,6 +14,8 @@ from typing import Any
 import msgspec
 
 from pinyon.domain import (
+    FacetPlan,
+    Facets,
     Fingerprint,
     Handle,
     IndexRef,
@@ -183,6 +185,9 @@ class RecallSampler:
 
     async def count(self, index: IndexRef, namespace: str, selection: Selection) -> int:
         return await self._engine.count(index, namespace, selection)
+
+    async def facets(self, index: IndexRef, namespace: str, plan: FacetPlan) -> Facets:
+        return await self._engine.facets(index, namespace, plan)
 
     async def delete(self, index: IndexRef, namespace: str, selection: Selection) -> int:
         return await self._engine.delete(index, namespace, selection)

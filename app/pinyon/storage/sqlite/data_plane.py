@@ -11,6 +11,8 @@ import apsw
 
 from pinyon import metrics
 from pinyon.domain import (
+    FacetPlan,
+    Facets,
     Fingerprint,
     IndexRef,
     NamespaceInfo,
@@ -26,6 +28,7 @@ from pinyon.domain import (
 )
 from pinyon.errors import NotFound, PinyonError, Unavailable
 from pinyon.storage.sqlite.connection.inline_reads import InlineReads
+from pinyon.storage.sqlite.filters import facets
 from pinyon.storage.sqlite.folder.index_files import Opened
 from pinyon.storage.sqlite.records import namespaces, reading, writing
 from pinyon.storage.sqlite.schema import notes, tables
@@ -140,6 +143,18 @@ class SqliteDataPlane:
 
     async def count(self, index: IndexRef, namespace: str, selection: Selection) -> int:
         return await self._find(index).database.read(lambda connection: writing.count(connection, namespace, selection))
+
+    async def facets(self, index: IndexRef, namespace: str, plan: FacetPlan) -> Facets:
+        opened = self._find(index)
+        handle, columns = opened.index.handle, None if opened.index.spec.sparse else self.caches.columns
+
+        def run(connection: apsw.Connection) -> Facets:
+            return facets.count(connection, namespace, plan, handle, self.caches.filters, columns)
+
+        answer = await opened.database.read(run)
+        if self.caches.columns.wants(handle):
+            self.upkeep.schedule(opened.database, handle, namespace)
+        return answer
 
     async def delete(self, index: IndexRef, namespace: str, selection: Selection) -> int:
         opened = self._find(index)

@@ -14,6 +14,7 @@ from pinyon.api.rest.schemas import record_schemas
 from pinyon.domain import Index
 from pinyon.errors import InvalidArgument
 from pinyon.services.control_plane import mix_rules
+from pinyon.services.data_plane.facets import Facets
 from pinyon.services.data_plane.records import Records
 from pinyon.services.data_plane.reranking import Rerank
 from pinyon.services.data_plane.searches import Search
@@ -52,6 +53,21 @@ async def search_records(
     return JsonResponse(msgspec.json.encode(answer), headers)
 
 
+@post("/{namespace:str}/facets", status_code=200, operation_id="pinyon_count_facets")
+async def count_facets(
+    namespace: FromPath[str],
+    body: RawBody,
+    index: NamedDependency[Index],
+    facets: NamedDependency[Facets],
+) -> Response[record_schemas.FacetsResponse]:
+    """Count the records of a namespace by the values of a field."""
+    data = decode_body(body, record_schemas.FacetsRequest)
+    counted = await facets.count(index, name_in_path(namespace), data.field, data.filter, data.limit)
+    values = [record_schemas.FacetValue(facet.value, facet.count) for facet in counted.facets]
+    answer = record_schemas.FacetsResponse(data.field, values, counted.distinct, counted.records, counted.missing)
+    return Response(answer, headers=read_headers(counted.lsn))
+
+
 def _search(data: record_schemas.SearchRecordsRequest) -> Search:
     query, rerank = data.query, data.rerank
     terms = query.match_terms
@@ -84,4 +100,4 @@ def _sparse(vector: record_schemas.SearchRecordsVector) -> tuple[list[int], list
     return vector.sparse_indices or [], vector.sparse_values or []
 
 
-router = Router("/records/namespaces", route_handlers=[upsert_records, search_records])
+router = Router("/records/namespaces", route_handlers=[upsert_records, search_records, count_facets])

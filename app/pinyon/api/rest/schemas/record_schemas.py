@@ -102,6 +102,31 @@ class SearchRecordsResponse(msgspec.Struct):
     usage: SearchUsage
 
 
+class FacetsRequest(msgspec.Struct):
+    """POST /records/namespaces/{namespace}/facets, an extension of Pinyon."""
+
+    field: str
+    filter: dict[str, Any] | None = None
+    limit: int | None = None
+
+
+class FacetValue(msgspec.Struct):
+    """A value of the field, and how many records have it."""
+
+    value: str | float | bool
+    count: int
+
+
+class FacetsResponse(msgspec.Struct):
+    """The most frequent values first. distinct: values in all. records: that match. missing: those without a value."""
+
+    field: str
+    facets: list[FacetValue]
+    distinct: int
+    records: int
+    missing: int
+
+
 class RpcStatus(msgspec.Struct):
     """The error body of the data plane."""
 

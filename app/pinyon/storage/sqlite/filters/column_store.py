@@ -16,7 +16,7 @@ import numpy as np
 from pinyon import metrics
 from pinyon.domain import Handle
 from pinyon.filters import Condition, fields, matches
-from pinyon.storage.sqlite.filters.columns import Columns
+from pinyon.storage.sqlite.filters.columns import Column, Columns
 from pinyon.storage.sqlite.options import AS_MEASURED, Tuning
 from pinyon.storage.sqlite.row_sets import Records, RowSet
 from pinyon.storage.sqlite.schema import changes
@@ -80,8 +80,8 @@ class ColumnStore:
             return None
         if columns.version > version:  # the columns have seen a write that this snapshot has not
             return None
-        changed = changes.since(connection, key[1], columns.version, of_vectors=False)
-        if changed is None or len(changed) > self._most_changed:
+        changed = self._changed(connection, key, columns)
+        if changed is None:
             return None
         self._note_use(key, asked)
         rows = columns.matching_rows(condition)
@@ -89,6 +89,30 @@ class ColumnStore:
             return rows
         now_in = [row for row, metadata in read_metadata(connection, key[1], changed) if matches(condition, metadata)]
         return rows.replaced(changed, np.sort(np.array(now_in, np.int64)))
+
+    def column(self, connection: apsw.Connection, field: str, key: Key, version: int, count: int) -> Column | None:
+        """The column of a field, as the connection's snapshot sees it; None if there is none.
+
+        version, count: as in matching_rows(). Notes that a field without a column is wanted.
+        """
+        if count < self.from_records or not self.most_bytes:
+            return None
+        columns = self.get(key)
+        if columns is None or field not in columns.by_field:
+            self._want(key, _existing(connection, {field}), count)
+            return None
+        changed = None if columns.version > version else self._changed(connection, key, columns)
+        if changed is None:
+            return None
+        self._note_use(key, {field})
+        if not len(changed):
+            return columns.by_field[field]
+        return columns.replaced(changed, read_metadata(connection, key[1], changed), version).by_field[field]
+
+    def _changed(self, connection: apsw.Connection, key: Key, columns: Columns) -> Records | None:
+        """The rows that have changed since the version of the columns; None if they are too many, or not known."""
+        changed = changes.since(connection, key[1], columns.version, of_vectors=False)
+        return None if changed is None or len(changed) > self._most_changed else changed
 
     def _want(self, key: Key, missing: set[str], count: int) -> None:
         with self._lock:

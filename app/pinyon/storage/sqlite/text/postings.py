@@ -12,6 +12,8 @@ from pinyon.filters import Scalar
 
 LONGEST_PLAIN = 64
 """Longest string that is stored as itself, in bytes of UTF-8."""
+PLAIN, LONG = b"=", b"#"
+"""How a stored string begins, and how the digest of a long one."""
 
 
 class Kind(IntEnum):
@@ -37,8 +39,8 @@ def posted(value: Scalar) -> tuple[Kind, Posted]:
     if isinstance(value, str):
         encoded = value.encode()
         if len(encoded) <= LONGEST_PLAIN:
-            return Kind.STRING, b"=" + encoded
-        return Kind.STRING, b"#" + hashlib.sha256(encoded).digest()
+            return Kind.STRING, PLAIN + encoded
+        return Kind.STRING, LONG + hashlib.sha256(encoded).digest()
     if isinstance(value, bool):
         return Kind.BOOLEAN, int(value)
     return Kind.NUMBER, float(value)
