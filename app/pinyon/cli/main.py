@@ -20,6 +20,7 @@ from pinyon.cli.common import (
     settings_of,
 )
 from pinyon.cli.ingest import command as ingest
+from pinyon.cli.transfer.copies import command as copies
 from pinyon.cli.transfer.exports import command as exports
 from pinyon.cli.transfer.imports import command as imports
 from pinyon.errors import PinyonError
@@ -99,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     exports.add(commands)
     imports.add(commands)
     ingest.add(commands)
+    copies.add(commands)
     check.add(commands)
     return parser
 
