@@ -30,6 +30,7 @@ STOPS = [
     tour_backups.backups_are_taken_listed_and_restored,
     tour_backups.backups_are_scheduled,
     tour_backups.backups_of_deleted_indexes_are_listed_on_request,
+    tour_backups.there_are_no_collections,
     tour_refusals.a_wrong_key_is_refused,
     tour_refusals.what_is_not_there_is_not_found,
     tour_vectors.a_query_of_zeros_lists_records,

@@ -5,7 +5,7 @@ from datetime import timedelta
 from checks import equal, refused, true
 from pinecone import ServerlessSpec
 from transports import Connection
-from versions import MAJOR, Conflict, NotFound, tags_of
+from versions import MAJOR, BadRequest, Conflict, NotFound, tags_of
 
 SPEC = ServerlessSpec(cloud="aws", region="us-east-1")
 
@@ -83,3 +83,13 @@ def backups_of_deleted_indexes_are_listed_on_request(connection: Connection) -> 
     equal(listed.backup_id, backup.backup_id)
     true(listed.source_index_deleted_at)
     client.backups.delete(backup_id=backup.backup_id)
+
+
+def there_are_no_collections(connection: Connection) -> None:
+    """Collections are copies of pod indexes, which do not exist here."""
+    client = connection.client
+    client.create_index(name="tour-saved", dimension=2, metric="cosine", spec=SPEC)
+    equal(list(client.list_collections().names()), [])
+    words = "Cannot create collections from serverless indexes"
+    refused(BadRequest, words, lambda: client.create_collection("tour", "tour-saved"))
+    client.delete_index("tour-saved")

@@ -1,4 +1,4 @@
-// A tour of the TypeScript client: the control plane, vectors, namespaces, records with text, inference, and errors.
+// A tour of the TypeScript client: the control plane, vectors, namespaces, records with text, inference, errors, backups.
 
 import assert from 'node:assert/strict';
 import { Errors, Pinecone } from '@pinecone-database/pinecone';
@@ -8,13 +8,14 @@ const DENSE = 'ts-tour-dense';
 const SPARSE = 'ts-tour-sparse';
 const HYBRID = 'ts-tour-hybrid';
 const TEXTS = 'ts-tour-texts';
+const COPY = 'ts-tour-copy';
 
 const SERVERLESS = { serverless: { cloud: 'aws', region: 'us-east-1' } };
 
 const pc = new Pinecone();
 const ids = (list) => list.map(({ id }) => id);
 
-await step('what an earlier run left is gone', () => removeIndexes(DENSE, SPARSE, HYBRID, TEXTS));
+await step('what an earlier run left is gone', () => removeIndexes(DENSE, SPARSE, HYBRID, TEXTS, COPY));
 
 // The control plane.
 
@@ -412,6 +413,49 @@ await step('a bad name or a wrong vector is a PineconeBadRequestError', async ()
   await assert.rejects(index.query({ vector: [1, 0, 0, 0], topK: 1, filter: { year: { $near: 1 } } }), {
     name: 'PineconeBadRequestError',
     message: /\$near/,
+  });
+});
+
+// Backups.
+
+await step('a backup is taken, listed, restored and deleted', async () => {
+  const before = await index.describeIndexStats();
+  const made = await pc.backups.create(DENSE, { name: 'before' });
+  assert.ok(['Initializing', 'Ready'].includes(made.status), made.status);
+  const found = await pc.backups.describe(made.backupId);
+  assert.deepEqual([found.status, found.name, found.sourceIndexName], ['Ready', 'before', DENSE]);
+  assert.equal(found.recordCount, before.totalRecordCount);
+  assert.deepEqual((await pc.backups.listByIndex(DENSE)).data.map(({ backupId }) => backupId), [made.backupId]);
+  const { restoreJobId } = await pc.backups.createIndex(made.backupId, { name: COPY });
+  const { status, targetIndexName } = await pc.describeRestoreJob(restoreJobId);
+  assert.deepEqual([status, targetIndexName], ['Completed', COPY]);
+  const copy = await pc.index({ name: COPY }).describeIndexStats();
+  assert.equal(copy.totalRecordCount, before.totalRecordCount);
+  await pc.deleteIndex(COPY);
+  const old = await pc.backups.listByIndex(DENSE, { includeDeleted: true });
+  assert.equal(old.data.length, 1);
+  await pc.backups.delete(made.backupId);
+  await assert.rejects(pc.backups.describe(made.backupId), Errors.PineconeNotFoundError);
+});
+
+await step('backups are scheduled', async () => {
+  const made = await pc.backupSchedules.create(DENSE, { name: 'nightly', frequency: 'daily', retentionDays: 30 });
+  assert.deepEqual([made.name, made.frequency, made.retentionExpireAfterDays, made.enabled], ['nightly', 'daily', 30, true]);
+  assert.equal(made.nextScheduledRun - made.createdAt, 24 * 60 * 60 * 1000);
+  const [planned] = (await pc.backupSchedules.history(made.scheduleId)).data;
+  assert.deepEqual([planned.status, planned.sourceIndexName], ['Initializing', DENSE]);
+  const paused = await pc.backupSchedules.update(made.scheduleId, { enabled: false });
+  assert.deepEqual([paused.enabled, paused.nextScheduledRun], [false, null]);
+  assert.deepEqual((await pc.backupSchedules.list(DENSE)).data, [paused]);
+  await pc.backupSchedules.delete(made.scheduleId);
+  await assert.rejects(pc.backupSchedules.describe(made.scheduleId), Errors.PineconeNotFoundError);
+});
+
+await step('there are no collections', async () => {
+  assert.deepEqual((await pc.listCollections()).collections, []);
+  await assert.rejects(pc.createCollection({ name: 'c', source: DENSE }), {
+    name: 'PineconeBadRequestError',
+    message: /Cannot create collections from serverless indexes/,
   });
 });
 
