@@ -69,7 +69,7 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 def table() -> list[Setting]:
-    """Every setting, in the order in which settings.py defines them. Those of the [models.NAME] sections are apart."""
+    """Every setting, in the order of its section. Those of the [models.NAME] sections are apart."""
     rows = []
     for section, struct in SECTIONS.items():
         hints = get_type_hints(struct, include_extras=True)

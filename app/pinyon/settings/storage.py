@@ -1,0 +1,77 @@
+"""The [storage] section."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+
+class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The [storage] section: where records are, and how much memory searches may use."""
+
+    engine: Annotated[Literal["sqlite"], Meta(description="What stores the data; sqlite is the only one.")] = "sqlite"
+    data_dir: Annotated[str, Meta(description="Folder for the data, relative to the working directory.")] = "data"
+    read_only: Annotated[
+        bool,
+        Meta(
+            description="Change nothing: for a second process on the same folder, or for a disk that cannot be written."
+        ),
+    ] = False
+    readers: Annotated[
+        int, Meta(ge=1, le=64, description="Number of searches that read from disk at the same time.")
+    ] = 4
+    vector_cache_bytes: Annotated[
+        int, Meta(ge=0, description="Cache size for the vectors of namespaces that are searched repeatedly.")
+    ] = 536_870_912
+    filter_cache_bytes: Annotated[int, Meta(ge=0, description="Cache size for the results of recent filters.")] = (
+        67_108_864
+    )
+    column_bytes: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Cache size for the values of filtered fields, in namespaces with 2,000 records or more.",
+        ),
+    ] = 134_217_728
+    posting_cache_bytes: Annotated[int, Meta(ge=0, description="Cache size for the words of recent searches.")] = (
+        67_108_864
+    )
+    approximate_from: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="From this many records per namespace on, vector searches are approximate; 0 for always exact.",
+        ),
+    ] = 50_000
+    approximate_recall: Annotated[
+        float,
+        Meta(
+            ge=0.5,
+            le=0.999,
+            description="Average share of the nearest vectors that approximate searches find; where they would find "
+            "less, search exactly.",
+        ),
+    ] = 0.98
+    inline_read_ms: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="If the previous search took less than this many ms, run the next one on the main thread. 0: "
+            "always use a worker thread.",
+        ),
+    ] = 1.0
+    recall_sample: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="Share of approximate searches that are repeated exactly in idle time to measure recall (GET "
+            "/recall).",
+        ),
+    ] = 0.01
+    writes_per_commit: Annotated[
+        int, Meta(ge=1, description="Number of concurrent writes to an index that may share one commit to disk.")
+    ] = 64
+    mmap_bytes: Annotated[int, Meta(ge=0, description="Bytes of each index file that SQLite may map into memory.")] = (
+        2_147_418_112
+    )
