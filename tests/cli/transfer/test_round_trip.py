@@ -126,12 +126,8 @@ async def moved(api: Api, index: str, format: Any, part: int, out: Path) -> None
     assert refused == []
 
 
-@pytest.mark.parametrize("kind", ["dense", "sparse", "text"])
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
-@given(data=st.data())
-def test_an_exported_index_that_is_imported_again_is_the_same(
-    loop: asyncio.Runner, api: Api, kind: str, data: st.DataObject
-) -> None:
+def round_trip(loop: asyncio.Runner, api: Api, kind: str, data: st.DataObject) -> None:
+    """Store drawn records in an index of this kind, and compare its copy with it."""
     records = data.draw(st.lists(vectors(kind), min_size=1, max_size=6))
     format, part = data.draw(st.sampled_from(["jsonl", "parquet"])), data.draw(st.integers(1, 3))
 
@@ -149,6 +145,28 @@ def test_an_exported_index_that_is_imported_again_is_the_same(
         assert sum(map(len, before.values())) == len({(each["namespace"], each["id"]) for each in records})
 
     loop.run(check())
+
+
+KINDS = pytest.mark.parametrize("kind", ["dense", "sparse", "text"])
+
+
+@KINDS
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_an_exported_index_that_is_imported_again_is_the_same(
+    loop: asyncio.Runner, api: Api, kind: str, data: st.DataObject
+) -> None:
+    round_trip(loop, api, kind, data)
+
+
+@pytest.mark.slow
+@KINDS
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_hundreds_of_exported_indexes_that_are_imported_again_are_the_same(
+    loop: asyncio.Runner, api: Api, kind: str, data: st.DataObject
+) -> None:
+    round_trip(loop, api, kind, data)
 
 
 def test_every_float_that_32_bits_hold_is_the_same_afterwards(loop: asyncio.Runner, api: Api, tmp_path: Path) -> None:

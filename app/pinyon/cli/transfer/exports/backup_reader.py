@@ -13,8 +13,6 @@ from pinyon.domain import SparseVector
 from pinyon.errors import FailedPrecondition, NotFound
 from pinyon.formats.rows import Row
 
-NAME = "pinyon export"
-"""The name of the backups that exports take. Who looks at a list of backups sees what they are for."""
 POLL_S = 0.2
 
 
@@ -45,16 +43,33 @@ class BackupReader:
     def __init__(self, api: Api) -> None:
         self._api = api
 
-    async def take(self, index: str) -> tuple[str, str]:
-        """Take a backup. Returns its id and its time (RFC 3339). Raises FailedPrecondition if it fails."""
+    async def take(self, index: str, name: str) -> tuple[str, str]:
+        """Take a backup with this name. Returns its id and its time (RFC 3339). Raises FailedPrecondition if it fails.
+
+        One that has the name already is used: whoever took it was killed before it knew the id.
+        """
         path = f"/indexes/{quote(index, safe='')}/backups"
-        backup = await self._api.ask("POST", path, {"name": NAME}, repeat=False)
+        backup = await self._named(path, name)
+        if backup is None:
+            backup = await self._api.ask("POST", path, {"name": name}, repeat=False)
         while backup["status"] not in ("Ready", "Failed"):
             await asyncio.sleep(POLL_S)
             backup = await self._api.ask("GET", f"/backups/{backup['backup_id']}")
         if backup["status"] == "Failed":
             raise FailedPrecondition(f"The backup to export from failed: {backup.get('error', 'no reason was given')}")
         return backup["backup_id"], backup["created_at"]
+
+    async def _named(self, path: str, name: str) -> dict[str, Any] | None:
+        token = ""
+        while True:
+            page = await self._api.ask("GET", f"{path}?limit=100&paginationToken={token}")
+            for backup in page["data"]:
+                if backup["name"] == name and backup["status"] != "Failed":
+                    named: dict[str, Any] = backup
+                    return named
+            if "pagination" not in page:
+                return None
+            token = quote(page["pagination"]["next"], safe="")
 
     async def namespaces(self, backup: str) -> dict[str, int]:
         """The namespaces of a backup in the order of their names, and how many records they have. Raises NotFound."""

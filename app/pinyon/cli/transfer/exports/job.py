@@ -10,12 +10,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO
+from uuid import uuid4
 
 import msgspec
 
 from pinyon.cli.transfer.exports.backup_reader import BackupReader
 from pinyon.cli.transfer.exports.state import Part, Plan, State, StateFile
-from pinyon.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from pinyon.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PinyonError, Unavailable
 from pinyon.files import put_in_place, sync
 from pinyon.formats import files
 from pinyon.formats.folders import folder_of
@@ -49,13 +50,16 @@ class ExportJob:
         Raises AlreadyExists if the result or an interrupted export is there.
         """
         try:
-            state = self._interrupted() if resume and self._file.exists() else await self._begin()
+            state = self._interrupted() if resume and self._file.exists() else self._begin()
             try:
+                if not state.backup:
+                    state.backup, state.moment = await self._reader.take(self._plan.index, state.name)
+                    self._file.write(state)
                 if not self._out.exists():  # otherwise the last run was interrupted at its very end
                     await self._write_parts(state)
                     self._put_in_place(state)
-            except (InvalidArgument, NotFound):
-                if not state.parts:
+            except PinyonError as error:
+                if not state.parts and not isinstance(error, Unavailable):  # there is nothing to go on with
                     await self._end(state)
                 raise
             await self._end(state)
@@ -63,24 +67,25 @@ class ExportJob:
             raise FailedPrecondition(f"{self._out} cannot be written: {error.strerror or error}") from error
         return state
 
-    async def _begin(self) -> State:
+    def _begin(self) -> State:
+        """The state of a new export. Raises AlreadyExists if something is there."""
         if self._file.exists():
             raise AlreadyExists(
                 f"An export to {self._out} was interrupted; go on with --resume, or delete {self._file.path}, "
-                f"{self._partial} and the backup {self._file.read().backup}"
+                f"{self._partial} and the backup named '{self._file.read().name}'"
             )
         if self._out.exists():
             raise AlreadyExists(f"{self._out} is there already; name another file or folder")
-        shutil.rmtree(self._partial, ignore_errors=True)  # of an export that had not taken its backup
+        shutil.rmtree(self._partial, ignore_errors=True)  # of an export that was killed as it began
         self._partial.mkdir(parents=True)
-        backup, moment = await self._reader.take(self._plan.index)
-        state = State(self._plan, backup, moment)
+        state = State(self._plan, f"pinyon export {uuid4()}")  # who lists backups sees what it is for
         self._file.write(state)
         return state
 
     async def _end(self, state: State) -> None:
         """Delete everything but the result."""
-        await self._reader.delete(state.backup)
+        if state.backup:
+            await self._reader.delete(state.backup)
         shutil.rmtree(self._partial, ignore_errors=True)
         self._file.remove()
 
@@ -102,7 +107,7 @@ class ExportJob:
         except NotFound:
             raise FailedPrecondition(
                 f"The backup {state.backup}, which the interrupted export reads, is gone; delete {self._file.path} and "
-                f"{self._partial}, and begin again"
+                f"{self._partial}, if they are there, and begin again"
             ) from None
         wanted = self._wanted(namespaces)
         total = sum(namespaces[name] for name in wanted) if self._plan.filter is None else None

@@ -31,11 +31,15 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct):
-    """An export that has begun. backup: the id of the backup that it reads. moment: when that was taken (RFC 3339)."""
+    """An export that has begun. name: of the backup that it reads. backup: its id; empty until it is taken.
+
+    moment: when it was taken (RFC 3339).
+    """
 
     plan: Plan
-    backup: str
-    moment: str
+    name: str
+    backup: str = ""
+    moment: str = ""
     parts: list[Part] = []
 
     @property
