@@ -10,12 +10,15 @@ from tests.cli.transfer.commands import Done, Pinyon
 Records = dict[str, dict[str, Any]]
 
 
-def records(url: str, namespace: str) -> Records:
-    """The fields of all records of a namespace, by id."""
+def records(url: str, namespace: str, vectors: bool = False) -> Records:
+    """The fields of all records of a namespace, by id; with their vectors in the field "values"."""
     body = {"namespace": namespace, "filter": {"_none": {"$exists": False}}, "limit": 10_000}
     answer = httpx.post(f"{url}/vectors/fetch_by_metadata", json=body, timeout=60)
     assert answer.status_code == 200, answer.text
-    return {id: record["metadata"] for id, record in answer.json()["vectors"].items()}
+    return {
+        id: record["metadata"] | ({"values": record["values"]} if vectors else {})
+        for id, record in answer.json()["vectors"].items()
+    }
 
 
 class Ingested:

@@ -37,7 +37,7 @@ def test_each_chunk_is_a_record_with_its_place_in_the_document(ingested: Ingeste
     found = ingested.records
     assert sorted(found) == ["docs/fruit/guide.md#0000", "docs/fruit/guide.md#0001", "docs/notes.txt#0000"]
     storage = found["docs/fruit/guide.md#0001"]
-    assert len(storage.pop("content_hash")) == 64
+    assert len(found["docs/fruit/guide.md#0000"]["content_hash"]) == 64
     assert storage == {
         "source": "docs/fruit/guide.md",
         "title": "Guide",
@@ -82,10 +82,7 @@ def test_a_document_of_many_requests_is_written_and_deleted_whole(ingested: Inge
     long = ingested.write("long.md", LONG)
     ingested.write("other.md", GUIDE)
     assert last(ingested.ok().out) == "Embedded 252 chunks. Documents: 2 new."
-    found = ingested.records
-    assert (
-        len(found) == 252 and found["docs/long.md#0000"]["content_hash"] == found["docs/long.md#0249"]["content_hash"]
-    )
+    assert len(ingested.records) == 252
     long.write_text(LONG.replace("Part 249", "The last part"))
     assert last(ingested.ok().out) == "Embedded 1 chunk. Documents: 1 changed, 1 unchanged."
     assert ingested.records["docs/long.md#0249"]["heading"] == "The last part"

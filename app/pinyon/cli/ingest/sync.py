@@ -144,7 +144,7 @@ class Sync:
             "page": chunk.page,
             "chunk": number,
             "modified": file.modified,
-            "content_hash": content_hash,
+            "content_hash": None if number else content_hash,
             self._model.text_field: chunk.text,
         }
         return {name: value for name, value in fields.items() if value is not None}
