@@ -43,6 +43,10 @@ APPROXIMATE = Counter(
     "Approximate searches that looked further or compared all vectors; namespaces that became exact",
     ["outcome"], registry=REGISTRY,
 )  # fmt: skip
+SCHEDULED_BACKUPS = Counter(
+    "pinyon_scheduled_backups", "Runs of backup schedules, by outcome: taken, failed", ["index", "outcome"],
+    registry=REGISTRY,
+)  # fmt: skip
 RECALL_QUERIES = Gauge(
     "pinyon_sampled_queries", "Approximate searches repeated exactly to measure recall", ["index"], registry=REGISTRY
 )
@@ -93,6 +97,11 @@ def compared_all() -> None:
 def became_exact() -> None:
     """Count a namespace that is searched exactly from now on, because its sampled recall was too low."""
     _child(APPROXIMATE, "namespace became exact").inc()
+
+
+def scheduled_backup(index: str, taken: bool) -> None:
+    """Count a run of a backup schedule."""
+    _child(SCHEDULED_BACKUPS, index, "taken" if taken else "failed").inc()
 
 
 @cache

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pinyon import metrics
 from pinyon.domain import DEFAULT_NAMESPACE, Index, IndexSpec, Record
 from pinyon.errors import AlreadyExists, InvalidArgument, NotFound, PermissionDenied, Unavailable
 from pinyon.services.backups.backups import Backups
@@ -136,6 +137,11 @@ async def test_a_failed_run_is_in_the_history_with_its_reason_and_the_next_one_i
     def fail(*_: Any) -> None:
         raise Unavailable("The disk did not take the backup: No space left on device")
 
+    def counted(outcome: str) -> float:
+        return metrics.SCHEDULED_BACKUPS.labels("docs", outcome)._value.get()
+
+    taken, failed = counted("taken"), counted("failed")
+
     async with site(tmp_path) as here:
         schedule = await here.schedules.create("docs", "nightly", "daily", 90)
         with monkeypatch.context() as patched:
@@ -148,6 +154,7 @@ async def test_a_failed_run_is_in_the_history_with_its_reason_and_the_next_one_i
     async with site(tmp_path) as here:
         assert len(await here.at(BEGIN + 2 * DAY)) == 1
         assert [status for status, _ in await here.history(schedule)] == ["Initializing", "Ready", "Failed"]
+    assert (counted("taken"), counted("failed")) == (taken + 1, failed + 1)
 
 
 async def test_only_old_backups_of_an_existing_schedule_are_deleted(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import msgspec
 
+from pinyon import metrics
 from pinyon.auth import permissions
 from pinyon.domain import Backup, BackupLabel, CatalogueValue, Index
 from pinyon.errors import AlreadyExists, InUse, InvalidArgument, NotFound, PinyonError
@@ -233,6 +234,7 @@ class BackupSchedules:
         except PinyonError as error:
             problem = error.message
             log.error("schedule %s took no backup of index %s: %s", schedule.name, index.name, problem)
+        metrics.scheduled_backup(index.name, problem is None)
         async with self._changing:
             changed = self._schedules.get(schedule.id)
             if changed is None:  # it was deleted meanwhile
