@@ -15,6 +15,7 @@ from pinyon import failpoints
 from pinyon.domain import Backup, BackupLabel
 from pinyon.errors import DataLoss
 from pinyon.files import sync
+from pinyon.storage.sqlite.connection import page_checksums
 from pinyon.storage.sqlite.connection.connections import connect
 from pinyon.storage.sqlite.connection.file_errors import translated
 from pinyon.storage.sqlite.schema import migrations, tables
@@ -94,11 +95,13 @@ def copy_file(source: Path, to: Path, at_rest: bool, steps: migrations.Steps = m
             if at_rest and (problem := connection.execute("PRAGMA quick_check").get) != "ok":
                 raise DataLoss(f"The file {source.name} of the backup is damaged: {problem}")
             # This connection fills in checksums, which pages that are only in the log do not have yet.
-            with (
-                contextlib.closing(connect(to, 0, "write")) as writing,
-                writing.backup("main", connection, "main") as copying,
-            ):
-                copying.step()
+            with contextlib.closing(connect(to, 0, "write")) as writing:
+                if page_checksums.has_room(connection):
+                    # cksumvfs sees by the first page that there are checksums, so it has to be there before the others:
+                    # those of a large file are written before the copy is complete.
+                    writing.pragma("user_version", 1)
+                with writing.backup("main", connection, "main") as copying:
+                    copying.step()
     except apsw.Error as error:
         raise translated(error, source) from error
     sync(to)
