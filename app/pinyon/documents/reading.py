@@ -58,6 +58,8 @@ def read(path: Path) -> Document:
         raise
     except OSError as error:
         raise InvalidArgument(f"it cannot be opened: {error.strerror or error}") from error
+    except MemoryError:
+        raise InvalidArgument("it needs too much memory to read") from None
     except RecursionError:
         raise InvalidArgument("it is nested too deeply") from None
     except Exception as error:  # parsers raise errors of every class about damaged files

@@ -9,9 +9,9 @@ import msgspec
 
 from pinyon.cli.ingest.folder import Folder, Listing, SourceFile
 from pinyon.cli.ingest.index_model import IndexModel
+from pinyon.cli.ingest.reader_process import ReaderProcess
 from pinyon.cli.ingest.record_ids import chunk_id
 from pinyon.cli.ingest.stored_documents import Fields, StoredDocument, StoredDocuments
-from pinyon.documents import reading
 from pinyon.documents.blocks import Document
 from pinyon.documents.chunking import Chunk, Chunker
 from pinyon.errors import FailedPrecondition, InvalidArgument
@@ -91,9 +91,10 @@ class Sync:
         files = iter(listing.files.values())
 
         async def work(files: Iterator[SourceFile]) -> None:
-            for file in files:
-                outcomes.append(await self._bring_in_step(file, stored.get(file.document)))
-                on_progress(len(outcomes), len(listing.files))
+            async with ReaderProcess() as reader:
+                for file in files:
+                    outcomes.append(await self._bring_in_step(file, stored.get(file.document), reader))
+                    on_progress(len(outcomes), len(listing.files))
 
         try:
             async with asyncio.TaskGroup() as workers:
@@ -110,29 +111,30 @@ class Sync:
                 await self._stored.delete(document, stored[document])
         return [Outcome(document, "deleted", len(stored[document].numbers)) for document in gone]
 
-    async def _bring_in_step(self, file: SourceFile, stored: StoredDocument | None) -> Outcome:
+    async def _bring_in_step(self, file: SourceFile, stored: StoredDocument | None, reader: ReaderProcess) -> Outcome:
         content_hash = hashlib.sha256(f"{file.digest} {self._made_by}".encode()).hexdigest()
         if stored is not None and stored.content_hash == content_hash:
             return Outcome(file.source, "unchanged", len(stored.numbers))
         try:
-            title, chunks = await asyncio.to_thread(self._read, file)
+            document = await reader.read(file.path)
         except InvalidArgument as error:
             left = "; what was stored of it before stays" if stored else ""
             return Outcome(file.source, "skipped", reason=error.message + left)
+        chunks = await asyncio.to_thread(self._chunks, document)
         if not chunks:
             if stored is not None and not self._dry_run:
                 await self._stored.delete(file.document, stored)
             return Outcome(file.source, "empty", len(stored.numbers) if stored else 0)
+        title = document.title or file.path.name
         records = [self._record(file, title, content_hash, number, chunk) for number, chunk in enumerate(chunks)]
         changed = await self._changed(records, stored)
         if not self._dry_run:
             await self._stored.write(file.document, records, changed, stored)
         return Outcome(file.source, "changed" if stored else "new", len(records), len(changed))
 
-    def _read(self, file: SourceFile) -> tuple[str, list[Chunk]]:
-        document: Document = reading.read(file.path)
+    def _chunks(self, document: Document) -> list[Chunk]:
         assert self._chunker is not None
-        return document.title or file.path.name, self._chunker.chunks(document.blocks)
+        return self._chunker.chunks(document.blocks)
 
     def _record(self, file: SourceFile, title: str, content_hash: str, number: int, chunk: Chunk) -> Fields:
         """The record of a chunk. Fields without a value are left out."""
