@@ -16,11 +16,12 @@ Refuse = Callable[[int, str], tuple[int, dict[str, str]] | None]
 
 
 class Proxy:
-    """url: its address. paths: of the requests that it passed on or refused, in their order."""
+    """url: its address. paths: of the requests that it passed on or refused, in their order. keys: their API keys."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.paths: list[str] = []
+        self.keys: set[str | None] = set()
 
 
 @contextmanager
@@ -36,6 +37,7 @@ def proxy(server: str, refuse: Refuse) -> Iterator[Proxy]:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             with lock:
                 told.paths.append(self.path.partition("?")[0])
+                told.keys.add(self.headers["api-key"])
                 seen[self.command, self.path, body] += 1
                 times = seen[self.command, self.path, body]
             refused = refuse(times, self.path)

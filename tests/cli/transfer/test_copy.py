@@ -181,6 +181,25 @@ def test_requests_are_repeated_when_a_server_is_busy_and_it_says_for_how_long(
     assert {"/vectors/list", "/vectors/fetch", "/query"} <= set(first.paths)
 
 
+def test_each_side_gets_its_own_key(
+    pinyon: Pinyon, source: str, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PINECONE_API_KEY", "hosted")
+    with proxy(source, lambda *_: None) as first, proxy(target(), lambda *_: None) as second:
+        pinyon.ok("copy", "--from", first.url, "--to", second.url, "--namespace", "one", "--to-key", "own")
+    assert (first.keys, second.keys) == ({None}, {"own"})
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_wrong_key_is_told_with_the_side_that_refuses_it(
+    pinyon: Pinyon, source: str, target: Target, status: int
+) -> None:
+    with proxy(target(), lambda *_: (status, {})) as second:
+        done = pinyon("copy", "--from", source, "--to", second.url, "--to-key", "wrong")
+    assert (done.status, len(second.paths)) == (1, 1)
+    assert done.err == f"pinyon: {second.url}: The server refuses: refused by the proxy\n"
+
+
 def test_an_index_without_a_list_of_ids_is_read_by_a_filter(pinyon: Pinyon, source: str, target: Target) -> None:
     there = target()
     with proxy(source, lambda _, path: (501, {}) if path.startswith("/vectors/list") else None) as pods:
