@@ -48,9 +48,12 @@ def temporary_data(options: argparse.Namespace) -> Iterator[None]:
     options.port = "0" if options.port is None else options.port
     options.index_ports = INDEX_PORTS if options.index_ports is None else options.index_ports
     options.precision = options.precision or "remembered"  # measuring takes longer than such a server lives
+    # Until the server itself takes the signal, its default would end the process and leave the folder.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         yield
     finally:
+        signal.signal(signal.SIGTERM, before)
         shutil.rmtree(folder, ignore_errors=True)
         print(f"The temporary data folder {folder} was removed.", flush=True)
 
@@ -68,7 +71,7 @@ def stop_when_stdin_ends() -> None:
     """Send this process SIGTERM when its standard input ends."""
 
     def wait() -> None:
-        while sys.stdin.buffer.read(4096):
+        while sys.stdin is not None and sys.stdin.buffer.read(4096):
             pass
         os.kill(os.getpid(), signal.SIGTERM)
 

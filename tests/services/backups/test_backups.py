@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pinyon.domain import BackupLabel, Handle, Index, IndexSpec
 from pinyon.errors import Unavailable
-from pinyon.services.backups import backups
+from pinyon.services.backups import backups, run_times, schedules
 from pinyon.services.backups.backups import Backups
 from pinyon.storage.sqlite.engine import SqliteEngine
 
@@ -76,3 +76,17 @@ async def test_a_restore_job_that_cannot_be_stored_is_not_begun_and_holds_no_bac
         assert (refused.status_code, (await http.get("/restore-jobs")).json()) == (503, {"data": []})
         assert (await http.get("/indexes/again")).status_code == 404
         assert (await http.delete(f"/backups/{backup['backup_id']}")).status_code == 202
+
+
+async def test_a_server_takes_the_backups_of_its_schedules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(run_times.DAYS, "daily", 1e-6)
+    monkeypatch.setattr(schedules, "CHECK_S", 0)
+    async with serving(tmp_path, tmp_path / "data") as http:
+        body = {"name": "often", "schedule": {"frequency": "daily"}, "retention": {"expire_after_days": 1}}
+        schedule = (await http.post("/indexes/quickstart/backup-schedules", json=body)).json()
+        path = f"/backup-schedules/{schedule['schedule_id']}"
+        while "Ready" not in {run["status"] for run in (await http.get(f"{path}/history")).json()["data"]}:
+            pass
+        assert (await http.delete(path)).status_code == 202
+        backups = (await http.get("/backups")).json()["data"]
+        assert {backup["name"][:6] for backup in backups} == {"often-"}
