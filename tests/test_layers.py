@@ -16,6 +16,7 @@ LAYERS = [
     ["pinyon.evaluation"],
     ["pinyon.serving"],
     ["pinyon.server"],
+    ["pinyon.console"],
     ["pinyon.api"],
     ["pinyon.services.gauges"],
     ["pinyon.services.imports"],

@@ -39,6 +39,8 @@ from pinyon.api.rest.routes import (
 )
 from pinyon.auth.guarded_engine import GuardedEngine
 from pinyon.auth.keys import Keys
+from pinyon.console.cookies import page_key
+from pinyon.console.router import router as console
 from pinyon.domain import Index
 from pinyon.errors import PinyonError, Unavailable
 from pinyon.inference.catalog import Catalog
@@ -297,6 +299,7 @@ def create_app(service: Service) -> Any:
         local=not server.insecure,
         host=server.host,
         origins=server.cors_origins,
+        page_key=page_key if server.console else None,
     )
     return RequestLine(RequestHeaders(app, server.access_log))
 
@@ -316,12 +319,14 @@ def rest_app(service: Service) -> Any:
         *(inference, records, vectors, checks, namespaces),
     )
 
+    pages = [console] if service.settings.server.console else []
+
     async def note(request: Request[Any, Any, Any]) -> None:  # what is not async would be run on another thread
         request.scope["state"]["operation"] = request.route_handler.operation_id or "none"
 
     app = Litestar(
         before_request=note,
-        route_handlers=[*(family.router for family in families), openapi],
+        route_handlers=[*(family.router for family in families), openapi, *pages],
         dependencies={
             "index": provide(index),
             "indexes": provide(lambda: service.ready().indexes),
@@ -340,6 +345,7 @@ def rest_app(service: Service) -> Any:
             "inference": provide(lambda: service.inference),
             "readiness": provide(lambda: service.readiness),
             "measures": provide(lambda: service.measures),
+            "caller": provide(lambda: service.keys.caller),
             "limits": provide(lambda: service.settings.limits),
         },
         exception_handlers=EXCEPTION_HANDLERS,

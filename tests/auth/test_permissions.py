@@ -20,6 +20,7 @@ from pinyon.services.control_plane.addresses import Addresses
 from pinyon.settings_loader import load
 
 from tests.api.grpc_transport import method
+from tests.console.operations import CONSOLE, PUBLIC_PAGES
 from tests.running import RunningServer, config, free_ports
 
 MINE, OTHER = "mine", "secret"
@@ -274,7 +275,7 @@ def test_every_operation_is_in_the_tables(tmp_path: Path) -> None:
         }
     finally:
         service.executor.close(1)
-    assert there == set(REST) | PUBLIC | TELLS_NOTHING
+    assert there == set(REST) | PUBLIC | TELLS_NOTHING | set(CONSOLE) | PUBLIC_PAGES
     methods = VectorService(None, None).methods  # type: ignore[arg-type]
     assert set(methods) == set(GRPC)
 

@@ -35,6 +35,8 @@ class Guard:
     required: whether requests need an API key. caller: the owner of a key, or None if the key is unknown. Both are
     called for every request. local: without keys, only programs on this machine may send requests, and only under its
     own names and `host`. origins: the web pages that may send requests; "*" in preflight requests stands for all.
+    page_key: called with the path and the Cookie header; returns None if the path is no page of the console, or the key
+    of whoever is logged in there, or "". A page without a valid key is answered all the same, without any rights.
     """
 
     def __init__(
@@ -45,9 +47,10 @@ class Guard:
         local: bool,
         host: str,
         origins: Sequence[str] = (),
+        page_key: Callable[[str, str], str | None] | None = None,
     ) -> None:
         self._app, self._required, self._caller = app, required, caller
-        self._local, self._host, self._origins = local, host, origins
+        self._local, self._host, self._origins, self._page_key = local, host, origins, page_key
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
@@ -73,10 +76,14 @@ class Guard:
             if scope["path"] in PUBLIC_PATHS or self._is_preflight(scope, headers):
                 return NOTHING
             key = headers.get(b"api-key") or _bearer(headers.get(b"authorization", ""))
+            logged_in = self._page_key(scope["path"], headers.get(b"cookie", "")) if self._page_key else None
+            key = key or logged_in
             if key is None:
                 raise Unauthenticated("Missing API key: send it in the header Api-Key")
             caller = self._caller(key)
             if caller is None:
+                if logged_in is not None:  # the page asks for a key
+                    return NOTHING
                 raise Unauthenticated("Invalid API key.")
             caller.take(time.monotonic())
             return caller.grant

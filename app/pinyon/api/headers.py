@@ -41,7 +41,7 @@ BROWSER_HEADERS = [
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 ]
-"""Tell browsers that the response is data, must not be cached, and contains nothing to run."""
+"""Tell browsers that the response is data, must not be cached, and contains nothing to run. Pages say it themselves."""
 
 access = logging.getLogger("pinyon.access")
 
@@ -73,11 +73,13 @@ class RequestHeaders:
             if message["type"] == "http.response.start":
                 status = str(message["status"])
                 elapsed = str(round((time.perf_counter() - started) * 1000)).encode()
+                own = list(message.get("headers", []))
+                said = {name for name, _ in own}
                 message = {
                     **message,
                     "headers": [
-                        *message.get("headers", []),
-                        *BROWSER_HEADERS,
+                        *own,
+                        *(header for header in BROWSER_HEADERS if header[0] not in said),
                         (b"x-pinecone-request-id", request_id.encode()),
                         (b"x-pinecone-request-latency-ms", elapsed),
                         (b"x-pinecone-response-duration-ms", elapsed),

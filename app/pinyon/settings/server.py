@@ -53,6 +53,7 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shutdown_grace_s: Annotated[
         float, Meta(ge=0, description="Seconds that running requests get to finish after SIGTERM.")
     ] = 30.0
+    console: Annotated[bool, Meta(description="Serve the web console at /console.")] = True
     cors_origins: Annotated[
         tuple[str, ...], Meta(description="Origins of web pages that may call this server from a browser.")
     ] = ()

@@ -95,10 +95,11 @@ def on_pinyon_error(request: Request[Any, Any, Any], error: PinyonError) -> Resp
 
 def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
     """Handle an error of the framework: unknown route, wrong method, malformed request."""
-    return response(request.scope["path"], _as_pinyon_error(request, error), error.headers)
+    return response(request.scope["path"], as_pinyon_error(request, error), error.headers)
 
 
-def _as_pinyon_error(request: Request[Any, Any, Any], error: HTTPException) -> PinyonError:
+def as_pinyon_error(request: Request[Any, Any, Any], error: HTTPException) -> PinyonError:
+    """An error of the framework as one of the family."""
     method, path = request.scope["method"], request.scope["path"]
     match error.status_code:
         case 404:

@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote_to_bytes
 from pinyon.domain import DEFAULT_NAMESPACE
 from pinyon.errors import InvalidArgument
 
-_NAMED = re.compile(rb"\A(?:(/records/namespaces/)(.*)(/(?:upsert|search))|(/namespaces/)(.+))\Z", re.DOTALL)
+_NAMED = re.compile(rb"\A(?:(/records/namespaces/)(.*)(/(?:upsert|search|facets))|(/namespaces/)(.+))\Z", re.DOTALL)
 
 
 def routable(raw_path: bytes, path: str) -> str:

@@ -1,0 +1,26 @@
+"""Where the console is. Pure."""
+
+from urllib.parse import urlsplit
+
+ROOT = "/console"
+LOGIN = f"{ROOT}/login"
+STATIC = f"{ROOT}/static/"
+KEY_COOKIE = "pinyon_key"
+"""The cookie with the API key of whoever is logged in. Scripts cannot read it, and no other site's request sends it."""
+
+
+def is_console(path: str) -> bool:
+    """Whether the path is one of the console's."""
+    return path == ROOT or path.startswith(f"{ROOT}/")
+
+
+def is_public(path: str) -> bool:
+    """Whether the page needs no API key."""
+    return path in ("/", LOGIN) or path.startswith(STATIC)
+
+
+def local_target(target: str) -> str:
+    """A page of the console to go to after a log-in: the one that is named, or the first one if it is elsewhere."""
+    parts = urlsplit(target)
+    is_local = not parts.scheme and not parts.netloc and "\\" not in target and ".." not in parts.path
+    return target if is_local and is_console(parts.path) and not is_public(parts.path) else ROOT

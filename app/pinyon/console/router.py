@@ -1,0 +1,13 @@
+"""The console as one router."""
+
+from litestar import Router
+
+from pinyon.console.errors import EXCEPTION_HANDLERS
+from pinyon.console.routes import access, search
+
+router = Router(
+    "/",
+    route_handlers=[*access.handlers, *search.handlers],
+    before_request=access.before_request,
+    exception_handlers=EXCEPTION_HANDLERS,
+)
