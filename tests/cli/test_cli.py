@@ -54,6 +54,26 @@ def test_to_ask_whether_the_server_is_ready_nothing_large_is_imported(tmp_path: 
     assert "nobody answers at http://127.0.0.1:1/ready" in done.stderr
 
 
+FOR_FILES = {
+    "pyarrow",
+    "fsspec",
+    "s3fs",
+    "aiohttp",
+    "markdown_it",
+    "selectolax",
+    "pypdf",
+    "docx",
+    "docutils",
+    "watchfiles",
+}
+
+
+def test_to_serve_nothing_is_imported_that_only_files_need() -> None:
+    told = f"import sys; import pinyon.cli.main, pinyon.server; print({FOR_FILES} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", told], cwd=PROJECT, capture_output=True, text=True)
+    assert done.stdout == "set()\n", done
+
+
 WHEN_NUMPY_IS_IMPORTED = """
 import importlib.abc, os, sys
 from pinyon.cli.main import main

@@ -19,13 +19,17 @@ SCRIPT_TIMEOUT_S = 300
 
 @dataclass(frozen=True)
 class ClientsServer:
-    """What a client has to know of a server. ca: its own authority; bundle: that one and the system's."""
+    """What a client has to know of a server. ca: its own authority; bundle: that one and the system's.
+
+    imports: a folder that it may import from, beside all of S3.
+    """
 
     running: RunningServer
     url: str
     api_key: str
     ca: Path
     bundle: Path
+    imports: Path
 
     @property
     def environment(self) -> dict[str, str]:
@@ -34,6 +38,7 @@ class ClientsServer:
             "PINECONE_API_KEY": self.api_key,
             "PINECONE_CONTROLLER_HOST": self.url,
             "SSL_CERT_FILE": str(self.bundle),
+            "IMPORT_FOLDER": str(self.imports),
         }
 
 
@@ -42,12 +47,16 @@ def start_server(folder: Path, tls: bool) -> ClientsServer:
     certificates, settings = folder / "certificates", folder / "pinyon.toml"
     made = [sys.executable, "-m", "pinyon", "certs", certificates]
     subprocess.run(made, cwd=PROJECT, env=environment(), check=True, capture_output=True)
-    settings.write_text(f'[server]\napi_key = "{KEY}"\n[models]\nstand_ins = true\n')
+    imports = folder / "imports"
+    imports.mkdir()
+    settings.write_text(
+        f'[server]\napi_key = "{KEY}"\n[models]\nstand_ins = true\n[import]\nallow = ["{imports}", "s3://"]\n'
+    )
     options = ["--index-ports", free_ports(PORTS), "--models-dir", str(_models(folder))]
     if tls:
         options += ["--tls-cert", str(certificates / "server.pem"), "--tls-key", str(certificates / "server.key")]
     running = RunningServer(settings, folder / "data", *options)
-    return ClientsServer(running, running.url, KEY, certificates / "ca.pem", certificates / "bundle.pem")
+    return ClientsServer(running, running.url, KEY, certificates / "ca.pem", certificates / "bundle.pem", imports)
 
 
 def _models(folder: Path) -> Path:

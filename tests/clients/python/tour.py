@@ -4,6 +4,7 @@ import contextlib
 import sys
 
 import tour_backups
+import tour_imports
 import tour_indexes
 import tour_inference
 import tour_refusals
@@ -31,11 +32,21 @@ STOPS = [
     tour_backups.backups_are_scheduled,
     tour_backups.backups_of_deleted_indexes_are_listed_on_request,
     tour_backups.there_are_no_collections,
+    tour_imports.files_are_imported,
     tour_refusals.a_wrong_key_is_refused,
     tour_refusals.what_is_not_there_is_not_found,
     tour_vectors.a_query_of_zeros_lists_records,
 ]
-INDEXES = ["tour-dense", "tour-sparse", "tour-hybrid", "tour-saved", "tour-copy", "tour-e5", "tour-sparse-english"]
+INDEXES = [
+    "tour-dense",
+    "tour-sparse",
+    "tour-hybrid",
+    "tour-saved",
+    "tour-copy",
+    "tour-imports",
+    "tour-e5",
+    "tour-sparse-english",
+]
 
 if __name__ == "__main__":
     with connected(sys.argv[1]) as connection:

@@ -185,8 +185,11 @@ def dense_vector(
         raise InvalidArgument(
             f"Vector dimension {len(values)} does not match the dimension of the index {spec.dimension}"
         )
-    with np.errstate(over="ignore"):
-        vector = np.asarray(values, dtype=np.float64).astype(np.float32)
+    if isinstance(values, np.ndarray) and values.dtype == np.float32:
+        vector = values
+    else:
+        with np.errstate(over="ignore"):
+            vector = np.asarray(values, dtype=np.float64).astype(np.float32)
     if not np.isfinite(vector).all():
         raise InvalidArgument("Vector values must be finite and within the range of a 32-bit float")
     if stored and spec.metric == "cosine" and not vector.any():

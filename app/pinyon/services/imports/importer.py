@@ -5,7 +5,6 @@ The next batch is read, and its texts are embedded, while the one before is bein
 
 import asyncio
 from collections.abc import AsyncGenerator, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from itertools import accumulate
 from typing import Literal, Protocol
@@ -21,14 +20,13 @@ from pinyon.services.data_plane.text_upserts import EmbeddedRecords, TextUpserts
 from pinyon.services.data_plane.vectors import Vectors
 from pinyon.services.imports.row_checks import RowBatch, RowChecks
 from pinyon.services.imports.sources import Source, SourceFile
+from pinyon.services.imports.threads import on_thread
 from pinyon.settings import LimitSettings
 from pinyon.storage.engine import Engine
 
 OnError = Literal["abort", "continue"]
 LONGEST_WAIT_S = 10.0
 """How long to wait at most before a write is tried again, for example when the disk is full."""
-READERS = 4
-"""Files that are read at the same time, for imports into several indexes."""
 ABANDONED_S = 5.0
 """How long a cancelled import waits for a read, for example of a slow web server."""
 
@@ -81,11 +79,6 @@ class Importer:
     ) -> None:
         self._engine, self._indexes, self._upserts, self._limits = engine, indexes, upserts, limits
         self._checks = RowChecks(vectors, upserts)
-        self._executor = ThreadPoolExecutor(READERS, "import")
-
-    def close(self) -> None:
-        """Let the threads go. No import may run."""
-        self._executor.shutdown(wait=False)
 
     async def run(
         self,
@@ -134,11 +127,14 @@ class Importer:
     ) -> AsyncGenerator[RowBatch, None]:
         """The batches after `progress`. While one is worked on, the next one is read."""
         batches = self._batches(index, source, files, progress)
-        loop = asyncio.get_running_loop()
-        reading = loop.run_in_executor(self._executor, next, batches, None)
+
+        def following() -> asyncio.Future[RowBatch | None]:
+            return on_thread(lambda: next(batches, None))
+
+        reading = following()
         try:
             while (batch := await asyncio.shield(reading)) is not None:
-                reading = loop.run_in_executor(self._executor, next, batches, None)
+                reading = following()
                 yield batch
         finally:
             await asyncio.wait([reading], timeout=ABANDONED_S)

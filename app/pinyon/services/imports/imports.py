@@ -18,6 +18,7 @@ from pinyon.services.control_plane.indexes import Indexes, now
 from pinyon.services.imports import allow_list
 from pinyon.services.imports.importer import LONGEST_WAIT_S, Importer, OnError, Progress
 from pinyon.services.imports.sources import SourceUnavailable
+from pinyon.services.imports.threads import on_thread
 from pinyon.storage.engine import Engine
 
 Status = Literal["Pending", "InProgress", "Failed", "Completed", "Cancelled"]
@@ -93,7 +94,6 @@ class Imports:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._importer.close()
 
     async def start(self, index: Index, uri: str, on_error: str = "abort") -> str:
         """Begin an import. Returns its id.
@@ -105,7 +105,7 @@ class Imports:
         permissions.check_whole(index.handle)
         if on_error not in ("abort", "continue"):
             raise InvalidArgument(f"errorMode.onError must be abort or continue, got '{on_error[:40]}'")
-        await asyncio.to_thread(allow_list.source, uri, self._allow)
+        await on_thread(lambda: allow_list.source(uri, self._allow))
         jobs = self._jobs.setdefault(index.handle, {})
         if sum(job.status in UNFINISHED for job in jobs.values()) >= MOST_UNFINISHED:
             raise FailedPrecondition(
@@ -196,10 +196,10 @@ class Imports:
 
     async def _import(self, handle: Handle, id: str) -> None:
         """Do the import, and store how it ended. Raises SourceUnavailable, or NotFound if the index is gone."""
-        job = self._jobs[handle][id]
+        job = begun = self._jobs[handle][id]
         try:
-            source = await asyncio.to_thread(allow_list.source, job.uri, self._allow)
-            files = await asyncio.to_thread(source.files)
+            source = await on_thread(lambda: allow_list.source(begun.uri, self._allow))
+            files = await on_thread(source.files)
             self._reasons.pop(id, None)
             job = msgspec.structs.replace(job, status="InProgress")
             await self._put_at_last(handle, job)

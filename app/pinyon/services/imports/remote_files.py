@@ -14,7 +14,7 @@ from pinyon.services.imports.sources import SourceFile, SourceUnavailable, not_a
 BLOCK = 8 * 1024 * 1024
 """Bytes that are read at a time."""
 STORES: dict[str, dict[str, Any]] = {
-    "s3": {"config_kwargs": {"connect_timeout": 10, "read_timeout": 60}},
+    "s3": {"config_kwargs": {"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 2}}},
     "gs": {},
 }
 """What their drivers are told."""
@@ -76,8 +76,9 @@ class RemoteFiles:
             cause = error.__cause__
             if isinstance(cause, PinyonError):
                 raise cause from None
-            if cause is not None and getattr(cause, "status", 404) != 404:  # fsspec says this of every web error
-                raise SourceUnavailable(f"{self._address} cannot be read: {_in_words(cause)}") from None
+            web = self._scheme in ("http", "https")
+            if web and getattr(cause, "status", None) != 404:  # fsspec says "not found" of every web error
+                raise SourceUnavailable(f"{self._address} cannot be read: {_in_words(cause or error)}") from None
             raise InvalidArgument(f"There is nothing at {self._address}") from None
         except Exception as error:
             raise SourceUnavailable(f"{self._address} cannot be read: {_in_words(error)}") from None
