@@ -17,13 +17,6 @@ from tests.running import PROJECT, environment
 
 PAGE = (PROJECT / "docs" / "testing.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
-REFUSED = """
-import pytest
-
-@pytest.mark.pinyon_index(model="no-such-model")
-def test_it(pinyon_index):
-    pass
-"""
 
 
 def run_pytest(folder: Path, test: str, *options: str) -> subprocess.CompletedProcess[str]:
@@ -39,12 +32,6 @@ def test_the_examples_of_the_page_pass(tmp_path: Path) -> None:
     done = run_pytest(tmp_path, EXAMPLES[0])
     assert done.returncode == 0, done.stdout
     assert "3 passed" in done.stdout
-
-
-def test_what_the_server_refuses_is_said_in_the_test(tmp_path: Path) -> None:
-    done = run_pytest(tmp_path, REFUSED)
-    assert done.returncode == 1
-    assert "Model 'no-such-model' not found" in done.stdout
 
 
 def test_the_package_brings_the_plugin() -> None:
@@ -79,6 +66,11 @@ def test_a_stand_in_answers_for_every_model_and_says_so(quick: PinyonServer) -> 
     assert [hit["_id"] for hit in answer.json()["result"]["hits"]] == ["b", "a"]
     assert "bm25; stand-in-for=bge-reranker-v2-m3" in answer.headers["x-pinyon-model"]
     assert "every model is a STAND-IN that knows only words" in quick.output
+
+
+def test_what_the_server_refuses_is_said(quick: PinyonServer) -> None:
+    with pytest.raises(FailedPrecondition, match="Model 'no-such-model' not found"):
+        quick.create_index(model="no-such-model")
 
 
 def test_indexes_are_apart_and_are_deleted(quick: PinyonServer) -> None:
