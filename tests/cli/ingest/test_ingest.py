@@ -185,15 +185,21 @@ def test_a_document_that_an_interrupted_run_left_is_made_whole(
 
 
 def test_names_that_an_id_cannot_have_are_written_as_in_addresses(ingested: Ingested) -> None:
+    strange = [os.fsdecode(b"not utf-8 \xff.md"), "two\nlines.md"]
     names = ["Äpfel & Co.md", "a#b%.md", "long/" * 90 + "a" * 200 + ".md", "long/" * 90 + "a" * 200 + "b.md"]
-    for name in names:
+    for name in [*names, *strange]:
         ingested.write(name, "Text.")
-    ingested.ok()
+    out = ingested.ok().out
+    assert "docs/not utf-8 \ufffd.md: 1 of 1" in out and "docs/two?lines.md: 1 of 1" in out
     found = ingested.records
-    assert {record["source"] for record in found.values()} == {f"docs/{name}" for name in names}
-    assert {"docs/%C3%84pfel & Co.md#0000", "docs/a#b%25.md#0000"} < set(found)
+    assert {record["source"] for record in found.values()} == {
+        *(f"docs/{name}" for name in names),
+        "docs/not utf-8 \ufffd.md",
+        "docs/two\nlines.md",
+    }
+    assert {"docs/%C3%84pfel & Co.md#0000", "docs/a#b%25.md#0000", "docs/two%0Alines.md#0000"} < set(found)
     assert all(len(id) <= 512 for id in found)
-    assert last(ingested.ok().out) == "Embedded 0 chunks. Documents: 4 unchanged."
+    assert last(ingested.ok().out) == "Embedded 0 chunks. Documents: 6 unchanged."
 
 
 @pytest.mark.parametrize(

@@ -143,13 +143,18 @@ def _say(outcomes: Any, options: argparse.Namespace) -> None:
     """Say what was done, a line for each document that was not left as it is, and a summary."""
     for outcome in outcomes:
         if outcome.what == "skipped":
-            print(f"skipped    {outcome.source}: {outcome.reason}", file=sys.stderr)
+            print(f"skipped    {_printable(outcome.source)}: {outcome.reason}", file=sys.stderr)
         elif outcome.what != "unchanged":
-            print(f"{outcome.what:10} {outcome.source}: {_told(outcome, options.dry_run)}")
+            print(f"{outcome.what:10} {_printable(outcome.source)}: {_told(outcome, options.dry_run)}")
     number = Counter(outcome.what for outcome in outcomes)
     documents = ", ".join(f"{number[what]} {what}" for what in ORDER if number[what]) or "none"
     embedded = _counted(sum(outcome.embedded for outcome in outcomes), "chunk")
     print(f"{'Would embed' if options.dry_run else 'Embedded'} {embedded}. Documents: {documents}.", flush=True)
+
+
+def _printable(source: str) -> str:
+    """A path for a terminal, which would obey control characters."""
+    return "".join(character if character.isprintable() else "?" for character in source)
 
 
 def _told(outcome: Any, dry_run: bool) -> str:

@@ -29,10 +29,10 @@ class SourceFile(msgspec.Struct, frozen=True):
         """What the ids of its chunks begin with."""
         return document_id(self.source)
 
-    @property
-    def shown(self) -> str:
-        """The source as text. Bytes of a name that are not UTF-8 become question marks."""
-        return os.fsencode(self.source).decode(errors="replace")
+
+def as_text(source: str) -> str:
+    """A source as text. Bytes of a file's name that are not UTF-8 become question marks."""
+    return os.fsencode(source).decode(errors="replace")
 
 
 class Listing(msgspec.Struct, frozen=True):

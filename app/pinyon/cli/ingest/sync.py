@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from pinyon.cli.ingest.folder import Folder, Listing, SourceFile
+from pinyon.cli.ingest.folder import Folder, Listing, SourceFile, as_text
 from pinyon.cli.ingest.index_model import IndexModel
 from pinyon.cli.ingest.reader_process import ReaderProcess
 from pinyon.cli.ingest.record_ids import chunk_id
@@ -79,7 +79,7 @@ class Sync:
                 f"{self._folder.root} has no documents, but the namespace has {len(stored)} of it; nothing was "
                 "deleted. If they are to be deleted, say --allow-empty"
             )
-        outcomes = [Outcome(source, "skipped", reason=reason) for source, reason in listing.unreadable.items()]
+        outcomes = [Outcome(as_text(source), "skipped", reason=reason) for source, reason in listing.unreadable.items()]
         outcomes += await self._write(listing, stored, on_progress)
         outcomes += await self._delete(listing, stored)
         return sorted(outcomes, key=lambda outcome: outcome.source)
@@ -114,23 +114,23 @@ class Sync:
     async def _bring_in_step(self, file: SourceFile, stored: StoredDocument | None, reader: ReaderProcess) -> Outcome:
         content_hash = hashlib.sha256(f"{file.digest} {self._made_by}".encode()).hexdigest()
         if stored is not None and stored.content_hash == content_hash:
-            return Outcome(file.source, "unchanged", len(stored.numbers))
+            return Outcome(as_text(file.source), "unchanged", len(stored.numbers))
         try:
             document = await reader.read(file.path)
         except InvalidArgument as error:
             left = "; what was stored of it before stays" if stored else ""
-            return Outcome(file.source, "skipped", reason=error.message + left)
+            return Outcome(as_text(file.source), "skipped", reason=error.message + left)
         chunks = await asyncio.to_thread(self._chunks, document)
         if not chunks:
             if stored is not None and not self._dry_run:
                 await self._stored.delete(file.document, stored)
-            return Outcome(file.source, "empty", len(stored.numbers) if stored else 0)
-        title = document.title or file.path.name
+            return Outcome(as_text(file.source), "empty", len(stored.numbers) if stored else 0)
+        title = document.title or as_text(file.path.name)
         records = [self._record(file, title, content_hash, number, chunk) for number, chunk in enumerate(chunks)]
         changed = await self._changed(records, stored)
         if not self._dry_run:
             await self._stored.write(file.document, records, changed, stored)
-        return Outcome(file.source, "changed" if stored else "new", len(records), len(changed))
+        return Outcome(as_text(file.source), "changed" if stored else "new", len(records), len(changed))
 
     def _chunks(self, document: Document) -> list[Chunk]:
         assert self._chunker is not None
@@ -140,7 +140,7 @@ class Sync:
         """The record of a chunk. Fields without a value are left out."""
         fields = {
             "_id": chunk_id(file.document, number),
-            "source": file.shown,
+            "source": as_text(file.source),
             "title": title[:LONGEST_TITLE],
             "heading": chunk.heading[-LONGEST_HEADING:] or None,
             "page": chunk.page,
