@@ -142,3 +142,23 @@ async def test_a_hybrid_search_with_few_candidates_goes_on_until_there_are_enoug
 
 def cosine(hit: Match) -> float:
     return math.cos(round(int(hit.id[1:]) / 100, 1))
+
+
+async def test_groups_are_the_same_with_columns_in_memory_and_as_large_where_searches_are_approximate(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grouping, "FIRST", 1)
+    await engine.create_index(SPEC)
+    rows = [(n / 500, WORDS[n % 4], f"d{n // 100}" if n % 7 else ["d0", f"d{n % 3}"], n % 2) for n in range(1_200)]
+    for start in range(0, len(rows), 400):
+        await engine.upsert("docs", "a", records(SPEC, rows)[start : start + 400])
+    condition = filters.parse({"kept": 1})
+    every = await ask(engine, SPEC, QueryPlan(1_200, vector(0.1), filter=condition, exact=True))
+    plan = QueryPlan(20, vector(0.1), filter=condition, grouping=Grouping("doc", 2))
+    wanted = grouped_by_hand(every, "doc", 2, 20)
+    for _ in range(2):  # the first search asks for the columns, the second one has them
+        assert [(hit.id, hit.score) for hit in await ask(engine, SPEC, plan, exact=True)] == wanted
+        hits = await ask(engine, SPEC, plan)
+        assert [(hit.id, hit.score) for hit in hits] == grouped_by_hand(hits, "doc", 2, 20)
+        assert len(hits) == 20
+        await engine.upkeep_done()  # type: ignore[attr-defined]
