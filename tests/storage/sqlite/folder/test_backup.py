@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import tarfile
 from pathlib import Path
 
 import apsw
@@ -9,11 +10,12 @@ import numpy as np
 import pytest
 from pinyon import failpoints
 from pinyon.auth import keys
-from pinyon.domain import BackupLabel, IndexSpec, PagePlan, Record
+from pinyon.domain import BackupLabel, IndexDetails, IndexSpec, PagePlan, Record
 from pinyon.errors import AlreadyExists, DataLoss, FailedPrecondition, NotFound
 from pinyon.storage.sqlite.engine import SqliteEngine
 from pinyon.storage.sqlite.folder.backups.folder_backup import backup, restore, restore_index
 
+from tests.running import PROJECT
 from tests.storage.consistency import problems
 
 pytestmark = pytest.mark.anyio
@@ -139,4 +141,19 @@ async def test_an_index_is_put_back_from_a_backup_of_it_alone(tmp_path: Path) ->
     assert restore_index(tmp_path / "elsewhere", data, "docs") is not None
     engine = await SqliteEngine.open_folder(data, 1, 0)
     assert (await engine.namespace("docs", "a")).record_count == 10
+    await engine.close()
+
+
+async def test_a_backup_that_an_earlier_version_made_becomes_an_index(tmp_path: Path) -> None:
+    with tarfile.open(PROJECT / "tests" / "golden" / "0.1.0.tar.gz") as content:
+        content.extractall(tmp_path, filter="data")
+    data = tmp_path / "data"
+    (name,) = [file.stem for file in (data / "indexes").glob("*.sqlite")]
+    old = shutil.copy(data / "indexes" / f"{name}.sqlite", tmp_path)
+    engine = await SqliteEngine.open_folder(data, 1, 0)
+    namespaces = await engine.every_namespace(name)
+    taken = await engine.create_backup(name, BackupLabel("an-id", "2026-01-01T00:00:00Z"))
+    shutil.copy(old, data / "backups" / taken.label.id / "index.sqlite")
+    await engine.restore_backup(taken.label.id, "again", "another-id", IndexDetails())
+    assert await engine.every_namespace("again") == namespaces
     await engine.close()
