@@ -3,10 +3,12 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pinyon.cli.common import settings_of, with_server
-from pinyon.cli.index_client import IndexClient, opened
+
+if TYPE_CHECKING:
+    from pinyon.cli.index_client import IndexClient
 
 MOST_HITS = 50
 """Hits of each query that a calibration is fitted to, and that are reranked."""
@@ -58,6 +60,8 @@ def _run(options: argparse.Namespace) -> int:
 
 
 async def _reset(settings: Any, options: argparse.Namespace) -> int:
+    from pinyon.cli.index_client import opened
+
     async with opened(settings, options.key, options.index) as index:
         await index.configure({"mix": None, "calibration": None})
     print(f"Index {options.index} has the mix and the calibration of every index again.")
@@ -65,6 +69,7 @@ async def _reset(settings: Any, options: argparse.Namespace) -> int:
 
 
 async def _tune(settings: Any, options: argparse.Namespace) -> int:
+    from pinyon.cli.index_client import opened
     from pinyon.errors import InvalidArgument
     from pinyon.evaluation import tuning
     from pinyon.evaluation.judgements import read_judgements
@@ -79,7 +84,7 @@ async def _tune(settings: Any, options: argparse.Namespace) -> int:
         from pinyon.domain import EVEN
         from pinyon.services.control_plane import mix_rules
 
-        stored = await index.read_parameters()
+        stored = index.read_parameters()
         current = mix_rules.mix(stored.get("mix")) or EVEN
         if options.rerank and (by := await index.served_by(options.rerank)) != options.rerank:
             raise InvalidArgument(f"{options.rerank} is answered by {by} here; say --rerank {by}")
@@ -111,7 +116,7 @@ async def _tune(settings: Any, options: argparse.Namespace) -> int:
     return 0 if accepted else 2
 
 
-async def _candidates(index: IndexClient, namespace: str, query: Any, reranker: str | None) -> Any:
+async def _candidates(index: "IndexClient", namespace: str, query: Any, reranker: str | None) -> Any:
     from pinyon.evaluation import tuning
 
     most = MOST_HITS if reranker else tuning.MOST_CANDIDATES
@@ -120,7 +125,7 @@ async def _candidates(index: IndexClient, namespace: str, query: Any, reranker: 
     return tuning.candidates(hits, query.grades, reranker)
 
 
-async def _calibration(index: IndexClient, options: argparse.Namespace, queries: Any, mix: Any) -> dict[str, Any]:
+async def _calibration(index: "IndexClient", options: argparse.Namespace, queries: Any, mix: Any) -> dict[str, Any]:
     """The curves of the pipelines whose scores tell relevant hits from others. Says how good they are."""
     import numpy as np
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pinyon.errors import InvalidArgument, PermissionDenied
 from pinyon.services.imports import allow_list
-from pinyon.services.imports.sources import NOT_ALLOWED, SourceFile
+from pinyon.services.imports.sources import NOT_ALLOWED, SourceFile, source_files
 
 REMOTE = ["s3://mine/data", "gs://", "https://example.com/import/"]
 
@@ -156,3 +156,9 @@ def test_an_address_without_files_says_what_is_expected(tmp_path: Path) -> None:
     ):
         with pytest.raises(InvalidArgument, match=problem):
             names(f"{tmp_path}/{name}", str(tmp_path))
+
+
+def test_folders_of_an_export_are_the_namespaces_that_they_were() -> None:
+    paths = ["a%2Fb", "%2Ehidden", "100%"]
+    files = source_files("/data", [(f"/data/{name}/x.jsonl", [name, "x.jsonl"], 1) for name in paths])
+    assert {file.namespace for file in files} == {"a/b", ".hidden", "100%"}

@@ -24,21 +24,35 @@ async def connected(options: argparse.Namespace) -> AsyncIterator[Api]:
     Raises FailedPrecondition if there is no data folder.
     """
     settings = settings_of(options)
-    if options.url is not None:
-        key = options.key or next((os.environ[name] for name in KEY_VARIABLES if os.environ.get(name)), "")
-        api = Api(HttpTransport(key or settings.server.api_key), Address(options.url.rstrip("/")))
-    else:
-        from pinyon.storage.engines import installation_of
+    if options.url is None:
+        async with connected_by(settings, options.key) as api:
+            yield api
+        return
+    key = options.key or next((os.environ[name] for name in KEY_VARIABLES if os.environ.get(name)), "")
+    api = Api(HttpTransport(key or settings.server.api_key), Address(options.url.rstrip("/")))
+    try:
+        yield api
+    finally:
+        await api.close()
 
-        installation = installation_of(settings.storage)
-        installation.require()
-        if installation.holder() is None:
-            async with in_this_process(settings) as api:
-                yield api
-            return
-        url = server_url(settings)
-        transport = HttpTransport(options.key or settings.server.api_key, local_tls())
-        api = Api(transport, Address(url), lambda name, host: local_address(settings, url, name, host))
+
+@asynccontextmanager
+async def connected_by(settings: Any, key: str | None) -> AsyncIterator[Api]:
+    """The server that has the data folder of these settings open, or the services in this process if there is none.
+
+    Raises FailedPrecondition if there is no data folder.
+    """
+    from pinyon.storage.engines import installation_of
+
+    installation = installation_of(settings.storage)
+    installation.require()
+    if installation.holder() is None:
+        async with in_this_process(settings) as api:
+            yield api
+        return
+    url = server_url(settings)
+    transport = HttpTransport(key or settings.server.api_key, local_tls())
+    api = Api(transport, Address(url), lambda name, host: local_address(settings, url, name, host))
     try:
         yield api
     finally:

@@ -7,6 +7,7 @@ import msgspec
 
 from pinyon.domain import DEFAULT_NAMESPACE
 from pinyon.errors import FailedPrecondition, InvalidArgument, PermissionDenied
+from pinyon.formats.folders import namespace_of
 from pinyon.formats.rows import FORMATS, Format, format_of
 
 MOST_FILES = 100_000
@@ -58,7 +59,7 @@ def not_allowed() -> PermissionDenied:
 def source_files(address: str, found: Sequence[tuple[str, list[str], int | None]]) -> list[SourceFile]:
     """The files of a folder. found: path, names from the folder down, and size of each.
 
-    A folder in the folder is a namespace; files beside it go into the default namespace. Hidden files and folders are
+    A folder in the folder is a namespace, by the names that an export gives them; files beside it go into the default namespace. Hidden files and folders are
     left out, and files whose names say no format that can be read. Raises InvalidArgument.
     """
     files = []
@@ -67,7 +68,7 @@ def source_files(address: str, found: Sequence[tuple[str, list[str], int | None]
         hidden = any(name.startswith(".") for name in names)
         format = format_of(names[-1])
         if not hidden and format is not None:
-            namespace = folders[0] if folders else DEFAULT_NAMESPACE
+            namespace = namespace_of(folders[0]) if folders else DEFAULT_NAMESPACE
             files.append(SourceFile(path, "/".join(names), namespace, format, size))
     if not files:
         raise InvalidArgument(f"There is no file to import in {address}; {expected_names()}")
