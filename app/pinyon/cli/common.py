@@ -70,8 +70,16 @@ def with_url(parser: argparse.ArgumentParser) -> None:
         "--url",
         metavar="URL",
         help="address of a running server, such as http://localhost:5080 (default: the server that has the data folder "
-        "open; if there is none, this command opens it)",
+        "open; if there is none, this command opens it). Its key is --key or the variable PINYON_API_KEY",
     )
+
+
+def key_variable(url: str) -> str:
+    """The environment variable with the API key for an address. A key of one service is not sent to another one."""
+    from urllib.parse import urlsplit
+
+    host = urlsplit(url).hostname or ""
+    return "PINECONE_API_KEY" if host == "pinecone.io" or host.endswith(".pinecone.io") else "PINYON_API_KEY"
 
 
 def data_folder(settings: Any) -> Path:

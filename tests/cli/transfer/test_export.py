@@ -11,7 +11,7 @@ from pinyon.cli.client.transport import Answer, HttpTransport
 from pinyon.cli.transfer.exports.backup_reader import BackupReader
 
 from tests.cli.transfer.commands import Pinyon
-from tests.running import RunningServer, config, free_ports
+from tests.running import RunningServer, config, environment, free_ports
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow, the extra parquet")
 PLACE = {"cloud": "aws", "region": "us-east-1"}
@@ -187,3 +187,18 @@ def test_without_a_server_the_command_reads_the_data_folder_itself(pinyon: Pinyo
     assert first.read_bytes() == second.read_bytes()
     assert lines(first)[0]["metadata"] == {"chunk_text": "text"}
     assert "no data folder" in pinyon("export", "--data-dir", tmp_path / "none", "--index", "i", tmp_path / "x").err
+
+
+def test_a_server_with_keys_gets_the_key_of_the_option_or_of_the_environment(
+    pinyon: Pinyon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = RunningServer(config(tmp_path), tmp_path / "data", "--api-key", "secret")
+    at = ("export", "--url", running.url, "--index", "quickstart")
+    assert "key" in pinyon(*at, tmp_path / "a").err
+    pinyon.ok(*at, "--key", "secret", tmp_path / "b")
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            "tests.cli.transfer.commands.environment", lambda **more: environment(PINYON_API_KEY="secret", **more)
+        )
+        pinyon.ok(*at, tmp_path / "c")
+    assert running.stop() == 0

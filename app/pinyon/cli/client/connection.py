@@ -11,10 +11,7 @@ from urllib.parse import urlsplit
 from pinyon.cli.client.api import Address, Api
 from pinyon.cli.client.in_process import InProcessTransport
 from pinyon.cli.client.transport import HttpTransport
-from pinyon.cli.common import local_tls, server_url, settings_of
-
-KEY_VARIABLES = ("PINYON_API_KEY", "PINECONE_API_KEY")
-"""Environment variables that may have the key for --url."""
+from pinyon.cli.common import key_variable, local_tls, server_url, settings_of
 
 
 @asynccontextmanager
@@ -28,8 +25,8 @@ async def connected(options: argparse.Namespace) -> AsyncIterator[Api]:
         async with connected_by(settings, options.key) as api:
             yield api
         return
-    key = options.key or next((os.environ[name] for name in KEY_VARIABLES if os.environ.get(name)), "")
-    api = Api(HttpTransport(key or settings.server.api_key), Address(options.url.rstrip("/")))
+    key = options.key or os.environ.get(key_variable(options.url), "")
+    api = Api(HttpTransport(key), Address(options.url.rstrip("/")))
     try:
         yield api
     finally:

@@ -59,8 +59,9 @@ def not_allowed() -> PermissionDenied:
 def source_files(address: str, found: Sequence[tuple[str, list[str], int | None]]) -> list[SourceFile]:
     """The files of a folder. found: path, names from the folder down, and size of each.
 
-    A folder in the folder is a namespace, by the names that an export gives them; files beside it go into the default namespace. Hidden files and folders are
-    left out, and files whose names say no format that can be read. Raises InvalidArgument.
+    A folder in the folder is a namespace, which has the name that an export would give to this folder. Files beside it
+    go into the default namespace. Hidden files and folders are left out, and files whose names say no format that can
+    be read. Raises InvalidArgument.
     """
     files = []
     for path, names, size in found:

@@ -6,9 +6,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from pinyon.cli.common import Progress
+from pinyon.cli.common import Progress, key_variable
 from pinyon.errors import InvalidArgument, PinyonError
 
 PARALLEL, MOST_PARALLEL = 4, 64
@@ -127,9 +126,7 @@ def _renaming(text: str) -> tuple[str, str]:
 
 def key_of(url: str, given: str | None, variable: str, environment: Mapping[str, str]) -> str:
     """The API key for an address. A key of one service is not sent to another one."""
-    host = urlsplit(url).hostname or ""
-    general = "PINECONE_API_KEY" if host == "pinecone.io" or host.endswith(".pinecone.io") else "PINYON_API_KEY"
-    return given or environment.get(variable) or environment.get(general, "")
+    return given or environment.get(variable) or environment.get(key_variable(url), "")
 
 
 async def _copy(options: argparse.Namespace, plan: Any, file: Any) -> int:
