@@ -101,7 +101,7 @@ async def imported(parts: OpenParts, index: Index, file: Path) -> float:
     begun = time.perf_counter()
     id = await parts.imports.start(index, str(file))
     while (job := parts.imports.describe(index, id).job).status in ("Pending", "InProgress"):
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
     assert job.status == "Completed", job
     return time.perf_counter() - begun
 

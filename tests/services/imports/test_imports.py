@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from pinyon.errors import Unavailable
+from pinyon.errors import EmbeddingMismatch, Unavailable
 from pinyon.formats import files
 from pinyon.formats.rows import Row
 from pinyon.services.imports import importer
@@ -167,7 +167,42 @@ async def test_wrong_columns_are_listed_with_the_expected_ones(tmp_path: Path) -
         )
 
 
-async def test_texts_that_are_too_long_are_named(tmp_path: Path) -> None:
+async def test_texts_that_are_too_long_for_the_model_are_named(tmp_path: Path) -> None:
+    async with running(tmp_path, "quickstart") as server:
+        embed = {"model": "pinyon-hash-embed", "field_map": {"text": "t"}, "write_parameters": {"truncate": "NONE"}}
+        body = {"name": "whole", "cloud": "aws", "region": "us-east-1", "embed": embed}
+        server.host = (await server.http.post("/indexes/create-for-model", json=body)).json()["host"]
+        rows = [{"_id": f"r{n}", "t": "word " * (300 if n in (2, 5) else 3)} for n in range(8)]
+        (server.folder / "t.jsonl").write_text(lines(*rows))
+        done = await server.done(server.folder / "t.jsonl", errorMode={"onError": "continue"})
+        assert (done["status"], done["recordsImported"]) == ("Completed", 6)
+        told = "Field 't' in record 'r2' has 300 tokens, which exceeds the maximum of 256 tokens"
+        assert done["error"].startswith(f"2 rows were left out; the first: t.jsonl, row 3: {told}")
+        done = await server.done(server.folder / "t.jsonl")
+        assert (done["status"], done["recordsImported"]) == ("Failed", 0)
+        assert told in done["error"]
+
+
+async def test_texts_are_embedded_again_if_the_index_was_reembedded_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upsert, calls = SqliteDataPlane.upsert, []
+
+    async def mismatch_first(engine: SqliteDataPlane, *how: Any, **more: Any) -> int:
+        calls.append(how)
+        if len(calls) == 1:
+            raise EmbeddingMismatch("This index was embedded by another model")
+        return await upsert(engine, *how, **more)
+
+    async with running(tmp_path, "quickstart") as server:
+        (server.folder / "t.jsonl").write_text(lines({"_id": "a", "chunk_text": "hello"}))
+        monkeypatch.setattr(SqliteDataPlane, "upsert", mismatch_first)
+        done = await server.done(server.folder / "t.jsonl")
+        assert (done["status"], done["recordsImported"], len(calls)) == ("Completed", 1, 2)
+        assert (await server.fetch("a"))["metadata"] == {"chunk_text": "hello"}
+
+
+async def test_texts_that_are_empty_are_named(tmp_path: Path) -> None:
     async with running(tmp_path, "quickstart") as server:
         (server.folder / "t.jsonl").write_text(lines({"_id": "a", "chunk_text": " "}, {"_id": "b", "chunk_text": "x"}))
         done = await server.done(server.folder / "t.jsonl", errorMode={"onError": "continue"})

@@ -34,6 +34,10 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(302, b"", location="/data/b.csv")
         elif path == "/secret.jsonl":
             self.answer(403, b"")
+        elif path == "/broken.jsonl" and self.command == "GET":
+            self.answer(500, b"")
+        elif path == "/broken.jsonl":
+            self.answer(200, b"x" * 100)
         elif "list-type" in query:
             self.answer(200, listing(query.get("prefix", [""])[0]), content_type="application/xml")
         elif path.rstrip("/") == "/data":
@@ -106,6 +110,13 @@ def test_what_is_not_there_or_not_to_be_had(url: str) -> None:
         allow_list.source(f"{url}/data/notes.txt", [url]).files()
     with pytest.raises(SourceUnavailable, match="cannot be read"):
         allow_list.source("http://127.0.0.1:1/a.jsonl", ["http://127.0.0.1:1"]).files()
+
+
+def test_a_stream_that_breaks_is_a_source_that_is_not_there_now(url: str) -> None:
+    source = allow_list.source(f"{url}/broken.jsonl", [url])
+    (file,) = source.files()
+    with source.open(file) as stream, pytest.raises(SourceUnavailable, match="500"):
+        stream.readline()
 
 
 def test_a_folder_of_an_object_store(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import aclosing
 from itertools import accumulate
+from operator import attrgetter
 from typing import Literal, Protocol
 
 import msgspec
@@ -27,6 +28,8 @@ from pinyon.storage.engine import Engine
 OnError = Literal["abort", "continue"]
 LONGEST_WAIT_S = 10.0
 """How long to wait at most before a write is tried again, for example when the disk is full."""
+LONGEST_PROBLEM = 2_000
+"""Characters of the first problem that are remembered."""
 ABANDONED_S = 5.0
 """How long a cancelled import waits for a read, for example of a slow web server."""
 
@@ -240,7 +243,7 @@ def _after(progress: Progress, batch: RowBatch, sizes: _Sizes) -> Progress:
     """How far the import is when a batch is stored."""
     problem = progress.problem
     if problem is None and batch.problems:
-        problem = str(batch.problems[0])
+        problem = str(min(batch.problems, key=attrgetter("row")))[:LONGEST_PROBLEM]
     return Progress(
         batch.file.name,
         batch.last,

@@ -106,6 +106,8 @@ class Imports:
         if on_error not in ("abort", "continue"):
             raise InvalidArgument(f"errorMode.onError must be abort or continue, got '{on_error[:40]}'")
         await on_thread(lambda: allow_list.source(uri, self._allow))
+        there = {each.handle for each in self._engine.indexes()}
+        self._jobs = {handle: jobs for handle, jobs in self._jobs.items() if handle in there}
         jobs = self._jobs.setdefault(index.handle, {})
         if sum(job.status in UNFINISHED for job in jobs.values()) >= MOST_UNFINISHED:
             raise FailedPrecondition(
@@ -126,7 +128,8 @@ class Imports:
         permissions.check_whole(index.handle)
         size = pages.limit(limit, PAGE, PAGE)
         after = pages.read(token) if token else ""
-        following = [job for job in self._jobs.get(index.handle, {}).values() if job.place > after]
+        jobs = sorted(self._jobs.get(index.handle, {}).values(), key=lambda job: job.place)
+        following = [job for job in jobs if job.place > after]
         page = following[:size]
         more = len(following) > size
         return [self._state(job) for job in page], pages.token(page[-1].place) if more else None
@@ -228,6 +231,12 @@ class Imports:
             except Unavailable as error:
                 self.pauses(job.id, error.message)
                 await asyncio.sleep(min(error.retry_after_s, LONGEST_WAIT_S))
+            except NotFound:
+                raise
+            except PinyonError as error:  # the file of the index is damaged; this process knows the end of the import
+                log.error("the state of import %s into index %s cannot be stored: %s", job.id, handle, error.message)
+                self.reached(handle, job)
+                return
 
     async def _put(self, handle: Handle, job: ImportJob) -> None:
         await self._engine.put_note(handle, job.note)

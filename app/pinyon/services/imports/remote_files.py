@@ -4,8 +4,10 @@ Credentials are those that the drivers find: the usual variables and files of th
 """
 
 import contextlib
-from collections.abc import Iterator
-from typing import Any, BinaryIO, cast
+import io
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from pinyon.errors import InvalidArgument, PinyonError
@@ -44,7 +46,8 @@ class RemoteFiles:
 
     def open(self, file: SourceFile) -> BinaryIO:
         with self._reading():
-            return cast(BinaryIO, self._files().open(file.path, "rb", block_size=BLOCK, cache_type="readahead"))
+            stream = self._files().open(file.path, "rb", block_size=BLOCK, cache_type="readahead")
+        return io.BufferedReader(_Stream(stream, self._reading))
 
     def _files(self) -> Any:
         if self._driver is None:
@@ -82,6 +85,39 @@ class RemoteFiles:
             raise InvalidArgument(f"There is nothing at {self._address}") from None
         except Exception as error:
             raise SourceUnavailable(f"{self._address} cannot be read: {_in_words(error)}") from None
+
+
+class _Stream(io.RawIOBase):
+    """A stream of a driver, whose errors are turned into those of Pinyon. reading: does so."""
+
+    def __init__(self, stream: Any, reading: Callable[[], AbstractContextManager[None]]) -> None:
+        self._stream, self._reading = stream, reading
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return bool(self._stream.seekable())
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        with self._reading():
+            return int(self._stream.seek(offset, whence))
+        raise AssertionError  # reading() lets no error pass
+
+    def tell(self) -> int:
+        return int(self._stream.tell())
+
+    def readinto(self, buffer: Any) -> int:
+        with self._reading():
+            content = self._stream.read(len(buffer))
+            buffer[: len(content)] = content
+            return len(content)
+        raise AssertionError
+
+    def close(self) -> None:
+        if not self.closed:
+            self._stream.close()
+        super().close()
 
 
 def _in_words(error: BaseException) -> str:

@@ -49,7 +49,14 @@ class RowChecks:
         vector = SPARSE if index.spec.sparse else VALUES
         columns = Columns(needed=(vector,) if text_field is None else (text_field, vector))
         with source.open(file) as stream:
-            for batch in files.batches(stream, file.name, file.format, columns, skip):
+            batches = files.batches(stream, file.name, file.format, columns, skip)
+            while True:
+                try:
+                    batch = next(batches, None)
+                except OSError as error:
+                    raise InvalidArgument(f"{file.name} cannot be read: {error.strerror or error}") from None
+                if batch is None:
+                    return
                 yield from self._checked(index.spec, text_field, file, batch)
 
     def _checked(self, spec: IndexSpec, text_field: str | None, file: SourceFile, batch: Batch) -> Iterator[RowBatch]:
