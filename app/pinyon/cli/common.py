@@ -101,6 +101,11 @@ def say_where(settings: Any) -> None:
     print(f"Done{by} in the data folder {installation.location}", file=sys.stderr)
 
 
+def counted(number: int, word: str) -> str:
+    """A number with what it counts: 1 row, 2 rows."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
 PROGRESS_EVERY_S = 10.0
 """Seconds between two lines about progress if there is no terminal."""
 

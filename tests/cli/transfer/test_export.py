@@ -55,7 +55,7 @@ def test_a_namespace_is_written_to_one_file(
     host = http.get("/indexes/docs").json()["host"]
     fetched = http.get(f"{host}/vectors/fetch?namespace=n&ids=r1").json()["vectors"]["r1"]
     assert rows[1] == {"id": "r1", "values": fetched["values"], "metadata": RECORDS["r1"]}
-    assert "Exported 7 records in 1 namespaces of index docs" in done.out
+    assert "Exported 7 records in 1 namespace of index docs" in done.out
     assert [path.name for path in tmp_path.iterdir()] == ["docs.jsonl"], "nothing else is left"
 
 

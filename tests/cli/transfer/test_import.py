@@ -205,7 +205,7 @@ def test_a_dry_run_of_texts_finds_those_without_text(pinyon: Pinyon, docs: Index
     assert (
         "row 3: the columns with a value are: '_id', 'metadata'; expected beside the id: 'text' or 'values'" in done.err
     )
-    assert "1 rows would be imported" in done.out
+    assert "1 row would be imported" in done.out
 
 
 @pytest.mark.parametrize(
@@ -307,7 +307,7 @@ def test_without_a_server_the_command_writes_to_the_data_folder_itself(pinyon: P
     file = written(tmp_path / "a.jsonl", {"_id": "a", "chunk_text": "text"}, {"_id": "b", "chunk_text": ""})
     at = ("--config", settings, "--data-dir", data, "--index", "quickstart", "--namespace", "a/b")
     done = pinyon("import", file, *at)
-    assert (done.status, "Imported 1 rows" in done.out) == (1, True)
+    assert (done.status, "Imported 1 row into" in done.out) == (1, True)
     assert "row 2: Missing or invalid field 'chunk_text'" in done.err
     out = tmp_path / "out.jsonl"
     pinyon.ok("export", *at, "--no-vectors", out)

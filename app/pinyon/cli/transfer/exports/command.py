@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pinyon.cli.common import Progress, with_url
+from pinyon.cli.common import Progress, counted, with_url
 from pinyon.errors import InvalidArgument, PinyonError
 
 PART = 50_000
@@ -112,7 +112,7 @@ async def _export(options: argparse.Namespace, plan: Any) -> int:
             state = await job.run(options.resume)
     namespaces = len({part.namespace for part in state.parts})
     print(
-        f"Exported {state.records} records in {namespaces} namespaces of index {plan.index} to {options.out}, "
+        f"Exported {counted(state.records, 'record')} in {counted(namespaces, 'namespace')} of index {plan.index} to {options.out}, "
         f"as they were at {state.moment}."
     )
     return 0

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from pinyon.cli.common import Progress, settings_of, with_url
+from pinyon.cli.common import Progress, counted, settings_of, with_url
 from pinyon.errors import InvalidArgument, PinyonError
 
 FORMATS = ("jsonl", "csv", "tsv", "parquet")
@@ -124,10 +124,12 @@ async def _import(options: argparse.Namespace, files: Sequence[Any], state_file:
         where = f"all are in {options.errors}" if options.errors else "--errors FILE writes all of them"
         print(f"... and {state.refused - len(shown)} more; {where}", file=sys.stderr)
     if options.dry_run:
-        print(f"{state.imported} rows would be imported into index {options.index}, {state.refused} refused.")
+        print(
+            f"{counted(state.imported, 'row')} would be imported into index {options.index}, {state.refused} refused."
+        )
     else:
         print(
-            f"Imported {state.imported} rows into index {options.index} in {seconds:.1f} s, {rate:.0f} a second. "
+            f"Imported {counted(state.imported, 'row')} into index {options.index} in {seconds:.1f} s, {rate:.0f} a second. "
             f"{state.refused} were refused."
         )
     return 1 if state.refused else 0

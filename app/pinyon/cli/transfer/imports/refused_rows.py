@@ -18,7 +18,7 @@ class RefusedRows:
 
     def __init__(self, file: Path | None, resume: bool, most: int) -> None:
         self._file, self._most = file, most
-        self._first: list[RowProblem] = []
+        self._first: list[tuple[str, int, str]] = []
         self._stream: BinaryIO | None = None
         if file is not None:
             try:
@@ -29,7 +29,7 @@ class RefusedRows:
     def add(self, problem: RowProblem) -> None:
         """Keep a refused row."""
         if len(self._first) < self._most:
-            self._first.append(problem)
+            self._first.append((problem.file, problem.row, str(problem)))
         if self._stream is not None:
             try:
                 self._stream.write(orjson.dumps(msgspec.structs.asdict(problem), str, orjson.OPT_APPEND_NEWLINE))
@@ -39,7 +39,7 @@ class RefusedRows:
 
     def shown(self) -> list[str]:
         """The first refused rows, in the order of their files and rows."""
-        return [str(problem) for problem in sorted(self._first, key=lambda problem: (problem.file, problem.row))]
+        return [message for _, _, message in sorted(self._first)]
 
     def close(self) -> None:
         """Close the file."""
