@@ -60,6 +60,7 @@ from pinyon.services.data_plane.backup_records import BackupRecords
 from pinyon.services.data_plane.calibrations import Calibrations
 from pinyon.services.data_plane.facets import Facets
 from pinyon.services.data_plane.namespaces import Namespaces
+from pinyon.services.data_plane.record_edits import RecordEdits
 from pinyon.services.data_plane.records import Records
 from pinyon.services.data_plane.upsert_checks import UpsertChecks
 from pinyon.services.data_plane.vectors import Vectors
@@ -93,6 +94,7 @@ class OpenParts(msgspec.Struct, frozen=True):
     checks: UpsertChecks
     namespaces: Namespaces
     facets: Facets
+    record_edits: RecordEdits
     reembeddings: Reembeddings
     backups: Backups
     imports: Imports
@@ -225,6 +227,7 @@ class Service:
             checks=UpsertChecks(vectors, records.upserts, limits),
             namespaces=namespaces,
             facets=Facets(guarded, limits),
+            record_edits=RecordEdits(vectors, records),
             reembeddings=Reembeddings(engine, indexes, self.catalog, self.inference, self.executor),
             backups=taken,
             backup_records=BackupRecords(engine, taken, limits),
@@ -342,6 +345,7 @@ def rest_app(service: Service) -> Any:
             "checks": provide(lambda: service.ready().checks),
             "namespaces": provide(lambda: service.ready().namespaces),
             "facets": provide(lambda: service.ready().facets),
+            "record_edits": provide(lambda: service.ready().record_edits),
             "inference": provide(lambda: service.inference),
             "readiness": provide(lambda: service.readiness),
             "measures": provide(lambda: service.measures),

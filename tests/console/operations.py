@@ -9,7 +9,7 @@ from pinyon.auth.scopes import Scope
 class Operation(msgspec.Struct, frozen=True):
     """A request of a page. scope: what the key needs. {ns} and {ix} stand for a namespace and an index.
 
-    form: the fields of a POST. whole: whether it needs a key for all indexes and namespaces.
+    also: another scope that it needs. form: the fields of a POST. whole: whether it needs a key for all indexes and namespaces.
     """
 
     scope: Scope
@@ -17,10 +17,27 @@ class Operation(msgspec.Struct, frozen=True):
     path: str
     form: dict[str, Any] | None = None
     whole: bool = False
+    also: Scope | None = None
 
 
+RECORDS = "index={ix}&namespace={ns}"
 CONSOLE: dict[str, list[Operation]] = {
     "pinyon_console_search": [Operation("read", "GET", "/console?index={ix}")],
+    "pinyon_console_browse": [
+        Operation("read", "GET", "/console/browse?index={ix}"),
+        Operation("read", "GET", f"/console/browse?{RECORDS}&facet=secret"),
+    ],
+    "pinyon_console_record": [Operation("read", "GET", f"/console/record?{RECORDS}&id=r1")],
+    "pinyon_console_add_page": [Operation("write", "GET", "/console/record/add?index={ix}")],
+    "pinyon_console_add": [
+        Operation("write", "POST", "/console/record/add?index={ix}", {"namespace": "{ns}", "id": "r1"}, also="read")
+    ],
+    "pinyon_console_edit_page": [Operation("write", "GET", f"/console/record/edit?{RECORDS}&id=r1", also="read")],
+    "pinyon_console_edit": [
+        Operation("write", "POST", f"/console/record/edit?{RECORDS}&id=r1", {"fields": "{}", "seen": "x"}, also="read")
+    ],
+    "pinyon_console_delete_page": [Operation("write", "GET", f"/console/record/delete?{RECORDS}&id=r1")],
+    "pinyon_console_delete": [Operation("write", "POST", f"/console/record/delete?{RECORDS}&id=none")],
 }
 """By operation. Every operation of the console is here or in PUBLIC_PAGES."""
 PUBLIC_PAGES = {

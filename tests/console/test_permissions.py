@@ -56,7 +56,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 def may(limits: keys.Limits, operation: Operation, index: str, namespace: str) -> bool:
-    if operation.scope not in limits.scopes:
+    if operation.scope not in limits.scopes or (operation.also and operation.also not in limits.scopes):
         return False
     if operation.whole and (limits.indexes is not None or limits.namespaces is not None):
         return False

@@ -10,10 +10,14 @@ from litestar import MediaType, Request, Response
 from pinyon.auth.permissions import GRANT
 from pinyon.console import cookies, paths, static_files
 from pinyon.domain import Index
+from pinyon.errors import InvalidArgument
 from pinyon.services.control_plane.indexes import Indexes
 
 AnyRequest = Request[Any, Any, Any]
-NAVIGATION = (("search", "Search", paths.ROOT),)
+NAVIGATION = (
+    ("search", "Search", paths.ROOT),
+    ("browse", "Browse", paths.BROWSE),
+)
 """The pages in the navigation: a name, a title and an address. A page that is added here is in the navigation."""
 HEADERS = {
     "content-security-policy": (
@@ -36,8 +40,21 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals.update(static=static_files.address, root=paths.ROOT, navigation=NAVIGATION)
+    made.globals.update(static=static_files.address, root=paths.ROOT, navigation=NAVIGATION, address=paths.address)
     return made
+
+
+def parameter(request: AnyRequest, name: str) -> str:
+    """A value in the address; "" if it is absent."""
+    return str(request.query_params.get(name) or "")
+
+
+def named_index(request: AnyRequest, indexes: Indexes) -> Index:
+    """The index that the address names with ?index=. Raises InvalidArgument, NotFound or PermissionDenied."""
+    name = parameter(request, "index")
+    if not name:
+        raise InvalidArgument("The address does not say which index is meant: ?index=NAME is missing")
+    return indexes.index(name)
 
 
 def chosen_index(request: AnyRequest, indexes: Indexes) -> Index | None:

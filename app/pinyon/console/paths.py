@@ -1,10 +1,12 @@
 """Where the console is. Pure."""
 
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 ROOT = "/console"
 LOGIN = f"{ROOT}/login"
 STATIC = f"{ROOT}/static/"
+BROWSE = f"{ROOT}/browse"
+RECORD = f"{ROOT}/record"
 KEY_COOKIE = "pinyon_key"
 """The cookie with the API key of whoever is logged in. Scripts cannot read it, and no other site's request sends it."""
 
@@ -24,3 +26,9 @@ def local_target(target: str) -> str:
     parts = urlsplit(target)
     is_local = not parts.scheme and not parts.netloc and "\\" not in target and ".." not in parts.path
     return target if is_local and is_console(parts.path) and not is_public(parts.path) else ROOT
+
+
+def address(path: str, **values: str | list[str] | None) -> str:
+    """A page with its state in the address. Values that are None or empty are left out."""
+    query = urlencode({name: value for name, value in values.items() if value}, doseq=True)
+    return f"{path}?{query}" if query else path

@@ -3,11 +3,11 @@
 from litestar import Router
 
 from pinyon.console.errors import EXCEPTION_HANDLERS
-from pinyon.console.routes import access, search
+from pinyon.console.routes import access, browse, record_forms, records, search
 
 router = Router(
     "/",
-    route_handlers=[*access.handlers, *search.handlers],
+    route_handlers=[*access.handlers, *search.handlers, *browse.handlers, *records.handlers, *record_forms.handlers],
     before_request=access.before_request,
     exception_handlers=EXCEPTION_HANDLERS,
 )

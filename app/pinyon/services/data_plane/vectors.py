@@ -164,6 +164,20 @@ class Vectors:
         self._limits.check_answer(sizes.of_records(page.records), "ask for fewer with a smaller limit")
         return FetchResult(page.records, read_units.of_fetch(len(page.records)), page.lsn, _next(page))
 
+    async def page(
+        self, index: Index, namespace: str, raw_filter: Any, limit: int | None, token: str | None
+    ) -> FetchResult:
+        """A page of the records that match a filter, or of all if it is empty, in byte order of their ids."""
+        if raw_filter:
+            return await self.fetch_by_metadata(index, namespace, raw_filter, limit, token)
+        name = validation.namespace_name(namespace, self._limits)
+        size = pages.limit(limit, FETCH_PAGE, self._limits.fetch_page)
+        page = await self._engine.page(
+            index.handle, name, PagePlan(size, Selection(), pages.read(token) if token else "")
+        )
+        self._limits.check_answer(sizes.of_records(page.records), "ask for fewer with a smaller limit")
+        return FetchResult(page.records, read_units.of_fetch(len(page.records)), page.lsn, _next(page))
+
     async def list(
         self, index: Index, namespace: str, prefix: str | None, limit: int | None, token: str | None
     ) -> FetchResult:
