@@ -4,12 +4,14 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pinyon.auth import keys
 from pinyon.domain import EmbedSpec, IndexSpec, PagePlan, QueryPlan, Record, Selection, SparseVector
 from pinyon.errors import DataLoss, FailedPrecondition
 from pinyon.filters import parse
+from pinyon.search import token_codes
 from pinyon.storage.sqlite.engine import SqliteEngine
 
 DIMENSION, LARGE = 8, 600
@@ -33,8 +35,10 @@ def records(index: str, first: int, count: int) -> list[Record]:
         sparse = SparseVector(np.array([place % 50, 100 + place % 7], np.uint32), np.array([1.0, 0.5], np.float32))
         of_kind = (None, sparse) if index.startswith("sparse") else (vector, None)
         fields = {"text": text, "n": place % 10, "tag": f"t{place % 3}"}
-        learned = sparse if index.startswith("docs") else None
-        found.append(Record(f"r{place:04}", of_kind[0], fields, of_kind[1], learned=learned))
+        more: dict[str, Any] = {}
+        if index.startswith("docs"):
+            more = {"learned": sparse, "token_codes": token_codes.encode([np.stack([vector, -vector])])}
+        found.append(Record(f"r{place:04}", of_kind[0], fields, of_kind[1], **more))
     return found
 
 
@@ -43,7 +47,7 @@ def specs(name: str) -> IndexSpec:
     if name.startswith("sparse"):
         return IndexSpec(name, 0, "dotproduct")
     if name.startswith("docs"):
-        return IndexSpec(name, DIMENSION, "cosine", EmbedSpec("pinyon-hash-embed", "text"))
+        return IndexSpec(name, DIMENSION, "cosine", EmbedSpec("pinyon-hash-embed", "text", token_vectors="stored"))
     return IndexSpec(name, DIMENSION, "euclidean")
 
 
@@ -81,14 +85,14 @@ async def answers(engine: SqliteEngine, name: str) -> Answers | None:
         asked = [
             QueryPlan(7, sparse=sparse) if spec.sparse else QueryPlan(7, vector=vector, include_values=True),
             QueryPlan(20, id="r0007", filter=parse({"n": {"$gt": 4}, "tag": "t1"})),
-            *([QueryPlan(9, text="river stone 7")] if spec.embed else []),
+            *([QueryPlan(9, text="river stone 7", include_token_codes=True)] if spec.embed else []),
             *([QueryPlan(9, vector=vector, text="river stone 7", learned=sparse)] if spec.embed else []),
         ]
         found: Answers = {}
         for number, plan in enumerate(asked):
             answer = await engine.query(name, "a", plan)
             if not answer.approximate:  # which would be right, and not the same
-                found[f"query {number}"] = [(m.id, m.score, str(m.metadata)) for m in answer.matches]
+                found[f"query {number}"] = [(m.id, m.score, str(m.metadata), m.token_codes) for m in answer.matches]
         page = await engine.page(name, "a", PagePlan(10_000))
         found["page"] = [
             (r.id, None if r.vector is None else r.vector.tobytes(), str(r.metadata), str(r.sparse))
