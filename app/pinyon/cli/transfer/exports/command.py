@@ -110,9 +110,7 @@ async def _export(options: argparse.Namespace, plan: Any) -> int:
         with Progress(plan.index, "record") as progress:
             job = ExportJob(BackupReader(api), plan, options.out, columns, progress.tell)
             state = await job.run(options.resume)
-    namespaces = len({part.namespace for part in state.parts})
-    print(
-        f"Exported {counted(state.records, 'record')} in {counted(namespaces, 'namespace')} of index {plan.index} to {options.out}, "
-        f"as they were at {state.moment}."
-    )
+    records = counted(state.records, "record")
+    namespaces = counted(len({part.namespace for part in state.parts}), "namespace")
+    print(f"Exported {records} in {namespaces} of index {plan.index} to {options.out}, as they were at {state.moment}.")
     return 0

@@ -123,15 +123,12 @@ async def _import(options: argparse.Namespace, files: Sequence[Any], state_file:
     if state.refused > len(shown):
         where = f"all are in {options.errors}" if options.errors else "--errors FILE writes all of them"
         print(f"... and {state.refused - len(shown)} more; {where}", file=sys.stderr)
+    rows = counted(state.imported, "row")
     if options.dry_run:
-        print(
-            f"{counted(state.imported, 'row')} would be imported into index {options.index}, {state.refused} refused."
-        )
+        print(f"{rows} would be imported into index {options.index}, {state.refused} refused.")
     else:
-        print(
-            f"Imported {counted(state.imported, 'row')} into index {options.index} in {seconds:.1f} s, {rate:.0f} a second. "
-            f"{state.refused} were refused."
-        )
+        where, speed = f"into index {options.index}", f"in {seconds:.1f} s, {rate:.0f} a second"
+        print(f"Imported {rows} {where} {speed}. {state.refused} were refused.")
     return 1 if state.refused else 0
 
 
