@@ -22,7 +22,11 @@ class Operation(msgspec.Struct, frozen=True):
 
 RECORDS = "index={ix}&namespace={ns}"
 CONSOLE: dict[str, list[Operation]] = {
-    "pinyon_console_search": [Operation("read", "GET", "/console?index={ix}")],
+    "pinyon_console_search": [
+        Operation("read", "GET", "/console?index={ix}"),
+        Operation("read", "GET", "/console?index={ix}&namespace={ns}&id=r1"),
+    ],
+    "pinyon_console_check_filter": [Operation("read", "GET", "/console/check-filter?filter=%7B%7D")],
     "pinyon_console_browse": [
         Operation("read", "GET", "/console/browse?index={ix}"),
         Operation("read", "GET", f"/console/browse?{RECORDS}&facet=secret"),

@@ -1,20 +1,142 @@
-"""The search page."""
+"""The search page, and the check of a filter while it is typed."""
+
+from typing import Annotated
 
 from litestar import Response, get
 from litestar.di import NamedDependency
+from litestar.params import QueryParameter
 
 from pinyon.auth import permissions
-from pinyon.console import paths
+from pinyon.console import filter_text, paths
+from pinyon.console.namespace_choice import NamespaceChoice, chosen_namespace
 from pinyon.console.pages import AnyRequest, chosen_index, page
+from pinyon.console.search import address, cards, code_samples, columns, rank_chart
+from pinyon.console.search.address import PageSearch
+from pinyon.console.search.cards import Card
+from pinyon.console.search.code_samples import CodeSample
+from pinyon.console.search.columns import Column
+from pinyon.console.search.marking import QueryWords
+from pinyon.domain import Index
+from pinyon.errors import InvalidArgument
 from pinyon.services.control_plane.indexes import Indexes
+from pinyon.services.data_plane.namespaces import Namespaces
+from pinyon.services.data_plane.records import Records
+from pinyon.services.inference.inference import Inference
+from pinyon.settings import LimitSettings
+
+BEST_RERANKER, ALWAYS_THERE = "bge-reranker-v2-m3", "pinyon-late-interaction"
+"""What reranks if the address names no model: the first one if its weights are here, otherwise the second one."""
 
 
 @get(paths.ROOT, operation_id="pinyon_console_search")
-async def search(request: AnyRequest, indexes: NamedDependency[Indexes]) -> Response[str]:
-    """Search an index."""
+async def search(
+    request: AnyRequest,
+    indexes: NamedDependency[Indexes],
+    namespaces: NamedDependency[Namespaces],
+    records: NamedDependency[Records],
+    inference: NamedDependency[Inference],
+    limits: NamedDependency[LimitSettings],
+) -> Response[str]:
+    """Search an index in several ways side by side."""
     permissions.check("read")
     index = chosen_index(request, indexes)
-    return page(request, "search.html", title="Search", active="search", index=index, every_index=indexes.all())
+    if index is None:
+        return page(request, "search_empty.html", title="Search", active="search")
+    choice = await chosen_namespace(request, index, namespaces)
+    permissions.check("read", index.handle, choice.name)
+    asked = address.read(index, choice.name, request.query_params, request.query_params.getall("show", []))
+    models = rerankers(inference)
+    reranker = asked.reranker or models[0]
+    answered: list[Column] = []
+    problem = None
+    try:
+        if asked.asks:
+            plan = columns.planned(index, asked, reranker, limits)
+            answered = await columns.answered(records, index, choice.name, plan)
+    except InvalidArgument as error:
+        problem = error.message
+    return _page(request, indexes, index, choice, asked, (models, reranker), answered, problem)
 
 
-handlers = [search]
+def _page(
+    request: AnyRequest,
+    indexes: Indexes,
+    index: Index,
+    choice: NamespaceChoice,
+    asked: PageSearch,
+    rerankers: tuple[list[str], str],
+    answered: list[Column],
+    problem: str | None,
+) -> Response[str]:
+    """The page. rerankers: all of them, and the chosen one. problem: of the search as a whole, in words."""
+    embed, fields = index.spec.embed, address.parsed_fields(asked.fields)
+    words = QueryWords(asked.text, embed.analysis) if embed is not None and asked.text.strip() else None
+    shown = cards.of_columns(answered, words, None if embed is None else embed.text_field, fields)
+    return page(
+        request,
+        "search.html",
+        title=f"{asked.text.strip()[:60]} · Search" if asked.text.strip() else "Search",
+        active="search",
+        index=index,
+        every_index=indexes.all(),
+        status=200 if problem is None else 400,
+        asked=asked,
+        choice=choice,
+        rerankers=rerankers[0],
+        reranker=rerankers[1],
+        problem=problem,
+        columns=list(zip(answered, shown, _samples(request, indexes, index, choice, answered, fields), strict=True)),
+        chart=rank_chart.of_cards(shown),
+        every_column=address.COLUMNS,
+        by_text=embed is not None,
+        most=address.MOST_CARDS // len(columns.names(index, asked)),
+        usual=address.TOP_K,
+        usual_depth=address.DEPTH,
+        most_depth=address.MOST_DEPTH,
+        like=asked.address,
+        label=_moved,
+        record=paths.RECORD,
+    )
+
+
+def _samples(
+    request: AnyRequest,
+    indexes: Indexes,
+    index: Index,
+    choice: NamespaceChoice,
+    answered: list[Column],
+    fields: list[str] | None,
+) -> list[list[CodeSample]]:
+    url = indexes.url(index, request.headers.get("host"))
+    return [code_samples.of_search(index, url, choice.name, column.search, fields) for column in answered]
+
+
+def _moved(card: Card) -> str:
+    """How a hit moved against the column before, in words."""
+    if card.moved is None:
+        return "new"
+    if card.moved == 0:
+        return "same"
+    return f"{'up' if card.moved > 0 else 'down'} {abs(card.moved)}"
+
+
+def rerankers(inference: Inference) -> list[str]:
+    """The reranking models that answer here, the usual one first."""
+    by_name = {model.name: model.answer for model in inference.known_models() if model.entry.kind == "rerank"}
+    best = by_name.get(BEST_RERANKER)
+    usual = ALWAYS_THERE if best is None or best.stand_in else BEST_RERANKER
+    return [usual, *(name for name, answer in by_name.items() if answer is not None and name != usual)]
+
+
+@get(f"{paths.ROOT}/check-filter", operation_id="pinyon_console_check_filter")
+async def check_filter(text: Annotated[str, QueryParameter(name="filter")] = "") -> dict[str, str | None]:
+    """Say what is wrong with a filter that somebody types."""
+    permissions.check("read")
+    try:
+        filter_text.parsed(text)
+    except InvalidArgument as error:
+        return {"problem": error.message}
+    return {"problem": None}
+
+
+handlers = [search, check_filter]

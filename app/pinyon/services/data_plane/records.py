@@ -1,6 +1,8 @@
 """The records service: text in, ranked text out."""
 
+import time
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, cast
 
 import msgspec
@@ -37,7 +39,8 @@ from pinyon.storage.engine import DataPlane
 class SearchResult(msgspec.Struct, frozen=True):
     """hits: best first. models: labels of the models that embedded or reranked. truncated: 1 if the query was cut.
 
-    foreign: as in UpsertResult.
+    foreign: as in UpsertResult. stages: milliseconds of "embed", "search" and, if hits were reranked, "rerank", waiting
+    included.
     """
 
     hits: list[Match]
@@ -46,6 +49,7 @@ class SearchResult(msgspec.Struct, frozen=True):
     models: list[str]
     truncated: int
     foreign: int = 0
+    stages: dict[str, float] = {}
 
 
 class PlannedSearch(msgspec.Struct, frozen=True):
@@ -102,9 +106,16 @@ class Records:
     async def _search(self, index: Index, namespace: str, search: Search) -> SearchResult:
         name = validation.namespace_name(namespace, self._limits)
         permissions.check("read", index.handle, name)  # the engine checks it too, but after the text was embedded
+        moments = [time.perf_counter()]
         planned = await self._with_learned_words(index, await self._plan(index, search))
+        moments.append(time.perf_counter())
         answer = await self._engine.query(index.handle, name, planned.plan)
-        return await self._finish(index, search, planned, answer)
+        moments.append(time.perf_counter())
+        result = await self._finish(index, search, planned, answer)
+        moments.append(time.perf_counter())
+        names = ("embed", "search", "rerank") if search.rerank is not None else ("embed", "search")
+        stages = {name: (end - begin) * 1000 for name, (begin, end) in zip(names, pairwise(moments), strict=False)}
+        return msgspec.structs.replace(result, stages=stages)
 
     async def _curve(self, index: Index, search: Search, reranking: Reranking | None) -> Curve | None:
         """What the scores of a search mean; None if nobody asks, or if it is not known and only an explanation asks.
