@@ -59,7 +59,7 @@ LAYERS = [
     ["pinyon.documents"],
     ["pinyon.domain"],
     ["pinyon.filters"],
-    ["pinyon.search.words", "pinyon.patches"],
+    ["pinyon.search.text.words", "pinyon.patches"],
     [
         "pinyon.errors",
         "pinyon.failpoints",

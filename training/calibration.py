@@ -26,9 +26,9 @@ from pinyon.inference.backends.reranking.late_interaction import LateInteraction
 from pinyon.inference.catalog import Catalog
 from pinyon.inference.steps import finished
 from pinyon.search import fusion
-from pinyon.search.analysis import QueryTerm, analysed, query_terms
 from pinyon.search.calibration import CurvesFile, PipelineCurve, calibration_error, isotonic, probability
 from pinyon.search.ranking import IN_MIX, bm25, idf
+from pinyon.search.text.analysis import QueryTerm, analysed, query_terms
 from pinyon.search.unrelated import UNRELATED
 from pinyon.shipped import SHIPPED
 

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pinyon.inference.backends.torch_backend import TorchEncoder
 from pinyon.search.ranking import K1, LEXICAL_WEIGHT, bm25, idf
-from pinyon.search.terms import terms
+from pinyon.search.text.terms import terms
 from scipy.sparse import csr_matrix
 from tqdm import tqdm
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from pinyon.errors import InvalidArgument, shown
-from pinyon.search.words import pattern
+from pinyon.search.text.words import pattern
 
 Scalar = str | float | bool
 Comparison = Literal["$gt", "$gte", "$lt", "$lte"]

@@ -57,11 +57,11 @@ from pinyon.services.control_plane.indexes import Indexes
 from pinyon.services.control_plane.readiness import RETRY_AFTER_S, Readiness
 from pinyon.services.control_plane.reembedding import Reembeddings
 from pinyon.services.data_plane.backup_records import BackupRecords
-from pinyon.services.data_plane.calibrations import Calibrations
 from pinyon.services.data_plane.facets import Facets
 from pinyon.services.data_plane.namespaces import Namespaces
 from pinyon.services.data_plane.record_edits import RecordEdits
-from pinyon.services.data_plane.records import Records
+from pinyon.services.data_plane.records.calibrations import Calibrations
+from pinyon.services.data_plane.records.records import Records
 from pinyon.services.data_plane.upsert_checks import UpsertChecks
 from pinyon.services.data_plane.vectors import Vectors
 from pinyon.services.imports.importer import Importer

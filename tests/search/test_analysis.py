@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pinyon.search.analysis import (
+from pinyon.search.text.analysis import (
     AUTO,
     LANGUAGES,
     QueryTerm,
@@ -14,8 +14,8 @@ from pinyon.search.analysis import (
     query_terms,
     stop_words,
 )
-from pinyon.search.terms import KEEP_DIACRITICS, terms, tokens
-from pinyon.search.terms import query_terms as query_terms_of_one_language
+from pinyon.search.text.terms import KEEP_DIACRITICS, terms, tokens
+from pinyon.search.text.terms import query_terms as query_terms_of_one_language
 
 GERMAN = "Die Häuser stehen an dem Fluss und nicht in der Stadt"
 ENGLISH = "The houses are on the river, and this is not in the town"

@@ -1,7 +1,7 @@
 """A model that does not know the language of a query decides less."""
 
 import pytest
-from pinyon.search.known_languages import OTHER_LANGUAGE, OTHER_SCRIPT, similarity_weight
+from pinyon.search.text.known_languages import OTHER_LANGUAGE, OTHER_SCRIPT, similarity_weight
 
 ENGLISH = ("english",)
 

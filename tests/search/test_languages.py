@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pinyon.search.languages import ENGLISH, detect, languages, script_of
-from pinyon.search.terms import tokens
+from pinyon.search.text.languages import ENGLISH, detect, languages, script_of
+from pinyon.search.text.terms import tokens
 
 
 def language_of(text: str, candidates: set[str] | None = None) -> str | None:

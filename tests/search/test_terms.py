@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pinyon.search.terms import LANGUAGES, query_terms, terms
+from pinyon.search.text.terms import LANGUAGES, query_terms, terms
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pinyon.domain import EVEN, EmbedSpec, Fingerprint, IndexSpec, Mix
 from pinyon.errors import FailedPrecondition
 from pinyon.inference.model_files.manifest import load_manifest
 from pinyon.search.calibration import calibration_error, probability
-from pinyon.services.data_plane.calibrations import FILE, Calibrations
+from pinyon.services.data_plane.records.calibrations import FILE, Calibrations
 from pinyon.shipped import SHIPPED
 
 MODELS = SHIPPED / "models"

@@ -11,7 +11,7 @@ import pytest
 from pinyon.domain import EmbedSpec, Fingerprint, Handle, Index, IndexSpec
 from pinyon.services.control_plane.embedders import Embedders
 from pinyon.services.control_plane.readiness import Readiness
-from pinyon.services.data_plane.index_texts import MOST_ATTEMPTS
+from pinyon.services.data_plane.records.index_texts import MOST_ATTEMPTS
 from pinyon.storage.sqlite.data_plane import SqliteDataPlane
 from pinyon.storage.sqlite.upkeep import compaction
 

@@ -8,7 +8,7 @@ from pinyon.domain import Centroid, EmbedSpec, Fingerprint, Handle, Index, Index
 from pinyon.errors import EmbeddingMismatch, FailedPrecondition
 from pinyon.inference.answer import Answer
 from pinyon.inference.backend import Retrieved
-from pinyon.services.data_plane.reranking import HitReranker, Rerank, Reranking
+from pinyon.services.data_plane.records.reranking import HitReranker, Rerank, Reranking
 from pinyon.services.inference.embedded_text import EmbeddedText
 from pinyon.services.inference.inference import RerankCall
 from pinyon.services.inference.unrelated_vectors import UnrelatedVectors

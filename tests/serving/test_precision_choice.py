@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
-from pinyon.cli.doctor import examine
+from pinyon.cli.maintenance.doctor import examine
 from pinyon.inference import precision
 from pinyon.inference.precision import Choice
 from pinyon.server import Service, create_app

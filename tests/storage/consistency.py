@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 from pinyon.domain import IndexSpec
 from pinyon.search import token_codes
-from pinyon.search.analysis import analysed, analysed_as, detects
+from pinyon.search.text.analysis import analysed, analysed_as, detects
 from pinyon.storage.sqlite.connection.connections import connect
 from pinyon.storage.sqlite.schema import tables, token_vectors
 from pinyon.storage.sqlite.text import learned_vectors

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pinyon.domain import EmbedSpec, IndexSpec, Match, Record
 from pinyon.search.ranking import K1, B
-from pinyon.search.terms import query_terms, terms
+from pinyon.search.text.terms import query_terms, terms
 
 SPEC = IndexSpec("docs", 2, "cosine", EmbedSpec("any", "text"))
 Rows = dict[str, dict[str, Any]]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from pinyon.cli import backup, check, compact, ephemeral, evaluate, keys, models, reembed, tune
+from pinyon.cli import ephemeral, evaluate, keys, models, tune
 from pinyon.cli.common import (
     add_settings,
     local_tls,
@@ -20,6 +20,7 @@ from pinyon.cli.common import (
     settings_of,
 )
 from pinyon.cli.ingest import command as ingest
+from pinyon.cli.maintenance import backup, check, compact, reembed
 from pinyon.cli.transfer.copies import command as copies
 from pinyon.cli.transfer.exports import command as exports
 from pinyon.cli.transfer.imports import command as imports
@@ -121,7 +122,7 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from pinyon.cli.doctor import examine
+    from pinyon.cli.maintenance.doctor import examine
 
     quickstart_unless_named(options)  # as `pinyon serve` does
     findings = examine(settings_of(options))

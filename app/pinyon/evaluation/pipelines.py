@@ -15,8 +15,8 @@ from pinyon.evaluation.collection import Collection
 from pinyon.evaluation.measures import quantiles, values
 from pinyon.server import Service
 from pinyon.services.control_plane.addresses import Addresses
-from pinyon.services.data_plane.reranking import Rerank
-from pinyon.services.data_plane.searches import Search
+from pinyon.services.data_plane.records.reranking import Rerank
+from pinyon.services.data_plane.records.searches import Search
 from pinyon.settings import IndexSettings, Settings
 
 NAME, TEXT = "pinyon-eval", "text"

@@ -19,7 +19,7 @@ from pinyon.inference.steps import Steps, finished
 from pinyon.search.fusion import Sides, corrected, with_cross_encoder, with_late_interaction
 from pinyon.search.fusion import with_mini as with_mini_mix
 from pinyon.search.ranking import ALONE, IN_MIX, LONGEST_DISCOUNTED, B, ShareFormula, idf
-from pinyon.search.terms import query_terms, terms
+from pinyon.search.text.terms import query_terms, terms
 from pinyon.search.unrelated import UNRELATED
 
 from tests.running import PROJECT

@@ -12,7 +12,7 @@ from pinyon.inference.model_files import installed, model_config, weights
 from pinyon.inference.model_files.installed import Pin
 from pinyon.inference.model_files.manifest import ModelEntry, load_manifest
 from pinyon.inference.model_files.model_config import Method, ModelConfig
-from pinyon.search.languages import latin
+from pinyon.search.text.languages import latin
 from pinyon.settings import OwnModel
 from pinyon.shipped import shipped_model
 

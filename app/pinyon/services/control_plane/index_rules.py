@@ -14,7 +14,7 @@ from pinyon.domain import Diacritics, EmbedSpec, IndexDetails, IndexSpec, Metric
 from pinyon.errors import InvalidArgument, NotFound
 from pinyon.inference.catalog import Catalog
 from pinyon.inference.model_files.manifest import ModelEntry
-from pinyon.search.analysis import AUTO, LANGUAGES
+from pinyon.search.text.analysis import AUTO, LANGUAGES
 from pinyon.services.control_plane import mix_rules
 from pinyon.services.inference import model_parameters
 from pinyon.services.inference.model_parameters import whole

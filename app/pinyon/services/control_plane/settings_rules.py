@@ -5,7 +5,7 @@ import msgspec
 from pinyon.domain import EmbedSpec, IndexSpec
 from pinyon.errors import FailedPrecondition
 from pinyon.inference.catalog import Catalog
-from pinyon.search.analysis import AUTO
+from pinyon.search.text.analysis import AUTO
 from pinyon.services.control_plane import index_rules, mix_rules
 from pinyon.settings import IndexSettings
 

@@ -8,7 +8,7 @@ import msgspec
 from pinyon.auth import permissions
 from pinyon.domain import Index, Metadata, Record
 from pinyon.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
-from pinyon.services.data_plane.records import Records
+from pinyon.services.data_plane.records.records import Records
 from pinyon.services.data_plane.vectors import RawVector, Vectors
 
 

@@ -8,7 +8,7 @@ import msgspec
 from pinyon.auth import permissions
 from pinyon.domain import Index
 from pinyon.errors import InvalidArgument
-from pinyon.services.data_plane.text_upserts import TextUpserts
+from pinyon.services.data_plane.records.text_upserts import TextUpserts
 from pinyon.services.data_plane.vectors import RawVector, Vectors
 from pinyon.settings import LimitSettings
 

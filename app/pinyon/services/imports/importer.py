@@ -17,7 +17,7 @@ from pinyon.errors import EmbeddingMismatch, InvalidArgument, TextTooLong, Unava
 from pinyon.formats.rows import RowProblem
 from pinyon.services.control_plane.indexes import Indexes
 from pinyon.services.data_plane import validation
-from pinyon.services.data_plane.text_upserts import EmbeddedRecords, TextUpserts, too_long
+from pinyon.services.data_plane.records.text_upserts import EmbeddedRecords, TextUpserts, too_long
 from pinyon.services.data_plane.vectors import Vectors
 from pinyon.services.imports.row_checks import RowBatch, RowChecks
 from pinyon.services.imports.sources import Source, SourceFile

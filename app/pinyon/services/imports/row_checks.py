@@ -13,7 +13,7 @@ from pinyon.errors import InvalidArgument
 from pinyon.formats import files
 from pinyon.formats.layout import SPARSE, VALUES, Columns
 from pinyon.formats.rows import Batch, Row, RowProblem
-from pinyon.services.data_plane.text_upserts import TextRecord, TextUpserts
+from pinyon.services.data_plane.records.text_upserts import TextRecord, TextUpserts
 from pinyon.services.data_plane.vectors import RawVector, Vectors
 from pinyon.services.imports.sources import Source, SourceFile
 

@@ -57,7 +57,7 @@ async def test_a_file_of_an_earlier_analysis_is_brought_up_at_a_start(
     caplog.set_level("INFO")
     engine = await SqliteEngine.open_folder(tmp_path, 1, 0)
     await engine.create_index(SPEC)
-    monkeypatch.setattr("pinyon.search.terms.terms", lambda text, language: text.split())
+    monkeypatch.setattr("pinyon.search.text.terms.terms", lambda text, language: text.split())
     await engine.upsert("docs", "a", [record("r1", {"text": "猫と犬"})])
     monkeypatch.undo()
     assert (await engine.query("docs", "a", QueryPlan(10, text="猫"))).matches == []

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pinyon.domain import EmbedSpec, QueryPlan, Selection, UpdatePlan
-from pinyon.search.analysis import language_of_word, stop_words
-from pinyon.search.terms import tokens
+from pinyon.search.text.analysis import language_of_word, stop_words
+from pinyon.search.text.terms import tokens
 from pinyon.storage.sqlite.connection.connections import connect
 from pinyon.storage.sqlite.engine import SqliteEngine
 from pinyon.storage.sqlite.text import lexical

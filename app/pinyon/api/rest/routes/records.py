@@ -15,9 +15,9 @@ from pinyon.domain import Index
 from pinyon.errors import InvalidArgument
 from pinyon.services.control_plane import mix_rules
 from pinyon.services.data_plane.facets import Facets
-from pinyon.services.data_plane.records import Records
-from pinyon.services.data_plane.reranking import Rerank
-from pinyon.services.data_plane.searches import Search
+from pinyon.services.data_plane.records.records import Records
+from pinyon.services.data_plane.records.reranking import Rerank
+from pinyon.services.data_plane.records.searches import Search
 from pinyon.settings import LimitSettings
 
 

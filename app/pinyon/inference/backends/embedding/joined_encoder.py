@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from pinyon.inference.backend import Embeddings, Span, TextEncoder, Windows
 from pinyon.inference.model_files.weights import WEIGHTS_FILE
 from pinyon.inference.steps import Steps
-from pinyon.search.known_languages import similarity_weight
+from pinyon.search.text.known_languages import similarity_weight
 
 QUERY_PREFIX = "query: "
 PREFIXES = (QUERY_PREFIX, "passage: ")

@@ -16,9 +16,9 @@ from pinyon.domain import TermStatistics, Truncate
 from pinyon.errors import TextTooLong
 from pinyon.inference.steps import Steps
 from pinyon.patches.rank_bm25 import bm25_scores
-from pinyon.search.analysis import AUTO, AnalysedText, analysed, certain_languages, query_languages, query_terms
 from pinyon.search.ranking import ALONE, IN_MIX, B, ShareFormula, idf
-from pinyon.search.terms import terms
+from pinyon.search.text.analysis import AUTO, AnalysedText, analysed, certain_languages, query_languages, query_terms
+from pinyon.search.text.terms import terms
 
 LONGEST_TERM = 64
 """Characters that are read of a document for each allowed term. The rest of a very long one is not even split."""

@@ -15,9 +15,9 @@ from pinyon.errors import TextTooLong
 from pinyon.inference.backend import MOST_WINDOWS, QUERY_TOKENS, Span, TextEncoder, Windows
 from pinyon.inference.steps import Steps
 from pinyon.search import token_codes
-from pinyon.search.analysis import query_terms
 from pinyon.search.ranking import idf, max_sim
-from pinyon.search.words import pattern
+from pinyon.search.text.analysis import query_terms
+from pinyon.search.text.words import pattern
 
 NOTHING_STORED: Mapping[str, bytes] = {}
 CODES_PER_STEP = 64

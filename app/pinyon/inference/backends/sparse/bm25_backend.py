@@ -20,7 +20,7 @@ from pinyon.domain import Fingerprint, InputType, SparseVector, Truncate
 from pinyon.errors import TextTooLong
 from pinyon.inference.backend import SparseEmbeddings
 from pinyon.search.ranking import bm25
-from pinyon.search.terms import STOP_WORDS
+from pinyon.search.text.terms import STOP_WORDS
 
 AVERAGE_WORDS = 100
 """The average length of a passage in BM25."""

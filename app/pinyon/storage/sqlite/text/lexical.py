@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinyon.domain import IndexSpec, Metadata, TermStatistics
-from pinyon.search.analysis import AnalysedText, analysed, analysed_as, detects, query_languages, query_terms
 from pinyon.search.ranking import IN_MIX, bm25, idf
+from pinyon.search.text.analysis import AnalysedText, analysed, analysed_as, detects, query_languages, query_terms
 from pinyon.storage.sqlite.row_sets import Records, RowSet, union
 from pinyon.storage.sqlite.text.posting_cache import InvertedList, Key, PostingCache, Tokens, Version
 

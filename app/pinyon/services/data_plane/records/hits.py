@@ -7,7 +7,7 @@ import numpy as np
 
 from pinyon.domain import Curve, Match, Metadata
 from pinyon.search.calibration import probability
-from pinyon.services.data_plane.searches import Search
+from pinyon.services.data_plane.records.searches import Search
 
 DIGITS = 4
 """Decimal places of calibrated scores."""

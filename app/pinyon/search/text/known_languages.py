@@ -6,8 +6,8 @@ A model still gives cosines for texts in a language that it does not know. They 
 import unicodedata
 from collections.abc import Collection
 
-from pinyon.search.languages import BEGINNING, is_in_another
-from pinyon.search.terms import tokens
+from pinyon.search.text.languages import BEGINNING, is_in_another
+from pinyon.search.text.terms import tokens
 
 OTHER_LANGUAGE, OTHER_SCRIPT = 0.5, 0.125
 """Weights of a similarity if the query is in another language, and in another script, than the model knows. A model

@@ -11,8 +11,8 @@ from pinyon.domain import EVEN, EmbedSpec, Index, IndexSpec, Mix, QueryAnswer
 from pinyon.errors import EmbeddingMismatch, InvalidArgument, TextTooLong
 from pinyon.inference.backend import Embedder, Retrieved
 from pinyon.search import fusion
-from pinyon.search.known_languages import similarity_weight
 from pinyon.search.ranking import exact_scores, shortest
+from pinyon.search.text.known_languages import similarity_weight
 from pinyon.services.control_plane.embedders import Embedders
 from pinyon.services.inference.embedded_text import EmbeddedText, TokenForm, dense_vectors
 from pinyon.services.inference.inference import Inference, RerankCall, rank_text, rerank_units

@@ -10,8 +10,8 @@ from pinyon.domain import Fingerprint, Index, Metadata, Note, Record
 from pinyon.errors import InvalidArgument, TextTooLong
 from pinyon.services.control_plane.indexes import Indexes
 from pinyon.services.data_plane import validation
-from pinyon.services.data_plane.foreign_vectors import ForeignVectors
-from pinyon.services.data_plane.index_texts import IndexTexts, sparse_model
+from pinyon.services.data_plane.records.foreign_vectors import ForeignVectors
+from pinyon.services.data_plane.records.index_texts import IndexTexts, sparse_model
 from pinyon.services.inference.inference import Inference
 from pinyon.settings import LimitSettings
 from pinyon.storage.engine import DataPlane

@@ -19,17 +19,17 @@ from pinyon.domain import (
 )
 from pinyon.errors import InvalidArgument
 from pinyon.inference.backend import SparseEmbedder
-from pinyon.search.known_languages import knows, similarity_weight
-from pinyon.search.terms import MOST_QUERY_CHARACTERS
+from pinyon.search.text.known_languages import knows, similarity_weight
+from pinyon.search.text.terms import MOST_QUERY_CHARACTERS
 from pinyon.services.control_plane.indexes import Indexes
 from pinyon.services.data_plane import read_units, validation
-from pinyon.services.data_plane.calibrations import Calibrations, no_curve
-from pinyon.services.data_plane.foreign_vectors import ForeignVectors
-from pinyon.services.data_plane.hits import shown
-from pinyon.services.data_plane.index_texts import IndexTexts, sparse_model
-from pinyon.services.data_plane.reranking import HitReranker, Reranking
-from pinyon.services.data_plane.searches import Search, check_min_score, grouping_of, mix_of, retrieval_of
-from pinyon.services.data_plane.text_upserts import TextUpserts, UpsertResult
+from pinyon.services.data_plane.records.calibrations import Calibrations, no_curve
+from pinyon.services.data_plane.records.foreign_vectors import ForeignVectors
+from pinyon.services.data_plane.records.hits import shown
+from pinyon.services.data_plane.records.index_texts import IndexTexts, sparse_model
+from pinyon.services.data_plane.records.reranking import HitReranker, Reranking
+from pinyon.services.data_plane.records.searches import Search, check_min_score, grouping_of, mix_of, retrieval_of
+from pinyon.services.data_plane.records.text_upserts import TextUpserts, UpsertResult
 from pinyon.services.inference.inference import Inference
 from pinyon.services.inference.unrelated_vectors import UnrelatedVectors
 from pinyon.settings import LimitSettings

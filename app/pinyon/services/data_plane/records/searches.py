@@ -6,7 +6,7 @@ import msgspec
 
 from pinyon.domain import EVEN, Grouping, IndexSpec, Mix, Retrieval
 from pinyon.errors import InvalidArgument
-from pinyon.services.data_plane.reranking import Rerank
+from pinyon.services.data_plane.records.reranking import Rerank
 
 
 class Search(msgspec.Struct, frozen=True):

@@ -12,9 +12,9 @@ from itertools import pairwise
 
 import msgspec
 
-from pinyon.search import terms as one_language
-from pinyon.search.languages import BEGINNING, ENGLISH, detect, has_other_script, languages, latin, script_of
-from pinyon.search.terms import (
+from pinyon.search.text import terms as one_language
+from pinyon.search.text.languages import BEGINNING, ENGLISH, detect, has_other_script, languages, latin, script_of
+from pinyon.search.text.terms import (
     KEEP_DIACRITICS,
     MOST_QUERY_CHARACTERS,
     STOP_WORDS,

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import Stemmer
 
-from pinyon.search.words import MARKS, pattern
+from pinyon.search.text.words import MARKS, pattern
 
 _STEMMED = frozenset(Stemmer.algorithms())
 LANGUAGES = (*sorted(_STEMMED), "none")

@@ -1,0 +1,1 @@
+"""What texts and queries are made of: words, stems, languages."""

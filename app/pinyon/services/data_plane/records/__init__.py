@@ -1,0 +1,1 @@
+"""Records whose texts are embedded: upserts, searches and reranking."""
