@@ -20,7 +20,7 @@ from pinyon.domain import Index
 from pinyon.errors import InvalidArgument
 from pinyon.services.control_plane.indexes import Indexes
 from pinyon.services.data_plane.namespaces import Namespaces
-from pinyon.services.data_plane.records import Records
+from pinyon.services.data_plane.records.records import Records
 from pinyon.services.inference.inference import Inference
 from pinyon.settings import LimitSettings
 

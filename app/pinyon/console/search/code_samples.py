@@ -8,7 +8,7 @@ from urllib.parse import quote
 import msgspec
 
 from pinyon.domain import Index
-from pinyon.services.data_plane.searches import Search
+from pinyon.services.data_plane.records.searches import Search
 
 LONGEST = 3_000
 """Characters of a request that is shown. A longer one has a vector or a text that nobody copies from a page."""

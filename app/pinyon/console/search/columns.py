@@ -11,9 +11,9 @@ from pinyon.console.search import address
 from pinyon.console.search.address import PageSearch
 from pinyon.domain import Index, Retrieval
 from pinyon.errors import PermissionDenied, PinyonError
-from pinyon.services.data_plane.records import Records, SearchResult
-from pinyon.services.data_plane.reranking import Rerank
-from pinyon.services.data_plane.searches import Search
+from pinyon.services.data_plane.records.records import Records, SearchResult
+from pinyon.services.data_plane.records.reranking import Rerank
+from pinyon.services.data_plane.records.searches import Search
 from pinyon.settings import LimitSettings
 
 EXPLAINED = {

@@ -4,10 +4,10 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-from pinyon.search.analysis import AUTO, detects, stop_words
-from pinyon.search.languages import ENGLISH, detect
-from pinyon.search.terms import KEEP_DIACRITICS, MOST_QUERY_CHARACTERS, UNSPACED, folded, stems, tokens
-from pinyon.search.words import MARKS
+from pinyon.search.text.analysis import AUTO, detects, stop_words
+from pinyon.search.text.languages import ENGLISH, detect
+from pinyon.search.text.terms import KEEP_DIACRITICS, MOST_QUERY_CHARACTERS, UNSPACED, folded, stems, tokens
+from pinyon.search.text.words import MARKS
 
 Piece = tuple[str, bool]
 """A part of a text, and whether it is a word of the query."""
