@@ -23,7 +23,18 @@ def run_pytest(folder: Path, test: str, *options: str) -> subprocess.CompletedPr
     """A run of pytest without the settings and plugins of this project's own."""
     (folder / "test_mine.py").write_text(test)
     (folder / "pytest.ini").write_text("[pytest]\n")
-    told = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "pinyon.testing.plugin", *options]
+    told = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-W",
+        "error",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "pinyon.testing.plugin",
+        *options,
+    ]
     env = {**environment(), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(PROJECT / "app")}
     return subprocess.run(told, cwd=folder, env=env, capture_output=True, text=True, timeout=300)
 

@@ -35,8 +35,11 @@ class PinyonIndex:
         self.dimension = int(description.get("dimension") or 0)
 
     def client(self) -> Any:
-        """The index of Pinecone's official client, which must be installed: `pip install pinecone`."""
-        return self._server.client().Index(host=self.host)
+        """The index of Pinecone's official client, which must be installed: `pip install pinecone`.
+
+        It is closed when the server stops.
+        """
+        return self._server.closed_at_end(self._server.client().Index(host=self.host))
 
     def delete(self) -> None:
         """Delete the index with all its records."""
@@ -68,6 +71,7 @@ class PinyonServer:
             text=True,
             env={**own, "PYTHONUNBUFFERED": "1"},
         )
+        self._clients = contextlib.ExitStack()
         self._printed: list[str] = []
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read, daemon=True, name="pinyon-output")
@@ -89,10 +93,18 @@ class PinyonServer:
         return {"PINECONE_API_KEY": self.api_key, "PINECONE_CONTROLLER_HOST": self.url}
 
     def client(self) -> Any:
-        """Pinecone's official client for this server. It must be installed: `pip install pinecone`."""
+        """Pinecone's official client for this server. It must be installed: `pip install pinecone`.
+
+        It is closed when the server stops.
+        """
         from pinecone import Pinecone
 
-        return Pinecone(api_key=self.api_key, host=self.url)
+        return self.closed_at_end(Pinecone(api_key=self.api_key, host=self.url))
+
+    def closed_at_end(self, client: Any) -> Any:
+        """The client, which is closed when the server stops. Old versions of Pinecone's clients need no closing."""
+        self._clients.callback(getattr(client, "close", lambda: None))
+        return client
 
     def create_index(
         self,
@@ -136,6 +148,7 @@ class PinyonServer:
 
     def stop(self) -> None:
         """Stop the server and remove its data. Calling it again does nothing."""
+        self._clients.close()
         if self.process.stdin is not None:
             with contextlib.suppress(OSError):
                 self.process.stdin.close()  # which tells it to stop
