@@ -202,3 +202,18 @@ def test_a_server_with_keys_gets_the_key_of_the_option_or_of_the_environment(
         )
         pinyon.ok(*at, tmp_path / "c")
     assert running.stop() == 0
+
+
+@pytest.mark.parametrize("url", ["localhost:5080", "ftp://localhost", "http://localhost:5080/indexes", "http://:x", ""])
+def test_an_address_that_is_none_is_refused(pinyon: Pinyon, tmp_path: Path, url: str) -> None:
+    done = pinyon("export", "--url", url, "--index", "docs", tmp_path / "x")
+    assert done.status == 1
+    assert "is no address of a server; it looks like http://localhost:5080" in done.err
+
+
+def test_a_server_that_does_not_answer_is_not_waited_for(pinyon: Pinyon, tmp_path: Path) -> None:
+    done = pinyon(
+        "export", "--url", f"http://127.0.0.1:{free_ports(1).split('-')[0]}", "--index", "docs", tmp_path / "x"
+    )
+    assert (done.status, list(tmp_path.glob("x*"))) == (1, [])
+    assert "Nobody answers at http://127.0.0.1:" in done.err

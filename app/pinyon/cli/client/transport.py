@@ -79,10 +79,10 @@ class HttpTransport:
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise Unavailable(f"Nobody answers at {url}: {error or type(error).__name__}") from error
-        if response.will_close or self._closed:
-            connection.close()
-        else:
+        if not response.will_close:
             self._idle.setdefault(url, []).append(connection)
+        if response.will_close or self._closed:  # looked at last, because close() may run at the same time
+            connection.close()
         return answer
 
     def _connection(self, url: str) -> http.client.HTTPConnection:
@@ -94,7 +94,7 @@ class HttpTransport:
             host, port = parts.hostname, parts.port
         except ValueError:
             host = port = None
-        if parts.scheme not in ("http", "https") or not host:
+        if parts.scheme not in ("http", "https") or not host or parts.path:
             raise InvalidArgument(f"'{url}' is no address of a server; it looks like http://localhost:5080")
         if parts.scheme == "http":
             return http.client.HTTPConnection(host, port, timeout=LONGEST_WAIT_S)
@@ -103,7 +103,7 @@ class HttpTransport:
 
     async def close(self) -> None:
         self._closed = True  # a request whose caller was interrupted may still run
-        for connections in self._idle.values():
+        for connections in list(self._idle.values()):
             for connection in connections:
                 connection.close()
         self._idle.clear()
