@@ -39,6 +39,7 @@ SECTIONS = {
     "cross-encoder": ("A large cross-encoder", "cross_encoder"),
     "overhead": ("A call without work", "overhead"),
     "large-bodies": ("Large upserts", "large_bodies"),
+    "imports": ("Imports", "imports"),
     "startup": ("Start", "startup"),
     "lexical": ("Lexical retrieval", "lexical --records 30000"),
 }
