@@ -18,7 +18,7 @@ LAYERS = [
     ["pinyon.server"],
     ["pinyon.console"],
     ["pinyon.api"],
-    ["pinyon.services.gauges"],
+    ["pinyon.services.gauges", "pinyon.services.overview"],
     ["pinyon.services.imports"],
     ["pinyon.services.data_plane"],
     ["pinyon.services.backups"],

@@ -110,6 +110,21 @@ def _child(metric: Any, *labels: str) -> Any:
     return metric.labels(*labels)
 
 
+def stage_counts() -> dict[str, list[float]]:
+    """For each part of requests, how many took at most as long as each of SECONDS, then all of them."""
+    counts: dict[str, list[float]] = {}
+    for metric in STAGES.collect():
+        for sample in metric.samples:
+            if sample.name.endswith("_bucket"):
+                counts.setdefault(sample.labels["stage"], []).append(sample.value)
+    return counts
+
+
+def resident_bytes() -> float:
+    """Memory of this process; 0 where the system does not say."""
+    return REGISTRY.get_sample_value("process_resident_memory_bytes") or 0.0
+
+
 def text() -> bytes:
     """All metrics in the text format of Prometheus."""
     return generate_latest(REGISTRY)

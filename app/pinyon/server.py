@@ -67,6 +67,8 @@ from pinyon.services.data_plane.vectors import Vectors
 from pinyon.services.imports.importer import Importer
 from pinyon.services.imports.imports import Imports
 from pinyon.services.inference.inference import Inference
+from pinyon.services.overview.history import History
+from pinyon.services.overview.overview import Overview
 from pinyon.settings import Settings
 from pinyon.storage.engine import Engine
 from pinyon.storage.engines import installation_of
@@ -98,12 +100,15 @@ class OpenParts(msgspec.Struct, frozen=True):
     reembeddings: Reembeddings
     backups: Backups
     imports: Imports
+    overview: Overview
+    history: History
     backup_records: BackupRecords
     backup_schedules: BackupSchedules
     grpc: VectorService
 
     async def close(self) -> None:
         """Stop what runs in the background; storage stays open."""
+        await self.history.close()
         await self.imports.close()
         await self.reembeddings.close()
         await self.backup_schedules.close()
@@ -216,19 +221,25 @@ class Service:
         vectors, namespaces = Vectors(guarded, limits), Namespaces(guarded, limits)
         records = Records(guarded, indexes, self.inference, limits, self.calibrations, models.mix)
         importer = Importer(engine, indexes, vectors, records.upserts, limits)
+        imports = Imports(engine, indexes, importer, self.settings.imports.allow)
+        index_status = IndexStatus(engine, indexes, recall.samples)
+        reembeddings = Reembeddings(engine, indexes, self.catalog, self.inference, self.executor)
+        data_dir = Path(storage.data_dir)
         return OpenParts(
             engine=engine,
             recall=recall,
             indexes=indexes,
-            index_status=IndexStatus(engine, indexes, recall.samples),
+            index_status=index_status,
             records=records,
-            imports=Imports(engine, indexes, importer, self.settings.imports.allow),
+            imports=imports,
+            overview=Overview(engine, guarded, indexes, index_status, taken, imports, reembeddings, data_dir),
+            history=History(recall.samples),
             vectors=vectors,
             checks=UpsertChecks(vectors, records.upserts, limits),
             namespaces=namespaces,
             facets=Facets(guarded, limits),
             record_edits=RecordEdits(vectors, records),
-            reembeddings=Reembeddings(engine, indexes, self.catalog, self.inference, self.executor),
+            reembeddings=reembeddings,
             backups=taken,
             backup_records=BackupRecords(engine, taken, limits),
             backup_schedules=BackupSchedules(engine, indexes, taken),
@@ -243,6 +254,8 @@ class Service:
         await parts.backups.open()
         await parts.backup_schedules.open()
         await parts.indexes.embedders.load_all()
+        if self.settings.server.console:
+            parts.history.start()
         if not self.settings.storage.read_only:
             await parts.reembeddings.resume()
             await parts.imports.open()
@@ -338,6 +351,8 @@ def rest_app(service: Service) -> Any:
             "backup_records": provide(lambda: service.ready().backup_records),
             "backup_schedules": provide(lambda: service.ready().backup_schedules),
             "imports": provide(lambda: service.ready().imports),
+            "overview": provide(lambda: service.ready().overview),
+            "history": provide(lambda: service.ready().history),
             "reembeddings": provide(lambda: service.ready().reembeddings),
             "catalog": provide(lambda: service.catalog),
             "records": provide(lambda: service.ready().records),

@@ -42,6 +42,7 @@ CONSOLE: dict[str, list[Operation]] = {
     ],
     "pinyon_console_delete_page": [Operation("write", "GET", f"/console/record/delete?{RECORDS}&id=r1")],
     "pinyon_console_delete": [Operation("write", "POST", f"/console/record/delete?{RECORDS}&id=none")],
+    "pinyon_console_overview": [Operation("read", "GET", "/console/overview")],
 }
 """By operation. Every operation of the console is here or in PUBLIC_PAGES."""
 PUBLIC_PAGES = {

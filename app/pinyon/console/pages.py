@@ -17,6 +17,7 @@ AnyRequest = Request[Any, Any, Any]
 NAVIGATION = (
     ("search", "Search", paths.ROOT),
     ("browse", "Browse", paths.BROWSE),
+    ("overview", "Overview", paths.OVERVIEW),
 )
 """The pages in the navigation: a name, a title and an address. A page that is added here is in the navigation."""
 HEADERS = {
