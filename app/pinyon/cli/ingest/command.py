@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pinyon.cli.common import Progress, with_url
+from pinyon.cli.common import Progress, counted, with_url
 from pinyon.errors import InvalidArgument, PinyonError
 
 DEFAULT_NAMESPACE = "__default__"
@@ -148,7 +148,7 @@ def _say(outcomes: Any, options: argparse.Namespace) -> None:
             print(f"{outcome.what:10} {_printable(outcome.source)}: {_told(outcome, options.dry_run)}")
     number = Counter(outcome.what for outcome in outcomes)
     documents = ", ".join(f"{number[what]} {what}" for what in ORDER if number[what]) or "none"
-    embedded = _counted(sum(outcome.embedded for outcome in outcomes), "chunk")
+    embedded = counted(sum(outcome.embedded for outcome in outcomes), "chunk")
     print(f"{'Would embed' if options.dry_run else 'Embedded'} {embedded}. Documents: {documents}.", flush=True)
 
 
@@ -158,13 +158,9 @@ def _printable(source: str) -> str:
 
 
 def _told(outcome: Any, dry_run: bool) -> str:
-    chunks = _counted(outcome.chunks, "chunk")
+    chunks = counted(outcome.chunks, "chunk")
     if outcome.what == "deleted":
         return chunks
     if outcome.what == "empty":
         return f"it has no text; {chunks} of before deleted" if outcome.chunks else "it has no text"
     return f"{outcome.embedded} of {chunks} {'to embed' if dry_run else 'embedded'}"
-
-
-def _counted(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"

@@ -69,11 +69,16 @@ class Folder:
         return document_id(self.prefix)
 
     def listed(self) -> Listing:
-        """The documents that are there now, in the order of their paths."""
+        """The documents that are there now, in the order of their paths.
+
+        Raises InvalidArgument if the folder itself cannot be opened any more.
+        """
         listing = Listing({}, {})
         digests: dict[Path, tuple[int, int, str]] = {}
 
         def cannot_enter(error: OSError) -> None:
+            if Path(str(error.filename)) == self.root:
+                raise InvalidArgument(f"The folder {self.root} cannot be opened: {error.strerror}") from error
             listing.unreadable[self._source(Path(str(error.filename)))] = f"it cannot be opened: {error.strerror}"
 
         for folder, folders, names in os.walk(self.root, onerror=cannot_enter):
