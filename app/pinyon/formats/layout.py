@@ -38,8 +38,8 @@ class Columns(msgspec.Struct, frozen=True):
 
     def id_column(self, columns: Iterable[str]) -> str | None:
         """The column that has the ids; None if there is none."""
-        there = [name for name in ((self.id,) if self.id is not None else IDS) if name in set(columns)]
-        return there[0] if there else None
+        present = set(columns)
+        return next((name for name in ((self.id,) if self.id is not None else IDS) if name in present), None)
 
     def check(self, file: str, columns: Iterable[str]) -> None:
         """Raises UnreadableFile unless these columns are enough. The message lists them, and what is expected."""
@@ -49,15 +49,15 @@ class Columns(msgspec.Struct, frozen=True):
 
     def problem(self, columns: list[str]) -> str | None:
         """What is wrong with these columns, in words."""
-        there = ", ".join(map(repr, columns)) or "none"
+        listed = ", ".join(map(repr, columns)) or "none"
         if self.id_column(columns) is None:
             wanted = repr(self.id) if self.id is not None else "'id' or '_id'"
-            return f"there is no column of ids; the columns are: {there}; expected: {wanted}"
+            return f"there is no column of ids; the columns are: {listed}; expected: {wanted}"
         new = [self.names.get(name, name) for name in columns]
         if self.needed and not {*self.needed, METADATA} & set(new):  # a field may be in the metadata
-            return f"the columns are: {there}; expected beside the id: {self.in_words}"
+            return f"the columns are: {listed}; expected beside the id: {self.in_words}"
         twice = [name for name in new if new.count(name) > 1]
-        return f"two columns are named '{twice[0]}'; the columns are: {there}" if twice else None
+        return f"two columns are named '{twice[0]}'; the columns are: {listed}" if twice else None
 
     @property
     def in_words(self) -> str:
@@ -103,10 +103,10 @@ def row_of(number: int, cells: Mapping[str, Any], columns: Columns) -> Row:
         if name in fields:
             raise WrongCell(f"it has the field '{name}', which is also a column", metadata_column)
     fields |= nested
-    given = {*fields, *([] if values is None else [VALUES]), *([] if sparse is None else [SPARSE])}
-    if columns.needed and given.isdisjoint(columns.needed):
-        there = ", ".join(repr(name) for name, cell in cells.items() if cell is not None)
-        raise WrongCell(f"the columns with a value are: {there}; expected beside the id: {columns.in_words}")
+    present = {*fields, *([] if values is None else [VALUES]), *([] if sparse is None else [SPARSE])}
+    if columns.needed and present.isdisjoint(columns.needed):
+        listed = ", ".join(repr(name) for name, cell in cells.items() if cell is not None)
+        raise WrongCell(f"the columns with a value are: {listed}; expected beside the id: {columns.in_words}")
     return Row(number, _id(cells[id_column], id_column), values, sparse, fields)
 
 

@@ -230,8 +230,8 @@ class ParquetWriter:
         arrow = self._arrow
         lengths = [0 if vector is None else len(vector) for vector in vectors]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-        given = [vector for vector in vectors if vector is not None]
-        flat = np.concatenate(given).astype(kind, copy=False) if given else np.empty(0, kind)
+        present = [vector for vector in vectors if vector is not None]
+        flat = np.concatenate(present).astype(kind, copy=False) if present else np.empty(0, kind)
         empty = arrow.array([vector is None for vector in vectors])
         return arrow.ListArray.from_arrays(arrow.array(offsets), arrow.array(flat), mask=empty)
 

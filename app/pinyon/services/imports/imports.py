@@ -106,8 +106,8 @@ class Imports:
         if on_error not in ("abort", "continue"):
             raise InvalidArgument(f"errorMode.onError must be abort or continue, got '{on_error[:40]}'")
         await on_thread(lambda: allow_list.source(uri, self._allow))
-        there = {each.handle for each in self._engine.indexes()}
-        self._jobs = {handle: jobs for handle, jobs in self._jobs.items() if handle in there}
+        handles = {each.handle for each in self._engine.indexes()}
+        self._jobs = {handle: jobs for handle, jobs in self._jobs.items() if handle in handles}
         jobs = self._jobs.setdefault(index.handle, {})
         if sum(job.status in UNFINISHED for job in jobs.values()) >= MOST_UNFINISHED:
             raise FailedPrecondition(

@@ -31,8 +31,8 @@ class LocalFiles:
     def files(self) -> list[SourceFile]:
         try:
             if os.path.isdir(self._path):
-                found = [(path, names, os.path.getsize(path)) for path, names in self._walk(self._path, [], set())]
-                return source_files(self._address, found)
+                paths = [(path, names, os.path.getsize(path)) for path, names in self._walk(self._path, [], set())]
+                return source_files(self._address, paths)
             return [only_file(self._address, self._path, os.path.basename(self._path), os.path.getsize(self._path))]
         except OSError as error:
             raise InvalidArgument(f"{self._address} cannot be read: {error.strerror}") from None

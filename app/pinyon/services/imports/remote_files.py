@@ -38,10 +38,10 @@ class RemoteFiles:
                 name = urlsplit(self._address).path if self._scheme in ("http", "https") else self._address
                 return [only_file(self._address, self._address, name.rpartition("/")[2], info["size"])]
             root = str(info["name"]).rstrip("/") + "/"
-            found = files.find(self._address, detail=True)
+            infos = files.find(self._address, detail=True)
             return source_files(
                 self._address,
-                [(path, path.removeprefix(root).split("/"), info["size"]) for path, info in found.items()],
+                [(path, path.removeprefix(root).split("/"), info["size"]) for path, info in infos.items()],
             )
 
     def open(self, file: SourceFile) -> BinaryIO:

@@ -56,15 +56,15 @@ def not_allowed() -> PermissionDenied:
     return PermissionDenied(NOT_ALLOWED)
 
 
-def source_files(address: str, found: Sequence[tuple[str, list[str], int | None]]) -> list[SourceFile]:
-    """The files of a folder. found: path, names from the folder down, and size of each.
+def source_files(address: str, paths: Sequence[tuple[str, list[str], int | None]]) -> list[SourceFile]:
+    """The files of a folder. paths: path, names from the folder down, and size of each.
 
     A folder in the folder is a namespace, which has the name that an export would give to this folder. Files beside it
     go into the default namespace. Hidden files and folders are left out, and files whose names say no format that can
     be read. Raises InvalidArgument.
     """
     files = []
-    for path, names, size in found:
+    for path, names, size in paths:
         folders = names[:-1]
         hidden = any(name.startswith(".") for name in names)
         format = format_of(names[-1])
