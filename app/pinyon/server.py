@@ -52,6 +52,7 @@ from pinyon.services import gauges
 from pinyon.services.backups.backups import Backups
 from pinyon.services.backups.schedules import BackupSchedules
 from pinyon.services.control_plane.addresses import Addresses
+from pinyon.services.control_plane.api_keys import ApiKeys
 from pinyon.services.control_plane.index_status import IndexStatus
 from pinyon.services.control_plane.indexes import Indexes
 from pinyon.services.control_plane.readiness import RETRY_AFTER_S, Readiness
@@ -127,6 +128,7 @@ class Service:
         models = settings.models
         self.settings, self.addresses = settings, addresses
         self.keys = Keys(Path(settings.storage.data_dir), settings.server.api_key)
+        self.api_keys = ApiKeys(self.keys, Path(settings.storage.data_dir))
         self.readiness = Readiness(self.keys.problem)
         self.catalog = Catalog.of(settings)
         for name in models.preload:
@@ -364,6 +366,7 @@ def rest_app(service: Service) -> Any:
             "inference": provide(lambda: service.inference),
             "readiness": provide(lambda: service.readiness),
             "measures": provide(lambda: service.measures),
+            "api_keys": provide(lambda: service.api_keys),
             "caller": provide(lambda: service.keys.caller),
             "limits": provide(lambda: service.settings.limits),
         },

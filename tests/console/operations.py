@@ -43,6 +43,12 @@ CONSOLE: dict[str, list[Operation]] = {
     "pinyon_console_delete_page": [Operation("write", "GET", f"/console/record/delete?{RECORDS}&id=r1")],
     "pinyon_console_delete": [Operation("write", "POST", f"/console/record/delete?{RECORDS}&id=none")],
     "pinyon_console_overview": [Operation("read", "GET", "/console/overview")],
+    "pinyon_console_keys": [Operation("control", "GET", "/console/keys", whole=True)],
+    "pinyon_console_create_key": [
+        Operation("control", "POST", "/console/keys", {"name": "made", "scope": "control"}, whole=True)
+    ],
+    "pinyon_console_revoke_page": [Operation("control", "GET", "/console/keys/revoke?name=none", whole=True)],
+    "pinyon_console_revoke": [Operation("control", "POST", "/console/keys/revoke?name=none", whole=True)],
 }
 """By operation. Every operation of the console is here or in PUBLIC_PAGES."""
 PUBLIC_PAGES = {

@@ -209,5 +209,6 @@ def _caller(key: StoredKey) -> Caller:
         frozenset(key.scopes),
         None if key.indexes is None else frozenset(key.indexes),
         None if key.namespaces is None else frozenset(key.namespaces),
+        key.per_second,
     )
     return Caller(grant, key.per_second, max(1.0, key.per_second or 0), time.monotonic())

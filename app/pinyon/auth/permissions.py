@@ -14,11 +14,15 @@ from pinyon.errors import PermissionDenied
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """What a key allows: scopes, and the indexes and namespaces in which they hold. None: in all."""
+    """What a key allows: scopes, and the indexes and namespaces in which they hold. None: in all.
+
+    per_second: the most requests; None: no limit. Guard counts them.
+    """
 
     scopes: frozenset[Scope]
     indexes: frozenset[str] | None = None
     namespaces: frozenset[str] | None = None
+    per_second: float | None = None
 
     def allows_index(self, index: IndexRef) -> bool:
         """Whether the grant is for this index."""

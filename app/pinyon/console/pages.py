@@ -18,6 +18,7 @@ NAVIGATION = (
     ("search", "Search", paths.ROOT),
     ("browse", "Browse", paths.BROWSE),
     ("overview", "Overview", paths.OVERVIEW),
+    ("keys", "Keys", paths.KEYS),
 )
 """The pages in the navigation: a name, a title and an address. A page that is added here is in the navigation."""
 HEADERS = {

@@ -3,7 +3,7 @@
 from litestar import Router
 
 from pinyon.console.errors import EXCEPTION_HANDLERS
-from pinyon.console.routes import access, browse, overview, record_forms, records, search
+from pinyon.console.routes import access, browse, keys, overview, record_forms, records, search
 
 router = Router(
     "/",
@@ -14,6 +14,7 @@ router = Router(
         *records.handlers,
         *record_forms.handlers,
         *overview.handlers,
+        *keys.handlers,
     ],
     before_request=access.before_request,
     exception_handlers=EXCEPTION_HANDLERS,
