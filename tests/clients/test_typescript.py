@@ -54,6 +54,7 @@ def _environment(server: ClientsServer) -> dict[str, str]:
         "PINECONE_API_KEY": server.api_key,
         "PINECONE_CONTROLLER_HOST": server.url,
         "NODE_EXTRA_CA_CERTS": str(server.ca),
+        "IMPORT_FOLDER": str(server.imports),
     }
 
 

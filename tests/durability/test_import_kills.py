@@ -33,8 +33,14 @@ def fill(folder: Path) -> None:
 
 
 def imports(http: httpx.Client, host: str) -> dict[str, dict[str, Any]]:
-    data = http.get(f"{host}/bulk/imports").raise_for_status().json()["data"]
-    return {each["id"]: each for each in data}
+    """Every import, by id."""
+    jobs, query = list[dict[str, Any]](), dict[str, str]()
+    while True:
+        page = http.get(f"{host}/bulk/imports", params=query).raise_for_status().json()
+        jobs += page["data"]
+        if "pagination" not in page:
+            return {job["id"]: job for job in jobs}
+        query = {"paginationToken": page["pagination"]["next"]}
 
 
 def finished(http: httpx.Client, host: str) -> dict[str, dict[str, Any]]:

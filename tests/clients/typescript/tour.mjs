@@ -1,6 +1,8 @@
-// A tour of the TypeScript client: the control plane, vectors, namespaces, records with text, inference, errors, backups.
+// A tour of the TypeScript client: the control plane, vectors, namespaces, records with text, inference, errors, imports, backups.
 
 import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { Errors, Pinecone } from '@pinecone-database/pinecone';
 import { APPLES, CONTROLLER, KEY, near, removeIndexes, step } from './steps.mjs';
 
@@ -414,6 +416,26 @@ await step('a bad name or a wrong vector is a PineconeBadRequestError', async ()
     name: 'PineconeBadRequestError',
     message: /\$near/,
   });
+});
+
+// Bulk imports.
+
+await step('files are imported, and imports are listed and cancelled', async () => {
+  const folder = mkdtempSync(join(process.env.IMPORT_FOLDER, 'ts-'));
+  mkdirSync(join(folder, 'imported'));
+  const row = { id: 'a', values: [1, 2, 3, 4], metadata: { n: 1 } };
+  writeFileSync(join(folder, 'imported', 'rows.jsonl'), JSON.stringify(row) + '\n');
+  const { id } = await index.startImport({ uri: `file://${folder}` });
+  let found = await index.describeImport(id);
+  while (['Pending', 'InProgress'].includes(found.status)) found = await index.describeImport(id);
+  assert.deepEqual([found.status, found.recordsImported, found.percentComplete], ['Completed', 1, 100]);
+  assert.equal((await index.describeIndexStats()).namespaces.imported.recordCount, 1);
+  const waiting = await index.startImport({ uri: 's3://bucket-of-nobody/folder', errorMode: 'continue' });
+  assert.ok((await index.listImports()).data.some((each) => each.id === waiting.id));
+  await index.cancelImport(waiting.id);
+  assert.equal((await index.describeImport(waiting.id)).status, 'Cancelled');
+  await assert.rejects(index.describeImport('none'), Errors.PineconeNotFoundError);
+  await assert.rejects(index.startImport({ uri: 'file:///etc' }), /\[import\]/);
 });
 
 // Backups.

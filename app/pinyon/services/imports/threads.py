@@ -1,6 +1,7 @@
 """Calls that wait for disks and networks, each on a thread of its own."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import TypeVar
@@ -30,7 +31,7 @@ def on_thread(call: Callable[[], T]) -> asyncio.Future[T]:
             answer = call()
         except BaseException as raised:
             error = raised
-        if not loop.is_closed():
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits any more
             loop.call_soon_threadsafe(finish, answer, error)
 
     threading.Thread(target=run, name="import", daemon=True).start()
