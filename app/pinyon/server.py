@@ -68,6 +68,8 @@ from pinyon.services.data_plane.vectors import Vectors
 from pinyon.services.imports.importer import Importer
 from pinyon.services.imports.imports import Imports
 from pinyon.services.inference.inference import Inference
+from pinyon.services.judgements.judgements import Judgements
+from pinyon.services.judgements.measurements import Measurements
 from pinyon.services.overview.history import History
 from pinyon.services.overview.overview import Overview
 from pinyon.settings import Settings
@@ -98,6 +100,8 @@ class OpenParts(msgspec.Struct, frozen=True):
     namespaces: Namespaces
     facets: Facets
     record_edits: RecordEdits
+    judgements: Judgements
+    measurements: Measurements
     reembeddings: Reembeddings
     backups: Backups
     imports: Imports
@@ -111,6 +115,7 @@ class OpenParts(msgspec.Struct, frozen=True):
         """Stop what runs in the background; storage stays open."""
         await self.history.close()
         await self.imports.close()
+        await self.measurements.close()
         await self.reembeddings.close()
         await self.backup_schedules.close()
         await self.backups.close()
@@ -222,6 +227,7 @@ class Service:
         taken = Backups(engine, indexes)
         vectors, namespaces = Vectors(guarded, limits), Namespaces(guarded, limits)
         records = Records(guarded, indexes, self.inference, limits, self.calibrations, models.mix)
+        judgements = Judgements(Path(storage.data_dir), limits, storage.read_only)
         importer = Importer(engine, indexes, vectors, records.upserts, limits)
         imports = Imports(engine, indexes, importer, self.settings.imports.allow)
         index_status = IndexStatus(engine, indexes, recall.samples)
@@ -242,6 +248,8 @@ class Service:
             facets=Facets(guarded, limits),
             record_edits=RecordEdits(vectors, records),
             reembeddings=reembeddings,
+            judgements=judgements,
+            measurements=Measurements(records, judgements),
             backups=taken,
             backup_records=BackupRecords(engine, taken, limits),
             backup_schedules=BackupSchedules(engine, indexes, taken),
@@ -363,6 +371,8 @@ def rest_app(service: Service) -> Any:
             "namespaces": provide(lambda: service.ready().namespaces),
             "facets": provide(lambda: service.ready().facets),
             "record_edits": provide(lambda: service.ready().record_edits),
+            "judgements": provide(lambda: service.ready().judgements),
+            "measurements": provide(lambda: service.ready().measurements),
             "inference": provide(lambda: service.inference),
             "readiness": provide(lambda: service.readiness),
             "measures": provide(lambda: service.measures),

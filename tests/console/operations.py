@@ -27,6 +27,14 @@ CONSOLE: dict[str, list[Operation]] = {
         Operation("read", "GET", "/console?index={ix}&namespace={ns}&id=r1"),
     ],
     "pinyon_console_check_filter": [Operation("read", "GET", "/console/check-filter?filter=%7B%7D")],
+    "pinyon_console_judge": [
+        Operation("read", "GET", "/console/judge?index={ix}"),
+    ],
+    "pinyon_console_mark": [
+        Operation("write", "POST", f"/console/judge/mark?{RECORDS}&q=x", {"good": "0-1 r1"}, also="read")
+    ],
+    "pinyon_console_measure": [Operation("write", "POST", f"/console/judge/measure?{RECORDS}", {}, also="read")],
+    "pinyon_console_export_judgements": [Operation("read", "GET", f"/console/judge/export?{RECORDS}")],
     "pinyon_console_browse": [
         Operation("read", "GET", "/console/browse?index={ix}"),
         Operation("read", "GET", f"/console/browse?{RECORDS}&facet=secret"),

@@ -54,12 +54,12 @@ def _run(options: argparse.Namespace) -> int:
     import asyncio
 
     from pinyon.errors import InvalidArgument
-    from pinyon.evaluation import pipelines, report
+    from pinyon.evaluation import asking, report
 
-    if not 1 <= options.depth <= pipelines.TOP_K:
-        raise InvalidArgument(f"--depth must be between 1 and {pipelines.TOP_K}, got {options.depth}")
+    if not 1 <= options.depth <= asking.TOP_K:
+        raise InvalidArgument(f"--depth must be between 1 and {asking.TOP_K}, got {options.depth}")
     rerankers = [] if options.no_rerank else options.rerank or [_reranker(settings)]
-    wanted = pipelines.pipelines(rerankers, options.depth)
+    wanted = asking.pipelines(rerankers, options.depth)
     names = [pipeline.name for pipeline in wanted]
     for name in options.pipeline or ():
         if name not in names:

@@ -17,6 +17,7 @@ AnyRequest = Request[Any, Any, Any]
 NAVIGATION = (
     ("search", "Search", paths.ROOT),
     ("browse", "Browse", paths.BROWSE),
+    ("judge", "Judge", paths.JUDGE),
     ("overview", "Overview", paths.OVERVIEW),
     ("keys", "Keys", paths.KEYS),
 )

@@ -9,6 +9,7 @@ BROWSE = f"{ROOT}/browse"
 OVERVIEW = f"{ROOT}/overview"
 KEYS = f"{ROOT}/keys"
 RECORD = f"{ROOT}/record"
+JUDGE = f"{ROOT}/judge"
 KEY_COOKIE = "pinyon_key"
 """The cookie with the API key of whoever is logged in. Scripts cannot read it, and no other site's request sends it."""
 

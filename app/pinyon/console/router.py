@@ -3,19 +3,12 @@
 from litestar import Router
 
 from pinyon.console.errors import EXCEPTION_HANDLERS
-from pinyon.console.routes import access, browse, keys, overview, record_forms, records, search
+from pinyon.console.routes import access, browse, judge, keys, overview, record_forms, records, search
 
+FAMILIES = (access, search, judge, browse, records, record_forms, overview, keys)
 router = Router(
     "/",
-    route_handlers=[
-        *access.handlers,
-        *search.handlers,
-        *browse.handlers,
-        *records.handlers,
-        *record_forms.handlers,
-        *overview.handlers,
-        *keys.handlers,
-    ],
+    route_handlers=[handler for family in FAMILIES for handler in family.handlers],
     before_request=access.before_request,
     exception_handlers=EXCEPTION_HANDLERS,
 )

@@ -2,40 +2,23 @@
 
 import asyncio
 import tempfile
-import time
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from tqdm import tqdm
 
-from pinyon.domain import Index, Retrieval
-from pinyon.errors import FailedPrecondition, InvalidArgument
+from pinyon.domain import Index
+from pinyon.errors import FailedPrecondition
+from pinyon.evaluation.asking import Pipeline, ask
 from pinyon.evaluation.collection import Collection
 from pinyon.evaluation.measures import quantiles, values
 from pinyon.server import Service
 from pinyon.services.control_plane.addresses import Addresses
-from pinyon.services.data_plane.records.reranking import Rerank
-from pinyon.services.data_plane.records.searches import Search
 from pinyon.settings import IndexSettings, Settings
 
 NAME, TEXT = "pinyon-eval", "text"
 """The temporary index, and its text field."""
-TOP_K = 100
-RETRIEVALS: tuple[Retrieval, ...] = ("dense", "lexical", "hybrid")
-
-
-class Pipeline(msgspec.Struct, frozen=True):
-    """A way to search. rerank: the model that reranks the best `depth` hits, or None."""
-
-    retrieval: Retrieval
-    rerank: str | None = None
-    depth: int = TOP_K
-
-    @property
-    def name(self) -> str:
-        """The name in tables and in --fail-under."""
-        return self.retrieval if self.rerank is None else f"{self.retrieval}+{self.rerank}"
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -48,13 +31,6 @@ class Outcome(msgspec.Struct, frozen=True):
     values: dict[str, list[float]]
     times: dict[str, float]
     computed_by: list[str]
-
-
-def pipelines(rerankers: Sequence[str], depth: int) -> list[Pipeline]:
-    """Each retrieval without reranking, and with each of the rerankers."""
-    return [Pipeline(kind) for kind in RETRIEVALS] + [
-        Pipeline(kind, name, depth) for name in rerankers for kind in RETRIEVALS
-    ]
 
 
 async def run(settings: Settings, collection: Collection, wanted: Sequence[Pipeline]) -> list[Outcome]:
@@ -92,24 +68,8 @@ async def _store(service: Service, index: Index, collection: Collection) -> None
 
 
 async def _ask(service: Service, index: Index, collection: Collection, pipeline: Pipeline) -> Outcome:
-    ranked: dict[str, list[str]] = {}
-    times: list[float] = []
-    labels: list[str] = []
-    rerank = None
-    if pipeline.rerank is not None:
-        rerank = Rerank(pipeline.rerank, parameters={"truncate": "END"})
-    for id, text in tqdm(
-        collection.queries.items(), desc=f"{collection.name}: {pipeline.name}", leave=False, disable=None
-    ):
-        retrieval = None if index.spec.sparse else pipeline.retrieval
-        top_k = TOP_K if rerank is None else pipeline.depth
-        search = Search(top_k, text=text, retrieval=retrieval, fields=[], rerank=rerank)
-        begun = time.perf_counter()
-        try:
-            result = await service.parts.records.search(index, collection.name, search)
-        except InvalidArgument as error:
-            raise InvalidArgument(f"{collection.name}, query {id}: {error.message}") from error
-        times.append((time.perf_counter() - begun) * 1000)
-        ranked[id] = [hit.id for hit in result.hits]
-        labels = result.models
-    return Outcome(pipeline.name, values(ranked, collection.grades), quantiles(times), labels)
+    described, queries = f"{collection.name}: {pipeline.name}", collection.queries
+    with tqdm(total=len(queries), desc=described, leave=False, disable=None) as bar:
+        answers = await ask(service.parts.records, index, collection.name, queries, pipeline, bar.update)
+    measured = values(answers.ranked, collection.grades)
+    return Outcome(pipeline.name, measured, quantiles(answers.times), answers.computed_by)

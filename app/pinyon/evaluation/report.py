@@ -11,9 +11,10 @@ import msgspec
 
 from pinyon.errors import InvalidArgument
 from pinyon.evaluation import pipelines
+from pinyon.evaluation.asking import Pipeline
 from pinyon.evaluation.collection import Collection, read
 from pinyon.evaluation.measures import MEASURES, compared
-from pinyon.evaluation.pipelines import Outcome, Pipeline
+from pinyon.evaluation.pipelines import Outcome
 from pinyon.inference.catalog import Catalog
 from pinyon.settings import Settings
 from pinyon.shipped import shipped_model

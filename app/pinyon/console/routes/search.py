@@ -7,9 +7,11 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
 from pinyon.auth import permissions
+from pinyon.auth.permissions import GRANT
 from pinyon.console import filter_text, paths
 from pinyon.console.namespace_choice import NamespaceChoice, chosen_namespace
 from pinyon.console.pages import AnyRequest, chosen_index, page
+from pinyon.console.rerankers import reranker_names
 from pinyon.console.search import address, cards, code_samples, columns, rank_chart
 from pinyon.console.search.address import PageSearch
 from pinyon.console.search.cards import Card
@@ -22,10 +24,8 @@ from pinyon.services.control_plane.indexes import Indexes
 from pinyon.services.data_plane.namespaces import Namespaces
 from pinyon.services.data_plane.records.records import Records
 from pinyon.services.inference.inference import Inference
+from pinyon.services.judgements.judgements import Judgements
 from pinyon.settings import LimitSettings
-
-BEST_RERANKER, ALWAYS_THERE = "bge-reranker-v2-m3", "pinyon-late-interaction"
-"""What reranks if the address names no model: the first one if its weights are here, otherwise the second one."""
 
 
 @get(paths.ROOT, operation_id="pinyon_console_search")
@@ -35,6 +35,7 @@ async def search(
     namespaces: NamedDependency[Namespaces],
     records: NamedDependency[Records],
     inference: NamedDependency[Inference],
+    judgements: NamedDependency[Judgements],
     limits: NamedDependency[LimitSettings],
 ) -> Response[str]:
     """Search an index in several ways side by side."""
@@ -45,17 +46,19 @@ async def search(
     choice = await chosen_namespace(request, index, namespaces)
     permissions.check("read", index.handle, choice.name)
     asked = address.read(index, choice.name, request.query_params, request.query_params.getall("show", []))
-    models = rerankers(inference)
+    models = reranker_names(inference)
     reranker = asked.reranker or models[0]
     answered: list[Column] = []
+    grades: dict[str, int] = {}
     problem = None
     try:
         if asked.asks:
             plan = columns.planned(index, asked, reranker, limits)
             answered = await columns.answered(records, index, choice.name, plan)
+            grades = await judgements.of_query(index, choice.name, asked.text)
     except InvalidArgument as error:
         problem = error.message
-    return _page(request, indexes, index, choice, asked, (models, reranker), answered, problem)
+    return _page(request, indexes, index, choice, asked, (models, reranker), answered, grades, problem)
 
 
 def _page(
@@ -66,9 +69,13 @@ def _page(
     asked: PageSearch,
     rerankers: tuple[list[str], str],
     answered: list[Column],
+    grades: dict[str, int],
     problem: str | None,
 ) -> Response[str]:
-    """The page. rerankers: all of them, and the chosen one. problem: of the search as a whole, in words."""
+    """The page. rerankers: all of them, and the chosen one. grades: of records for this query, by id.
+
+    problem: of the search as a whole, in words.
+    """
     embed, fields = index.spec.embed, address.parsed_fields(asked.fields)
     words = QueryWords(asked.text, embed.analysis) if embed is not None and asked.text.strip() else None
     shown = cards.of_columns(answered, words, None if embed is None else embed.text_field, fields)
@@ -96,6 +103,9 @@ def _page(
         like=asked.address,
         label=_moved,
         record=paths.RECORD,
+        grades=grades,
+        judge=paths.JUDGE,
+        may_judge=embed is not None and bool(asked.text.strip()) and "write" in GRANT.get().scopes,
     )
 
 
@@ -118,14 +128,6 @@ def _moved(card: Card) -> str:
     if card.moved == 0:
         return "same"
     return f"{'up' if card.moved > 0 else 'down'} {abs(card.moved)}"
-
-
-def rerankers(inference: Inference) -> list[str]:
-    """The reranking models that answer here, the usual one first."""
-    by_name = {model.name: model.answer for model in inference.known_models() if model.entry.kind == "rerank"}
-    best = by_name.get(BEST_RERANKER)
-    usual = ALWAYS_THERE if best is None or best.stand_in else BEST_RERANKER
-    return [usual, *(name for name, answer in by_name.items() if answer is not None and name != usual)]
 
 
 @get(f"{paths.ROOT}/check-filter", operation_id="pinyon_console_check_filter")
