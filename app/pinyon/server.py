@@ -39,7 +39,9 @@ from pinyon.api.rest.routes import (
 )
 from pinyon.auth.guarded_engine import GuardedEngine
 from pinyon.auth.keys import Keys
+from pinyon.auth.permissions import GRANT
 from pinyon.console.cookies import page_key
+from pinyon.console.paths import IMPORT
 from pinyon.console.router import router as console
 from pinyon.domain import Index
 from pinyon.errors import PinyonError, Unavailable
@@ -67,6 +69,8 @@ from pinyon.services.data_plane.upsert_checks import UpsertChecks
 from pinyon.services.data_plane.vectors import Vectors
 from pinyon.services.imports.importer import Importer
 from pinyon.services.imports.imports import Imports
+from pinyon.services.imports.upload_files import MOST_UPLOAD
+from pinyon.services.imports.uploads import Uploads
 from pinyon.services.inference.inference import Inference
 from pinyon.services.judgements.judgements import Judgements
 from pinyon.services.judgements.measurements import Measurements
@@ -105,6 +109,7 @@ class OpenParts(msgspec.Struct, frozen=True):
     reembeddings: Reembeddings
     backups: Backups
     imports: Imports
+    uploads: Uploads
     overview: Overview
     history: History
     backup_records: BackupRecords
@@ -229,7 +234,7 @@ class Service:
         records = Records(guarded, indexes, self.inference, limits, self.calibrations, models.mix)
         judgements = Judgements(Path(storage.data_dir), limits, storage.read_only)
         importer = Importer(engine, indexes, vectors, records.upserts, limits)
-        imports = Imports(engine, indexes, importer, self.settings.imports.allow)
+        imports = Imports(engine, indexes, importer, self.settings.imports.allow, Path(storage.data_dir))
         index_status = IndexStatus(engine, indexes, recall.samples)
         reembeddings = Reembeddings(engine, indexes, self.catalog, self.inference, self.executor)
         data_dir = Path(storage.data_dir)
@@ -240,6 +245,7 @@ class Service:
             index_status=index_status,
             records=records,
             imports=imports,
+            uploads=Uploads(imports, self.inference, data_dir),
             overview=Overview(engine, guarded, indexes, index_status, taken, imports, reembeddings, data_dir),
             history=History(recall.samples),
             vectors=vectors,
@@ -308,6 +314,8 @@ def create_app(service: Service) -> Any:
     largest, of_vectors = max(LARGEST_BODY, settings.limits.upsert_bytes), settings.limits.vector_body_bytes
 
     def most_bytes(scope: Any) -> int:
+        if scope["path"] == IMPORT and GRANT.get().scopes:
+            return max(largest, MOST_UPLOAD)
         return max(largest, of_vectors) if scope["path"] in VECTOR_UPSERTS else largest
 
     rest = RawPaths(rest_app(service))
@@ -361,6 +369,7 @@ def rest_app(service: Service) -> Any:
             "backup_records": provide(lambda: service.ready().backup_records),
             "backup_schedules": provide(lambda: service.ready().backup_schedules),
             "imports": provide(lambda: service.ready().imports),
+            "uploads": provide(lambda: service.ready().uploads),
             "overview": provide(lambda: service.ready().overview),
             "history": provide(lambda: service.ready().history),
             "reembeddings": provide(lambda: service.ready().reembeddings),

@@ -9,7 +9,7 @@ from pinyon.auth.scopes import Scope
 class Operation(msgspec.Struct, frozen=True):
     """A request of a page. scope: what the key needs. {ns} and {ix} stand for a namespace and an index.
 
-    also: another scope that it needs. form: the fields of a POST. whole: whether it needs a key for all indexes and namespaces.
+    also: another scope that it needs. form: the fields of a POST. whole: whether it needs a key for all indexes and namespaces; every_namespace: for all namespaces of its index.
     """
 
     scope: Scope
@@ -17,10 +17,12 @@ class Operation(msgspec.Struct, frozen=True):
     path: str
     form: dict[str, Any] | None = None
     whole: bool = False
+    every_namespace: bool = False
     also: Scope | None = None
 
 
 RECORDS = "index={ix}&namespace={ns}"
+NO_UPLOAD = "0" * 32
 CONSOLE: dict[str, list[Operation]] = {
     "pinyon_console_search": [
         Operation("read", "GET", "/console?index={ix}"),
@@ -57,6 +59,14 @@ CONSOLE: dict[str, list[Operation]] = {
     ],
     "pinyon_console_revoke_page": [Operation("control", "GET", "/console/keys/revoke?name=none", whole=True)],
     "pinyon_console_revoke": [Operation("control", "POST", "/console/keys/revoke?name=none", whole=True)],
+    "pinyon_console_import_page": [Operation("write", "GET", "/console/import?index={ix}", every_namespace=True)],
+    "pinyon_console_upload": [Operation("write", "POST", "/console/import?index={ix}", {}, every_namespace=True)],
+    "pinyon_console_preview": [
+        Operation("write", "GET", f"/console/import/file?index={{ix}}&id={NO_UPLOAD}", every_namespace=True)
+    ],
+    "pinyon_console_start_import": [
+        Operation("write", "POST", f"/console/import/file?index={{ix}}&id={NO_UPLOAD}", {}, every_namespace=True)
+    ],
 }
 """By operation. Every operation of the console is here or in PUBLIC_PAGES."""
 PUBLIC_PAGES = {

@@ -60,6 +60,8 @@ def may(limits: keys.Limits, operation: Operation, index: str, namespace: str) -
         return False
     if operation.whole and (limits.indexes is not None or limits.namespaces is not None):
         return False
+    if operation.every_namespace and limits.namespaces is not None:
+        return False
     return not (
         ("{ix}" in str(operation) and limits.indexes is not None and index not in limits.indexes)
         or ("{ns}" in str(operation) and limits.namespaces is not None and namespace not in limits.namespaces)

@@ -19,6 +19,7 @@ NAVIGATION = (
     ("browse", "Browse", paths.BROWSE),
     ("judge", "Judge", paths.JUDGE),
     ("overview", "Overview", paths.OVERVIEW),
+    ("import", "Import", paths.IMPORT),
     ("keys", "Keys", paths.KEYS),
 )
 """The pages in the navigation: a name, a title and an address. A page that is added here is in the navigation."""

@@ -3,9 +3,9 @@
 from litestar import Router
 
 from pinyon.console.errors import EXCEPTION_HANDLERS
-from pinyon.console.routes import access, browse, judge, keys, overview, record_forms, records, search
+from pinyon.console.routes import access, browse, importing, judge, keys, overview, record_forms, records, search
 
-FAMILIES = (access, search, judge, browse, records, record_forms, overview, keys)
+FAMILIES = (access, search, judge, browse, records, record_forms, overview, importing, keys)
 router = Router(
     "/",
     route_handlers=[handler for family in FAMILIES for handler in family.handlers],

@@ -21,6 +21,11 @@ SPECIAL = (VALUES, SPARSE, METADATA)
 """Columns whose cells are JSON."""
 
 
+def header(stream: BinaryIO, file: str, delimiter: str) -> list[str]:
+    """The names of the columns. Raises UnreadableFile."""
+    return _Reader(stream, file, delimiter).header
+
+
 def cell_types(stream: BinaryIO, file: str, delimiter: str, columns: Columns, most: int | None) -> dict[str, CellType]:
     """What the columns of fields are: by all cells, or by those of the first `most` rows. Empty cells say nothing.
 

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from pinyon.cli.ingest import reader_process
-from pinyon.cli.ingest.reader_process import ReaderProcess
+from pinyon.documents import reader_process
 from pinyon.documents.blocks import Block
+from pinyon.documents.reader_process import ReaderProcess
 from pinyon.errors import InvalidArgument
 
 from tests.running import GIVEN_UP_S
@@ -60,7 +60,7 @@ async def test_a_process_that_crashes_costs_its_document_only(tmp_path: Path) ->
 def test_a_document_that_takes_too_much_memory_is_given_up(tmp_path: Path) -> None:
     (tmp_path / "long.md").write_text("- a\n" * 100_000)
     program = (
-        "from pinyon.cli.ingest import reader_process as r; from pathlib import Path; r.MOST_MEMORY = 150 * 2**20; "
+        "from pinyon.documents import reader_process as r; from pathlib import Path; r.MOST_MEMORY = 150 * 2**20; "
         f"r._bound_memory(); print(r._answer(Path({str(tmp_path / 'long.md')!r})).unreadable)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=GIVEN_UP_S)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from pinyon.cli.ingest.record_ids import document_id
 from pinyon.documents import reading
+from pinyon.documents.record_ids import document_id
 from pinyon.errors import InvalidArgument
 
 BUILT = ("__pycache__", "node_modules", "build", "dist", "target", "venv", "site-packages", "*.egg-info")

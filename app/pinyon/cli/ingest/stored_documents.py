@@ -13,7 +13,7 @@ import msgspec
 
 from pinyon.cli.client.api import Address, Api
 from pinyon.cli.client.transport import NDJSON
-from pinyon.cli.ingest.record_ids import chunk_id, parsed
+from pinyon.documents.record_ids import chunk_id, parsed
 
 Fields = dict[str, Any]
 

@@ -9,11 +9,11 @@ import msgspec
 
 from pinyon.cli.ingest.folder import Folder, Listing, SourceFile, as_text
 from pinyon.cli.ingest.index_model import IndexModel
-from pinyon.cli.ingest.reader_process import ReaderProcess
-from pinyon.cli.ingest.record_ids import chunk_id
 from pinyon.cli.ingest.stored_documents import Fields, StoredDocument, StoredDocuments
 from pinyon.documents.blocks import Document
 from pinyon.documents.chunking import Chunk, Chunker
+from pinyon.documents.reader_process import ReaderProcess
+from pinyon.documents.record_ids import chunk_id
 from pinyon.errors import FailedPrecondition, InvalidArgument
 
 FORMAT = 1

@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 from uuid import uuid4
 
@@ -17,8 +18,9 @@ from pinyon.services import pages
 from pinyon.services.control_plane.indexes import Indexes, now
 from pinyon.services.imports import allow_list
 from pinyon.services.imports.importer import LONGEST_WAIT_S, Importer, OnError, Progress
-from pinyon.services.imports.sources import SourceUnavailable
+from pinyon.services.imports.sources import Source, SourceUnavailable
 from pinyon.services.imports.threads import on_thread
+from pinyon.services.imports.upload_files import UPLOAD, uploaded
 from pinyon.storage.engine import Engine
 
 Status = Literal["Pending", "InProgress", "Failed", "Completed", "Cancelled"]
@@ -65,9 +67,15 @@ class ImportState(msgspec.Struct, frozen=True):
 
 
 class Imports:
-    """Every operation on imports. Call from the event-loop thread only. allow: the setting [import] allow."""
+    """Every operation on imports. Call from the event-loop thread only. allow: the setting [import] allow.
 
-    def __init__(self, engine: Engine, indexes: Indexes, importer: Importer, allow: Sequence[str]) -> None:
+    data_dir: has the files that were uploaded.
+    """
+
+    def __init__(
+        self, engine: Engine, indexes: Indexes, importer: Importer, allow: Sequence[str], data_dir: Path
+    ) -> None:
+        self._data_dir = data_dir
         self._engine, self._indexes, self._importer, self._allow = engine, indexes, importer, allow
         self._jobs: dict[Handle, dict[str, ImportJob]] = {}
         self._reasons: dict[str, str] = {}
@@ -95,6 +103,15 @@ class Imports:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def start_upload(self, index: Index, uri: str) -> str:
+        """Begin to import a file that Uploads keeps, without the rows that are wrong. Returns its id.
+
+        uri: as Uploads gives it. The API takes no such address. Raises as start().
+        """
+        permissions.check("write", index.handle)
+        permissions.check_whole(index.handle)
+        return await self._begin(index, uri, "continue")
+
     async def start(self, index: Index, uri: str, on_error: str = "abort") -> str:
         """Begin an import. Returns its id.
 
@@ -106,6 +123,9 @@ class Imports:
         if on_error not in ("abort", "continue"):
             raise InvalidArgument(f"errorMode.onError must be abort or continue, got '{on_error[:40]}'")
         await on_thread(lambda: allow_list.source(uri, self._allow))
+        return await self._begin(index, uri, "continue" if on_error == "continue" else "abort")
+
+    async def _begin(self, index: Index, uri: str, mode: OnError) -> str:
         handles = {each.handle for each in self._engine.indexes()}
         self._jobs = {handle: jobs for handle, jobs in self._jobs.items() if handle in handles}
         jobs = self._jobs.setdefault(index.handle, {})
@@ -113,7 +133,6 @@ class Imports:
             raise FailedPrecondition(
                 f"Index {index.name} has {MOST_UNFINISHED} imports that are not finished; wait, or cancel some"
             )
-        mode: OnError = "continue" if on_error == "continue" else "abort"
         job = ImportJob(str(uuid4()), uri, mode, now())
         await self._put(index.handle, job)
         for old in [job for job in jobs.values() if job.status not in UNFINISHED][:-MOST_ENDED]:
@@ -201,7 +220,7 @@ class Imports:
         """Do the import, and store how it ended. Raises SourceUnavailable, or NotFound if the index is gone."""
         job = begun = self._jobs[handle][id]
         try:
-            source = await on_thread(lambda: allow_list.source(begun.uri, self._allow))
+            source = await on_thread(lambda: self._source(begun.uri))
             files = await on_thread(source.files)
             self._reasons.pop(id, None)
             job = msgspec.structs.replace(job, status="InProgress")
@@ -220,6 +239,11 @@ class Imports:
             ended = _ended(self._jobs[handle][id], "Failed", defect)
         await self._put_at_last(handle, ended)
         log.info("import %s into index %s: %s, %d records", id, handle, ended.status, ended.progress.imported)
+
+    def _source(self, uri: str) -> Source:
+        if uri.startswith(UPLOAD):
+            return uploaded(self._data_dir, uri)
+        return allow_list.source(uri, self._allow)
 
     async def _put_at_last(self, handle: Handle, job: ImportJob) -> None:
         """Store a job as soon as the disk takes it."""

@@ -88,7 +88,7 @@ async def _started() -> Process:
         stdout=PIPE,
         stderr=DEVNULL,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        process_group=0,  # an interrupt from the terminal is for the command, which then ends this process
+        start_new_session=True,  # an interrupt from the terminal is for the command, which then ends this process
     )
 
 
