@@ -128,6 +128,7 @@ def test_a_problem_of_one_column_leaves_the_others(search: Ask) -> None:
     page = search(q="fruit", rerank="no-such-model").text
     assert ids(section(page, "lexical"))
     assert "no-such-model" in section(page, "reranked") and not ids(section(page, "reranked"))
+    assert "<circle" not in search(q="fruit", rerank="no-such-model", show=["lexical", "reranked"]).text
 
 
 def test_a_filter_is_checked_while_it_is_typed(browser: Browser) -> None:

@@ -1,17 +1,20 @@
 """Asks judged queries of an index, with each way to search."""
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from pinyon.domain import Index, Retrieval
-from pinyon.errors import InvalidArgument
+from pinyon.errors import InvalidArgument, Unavailable
 from pinyon.services.data_plane.records.records import Records
 from pinyon.services.data_plane.records.reranking import Rerank
 from pinyon.services.data_plane.records.searches import Search
 
 TOP_K = 100
+TRIES = 60
+"""How often a query is asked while the models are busy."""
 RETRIEVALS: tuple[Retrieval, ...] = ("dense", "lexical", "hybrid")
 
 
@@ -69,10 +72,17 @@ async def ask(
         top_k = TOP_K if rerank is None else pipeline.depth
         search = Search(top_k, text=text, retrieval=retrieval, fields=[], rerank=rerank)
         begun = time.perf_counter()
-        try:
-            result = await records.search(index, namespace, search)
-        except InvalidArgument as error:
-            raise InvalidArgument(f"{namespace}, query {id}: {error.message}") from error
+        for tries_left in reversed(range(TRIES)):
+            try:
+                result = await records.search(index, namespace, search)
+                break
+            except InvalidArgument as error:
+                raise InvalidArgument(f"{namespace}, query {id}: {error.message}") from error
+            except Unavailable as error:  # models are loaded, or busy with the requests of others
+                if not tries_left:
+                    raise
+                await asyncio.sleep(error.retry_after_s)
+                begun = time.perf_counter()
         times.append((time.perf_counter() - begun) * 1000)
         ranked[id] = [hit.id for hit in result.hits]
         labels = result.models

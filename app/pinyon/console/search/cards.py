@@ -31,15 +31,16 @@ class Place(msgspec.Struct, frozen=True):
 class Card(msgspec.Struct, frozen=True):
     """A hit.
 
-    number: the same in every column for the same record. moved: how many ranks it is higher than in the column before;
-    None if it is not there, or if there is none. beginning, rest: its text in pieces. cut: characters that are not
-    shown. fields: names and values. more_fields: how many others it has.
+    number: the same in every column for the same record. compared: whether there is a column before that answered.
+    moved: how many ranks it is higher than in that column; None if it is not there. beginning, rest: its text in
+    pieces. cut: characters that are not shown. fields: names and values. more_fields: how many others it has.
     """
 
     number: int
     id: str
     rank: int
     score: float
+    compared: bool
     moved: int | None
     elsewhere: list[Place]
     beginning: list[Piece]
@@ -81,6 +82,7 @@ def of_columns(
                     hit.id,
                     rank,
                     hit.score,
+                    place > 0 and columns[place - 1].result is not None,
                     None if before is None else before - rank,
                     others,
                     *shown,
@@ -118,8 +120,7 @@ class _Texts:
         text = text if isinstance(text, str) else str(text)
         kept = within(text, self._budget)
         beginning, rest = kept[:BEGINNING], kept[BEGINNING:]
-        if rest and " " in beginning:  # no word is split
-            end = beginning.rindex(" ") + 1
+        if rest and (end := beginning.rfind(" ") + 1) > BEGINNING // 2:  # no word is split
             beginning, rest = kept[:end], kept[end:]
         others = list(chosen.items())
         fields = [(_short(name, NAME_CHARACTERS), _short(_words(value))) for name, value in others[:MOST_FIELDS]]

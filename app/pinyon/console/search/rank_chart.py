@@ -44,7 +44,7 @@ class RankChart(msgspec.Struct, frozen=True):
 
 def of_cards(columns: Sequence[Sequence[Card]]) -> RankChart | None:
     """The chart of the cards of all columns; None if there is nothing to compare."""
-    if len(columns) < 2 or not any(columns):
+    if sum(map(bool, columns)) < 2:
         return None
     dots = [
         [Dot(card.number, card.id[:80], card.rank, WIDTH * place + WIDTH // 2, TOP + ROW * (card.rank - 1))

@@ -7,6 +7,7 @@ DATA/indexes/NAME.sqlite  one file for each index, with SQLite's -wal and -shm b
 DATA/indexes/NAME.lsn     the last write that the file acknowledged, see high_water.py
 DATA/indexes/NAME.nsN.*   inverted files of large namespaces, see ivf_files.py; made again if they are missing
 DATA/backups/ID/          backups of single indexes, see index_backups.py
+DATA/judgements/          what people judged in the console, see services/judgements/files.py
 DATA/set-aside/WHEN-...   files that could not be used and were moved out of the way, one folder for each time
 """
 
