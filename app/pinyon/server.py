@@ -87,6 +87,8 @@ LARGEST_BODY = 4 * 1024 * 1024
 """Bytes after which any request is refused unread; routes have lower limits of their own."""
 VECTOR_UPSERTS = ("/vectors/upsert", "/vectors/check", "/VectorService/Upsert")
 """Paths of requests whose numbers are counted, whatever text they are sent as; their bodies may be larger."""
+MCP_PATH = "/mcp"
+"""Where tools for agents are served."""
 LAST_CALL_S = 5.0
 """How long the end waits for the model call that is being computed."""
 
@@ -308,8 +310,11 @@ class Service:
         return self.ready().indexes.at(host, scope["server"][1] if scope.get("server") else None)
 
 
-def create_app(service: Service) -> Any:
-    """The ASGI application of a service; whoever serves it also keeps the service running."""
+def create_app(service: Service, mcp: Any = None) -> Any:
+    """The ASGI application of a service; whoever serves it also keeps the service running.
+
+    mcp: the ASGI application that answers at /mcp, if one does.
+    """
     settings = service.settings
     largest, of_vectors = max(LARGEST_BODY, settings.limits.upsert_bytes), settings.limits.vector_body_bytes
 
@@ -321,13 +326,18 @@ def create_app(service: Service) -> Any:
     rest = RawPaths(rest_app(service))
     grpc = GrpcCalls(lambda: service.ready().grpc, service.index_of, most_bytes)
 
-    async def both(scope: Any, receive: Any, send: Any) -> None:
-        is_call = scope["type"] == "http" and is_grpc(scope)
-        await (grpc if is_call else rest)(scope, receive, send)
+    async def any_protocol(scope: Any, receive: Any, send: Any) -> None:
+        is_request = scope["type"] == "http"
+        if is_request and is_grpc(scope):
+            await grpc(scope, receive, send)
+        elif is_request and mcp is not None and scope["path"] == MCP_PATH:
+            await mcp(scope, receive, send)
+        else:
+            await rest(scope, receive, send)
 
     server = settings.server
     app = Guard(
-        RequestBuffer(both, most_bytes),
+        RequestBuffer(any_protocol, most_bytes),
         service.keys.required,
         service.keys.caller,
         local=not server.insecure,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from pinyon.cli import ephemeral, evaluate, keys, models, tune
+from pinyon.cli import ephemeral, evaluate, keys, mcp, models, tune
 from pinyon.cli.common import (
     add_settings,
     local_tls,
@@ -102,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     imports.add(commands)
     ingest.add(commands)
     copies.add(commands)
+    mcp.add(commands)
     check.add(commands)
     return parser
 

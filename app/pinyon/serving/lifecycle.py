@@ -14,6 +14,7 @@ from pinyon import logs
 from pinyon.patches import hypercorn as hypercorn_patches
 from pinyon.patches import rank_bm25 as rank_bm25_patches
 from pinyon.server import Service, create_app
+from pinyon.serving.agents import mcp_endpoint
 from pinyon.serving.banner import banner
 from pinyon.serving.connection_errors import ConnectionErrors
 from pinyon.serving.sockets import addresses_of, check_certificate, check_open_to_others, config_for, listen
@@ -38,6 +39,7 @@ async def serve(settings: Settings) -> int:
     check_certificate(settings)
     listeners = listen(settings)
     service = Service(settings, addresses_of(settings, listeners))
+    mcp = mcp_endpoint(service) if settings.server.mcp else None
     stop, failures = asyncio.Event(), list[Exception]()
 
     def fail(error: Exception) -> None:
@@ -51,14 +53,14 @@ async def serve(settings: Settings) -> int:
             service.start_finding_precisions()
         say(banner(service))
 
-    async with service.running(ready, fail):
+    async with service.running(ready, fail), contextlib.nullcontext() if mcp is None else mcp.running():
         where = service.addresses.local_url()
         say(f"Pinyon is starting on {where} (loading models takes some seconds) ...")
         _on_signals(stop, service)
         errors = ConnectionErrors()
         errors.watch(asyncio.get_running_loop())
         ending = asyncio.create_task(_end(service, stop, settings.server.shutdown_grace_s))
-        await hypercorn_serve(create_app(service), config_for(settings, listeners), shutdown_trigger=stop.wait)
+        await hypercorn_serve(create_app(service, mcp), config_for(settings, listeners), shutdown_trigger=stop.wait)
         ending.cancel()
         await asyncio.sleep(0)  # lets callbacks of the connections that have just ended run
         errors.sum_up()

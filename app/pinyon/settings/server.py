@@ -54,6 +54,7 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         float, Meta(ge=0, description="Seconds that running requests get to finish after SIGTERM.")
     ] = 30.0
     console: Annotated[bool, Meta(description="Serve the web console at /console.")] = True
+    mcp: Annotated[bool, Meta(description="Serve tools for agents (MCP) at /mcp; needs the extra pinyon[mcp].")] = False
     cors_origins: Annotated[
         tuple[str, ...], Meta(description="Origins of web pages that may call this server from a browser.")
     ] = ()

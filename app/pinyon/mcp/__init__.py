@@ -1,0 +1,1 @@
+"""Tools for agents: the Model Context Protocol (MCP), over HTTP and over stdio."""

@@ -1,0 +1,1 @@
+"""Tools for agents, driven by the official SDK's client."""
