@@ -32,7 +32,7 @@ if [ -t 1 ]; then printf '\r'; fi; \
 if wait $$pid; then echo "  $(1): done in $$(( $$(date +%s) - begun )) s        "; else cat .venv/setup.log; exit 1; fi
 endef
 
-.PHONY: setup serve doctor test test-slow test-clients lint audit bench proto wheel constraints clean
+.PHONY: setup serve doctor test test-slow test-clients test-browser lint audit bench proto wheel constraints clean
 
 # What serving needs, and then what tests and benchmarks need beside it.
 setup: .venv/ready-to-develop
@@ -65,7 +65,7 @@ audit: setup
 	.venv-audit/bin/pip-audit --progress-spinner off --path .venv/lib/python3*/site-packages
 
 test: setup
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not slow and not clients"
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not slow and not clients and not browser"
 
 # What says how much a busy server does runs last, with nothing beside it.
 test-slow: setup
@@ -74,6 +74,21 @@ test-slow: setup
 
 test-clients: setup
 	$(BIN)/pytest -m clients
+
+# The pages of the console in the Chromium of this machine, with pictures of each in build/screenshots.
+test-browser: .venv/ready-to-browse tests/browser/node_modules/axe-core
+	@command -v "$${PLAYWRIGHT_CHROMIUM:-chromium}" > /dev/null || { echo "There is no Chromium. Install Debian's (apt-get install chromium), or set PLAYWRIGHT_CHROMIUM to one."; exit 1; }
+	$(BIN)/pytest -m browser
+
+# Playwright drives a browser. It would install one with a command of its own, which nobody runs here.
+.venv/ready-to-browse: .venv/ready-to-develop
+	$(call step,what the tests in a browser need,$(PIP) install -c constraints.txt -e '.[browser]')
+	@touch $@
+
+tests/browser/node_modules/axe-core: tests/browser/package-lock.json .venv/ready-to-develop
+	@command -v npm > /dev/null || { echo "There is no npm, which installs axe-core. Debian's packages have it: apt-get install npm"; exit 1; }
+	$(call step,axe-core,npm ci --prefix tests/browser --no-audit --no-fund --ignore-scripts)
+	@touch $@
 
 bench: setup
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks
@@ -94,9 +109,9 @@ wheel:
 constraints:
 	rm -rf .venv-constraints && $(PYTHON) -m venv .venv-constraints
 	.venv-constraints/bin/python -m pip --disable-pip-version-check -q install --no-deps --extra-index-url $(TORCH_INDEX) torch==2.13.0
-	.venv-constraints/bin/python -m pip --disable-pip-version-check -q install '.[dev]'
+	.venv-constraints/bin/python -m pip --disable-pip-version-check -q install '.[dev,browser]'
 	{ head -n 1 constraints.txt; .venv-constraints/bin/python -m pip freeze --exclude pinyon | sed 's/+cpu//'; } > .venv-constraints/new
 	mv .venv-constraints/new constraints.txt && rm -rf .venv-constraints
 
 clean:
-	rm -rf .venv .venv-clients .venv-bench build dist *.egg-info
+	rm -rf .venv .venv-clients .venv-bench build dist tests/browser/node_modules *.egg-info

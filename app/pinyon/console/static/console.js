@@ -27,12 +27,19 @@ for (const field of document.querySelectorAll("textarea[data-check]")) {
   });
 }
 
-// The same hit is highlighted in every column.
-for (const hit of document.querySelectorAll("[data-hit]")) {
-  const same = document.querySelectorAll(`[data-hit="${hit.dataset.hit}"]`);
-  for (const [event, on] of [["mouseenter", true], ["mouseleave", false], ["focusin", true], ["focusout", false]]) {
-    hit.addEventListener(event, () => same.forEach((each) => each.classList.toggle("lit", on)));
-  }
+// The same hit is highlighted in every column. The document listens for all of them: a line of a chart that listened
+// for the focus by itself could be reached with the Tab key.
+const hits = document.querySelectorAll("[data-hit]");
+let lit;
+function highlight(element) {
+  const number = element?.closest("[data-hit]")?.dataset.hit;
+  if (number === lit) return;
+  lit = number;
+  for (const hit of hits) hit.classList.toggle("lit", hit.dataset.hit === number);
+}
+if (hits.length > 0) {
+  document.addEventListener("mouseover", (event) => highlight(event.target));
+  document.addEventListener("focusin", (event) => highlight(event.target));
 }
 
 // Requests are copied.

@@ -1,0 +1,78 @@
+"""Every page of the console, as people with any screen, keyboard and settings see it."""
+
+import itertools
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from pinyon.console.pages import NAVIGATION
+
+from tests.browser.pages import Page
+from tests.browser.visit import View, Visitor
+from tests.running import RunningServer
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytestmark = pytest.mark.browser
+
+PHONE, DESK, WALL = (360, 800), (1280, 900), (2560, 1440)
+VIEWS = [
+    View(*size, colour, script)
+    for size, colour, script in itertools.product((PHONE, DESK), ("light", "dark"), (True, False))
+]
+AXE_VIEWS = (View(*PHONE, "dark", True), View(*DESK, "light", True))
+"""axe-core takes a second for a page. Its rules about size and about colour do not depend on each other."""
+HEAVIEST = 150_000
+"""Bytes of a page, with its stylesheet, script and pictures."""
+
+
+def test_the_walk_comes_by_every_page_of_the_navigation(every_page: list[Page]) -> None:
+    paths = {page.path for page in every_page}
+    assert paths >= {path for _, _, path in NAVIGATION}
+    assert [page.name for page in every_page if page.status >= 500] == []
+    assert len(paths) > 15
+
+
+def test_the_walk_comes_by_hits_and_by_attacks(site: RunningServer, every_page: list[Page]) -> None:
+    with site.client() as client:
+        texts = {page.name: client.get(page.path).text for page in every_page}
+    assert texts["search"].count("note-03") > 4
+    for name in ("hostile-search", "hostile-records", "hostile-record", "hostile-query", "hostile-filter"):
+        assert "&lt;script&gt;" in texts[name], name
+
+
+def test_no_page_is_heavy(every_page: list[Page]) -> None:
+    assert {page.name: page.weight for page in every_page if page.weight >= HEAVIEST} == {}
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=str)
+def test_pages_are_whole_and_harmless(
+    chromium: "Browser", site: RunningServer, every_page: list[Page], axe: str, pictures: Path, view: View
+) -> None:
+    visitor = Visitor(chromium, site.url, view)
+    for page in every_page:
+        visitor.open(page)
+        if view in AXE_VIEWS:
+            visitor.check_with_axe(axe)
+        if view.script:
+            visitor.tab.screenshot(path=pictures / f"{page.name}-{view}.png", full_page=True)
+    visitor.end()
+
+
+def test_pages_fit_a_wide_screen(
+    chromium: "Browser", site: RunningServer, every_page: list[Page], pictures: Path
+) -> None:
+    visitor = Visitor(chromium, site.url, View(*WALL, "light", True))
+    for page in every_page:
+        visitor.open(page)
+        visitor.tab.screenshot(path=pictures / f"{page.name}-{visitor.view}.png")
+    visitor.end()
+
+
+def test_the_keyboard_reaches_everything(chromium: "Browser", site: RunningServer, every_page: list[Page]) -> None:
+    visitor = Visitor(chromium, site.url, View(*DESK, "light", True))
+    for page in every_page:
+        visitor.open(page)
+        visitor.check_keyboard()
+    visitor.end()
