@@ -9,7 +9,7 @@ import msgspec
 from pinyon.auth import permissions
 from pinyon.domain import Handle, Index
 from pinyon.errors import FailedPrecondition, PinyonError
-from pinyon.evaluation.asking import Answers, Pipeline, ask
+from pinyon.evaluation.asking import TOP_K, Answers, Pipeline, ask
 from pinyon.services.control_plane.indexes import now
 from pinyon.services.data_plane.records.records import Records
 from pinyon.services.judgements.files import JudgedQuery
@@ -32,17 +32,17 @@ class Interval(msgspec.Struct, frozen=True):
 
 
 class Quality(msgspec.Struct, frozen=True):
-    """How well a pipeline ranks. ndcg: nDCG@10. against_dense: the difference, and whether it is more than chance.
+    """How well a pipeline ranks. ndcg: nDCG@10. recall: recall@100; None if fewer hits were reranked.
 
-    word: better, worse or no difference; empty for dense itself. median: milliseconds of a query.
+    against_dense: the difference of nDCG@10. word: better, worse or no difference, which is chance; empty for dense
+    itself. computed_by: labels of models.
     """
 
     pipeline: str
     ndcg: Interval
-    recall: float
+    recall: float | None
     against_dense: Interval | None
     word: str
-    median: float
     computed_by: list[str]
 
 
@@ -113,7 +113,7 @@ class Measurements:
         failed, qualities = None, list[Quality]()
         try:
             answers = {
-                pipeline.name: await ask(self._records, index, namespace, queries, pipeline, answered)
+                pipeline: await ask(self._records, index, namespace, queries, pipeline, answered)
                 for pipeline in pipelines
             }
             grades = {id: query.grades for id, query in judged.items()}
@@ -134,26 +134,25 @@ def _pipelines(index: Index, reranker: str) -> list[Pipeline]:
     return [Pipeline("dense"), Pipeline("lexical"), Pipeline("hybrid"), Pipeline("hybrid", reranker, DEPTH)]
 
 
-def _qualities(answers: Mapping[str, Answers], grades: dict[str, dict[str, int]]) -> list[Quality]:
+def _qualities(answers: Mapping[Pipeline, Answers], grades: dict[str, dict[str, int]]) -> list[Quality]:
     """How well each pipeline ranks, and how much better than dense search. Takes some tenths of a second."""
-    from pinyon.evaluation.measures import compared, quantiles, values  # it loads libraries that serving does not need
+    from pinyon.evaluation.measures import compared, values  # it loads libraries that serving does not need
 
-    measured = {name: values(each.ranked, grades) for name, each in answers.items()}
+    measured = {pipeline: values(each.ranked, grades) for pipeline, each in answers.items()}
     baseline = next(iter(measured.values()))["nDCG@10"]
     qualities = []
-    for name, each in answers.items():
-        ndcg = measured[name]["nDCG@10"]
+    for pipeline, each in answers.items():
+        ndcg = measured[pipeline]["nDCG@10"]
         mean = compared(ndcg, [0.0] * len(ndcg))
         against = None if ndcg is baseline else compared(ndcg, baseline)
-        recall = measured[name]["recall@100"]
+        recall = measured[pipeline]["recall@100"]
         qualities.append(
             Quality(
-                name,
+                pipeline.name,
                 Interval(mean.difference, mean.low, mean.high),
-                sum(recall) / len(recall),
+                sum(recall) / len(recall) if pipeline.depth >= TOP_K else None,
                 None if against is None else Interval(against.difference, against.low, against.high),
                 against.word if against else "",
-                quantiles(each.times)["p50_ms"],
                 each.computed_by,
             )
         )
