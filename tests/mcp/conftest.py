@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -55,9 +54,3 @@ def agents(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     server = RunningServer(config(folder), folder / "data", "--mcp", "--index-ports", "free:3")
     yield server
     assert server.stop() == 0, server.text
-
-
-@pytest.fixture(scope="module")
-def agents_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for the data of a server."""
-    return tmp_path_factory.mktemp("agents-folder")

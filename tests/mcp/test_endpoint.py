@@ -2,14 +2,16 @@
 
 import ast
 import json
+import sys
 from typing import Any
 
 import anyio
 import httpx
 import pytest
 from mcp.server.lowlevel import Server
-from pinyon.auth.permissions import EVERYTHING, GRANT
+from pinyon.errors import FailedPrecondition
 from pinyon.mcp import endpoint
+from pinyon.mcp.sdk import require_sdk
 
 from tests.mcp.conftest import CURRENT, WITH_SESSIONS, call, connected
 from tests.running import PROJECT, RunningServer
@@ -88,28 +90,36 @@ def test_web_pages_of_others_are_refused_like_everywhere(http: httpx.Client, hea
     assert answer.status_code == 403 and "mcp-session-id" not in answer.headers
 
 
+async def begin(client: httpx.AsyncClient) -> int:
+    return (await client.post("http://localhost/mcp", json=initialize("2025-11-25"), headers=HEADERS)).status_code
+
+
+def asking(app: endpoint.McpEndpoint) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), timeout=60)
+
+
 @pytest.mark.anyio
-async def test_sessions_are_bounded_in_number_and_in_age(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_sessions_are_bounded_in_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endpoint, "MOST_SESSIONS", 2)
-    monkeypatch.setattr(endpoint, "IDLE_S", 0.2)
     app = endpoint.McpEndpoint(Server("bounded"), 10_000)
-    GRANT.set(EVERYTHING)
-    async with app.running(), httpx.AsyncClient(transport=httpx.ASGITransport(app), timeout=60) as client:
+    async with asking(app) as client:
+        async with app.running():
+            assert [await begin(client) for _ in range(3)] == [200, 200, 503]
+            large = await client.post("http://localhost/mcp", content=b"x" * 10_001, headers=HEADERS)
+            assert large.status_code == 413
+        assert await begin(client) == 503, "it has ended"
 
-        async def begin() -> httpx.Response:
-            return await client.post("http://localhost/mcp", json=initialize("2025-11-25"), headers=HEADERS)
 
-        statuses = [(await begin()).status_code for _ in range(3)]
-        assert statuses[0] == 200 and statuses[-1] in (200, 503)
-        with anyio.fail_after(60):  # those that nobody uses make room
-            while (await begin()).status_code != 200:
-                await anyio.sleep(0.05)
-        assert len(app._manager._server_instances) <= 2
-        large = await client.post("http://localhost/mcp", content=b"x" * 10_001, headers=HEADERS)
-        assert large.status_code == 413
-    after = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=after, timeout=60) as client:
-        assert (await client.post("http://localhost/mcp", json={}, headers=HEADERS)).status_code == 503
+@pytest.mark.anyio
+async def test_sessions_that_nobody_uses_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "MOST_SESSIONS", 1)
+    monkeypatch.setattr(endpoint, "IDLE_S", 0.05)
+    app = endpoint.McpEndpoint(Server("bounded"), 10_000)
+    async with asking(app) as client, app.running():
+        assert await begin(client) == 200
+        with anyio.fail_after(60):
+            while await begin(client) != 200:
+                await anyio.sleep(0.01)
 
 
 @pytest.mark.anyio
@@ -144,3 +154,9 @@ def test_nothing_imports_the_sdk_before_somebody_asks_for_it() -> None:
             names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
             early = {name for name in names if name in late or name.split(".")[0] in late}
             assert not early or module in own, f"{module} imports {early}"
+
+
+def test_without_the_sdk_the_message_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mcp", None)
+    with pytest.raises(FailedPrecondition, match=r"pip install 'pinyon\[mcp\]'"):
+        require_sdk()
