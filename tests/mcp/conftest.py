@@ -1,14 +1,11 @@
-"""Servers with /mcp, and the official client of the MCP SDK. All of it is skipped where the SDK is not installed."""
+"""Servers with /mcp, and the official client of the MCP SDK."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import pytest
-
-pytest.importorskip("mcp", reason="the MCP SDK is an extra: pip install 'pinyon[mcp]'")
-
 import httpx2
+import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from pinyon.mcp.protocol import TOOLS
