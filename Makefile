@@ -32,7 +32,7 @@ if [ -t 1 ]; then printf '\r'; fi; \
 if wait $$pid; then echo "  $(1): done in $$(( $$(date +%s) - begun )) s        "; else cat .venv/setup.log; exit 1; fi
 endef
 
-.PHONY: setup serve doctor test test-slow test-clients test-browser lint audit bench proto wheel constraints clean
+.PHONY: setup serve doctor test test-slow test-clients test-browser pictures lint audit bench proto wheel constraints clean
 
 # What serving needs, and then what tests and benchmarks need beside it.
 setup: .venv/ready-to-develop
@@ -79,6 +79,10 @@ test-clients: setup
 test-browser: .venv/ready-to-browse tests/browser/node_modules/axe-core
 	@command -v "$${PLAYWRIGHT_CHROMIUM:-chromium}" > /dev/null || { echo "There is no Chromium. Install Debian's (apt-get install chromium), or set PLAYWRIGHT_CHROMIUM to one."; exit 1; }
 	$(BIN)/pytest -m browser
+
+# The pictures of the documentation, as the tests see the pages.
+pictures: test-browser
+	cp build/screenshots/console-search.png build/screenshots/console-overview.png docs/
 
 # Playwright drives a browser. It would install one with a command of its own, which nobody runs here.
 .venv/ready-to-browse: .venv/ready-to-develop

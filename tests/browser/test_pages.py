@@ -76,3 +76,16 @@ def test_the_keyboard_reaches_everything(chromium: "Browser", site: RunningServe
         visitor.open(page)
         visitor.check_keyboard()
     visitor.end()
+
+
+@pytest.mark.parametrize(("name", "picture"), [("search", "console-search"), ("page-overview", "console-overview")])
+def test_pictures_for_the_documentation_are_small(
+    chromium: "Browser", site: RunningServer, every_page: list[Page], pictures: Path, name: str, picture: str
+) -> None:
+    """`make pictures` copies them to docs."""
+    visitor = Visitor(chromium, site.url, View(1120, 780, "light", True))
+    visitor.open(next(page for page in every_page if page.name == name))
+    path = pictures / f"{picture}.png"
+    visitor.tab.screenshot(path=path)
+    visitor.end()
+    assert path.stat().st_size < HEAVIEST
