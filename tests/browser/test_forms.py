@@ -1,0 +1,43 @@
+"""Forms of the console in a browser, filled in with attacks, with and without scripts."""
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.browser.content import HOSTILE, SCRIPT
+from tests.browser.pages import Page, address
+from tests.browser.visit import View, Visitor
+from tests.running import RunningServer
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytestmark = pytest.mark.browser
+CSV = f'_id,chunk_text,"<img src=x onerror=alert(1)>"\nrow-1,"{SCRIPT}","{SCRIPT}"\n'
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["script", "noscript"])
+def test_attacks_in_forms_stay_text(chromium: "Browser", site: RunningServer, axe: str, script: bool) -> None:
+    visitor = Visitor(chromium, site.url, View(360, 800, "light", script))
+    tab = visitor.tab
+    visitor.open(Page("search", address("/console", namespace=HOSTILE), 200, 0))
+    tab.fill("#q", f"apples {SCRIPT}")
+    tab.press("#q", "Enter")
+    tab.wait_for_url("**q=apples**")
+    visitor.look()
+    tab.locator("button[name=good]").first.click()
+    tab.wait_for_selector("button[name=none]")
+    visitor.look()
+    visitor.open(Page("judge", address("/console/judge", namespace=HOSTILE), 200, 0))
+    assert SCRIPT in tab.inner_text("main")
+    if script:
+        visitor.check_with_axe(axe)
+    visitor.open(Page("import", address("/console/import"), 200, 0))
+    tab.set_input_files("input[type=file]", {"name": "a<b>.csv", "mimeType": "text/csv", "buffer": CSV.encode()})
+    tab.click("main button")
+    tab.wait_for_selector("main table")
+    assert SCRIPT in tab.inner_text("main")
+    visitor.look()
+    if script:
+        visitor.check_with_axe(axe)
+    visitor.end()
