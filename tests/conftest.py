@@ -1,10 +1,15 @@
 """Fixtures named as nouns. Servers are real processes, shared by a whole run; each test takes a namespace of its own."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and so would every program that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Before any hub library is imported: no network, and none of the weights this machine may have.
 os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_HUB_CACHE="/nonexistent")

@@ -12,13 +12,14 @@ from tests.durability.test_power import serving
 pytestmark = pytest.mark.anyio
 APP = Path(__file__).parent.parent.parent / "app" / "pinyon"
 MAY_ASK = {
-    "services/control_plane/indexes.py",
+    "storage/sqlite/folder/backups/folder_backup.py",
     "storage/sqlite/folder/data_dir.py",
     "cli/certificates.py",
     "auth/keys.py",
     "logs.py",
+    "services/moments.py",
 }
-"""They write down when something was made, for people, and read it nowhere."""
+"""They write down when something was made, for people. Only the schedules of backups go by it, as they are meant to."""
 
 
 def test_only_what_tells_people_the_time_asks_for_it() -> None:

@@ -454,7 +454,7 @@ def test_what_a_small_body_becomes_is_bounded(served: httpx.Client, path: str) -
 
 
 def raw(url: str, target: str, body: bytes = b"", method: str = "", host: str = "") -> tuple[int, Any]:
-    """Status and JSON of a request with this target in its first line."""
+    """Status and JSON, or text, of a request with this target in its first line."""
     there = urlsplit(url)
     first = f"{method or ('POST' if body else 'GET')} {target} HTTP/1.1\r\nHost: {host or there.netloc}\r\n"
     head = f"{first}Connection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode()
@@ -462,7 +462,8 @@ def raw(url: str, target: str, body: bytes = b"", method: str = "", host: str = 
         connection.sendall(head + body)
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     told, _, content = answer.partition(b"\r\n\r\n")
-    return int(told.split(b" ")[1]), json.loads(content or b"null")
+    is_text = b"content-type: text/plain" in told.lower()
+    return int(told.split(b" ")[1]), content.decode() if is_text else json.loads(content or b"null")
 
 
 SEARCH = json.dumps({"query": {"top_k": 1, "inputs": {"text": "x"}}}).encode()

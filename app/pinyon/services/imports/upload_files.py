@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import time
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,8 +14,8 @@ from pinyon.services.imports.sources import Source
 UPLOAD = "upload://"
 MOST_UPLOAD = 16 * 2**20
 """Bytes of a request with a file."""
-KEPT_S = 7 * 86_400
-"""Seconds after which an upload may be removed, whether or not it was imported."""
+MOST_UPLOADS = 50
+"""Uploads that are kept, whether or not they were imported."""
 ID = re.compile(r"[0-9a-f]{32}\Z")
 CONTENT, LABEL, READY = "content", "label.json", "rows"
 
@@ -38,12 +37,12 @@ def folder(data_dir: Path, id: str) -> Path:
 
 
 def keep(data_dir: Path, label: UploadLabel, content: bytes) -> str:
-    """Store an upload. Returns its id, which nobody can guess. Removes uploads that are old."""
+    """Store an upload. Returns its id, which nobody can guess. Removes the oldest ones, if there are many."""
     uploads = data_dir / "uploads"
     uploads.mkdir(mode=0o700, exist_ok=True)
-    for old in uploads.iterdir():
-        if old.stat().st_mtime < time.time() - KEPT_S:
-            shutil.rmtree(old, ignore_errors=True)
+    newest_first = sorted(uploads.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+    for old in newest_first[MOST_UPLOADS - 1 :]:
+        shutil.rmtree(old, ignore_errors=True)
     id = uuid4().hex
     path = uploads / id
     path.mkdir(mode=0o700)

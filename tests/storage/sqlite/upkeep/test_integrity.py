@@ -317,7 +317,7 @@ DERIVED = {
     "learned": "UPDATE learned_sums SET sum = sum + 1 WHERE term = 7",
     "counts": "UPDATE namespaces SET record_count = record_count + 1",
     "numbers of words": "UPDATE records SET words = 99 WHERE record = 7",
-    "token vectors": "INSERT INTO token_vectors VALUES (7, x'0102')",
+    "token vectors": "INSERT OR REPLACE INTO token_vectors VALUES (7, x'0102')",
 }
 
 
