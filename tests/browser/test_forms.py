@@ -41,3 +41,26 @@ def test_attacks_in_forms_stay_text(chromium: "Browser", site: RunningServer, ax
     if script:
         visitor.check_with_axe(axe)
     visitor.end()
+
+
+def test_an_import_is_watched_without_reloading_and_cancelled(chromium: "Browser", site: RunningServer) -> None:
+    visitor = Visitor(chromium, site.url, View(1280, 900, "light", True))
+    tab = visitor.tab
+    visitor.open(Page("import", address("/console/import"), 200, 0))
+    rows = "".join(f"row-{n},{'a longer text of many words ' * 8}{n}\n" for n in range(2_000))
+    file = {"name": "many.csv", "mimeType": "text/csv", "buffer": f"_id,chunk_text\n{rows}".encode()}
+    tab.set_input_files("input[type=file]", file)
+    tab.fill("#namespace", "watched")
+    tab.click("main form[enctype] button")
+    tab.wait_for_selector("main table")
+    tab.click("main form button")
+    tab.wait_for_selector("#jobs[data-live]")
+    visitor.look()
+    first = tab.inner_text("#jobs td.number")
+    tab.evaluate("window.isTheSamePage = true")
+    tab.wait_for_function("first => document.querySelector('#jobs td.number').innerText !== first", arg=first)
+    assert tab.evaluate("window.isTheSamePage")
+    tab.click("#jobs button")
+    tab.wait_for_selector("#jobs td:has-text('cancelled')")
+    assert tab.locator("#jobs[data-live]").count() == 0
+    visitor.end()

@@ -67,6 +67,9 @@ CONSOLE: dict[str, list[Operation]] = {
     "pinyon_console_start_import": [
         Operation("write", "POST", f"/console/import/file?index={{ix}}&id={NO_UPLOAD}", {}, every_namespace=True)
     ],
+    "pinyon_console_cancel_import": [
+        Operation("write", "POST", "/console/import/cancel?index={ix}&id=none", {}, every_namespace=True)
+    ],
 }
 """By operation. Every operation of the console is here or in PUBLIC_PAGES."""
 PUBLIC_PAGES = {

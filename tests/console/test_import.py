@@ -45,6 +45,11 @@ def test_a_table_is_shown_its_columns_are_mapped_and_it_is_imported(
     assert "upload://" in browser.get("/console/overview").text
     again = browser.submit(page, **fields)
     assert again.status_code == 400 and "already" in again.text
+    done = browser.get("/bulk/imports").json()["data"][-1]["id"]
+    stopped = browser.submit(f"/console/import/cancel?index=quickstart&id={done}", page="/console/import")
+    assert (stopped.status_code, stopped.headers["location"]) == (303, "/console/import?index=quickstart")
+    assert browser.get(f"/bulk/imports/{done}").json()["status"] == "Completed", "what has ended stays as it is"
+    assert browser.submit("/console/import/cancel?index=quickstart&id=none", page="/console/import").status_code == 404
 
 
 def test_a_document_becomes_chunks(hash_server: RunningServer, browse: Browse, namespace: str) -> None:

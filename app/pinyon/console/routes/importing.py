@@ -15,7 +15,7 @@ from pinyon.services.imports.imports import Imports
 from pinyon.services.imports.upload_files import MOST_UPLOAD
 from pinyon.services.imports.uploads import ENDINGS, Uploads
 
-FILE = f"{paths.IMPORT}/file"
+FILE, CANCEL = f"{paths.IMPORT}/file", f"{paths.IMPORT}/cancel"
 COLUMN = "column:"
 """Before the name of a column in the name of its field of the form."""
 
@@ -98,6 +98,16 @@ async def start(
     return redirect(paths.address(paths.IMPORT, index=index.name))
 
 
+@post(CANCEL, operation_id="pinyon_console_cancel_import", status_code=303)
+async def cancel(
+    request: AnyRequest, indexes: NamedDependency[Indexes], imports: NamedDependency[Imports]
+) -> Response[str]:
+    """Stop an import. What it has stored stays."""
+    index = named_index(request, indexes)
+    await imports.cancel(index, parameter(request, "id"))
+    return redirect(paths.address(paths.IMPORT, index=index.name))
+
+
 async def _preview(
     request: AnyRequest, indexes: Indexes, uploads: Uploads, index: Index, error: PinyonError | None = None
 ) -> Response[str]:
@@ -120,4 +130,4 @@ async def _preview(
     )
 
 
-handlers = [import_page, upload, preview_page, start]
+handlers = [import_page, upload, preview_page, start, cancel]

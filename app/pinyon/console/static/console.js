@@ -51,3 +51,16 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
     button.textContent = "Copied";
   });
 }
+
+// Jobs that run are shown as they go on, until none runs any more.
+async function refresh(part) {
+  const answer = await fetch(location.href).catch(() => null);
+  const text = answer?.ok ? await answer.text() : "";
+  const fresh = new DOMParser().parseFromString(text, "text/html").getElementById(part.id);
+  if (fresh && !part.contains(document.activeElement)) {
+    part.replaceWith(fresh);
+    part = fresh;
+  }
+  if ("live" in part.dataset) setTimeout(refresh, 2000, part);
+}
+for (const part of document.querySelectorAll("[data-live]")) setTimeout(refresh, 2000, part);
