@@ -15,6 +15,7 @@ LAYERS = [
     ["pinyon.settings_loader"],
     ["pinyon.evaluation"],
     ["pinyon.serving"],
+    ["pinyon.asgi"],
     ["pinyon.server"],
     ["pinyon.console"],
     ["pinyon.mcp.endpoint", "pinyon.mcp.stdio", "pinyon.mcp.bridge"],

@@ -1,4 +1,4 @@
-"""The one place that picks classes and joins them, and the life of the service."""
+"""The one place that picks classes and joins them, and the life of the service. asgi.py makes an application of it."""
 
 import asyncio
 import logging
@@ -8,48 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from litestar import Litestar, Request
-from litestar.config.cors import CORSConfig
-from litestar.di import Provide
 
 from pinyon import metrics
-from pinyon.api.error_response import is_grpc
-from pinyon.api.grpc.calls import GrpcCalls
 from pinyon.api.grpc.service import VectorService
-from pinyon.api.guard import Guard
-from pinyon.api.headers import RequestHeaders
-from pinyon.api.request_buffer import RequestBuffer
-from pinyon.api.request_line import RequestLine
-from pinyon.api.rest.errors import EXCEPTION_HANDLERS
-from pinyon.api.rest.openapi import openapi
-from pinyon.api.rest.paths import RawPaths
-from pinyon.api.rest.routes import (
-    backup_schedules,
-    backups,
-    checks,
-    control,
-    health,
-    imports,
-    inference,
-    namespaces,
-    operations,
-    records,
-    reembedding,
-    vectors,
-)
 from pinyon.auth.guarded_engine import GuardedEngine
 from pinyon.auth.keys import Keys
-from pinyon.auth.permissions import GRANT
-from pinyon.console.cookies import page_key
-from pinyon.console.paths import IMPORT
-from pinyon.console.router import router as console
 from pinyon.domain import Index
 from pinyon.errors import PinyonError, Unavailable
 from pinyon.inference.catalog import Catalog
 from pinyon.inference.model_executor import ModelExecutor
 from pinyon.inference.precision import Choice
 from pinyon.inference.precision_search import PrecisionSearch
-from pinyon.patches.litestar import resolve_dependencies_in_turn
 from pinyon.services import gauges
 from pinyon.services.backups.backups import Backups
 from pinyon.services.backups.schedules import BackupSchedules
@@ -69,7 +38,6 @@ from pinyon.services.data_plane.upsert_checks import UpsertChecks
 from pinyon.services.data_plane.vectors import Vectors
 from pinyon.services.imports.importer import Importer
 from pinyon.services.imports.imports import Imports
-from pinyon.services.imports.upload_files import MOST_UPLOAD
 from pinyon.services.imports.uploads import Uploads
 from pinyon.services.inference.inference import Inference
 from pinyon.services.judgements.judgements import Judgements
@@ -83,12 +51,6 @@ from pinyon.storage.recall import RecallSampler
 
 log = logging.getLogger("pinyon")
 
-LARGEST_BODY = 4 * 1024 * 1024
-"""Bytes after which any request is refused unread; routes have lower limits of their own."""
-VECTOR_UPSERTS = ("/vectors/upsert", "/vectors/check", "/VectorService/Upsert")
-"""Paths of requests whose numbers are counted, whatever text they are sent as; their bodies may be larger."""
-MCP_PATH = "/mcp"
-"""Where tools for agents are served."""
 LAST_CALL_S = 5.0
 """How long the end waits for the model call that is being computed."""
 
@@ -308,102 +270,3 @@ class Service:
         """The index a request is for. Raises Unavailable before the service is ready, NotFound without an index."""
         host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
         return self.ready().indexes.at(host, scope["server"][1] if scope.get("server") else None)
-
-
-def create_app(service: Service, mcp: Any = None) -> Any:
-    """The ASGI application of a service; whoever serves it also keeps the service running.
-
-    mcp: the ASGI application that answers at /mcp, if one does.
-    """
-    settings = service.settings
-    largest, of_vectors = max(LARGEST_BODY, settings.limits.upsert_bytes), settings.limits.vector_body_bytes
-
-    def most_bytes(scope: Any) -> int:
-        if scope["path"] == IMPORT and GRANT.get().scopes:
-            return max(largest, MOST_UPLOAD)
-        return max(largest, of_vectors) if scope["path"] in VECTOR_UPSERTS else largest
-
-    rest = RawPaths(rest_app(service))
-    grpc = GrpcCalls(lambda: service.ready().grpc, service.index_of, most_bytes)
-
-    async def any_protocol(scope: Any, receive: Any, send: Any) -> None:
-        is_request = scope["type"] == "http"
-        if is_request and is_grpc(scope):
-            await grpc(scope, receive, send)
-        elif is_request and mcp is not None and scope["path"] == MCP_PATH:
-            await mcp(scope, receive, send)
-        else:
-            await rest(scope, receive, send)
-
-    server = settings.server
-    app = Guard(
-        RequestBuffer(any_protocol, most_bytes),
-        service.keys.required,
-        service.keys.caller,
-        local=not server.insecure,
-        host=server.host,
-        origins=server.cors_origins,
-        page_key=page_key if server.console else None,
-    )
-    return RequestLine(RequestHeaders(app, server.access_log))
-
-
-def rest_app(service: Service) -> Any:
-    """The REST routes alone."""
-
-    def provide(value: Callable[..., Any]) -> Provide:
-        return Provide(value, sync_to_thread=False)
-
-    def index(request: Request[Any, Any, Any]) -> Index:
-        return service.index_of(request.scope)
-
-    cors = service.settings.server.cors_origins
-    families = (
-        *(health, operations, control, backups, backup_schedules, imports, reembedding),
-        *(inference, records, vectors, checks, namespaces),
-    )
-
-    pages = [console] if service.settings.server.console else []
-
-    async def note(request: Request[Any, Any, Any]) -> None:  # what is not async would be run on another thread
-        request.scope["state"]["operation"] = request.route_handler.operation_id or "none"
-
-    app = Litestar(
-        before_request=note,
-        route_handlers=[*(family.router for family in families), openapi, *pages],
-        dependencies={
-            "index": provide(index),
-            "indexes": provide(lambda: service.ready().indexes),
-            "index_status": provide(lambda: service.ready().index_status),
-            "backups": provide(lambda: service.ready().backups),
-            "backup_records": provide(lambda: service.ready().backup_records),
-            "backup_schedules": provide(lambda: service.ready().backup_schedules),
-            "imports": provide(lambda: service.ready().imports),
-            "uploads": provide(lambda: service.ready().uploads),
-            "overview": provide(lambda: service.ready().overview),
-            "history": provide(lambda: service.ready().history),
-            "reembeddings": provide(lambda: service.ready().reembeddings),
-            "catalog": provide(lambda: service.catalog),
-            "records": provide(lambda: service.ready().records),
-            "vectors": provide(lambda: service.ready().vectors),
-            "checks": provide(lambda: service.ready().checks),
-            "namespaces": provide(lambda: service.ready().namespaces),
-            "facets": provide(lambda: service.ready().facets),
-            "record_edits": provide(lambda: service.ready().record_edits),
-            "judgements": provide(lambda: service.ready().judgements),
-            "measurements": provide(lambda: service.ready().measurements),
-            "inference": provide(lambda: service.inference),
-            "readiness": provide(lambda: service.readiness),
-            "measures": provide(lambda: service.measures),
-            "api_keys": provide(lambda: service.api_keys),
-            "caller": provide(lambda: service.keys.caller),
-            "limits": provide(lambda: service.settings.limits),
-        },
-        exception_handlers=EXCEPTION_HANDLERS,
-        request_max_body_size=None,  # it is whole and bounded already
-        logging_config=None,
-        openapi_config=None,
-        cors_config=CORSConfig(allow_origins=list(cors)) if cors else None,
-    )
-    resolve_dependencies_in_turn(app)
-    return app

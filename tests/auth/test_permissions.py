@@ -13,9 +13,10 @@ import pytest
 from google.protobuf.json_format import ParseDict
 from pinyon.api.grpc import vector_service_pb2 as pb
 from pinyon.api.grpc.service import VectorService
+from pinyon.asgi import rest_app
 from pinyon.auth import keys
 from pinyon.auth.scopes import SCOPES
-from pinyon.server import Service, rest_app
+from pinyon.server import Service
 from pinyon.services.control_plane.addresses import Addresses
 from pinyon.settings_loader import load
 

@@ -284,7 +284,7 @@ def test_a_missing_library_is_named_with_the_extra(tmp_path: Path, monkeypatch: 
 def test_no_library_is_imported_before_such_a_file_is_read(tmp_path: Path) -> None:
     libraries = {"markdown_it", "selectolax", "pypdf", "docx", "docutils", "watchfiles"}
     told = (
-        "import sys; import pinyon.server, pinyon.cli.main, pinyon.documents.reading; "
+        "import sys; import pinyon.asgi, pinyon.cli.main, pinyon.documents.reading; "
         f"print({libraries} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True)

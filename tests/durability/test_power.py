@@ -11,7 +11,8 @@ import apsw
 import httpx
 import msgspec
 import pytest
-from pinyon.server import Service, create_app
+from pinyon.asgi import create_app
+from pinyon.server import Service
 from pinyon.services.control_plane.addresses import Addresses
 from pinyon.settings_loader import load
 

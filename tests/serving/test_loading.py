@@ -11,8 +11,9 @@ import httpx
 import msgspec
 import pytest
 from pinyon import failpoints
+from pinyon.asgi import create_app
 from pinyon.auth import keys
-from pinyon.server import Service, create_app
+from pinyon.server import Service
 from pinyon.services.control_plane.addresses import Addresses
 from pinyon.settings import Settings
 from pinyon.settings_loader import load

@@ -9,10 +9,11 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+from pinyon.asgi import create_app
 from pinyon.cli.maintenance.doctor import examine
 from pinyon.inference import precision
 from pinyon.inference.precision import Choice
-from pinyon.server import Service, create_app
+from pinyon.server import Service
 from pinyon.services.control_plane.addresses import Addresses
 from pinyon.serving.banner import banner
 from pinyon.settings import Settings

@@ -3,9 +3,10 @@
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from pinyon.asgi import LARGEST_BODY
 from pinyon.mcp.sdk import require_sdk
 from pinyon.mcp.tool import Services
-from pinyon.server import LARGEST_BODY, Service
+from pinyon.server import Service
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel import Server

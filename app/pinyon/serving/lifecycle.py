@@ -11,9 +11,10 @@ import sys
 from hypercorn.asyncio import serve as hypercorn_serve
 
 from pinyon import logs
+from pinyon.asgi import create_app
 from pinyon.patches import hypercorn as hypercorn_patches
 from pinyon.patches import rank_bm25 as rank_bm25_patches
-from pinyon.server import Service, create_app
+from pinyon.server import Service
 from pinyon.serving.agents import mcp_endpoint
 from pinyon.serving.banner import banner
 from pinyon.serving.connection_errors import ConnectionErrors

@@ -253,7 +253,8 @@ def test_null_is_refused_where_something_is_needed(served: httpx.Client, path: s
 
 def gets() -> list[str]:
     """Every GET route, with names filled in."""
-    from pinyon.server import Service, rest_app
+    from pinyon.asgi import rest_app
+    from pinyon.server import Service
     from pinyon.services.control_plane.addresses import Addresses
     from pinyon.settings import Settings
 

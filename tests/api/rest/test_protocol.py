@@ -59,8 +59,9 @@ def test_control_plane_paths_have_the_control_planes_body(client: httpx.Client, 
 
 def routes() -> list[tuple[str, str]]:
     """Every method and path of the API, with names filled in. tests/console has the pages."""
+    from pinyon.asgi import rest_app
     from pinyon.console.paths import is_console
-    from pinyon.server import Service, rest_app
+    from pinyon.server import Service
     from pinyon.services.control_plane.addresses import Addresses
     from pinyon.settings import Settings
 
@@ -201,7 +202,8 @@ def test_recall_is_a_list_of_what_was_sampled(client: httpx.Client) -> None:
 
 
 def test_a_request_needs_no_other_thread_and_no_task_of_its_own_to_reach_its_handler() -> None:
-    from pinyon.server import Service, rest_app
+    from pinyon.asgi import rest_app
+    from pinyon.server import Service
     from pinyon.services.control_plane.addresses import Addresses
     from pinyon.settings import Settings
 

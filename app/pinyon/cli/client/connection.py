@@ -78,7 +78,8 @@ async def in_this_process(settings: Any) -> AsyncIterator[Api]:
     import asyncio
 
     from pinyon.api.rest.paths import RawPaths
-    from pinyon.server import Service, rest_app
+    from pinyon.asgi import rest_app
+    from pinyon.server import Service
     from pinyon.services.control_plane.addresses import Addresses
 
     # Nobody else sends requests to this process, so no index needs a port.
