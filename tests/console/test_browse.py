@@ -39,9 +39,14 @@ def links(text: str, words: str) -> list[str]:
     return [html.unescape(link) for link in re.findall(rf'href="([^"]*)"[^>]*>{words}<', text)]
 
 
-def test_namespaces_are_listed_with_exact_counts(hash_server: RunningServer, browse: Browse, filled: str) -> None:
+def test_namespaces_are_listed_with_exact_counts_and_sizes(
+    hash_server: RunningServer, browse: Browse, filled: str
+) -> None:
     text = browse(hash_server.url).get("/console/browse").text
-    assert re.search(rf'{filled}</a></th>\s*<td class="number">30</td>', text)
+    size = re.search(rf'{filled}</a></th>\s*<td class="number">30</td>\s*<td class="number">(\d+\.\d) KiB</td>', text)
+    assert size and 30 * 4 * 64 < 1_024 * float(size.group(1)) < 30 * 2_000, (
+        "30 vectors of 64 numbers, and their fields"
+    )
 
 
 def test_records_are_shown_in_pages_by_id(hash_server: RunningServer, browse: Browse, filled: str) -> None:

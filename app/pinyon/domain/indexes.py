@@ -242,7 +242,8 @@ class RecallSample(msgspec.Struct, frozen=True):
 class NamespaceInfo(msgspec.Struct, frozen=True):
     """A namespace. schema: its filterable fields as the user declared them. truncated: records whose text was cut.
 
-    foreign: records with vectors that a caller brought, in an index that embeds text; otherwise 0.
+    foreign: records with vectors that a caller brought, in an index that embeds text; otherwise 0. bytes: of the ids,
+    vectors and fields of all records.
     """
 
     name: str
@@ -250,3 +251,4 @@ class NamespaceInfo(msgspec.Struct, frozen=True):
     schema: dict[str, Any] | None = None
     truncated: int = 0
     foreign: int = 0
+    bytes: int = 0

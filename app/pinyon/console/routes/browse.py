@@ -10,6 +10,7 @@ from litestar.di import NamedDependency
 from pinyon.auth import permissions
 from pinyon.auth.permissions import GRANT
 from pinyon.console import filter_text, paths
+from pinyon.console.charts import in_words
 from pinyon.console.pages import AnyRequest, chosen_index, page, parameter
 from pinyon.domain import Facets as FacetCounts
 from pinyon.domain import Index, Record
@@ -68,7 +69,7 @@ async def browse(
     if index is None or not parameter(request, "namespace"):
         after = parameter(request, "after") or None
         found = None if index is None else await namespaces.list(index, None, None, after)
-        return page(request, "browse.html", title="Browse", namespaces=found, **shown)
+        return page(request, "browse.html", title="Browse", namespaces=found, in_words=in_words, **shown)
     view = View(
         index.name,
         parameter(request, "namespace"),

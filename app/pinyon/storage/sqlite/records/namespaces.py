@@ -10,7 +10,7 @@ from pinyon.errors import AlreadyExists, NotFound
 from pinyon.storage.sqlite.records.selection import prefix_range
 from pinyon.storage.sqlite.schema import tables
 
-COLUMNS = "name, record_count, schema, truncated, foreign_vectors"
+COLUMNS = "name, record_count, schema, truncated, foreign_vectors, bytes"
 
 
 def every(connection: apsw.Connection) -> list[NamespaceInfo]:
@@ -54,5 +54,5 @@ def create(connection: apsw.Connection, name: str, schema: dict[str, Any] | None
 
 
 def _info(row: tuple[Any, ...]) -> NamespaceInfo:
-    name, count, schema, truncated, foreign = row
-    return NamespaceInfo(name, count, None if schema is None else msgspec.json.decode(schema), truncated, foreign)
+    name, count, schema, *others = row
+    return NamespaceInfo(name, count, None if schema is None else msgspec.json.decode(schema), *others)
