@@ -59,11 +59,12 @@ def read(path: Path) -> Document:
     except OSError as error:
         raise InvalidArgument(f"it cannot be opened: {error.strerror or error}") from error
     except MemoryError:
-        raise InvalidArgument("it needs too much memory to read") from None
+        pass  # what was read is freed first: an error needs memory, too
     except RecursionError:
         raise InvalidArgument("it is nested too deeply") from None
     except Exception as error:  # parsers raise errors of every class about damaged files
         raise InvalidArgument(f"it is damaged: {type(error).__name__}: {str(error)[:200]}") from error
+    raise InvalidArgument("it needs too much memory to read")
 
 
 def _reader(name: str) -> Callable[[Path | bytes], Document]:
