@@ -45,6 +45,27 @@ LARGEST_BODY = 4 * 1024 * 1024
 """Bytes after which any request is refused unread; routes have lower limits of their own."""
 VECTOR_UPSERTS = ("/vectors/upsert", "/vectors/check", "/VectorService/Upsert")
 """Paths of requests whose numbers are counted, whatever text they are sent as; their bodies may be larger."""
+PARTS = (
+    "indexes",
+    "index_status",
+    "backups",
+    "backup_records",
+    "backup_schedules",
+    "imports",
+    "uploads",
+    "overview",
+    "history",
+    "reembeddings",
+    "records",
+    "vectors",
+    "checks",
+    "namespaces",
+    "facets",
+    "record_edits",
+    "judgements",
+    "measurements",
+)
+"""The parts of a service that handlers may ask for, by name."""
 
 
 def create_app(service: Service, mcp: Any = None) -> Any:
@@ -91,6 +112,9 @@ def rest_app(service: Service) -> Any:
     def provide(value: Callable[..., Any]) -> Provide:
         return Provide(value, sync_to_thread=False)
 
+    def part(name: str) -> Provide:
+        return provide(lambda: getattr(service.ready(), name))
+
     def index(request: Request[Any, Any, Any]) -> Index:
         return service.index_of(request.scope)
 
@@ -110,25 +134,8 @@ def rest_app(service: Service) -> Any:
         route_handlers=[*(family.router for family in families), openapi, *pages],
         dependencies={
             "index": provide(index),
-            "indexes": provide(lambda: service.ready().indexes),
-            "index_status": provide(lambda: service.ready().index_status),
-            "backups": provide(lambda: service.ready().backups),
-            "backup_records": provide(lambda: service.ready().backup_records),
-            "backup_schedules": provide(lambda: service.ready().backup_schedules),
-            "imports": provide(lambda: service.ready().imports),
-            "uploads": provide(lambda: service.ready().uploads),
-            "overview": provide(lambda: service.ready().overview),
-            "history": provide(lambda: service.ready().history),
-            "reembeddings": provide(lambda: service.ready().reembeddings),
+            **{name: part(name) for name in PARTS},
             "catalog": provide(lambda: service.catalog),
-            "records": provide(lambda: service.ready().records),
-            "vectors": provide(lambda: service.ready().vectors),
-            "checks": provide(lambda: service.ready().checks),
-            "namespaces": provide(lambda: service.ready().namespaces),
-            "facets": provide(lambda: service.ready().facets),
-            "record_edits": provide(lambda: service.ready().record_edits),
-            "judgements": provide(lambda: service.ready().judgements),
-            "measurements": provide(lambda: service.ready().measurements),
             "inference": provide(lambda: service.inference),
             "readiness": provide(lambda: service.readiness),
             "measures": provide(lambda: service.measures),

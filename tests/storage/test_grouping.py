@@ -46,9 +46,11 @@ def grouped_by_hand(hits: Sequence[Match], field: str, size: int, top_k: int) ->
     chosen: list[Match] = []
     for hit in hits:
         value = hit.metadata.get(field, [])
+        condition = filters.parse({field: {"$in": value if isinstance(value, list) else [value]}})
+        assert isinstance(condition, filters.In)
         earlier = [
             [filters.matches(filters.In(field, (each,)), other.metadata) for other in chosen].count(True)
-            for each in filters.parse({field: {"$in": value if isinstance(value, list) else [value]}}).values  # type: ignore
+            for each in condition.values
         ]
         if max(earlier, default=0) < size:
             chosen.append(hit)

@@ -72,14 +72,14 @@ def _reader(name: str) -> Callable[[Path | bytes], Document]:
     for library in ("pypdf", "docutils"):
         logging.getLogger(library).setLevel(logging.CRITICAL)  # they warn about every irregularity of a file
     try:
-        found: Callable[[Path | bytes], Document] = getattr(
+        reader: Callable[[Path | bytes], Document] = getattr(
             import_module(f"pinyon.documents.readers.{module}"), function
         )
     except ModuleNotFoundError as error:
         raise FailedPrecondition(
             f"Reading documents needs the package {error.name}; install the extra: pip install 'pinyon[documents]'"
         ) from error
-    return found
+    return reader
 
 
 def _ending(path: Path) -> str:

@@ -68,8 +68,8 @@ async def browse(
     shown: dict[str, Any] = {"active": "browse", "index": index, "every_index": indexes.all()}
     if index is None or not parameter(request, "namespace"):
         after = parameter(request, "after") or None
-        found = None if index is None else await namespaces.list(index, None, None, after)
-        return page(request, "browse.html", title="Browse", namespaces=found, in_words=in_words, **shown)
+        listed = None if index is None else await namespaces.list(index, None, None, after)
+        return page(request, "browse.html", title="Browse", namespaces=listed, in_words=in_words, **shown)
     view = View(
         index.name,
         parameter(request, "namespace"),

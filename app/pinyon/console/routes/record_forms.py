@@ -80,9 +80,9 @@ async def edit_page(
     """A form with the fields of a record."""
     index, namespace = named_index(request, indexes), parameter(request, "namespace") or DEFAULT_NAMESPACE
     permissions.check("write", index.handle, namespace)
-    found = await record_edits.record(index, namespace, parameter(request, "id"))
-    text = msgspec.json.format(msgspec.json.encode(found.metadata), indent=2).decode()
-    return _edit_form(request, indexes, index, namespace, text, version_of(found.metadata))
+    stored = await record_edits.record(index, namespace, parameter(request, "id"))
+    text = msgspec.json.format(msgspec.json.encode(stored.metadata), indent=2).decode()
+    return _edit_form(request, indexes, index, namespace, text, version_of(stored.metadata))
 
 
 @post(EDIT, operation_id="pinyon_console_edit", status_code=303)

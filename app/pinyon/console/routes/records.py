@@ -43,38 +43,38 @@ async def record(
     permissions.check("read")
     index = named_index(request, indexes)
     namespace = parameter(request, "namespace") or DEFAULT_NAMESPACE
-    found = await record_edits.record(index, namespace, parameter(request, "id"))
+    stored = await record_edits.record(index, namespace, parameter(request, "id"))
     return page(
         request,
         "record.html",
-        title=f"Record {cell(found.id)}",
+        title=f"Record {cell(stored.id)}",
         active="browse",
         index=index,
         every_index=indexes.all(),
         namespace=namespace,
-        id=found.id,
-        fields=[(name, cell(value, LONGEST_VALUE)) for name, value in found.metadata.items()],
-        vector=_vector(found),
-        terms=None if found.sparse is None else len(found.sparse.indices),
-        tokens=await _tokens_read(index, found, inference),
+        id=stored.id,
+        fields=[(name, cell(value, LONGEST_VALUE)) for name, value in stored.metadata.items()],
+        vector=_vector(stored),
+        terms=None if stored.sparse is None else len(stored.sparse.indices),
+        tokens=await _tokens_read(index, stored, inference),
         may_write="write" in GRANT.get().scopes,
         notice=NOTICES.get(parameter(request, "done")),
     )
 
 
-def _vector(found: Record) -> dict[str, Any] | None:
+def _vector(stored: Record) -> dict[str, Any] | None:
     """The length, the norm and the first numbers of the dense vector."""
-    if found.vector is None:
+    if stored.vector is None:
         return None
-    norm = float(np.linalg.norm(found.vector.astype(np.float64)))
-    first = ", ".join(f"{value:.4g}" for value in found.vector[:NUMBERS])
-    return {"dimension": len(found.vector), "norm": f"{norm:.6g}", "first": first}
+    norm = float(np.linalg.norm(stored.vector.astype(np.float64)))
+    first = ", ".join(f"{value:.4g}" for value in stored.vector[:NUMBERS])
+    return {"dimension": len(stored.vector), "norm": f"{norm:.6g}", "first": first}
 
 
-async def _tokens_read(index: Index, found: Record, inference: Inference) -> TokensRead | None:
+async def _tokens_read(index: Index, stored: Record, inference: Inference) -> TokensRead | None:
     """What the model of the index reads of the record's text. None if the index or the record has none."""
     embed = index.spec.embed
-    text = None if embed is None else found.metadata.get(embed.text_field)
+    text = None if embed is None else stored.metadata.get(embed.text_field)
     if embed is None or index.spec.sparse or not isinstance(text, str):
         return None
     try:

@@ -43,12 +43,12 @@ class QueryWords:
 
     def _places(self, text: str) -> Iterator[tuple[int, int]]:
         """Where the words of the query begin and end in the text, in their order and apart."""
-        found = list(_WORDS.finditer(text))
-        plain = [match for match in found if not _RUN.match(match[0])]
+        matches = list(_WORDS.finditer(text))
+        plain = [match for match in matches if not _RUN.match(match[0])]
         normalized = [unicodedata.normalize("NFKC", match[0]).lower() for match in plain]
         known = zip(plain, stems(normalized, self._language), strict=True)
         stemmed = {match.start(): folded(stem) for match, stem in known}
-        for match in found:
+        for match in matches:
             if match.start() in stemmed:
                 if stemmed[match.start()] in self._stems:
                     yield match.span()

@@ -39,7 +39,7 @@ async def cascading_search(services: Services, given: arguments.CascadingSearch)
     )
     notes: list[str] = []
     failures: list[PinyonError] = []
-    found: list[list[FoundRecord]] = []
+    lists: list[list[FoundRecord]] = []
     for (name, namespace), outcome in zip(permitted, outcomes, strict=True):
         if isinstance(outcome, PinyonError):
             failures.append(outcome)
@@ -47,10 +47,10 @@ async def cascading_search(services: Services, given: arguments.CascadingSearch)
         elif isinstance(outcome, BaseException):
             raise outcome
         else:
-            found.append(outcome)
-    if not found:
+            lists.append(outcome)
+    if not lists:
         raise failures[0]
-    records = _merged(found)
+    records = _merged(lists)
     fields = given.rerank.rank_fields or [_text_field(services, permitted)]
     readable = [row for row in records if all(isinstance(row[1].metadata.get(field), str) for field in fields)]
     if len(readable) < len(records):
@@ -82,15 +82,15 @@ async def cascading_search(services: Services, given: arguments.CascadingSearch)
 
 async def _search(services: Services, source: arguments.SearchedIndex, query: arguments.Query) -> list[FoundRecord]:
     index = text_index(services, source.name)
-    found = await services.records.search(index, source.namespace, search_of(query, None))
-    return [(source, match) for match in found.hits]
+    result = await services.records.search(index, source.namespace, search_of(query, None))
+    return [(source, match) for match in result.hits]
 
 
-def _merged(found: Sequence[Sequence[FoundRecord]]) -> list[FoundRecord]:
+def _merged(lists: Sequence[Sequence[FoundRecord]]) -> list[FoundRecord]:
     """All hits, the best of each search first, then the second ones; of equal ids only the first one."""
     by_id: dict[str, FoundRecord] = {}
-    for rank in range(max(map(len, found))):
-        for hits in found:
+    for rank in range(max(map(len, lists))):
+        for hits in lists:
             if rank < len(hits):
                 by_id.setdefault(hits[rank][1].id, hits[rank])
     return list(by_id.values())

@@ -21,16 +21,16 @@ async def search_records(services: Services, given: arguments.SearchRecords) -> 
     """Search a namespace by text, and rerank the hits."""
     index = text_index(services, given.name)
     search = search_of(given.query, rerank_of(services, given.rerank), fields=given.fields)
-    found = await services.records.search(index, given.namespace, search)
-    hits, notes = shown_hits(found, given.skip)
-    if not found.hits:
+    result = await services.records.search(index, given.namespace, search)
+    hits, notes = shown_hits(result, given.skip)
+    if not result.hits:
         notes += await why_nothing(services, index, given.namespace, given.query)
-    if found.truncated:
+    if result.truncated:
         notes.append("The query is longer than the model reads; its end had no effect.")
     return results.SearchResult(
         results.Hits(hits),
-        results.Usage(found.usage.read_units, found.usage.embed_tokens, found.usage.rerank_units),
-        found.models,
+        results.Usage(result.usage.read_units, result.usage.embed_tokens, result.usage.rerank_units),
+        result.models,
         notes,
     )
 
@@ -68,22 +68,22 @@ def rerank_parameters(services: Services, model: str) -> dict[str, str]:
     return {"truncate": "END"} if any(parameter.name == "truncate" for parameter in parameters) else {}
 
 
-def shown_hits(found: SearchResult, skip: int) -> tuple[list[results.Hit], list[str]]:
+def shown_hits(result: SearchResult, skip: int) -> tuple[list[results.Hit], list[str]]:
     """The hits that fit into an answer, and notes about what was cut."""
     rows = []
-    for match in found.hits[skip:]:
+    for match in result.hits[skip:]:
         fields, cut = short_fields(match.metadata)
         rows.append((results.Hit(match.id, match.score, fields), cut))
     shown = fitting(rows, lambda row: row[0])
     notes = []
     if len(shown) < len(rows):
         notes.append(
-            f"Hits {skip + 1} to {skip + len(shown)} of {len(found.hits)} are shown, because an answer has at most "
+            f"Hits {skip + 1} to {skip + len(shown)} of {len(result.hits)} are shown, because an answer has at most "
             f"{ANSWER_CHARACTERS:,} characters. For the next ones, repeat the call with skip: {skip + len(shown)}, or "
             "name in `fields` only what you need."
         )
     elif skip and not rows:
-        notes.append(f"The search has {len(found.hits)} hits, and skip leaves out {skip}. Raise topK to find more.")
+        notes.append(f"The search has {len(result.hits)} hits, and skip leaves out {skip}. Raise topK to find more.")
     cut_ids = [row.id for row, cut in shown if cut]
     if cut_ids:
         notes.append(
@@ -117,10 +117,10 @@ async def explain_hit(services: Services, given: arguments.ExplainHit) -> result
     if not (await services.vectors.fetch(index, given.namespace, [given.id])).records:
         raise NotFound(f"There is no record '{given.id[:80]}' in namespace '{given.namespace or '__default__'}'")
     search = search_of(given.query, rerank_of(services, given.rerank), fields=[], explain=True)
-    found = await services.records.search(index, given.namespace, search)
-    ids = [match.id for match in found.hits]
+    result = await services.records.search(index, given.namespace, search)
+    ids = [match.id for match in result.hits]
     if given.id in ids:
-        return _explained(found, ids.index(given.id), [])
+        return _explained(result, ids.index(given.id), [])
     deep = min(DEEP, services.limits.top_k)
     notes = [f"The record is none of the {len(ids)} hits."]
     without = await services.records.search(
@@ -135,24 +135,24 @@ async def explain_hit(services: Services, given: arguments.ExplainHit) -> result
     filtered = "The filter may exclude it; search again without it. " if given.query.filter is not None else ""
     lexical = "Or it has no word of the query." if given.query.inputs.retrieval == "lexical" else ""
     notes.append(f"It is not among the first {len(places):,} either. {filtered}{lexical}".strip())
-    return results.Explanation(given.id, None, len(ids), models=found.models, notes=notes)
+    return results.Explanation(given.id, None, len(ids), models=result.models, notes=notes)
 
 
 def _explained(
-    found: SearchResult, place: int, notes: list[str], rank: int | None = 0, hits: int | None = None
+    result: SearchResult, place: int, notes: list[str], rank: int | None = 0, hits: int | None = None
 ) -> results.Explanation:
-    """rank: 0 for the place in `found`. hits: None for the hits of `found`."""
-    match = found.hits[place]
-    best, above = found.hits[0], found.hits[place - 1] if place else None
+    """rank: 0 for the place in `result`. hits: None for the hits of `result`."""
+    match = result.hits[place]
+    best, above = result.hits[0], result.hits[place - 1] if place else None
     return results.Explanation(
         match.id,
         place + 1 if rank == 0 else rank,
-        len(found.hits) if hits is None else hits,
+        len(result.hits) if hits is None else hits,
         match.score,
         match.metadata.get("_explain", {}),
         results.Hit(best.id, best.score, {}),
         None if above is None else results.Hit(above.id, above.score, {}),
-        found.models,
+        result.models,
         notes,
     )
 

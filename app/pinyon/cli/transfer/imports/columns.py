@@ -32,15 +32,15 @@ def columns_of(
 
 def pairs(option: str, words: Iterable[str]) -> dict[str, str]:
     """The values of an option that is given as NAME=VALUE, by name. Raises InvalidArgument."""
-    found: dict[str, str] = {}
+    new_names: dict[str, str] = {}
     for word in words:
         name, equals, value = word.partition("=")
         if not (name and equals and value):
             raise InvalidArgument(f"{option} {word}: expected is a name, =, and another name, such as title=chunk_text")
-        if name in found:
+        if name in new_names:
             raise InvalidArgument(f"{option} has '{name}' twice")
-        found[name] = value
-    return found
+        new_names[name] = value
+    return new_names
 
 
 def _with_types(file: ImportFile, columns: Columns, given: Mapping[str, CellType], text_field: str | None) -> Columns:

@@ -52,17 +52,17 @@ def import_files(paths: Sequence[str], format: Format | None, namespace: str | N
     A folder in a folder is a namespace. format: of all files, instead of what their names say. namespace: of all rows,
     instead of what their folders say. Raises InvalidArgument if there is nothing to import.
     """
-    found = []
+    files = []
     for path in paths:
         if path == STDIN:
-            found.append(_standard_input(format or "jsonl", namespace or DEFAULT_NAMESPACE))
+            files.append(_standard_input(format or "jsonl", namespace or DEFAULT_NAMESPACE))
         elif Path(path).is_dir():
-            found += _in_folder(Path(path), format, namespace)
+            files += _in_folder(Path(path), format, namespace)
         else:
-            found.append(_file(Path(path), format, namespace or DEFAULT_NAMESPACE))
-    if len({file.path for file in found}) < len(found):
+            files.append(_file(Path(path), format, namespace or DEFAULT_NAMESPACE))
+    if len({file.path for file in files}) < len(files):
         raise InvalidArgument("A file is named twice; name each file once")
-    return found
+    return files
 
 
 def _standard_input(format: Format, namespace: str) -> ImportFile:

@@ -58,8 +58,8 @@ def bring_back(source: Path, to: Path, taken: Backup | None) -> None:
     copy_file(source, to, at_rest=True)
     if taken is None:
         return
-    found = described(to, taken.label)
-    if found not in (None, msgspec.structs.replace(taken, bytes=to.stat().st_size)):
+    written = described(to, taken.label)
+    if written not in (None, msgspec.structs.replace(taken, bytes=to.stat().st_size)):
         raise DataLoss(f"The backup of index {taken.index.name} is damaged: its file is not what {ABOUT} says")
 
 
