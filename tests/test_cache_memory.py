@@ -13,11 +13,11 @@ from pinyon.inference.steps import Steps, finished
 from pinyon.inference.token_cache import CachingEncoder
 from pinyon.services.inference.embedded_text import EmbeddedText
 from pinyon.services.inference.query_cache import QueryCache
+from pinyon.storage.shared.posting_cache import InvertedList, PostingCache
+from pinyon.storage.shared.row_sets import RowSet
 from pinyon.storage.sqlite.filters.column_store import ColumnStore
 from pinyon.storage.sqlite.filters.columns import Columns, column
 from pinyon.storage.sqlite.filters.filter_cache import FilterCache
-from pinyon.storage.sqlite.row_sets import RowSet
-from pinyon.storage.sqlite.text.posting_cache import InvertedList, PostingCache
 from pinyon.storage.sqlite.vectors.vector_cache import CachedVectors, VectorCache
 
 PLENTY = 2**40

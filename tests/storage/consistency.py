@@ -6,11 +6,11 @@ import msgspec
 from pinyon.domain import IndexSpec
 from pinyon.search import token_codes
 from pinyon.search.text.analysis import analysed, analysed_as, detects
+from pinyon.storage.shared.lexical import text_of
+from pinyon.storage.shared.postings import postings
 from pinyon.storage.sqlite.connection.connections import connect
 from pinyon.storage.sqlite.schema import tables, token_vectors
 from pinyon.storage.sqlite.text import learned_vectors
-from pinyon.storage.sqlite.text.lexical import text_of
-from pinyon.storage.sqlite.text.postings import postings
 
 
 def _terms(spec: IndexSpec | None, fields: str, language: str | None) -> list[str] | None:

@@ -33,6 +33,7 @@ from pinyon.domain import (
 from pinyon.errors import AlreadyExists, DataLoss, FailedPrecondition, PermissionDenied, PinyonError, Unavailable
 from pinyon.locks import NamedLocks
 from pinyon.storage.engine import EngineLimits
+from pinyon.storage.shared.posting_cache import PostingCache
 from pinyon.storage.sqlite.connection.database import READ_ONLY
 from pinyon.storage.sqlite.connection.file_errors import unexpected
 from pinyon.storage.sqlite.connection.inline_reads import InlineReads
@@ -46,7 +47,6 @@ from pinyon.storage.sqlite.leases import Leases
 from pinyon.storage.sqlite.options import LIMITS, EngineOptions
 from pinyon.storage.sqlite.records import namespaces, reading, reembedding
 from pinyon.storage.sqlite.schema import notes, tables
-from pinyon.storage.sqlite.text.posting_cache import PostingCache
 from pinyon.storage.sqlite.upkeep import compaction
 from pinyon.storage.sqlite.upkeep.scheduler import UpkeepScheduler
 from pinyon.storage.sqlite.vectors.vector_cache import VectorCache

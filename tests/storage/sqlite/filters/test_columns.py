@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pinyon import filters
 from pinyon.domain import IndexSpec, Metadata, QueryPlan, Record, Selection, SparseVector, UpdatePlan
+from pinyon.storage.shared.postings import postings
 from pinyon.storage.sqlite.engine import SqliteEngine
 from pinyon.storage.sqlite.filters import matching
 from pinyon.storage.sqlite.filters.columns import Columns, column
 from pinyon.storage.sqlite.options import Tuning
 from pinyon.storage.sqlite.records import reading
-from pinyon.storage.sqlite.text.postings import postings
 from pinyon.storage.sqlite.upkeep.column_upkeep import ColumnUpkeep
 
 from tests.storage.sqlite.filters.test_filter_sql import FILTERS, METADATA

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pinyon.domain import Metric
 from pinyon.search.ranking import exact_scores, higher_is_better
+from pinyon.storage.shared.row_sets import distinct, places_of, without
 from pinyon.storage.sqlite.ivf.nprobe import CalibrationQueries, MeasuredNprobe, nprobe_for, smallest_nprobe
 from pinyon.storage.sqlite.ivf.sq8 import Sq8Codes
-from pinyon.storage.sqlite.row_sets import distinct, places_of, without
 
 METRICS: list[Metric] = ["cosine", "dotproduct", "euclidean"]
 

@@ -22,6 +22,7 @@ from pinyon.domain import (
     UpdatePlan,
 )
 from pinyon.errors import NotFound
+from pinyon.storage.shared.centroids import sum_of
 from pinyon.storage.sqlite.connection.connections import connect
 from pinyon.storage.sqlite.records import reembedding, writing
 from pinyon.storage.sqlite.schema import migrations, tables, vector_sums
@@ -51,7 +52,7 @@ def right_sums(connection: apsw.Connection) -> dict[int, list[int]]:
     namespaces: Any = connection.execute("SELECT ns FROM namespaces").fetchall()
     for (ns,) in namespaces:
         rows = vector_rows.row_numbers(connection, ns)
-        units = [vector_sums.sum_of(vector_rows.vector_of(connection, int(row))[None, :]) for row in rows]
+        units = [sum_of(vector_rows.vector_of(connection, int(row))[None, :]) for row in rows]
         if units and np.any(total := np.sum(units, axis=0)):
             right[ns] = total.tolist()
     return right
@@ -145,6 +146,6 @@ def test_a_reembedded_index_has_the_sums_of_its_new_vectors(tmp_path: Path) -> N
     embedded = [ReembeddedText(text, vector, False) for text, vector in zip(texts, vectors, strict=True)]
     reembedding.stage(connection, embedded_by, embedded)
     assert reembedding.switch(connection)
-    assert sums(connection) == {1: vector_sums.sum_of(vectors).tolist()}
+    assert sums(connection) == {1: sum_of(vectors).tolist()}
     assert not checking.problems(connection)
     connection.close()

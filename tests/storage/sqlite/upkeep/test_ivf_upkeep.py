@@ -11,11 +11,11 @@ import pytest
 from pinyon.domain import IndexSpec, Metric, QueryPlan, Record, Selection, UpdatePlan
 from pinyon.filters import parse
 from pinyon.storage.recall import RecallSampler
+from pinyon.storage.shared.row_sets import bits_of
 from pinyon.storage.sqlite.engine import SqliteEngine
 from pinyon.storage.sqlite.ivf import ivf_index
 from pinyon.storage.sqlite.ivf.ivf_index import Builder, IvfIndex
 from pinyon.storage.sqlite.options import Tuning
-from pinyon.storage.sqlite.row_sets import bits_of
 from pinyon.storage.sqlite.vectors import vector_scan
 
 from tests.running import GIVEN_UP_S

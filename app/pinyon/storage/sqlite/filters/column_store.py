@@ -16,9 +16,9 @@ import numpy as np
 from pinyon import metrics
 from pinyon.domain import Handle
 from pinyon.filters import Condition, fields, matches
+from pinyon.storage.shared.row_sets import Records, RowSet
 from pinyon.storage.sqlite.filters.columns import Column, Columns
 from pinyon.storage.sqlite.options import AS_MEASURED, Tuning
-from pinyon.storage.sqlite.row_sets import Records, RowSet
 from pinyon.storage.sqlite.schema import changes
 from pinyon.storage.sqlite.vectors.vector_cache import Key
 

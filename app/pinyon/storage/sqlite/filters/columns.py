@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from pinyon.domain import Metadata
 from pinyon.filters import And, Compare, Condition, Exists, In, Not, Or
-from pinyon.storage.sqlite.row_sets import Mask, Records, RowSet, distinct
-from pinyon.storage.sqlite.text.postings import Kind, Posted, posted, postings
+from pinyon.storage.shared.postings import Kind, Posted, posted, postings
+from pinyon.storage.shared.row_sets import Mask, Records, RowSet, distinct
 
 Rows = NDArray[np.int32]
 """Row numbers, which are below 2^31."""

@@ -8,13 +8,13 @@ import msgspec
 import numpy as np
 
 from pinyon.domain import Facet, FacetPlan, Facets, Handle
+from pinyon.storage.shared.postings import LONG, Kind, Posted, posted
+from pinyon.storage.shared.row_sets import RowSet, mask_of
 from pinyon.storage.sqlite.filters.column_store import ColumnStore
 from pinyon.storage.sqlite.filters.columns import Column
 from pinyon.storage.sqlite.filters.filter_cache import FilterCache
 from pinyon.storage.sqlite.filters.matching import matching_rows
-from pinyon.storage.sqlite.row_sets import RowSet, mask_of
 from pinyon.storage.sqlite.schema import tables
-from pinyon.storage.sqlite.text.postings import LONG, Kind, Posted, posted
 
 Counted = tuple[int, Posted, int]
 """Kind, value, and how many records have it."""

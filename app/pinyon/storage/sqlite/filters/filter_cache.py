@@ -11,7 +11,7 @@ from collections.abc import Collection
 from pinyon import metrics
 from pinyon.domain import Handle
 from pinyon.filters import Condition
-from pinyon.storage.sqlite.row_sets import RowSet
+from pinyon.storage.shared.row_sets import RowSet
 from pinyon.storage.sqlite.vectors.vector_cache import Key
 
 ENTRY_BYTES = 900

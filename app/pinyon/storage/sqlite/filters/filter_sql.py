@@ -10,7 +10,7 @@ import apsw
 import numpy as np
 
 from pinyon.filters import And, Compare, Condition, Exists, In, Not, Or
-from pinyon.storage.sqlite.text.postings import Kind, posted
+from pinyon.storage.shared.postings import Kind, posted
 
 _COMPARISONS = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 

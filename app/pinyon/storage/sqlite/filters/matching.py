@@ -7,10 +7,10 @@ import apsw
 import numpy as np
 
 from pinyon.filters import Compare, Condition, Exists, In
+from pinyon.storage.shared.row_sets import RowSet, mask_of
 from pinyon.storage.sqlite.filters.column_store import ColumnStore
 from pinyon.storage.sqlite.filters.filter_cache import FilterCache
 from pinyon.storage.sqlite.filters.filter_sql import compile_filter, lookups
-from pinyon.storage.sqlite.row_sets import RowSet, mask_of
 from pinyon.storage.sqlite.vectors.vector_cache import Key
 
 

@@ -12,9 +12,9 @@ import msgspec
 
 from pinyon.domain import IndexRef, Metric, name_of
 from pinyon.files import put_in_place
+from pinyon.storage.shared.row_sets import Records
 from pinyon.storage.sqlite.ivf.ivf_index import IvfIndex, codes_file
 from pinyon.storage.sqlite.ivf.nprobe import MeasuredNprobe
-from pinyon.storage.sqlite.row_sets import Records
 
 
 class IvfNote(msgspec.Struct, frozen=True):

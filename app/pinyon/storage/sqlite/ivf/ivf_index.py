@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from pinyon import metrics
 from pinyon.domain import Metric
+from pinyon.storage.shared.row_sets import Bits, Records, Vectors, in_bits
 from pinyon.storage.sqlite.ivf import nprobe
 from pinyon.storage.sqlite.ivf.nprobe import MEASURED_K, QUERIES, TARGET_RECALL, CalibrationQueries, MeasuredNprobe
 from pinyon.storage.sqlite.ivf.pq_check import LARGEST_SHARE, TRIES, CodeErrors, ShortList, factor_of_more_rows
@@ -27,7 +28,6 @@ from pinyon.storage.sqlite.ivf.pq_codes import badly_coded, codebook, coding_err
 from pinyon.storage.sqlite.ivf.shared_lock import SharedLock
 from pinyon.storage.sqlite.ivf.sq8 import Sq8Codes, kth_best, may_be_nearest
 from pinyon.storage.sqlite.options import AS_MEASURED, Tuning
-from pinyon.storage.sqlite.row_sets import Bits, Records, Vectors, in_bits
 
 MOST_CELLS = 4_096
 TRAINED_ON = 32

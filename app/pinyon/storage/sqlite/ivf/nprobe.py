@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinyon.domain import Metric
-from pinyon.storage.sqlite.row_sets import Records, Vectors
+from pinyon.storage.shared.row_sets import Records, Vectors
 
 QUERIES = 512
 MEASURED_K = (10, 100, 1_000)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinyon.domain import Metric
-from pinyon.storage.sqlite.row_sets import Vectors
+from pinyon.storage.shared.row_sets import Vectors
 
 DEEPER = 1.5
 """Factor by which the number of rows grows from one estimate to the next."""

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pinyon.storage.shared.row_sets import Vectors
 from pinyon.storage.sqlite.ivf.pq_check import CodeErrors
-from pinyon.storage.sqlite.row_sets import Vectors
 
 ERRORS_AT_ONCE = 4_096
 """Vectors whose coding errors are computed together."""

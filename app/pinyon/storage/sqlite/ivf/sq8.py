@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinyon.domain import Metric
-from pinyon.storage.sqlite.row_sets import Records, Vectors
+from pinyon.storage.shared.row_sets import Records, Vectors
 
 AT_ONCE = 512
 """Codes that are compared together. As float32 they still fit into the processor's cache."""

@@ -25,6 +25,11 @@ from pinyon.errors import InvalidArgument
 from pinyon.filters import And, Condition
 from pinyon.search import fusion
 from pinyon.search.ranking import shortest
+from pinyon.storage.shared.centroids import are_kept
+from pinyon.storage.shared.fingerprints import check_embedded_by
+from pinyon.storage.shared.posting_cache import PostingCache
+from pinyon.storage.shared.row_sets import RowSet
+from pinyon.storage.shared.sparse import from_blob
 from pinyon.storage.sqlite.filters.column_store import ColumnStore
 from pinyon.storage.sqlite.filters.filter_cache import FilterCache
 from pinyon.storage.sqlite.filters.matching import matching_rows, needs_no_reads
@@ -33,10 +38,8 @@ from pinyon.storage.sqlite.records import grouping, scoring
 from pinyon.storage.sqlite.records.scoring import Scored
 from pinyon.storage.sqlite.records.selection import namespace as namespace_number
 from pinyon.storage.sqlite.records.selection import prefix_range, where
-from pinyon.storage.sqlite.row_sets import RowSet
 from pinyon.storage.sqlite.schema import changes, tables, token_vectors, vector_sums
-from pinyon.storage.sqlite.text import learned_vectors, lexical, sparse_index
-from pinyon.storage.sqlite.text.posting_cache import PostingCache
+from pinyon.storage.sqlite.text import learned_vectors, lexical
 from pinyon.storage.sqlite.vectors.vector_cache import Key, VectorCache
 from pinyon.storage.sqlite.vectors.vector_rows import vector_of
 from pinyon.storage.sqlite.vectors.vector_source import NeedsReaderThread, VectorSource
@@ -92,7 +95,7 @@ def query(
         return QueryAnswer([], lsn, 0)
     ns, size, count, version, foreign = namespace_row
     if plan.embedded_by is not None:
-        tables.check_embedded_by(embedded_by, plan.embedded_by)
+        check_embedded_by(embedded_by, plan.embedded_by)
     vector, sparse = plan.vector, plan.sparse
     if vector is not None and len(vector) != spec.dimension:
         raise InvalidArgument(
@@ -103,7 +106,7 @@ def query(
         if row is None:
             return QueryAnswer([], lsn, size)
         vector = None if spec.sparse else vector_of(connection, row[0])
-        sparse = sparse_index.from_blob(row[1]) if spec.takes_sparse else None
+        sparse = from_blob(row[1]) if spec.takes_sparse else None
     if inline_at is not None and not _in_memory(caches, plan, (handle, ns), version):
         return None
     matching, columns = None, None if spec.sparse else caches.columns
@@ -112,7 +115,7 @@ def query(
     text = plan.statistics_text
     centroid = None
     is_hybrid = plan.text is not None and vector is not None
-    if count and vector_sums.are_kept(spec) and (text is not None or is_hybrid):
+    if count and are_kept(spec) and (text is not None or is_hybrid):
         centroid = vector_sums.centroid(connection, spec, ns, count)
     ivf_index = None if plan.exact else caches.ivf_index(handle, ns)
     changed = None if ivf_index is None else changes.since(connection, ns, ivf_index.version)
@@ -217,7 +220,7 @@ def _matches(
 def _values(
     connection: apsw.Connection, spec: IndexSpec, row: int, blob: bytes | None
 ) -> tuple[Vector | None, SparseVector | None]:
-    return None if spec.sparse else vector_of(connection, row), sparse_index.from_blob(blob)
+    return None if spec.sparse else vector_of(connection, row), from_blob(blob)
 
 
 def page(connection: apsw.Connection, spec: IndexSpec, namespace: str, plan: PagePlan) -> Page:

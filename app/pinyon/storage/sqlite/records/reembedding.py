@@ -12,9 +12,10 @@ import apsw
 import msgspec
 
 from pinyon.domain import Fingerprint, IndexSpec, ReembeddedText, Reembedding, StoredText
+from pinyon.storage.shared.lexical import text_of
+from pinyon.storage.shared.sparse import to_blob
 from pinyon.storage.sqlite.schema import changes, tables, token_vectors, vector_sums, vector_tables
-from pinyon.storage.sqlite.text import learned_vectors, sparse_index
-from pinyon.storage.sqlite.text.lexical import text_of
+from pinyon.storage.sqlite.text import learned_vectors
 
 
 class Goal(msgspec.Struct, frozen=True):
@@ -121,7 +122,7 @@ def stage(connection: apsw.Connection, embedded_by: Fingerprint, texts: Sequence
             connection.execute(
                 "INSERT OR REPLACE INTO reembedded (record, vector, truncated, learned, token_codes)"
                 " VALUES (?, ?, ?, ?, ?)",
-                (record[0], new.vector.tobytes(), new.truncated, sparse_index.to_blob(new.learned), new.token_codes),
+                (record[0], new.vector.tobytes(), new.truncated, to_blob(new.learned), new.token_codes),
             )
             connection.execute("UPDATE reembedding SET upto = max(upto, ?)", (record[0],))
 

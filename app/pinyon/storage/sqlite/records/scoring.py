@@ -11,7 +11,9 @@ from pinyon.domain import IndexSpec, QueryPlan, SparseVector
 from pinyon.filters import HasWords, has_words
 from pinyon.search import retrieval
 from pinyon.search.ranking import higher_is_better
-from pinyon.storage.sqlite.row_sets import Records, RowSet
+from pinyon.storage.shared.lexical import LexicalScores
+from pinyon.storage.shared.row_sets import Records, RowSet
+from pinyon.storage.shared.top_k import best
 from pinyon.storage.sqlite.text import learned_vectors, lexical, sparse_index
 from pinyon.storage.sqlite.vectors import vector_scan
 from pinyon.storage.sqlite.vectors.vector_source import VectorSource
@@ -44,7 +46,7 @@ class Scorer(msgspec.Struct, frozen=True):
     plan: QueryPlan
     vector: Vector | None
     sparse_scores: tuple[Records, NDArray[np.float64]] | None = None
-    by_words: lexical.LexicalScores | None = None
+    by_words: LexicalScores | None = None
     background: float = 0.0
 
     @property
@@ -60,10 +62,9 @@ class Scorer(msgspec.Struct, frozen=True):
         """
         parts = None
         if self.kind == "lexical":
-            words = _among(self.by_words, matching)
-            rows, scores = vector_scan.best(
-                words.records, words.scores.astype(np.float32), retrieval.depth(self.plan, wanted)
-            )
+            assert self.by_words is not None
+            words = self.by_words.among(matching)
+            rows, scores = best(words.records, words.scores.astype(np.float32), retrieval.depth(self.plan, wanted))
         elif self.kind == "hybrid":
             rows, scores, parts = self._hybrid(wanted, matching)
         else:
@@ -105,16 +106,16 @@ class Scorer(msgspec.Struct, frozen=True):
         scores = np.clip(products, -limit, limit).astype(np.float32)
         if self.plan.words is not None:
             return _best_with_words(self.source.connection, records, scores, wanted, self.plan.words)
-        return vector_scan.best(records, scores, wanted)
+        return best(records, scores, wanted)
 
     def _hybrid(
         self, wanted: int, matching: RowSet | None
     ) -> tuple[Records, NDArray[np.float32], retrieval.HybridParts | None]:
         """By vector and by words. The candidates are the best of each side; both sides score every candidate."""
-        assert self.vector is not None
+        assert self.vector is not None and self.by_words is not None
         source, plan, depth = self.source, self.plan, retrieval.depth(self.plan, wanted)
-        words = _among(self.by_words, matching)
-        best_words = vector_scan.best(words.records, words.scores.astype(np.float32), depth)[0]
+        words = self.by_words.among(matching)
+        best_words = best(words.records, words.scores.astype(np.float32), depth)[0]
         nearest = vector_scan.nearest(source, "cosine", self.vector, depth, matching)[0]
         candidates = np.union1d(best_words, nearest)
         if not len(candidates):
@@ -157,21 +158,10 @@ def scorer(
     )
 
 
-def _among(scored: lexical.LexicalScores | None, rows: RowSet | None) -> lexical.LexicalScores:
-    """Those of the rows alone."""
-    assert scored is not None
-    if rows is None:
-        return scored
-    is_among = rows.contains(scored.records)
-    if is_among.all():
-        return scored
-    return lexical.LexicalScores(scored.records[is_among], scored.scores[is_among], scored.shares[is_among])
-
-
 def _best_with_words(
     connection: apsw.Connection, records: Records, scores: NDArray[np.float32], wanted: int, words: HasWords
 ) -> Scored:
-    """Like vector_scan.best(), but only with records that have the words.
+    """Like best(), but only with records that have the words.
 
     Reads the records best first, and stops when no further one can be among the best.
     """

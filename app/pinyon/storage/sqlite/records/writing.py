@@ -10,38 +10,24 @@ from typing import Any
 import apsw
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from pinyon.domain import IndexSpec, Metadata, Record, Selection, SparseVector, UpdatePlan
-from pinyon.errors import InvalidArgument, NotFound
+from pinyon.domain import IndexSpec, Record, Selection, SparseVector, UpdatePlan
+from pinyon.errors import NotFound
+from pinyon.storage.shared.lexical import text_of
+from pinyon.storage.shared.postings import Kind, Posted, postings
+from pinyon.storage.shared.records import StoredRecord, check_dimension, check_number_selected, size_of, stored, updated
+from pinyon.storage.shared.sparse import from_blob
 from pinyon.storage.sqlite.records import reembedding
 from pinyon.storage.sqlite.records.selection import namespace as namespace_number
 from pinyon.storage.sqlite.records.selection import where
 from pinyon.storage.sqlite.schema import changes, tables, token_vectors, vector_sums
 from pinyon.storage.sqlite.text import learned_vectors, lexical, sparse_index
-from pinyon.storage.sqlite.text.postings import Kind, Posted, postings
 from pinyon.storage.sqlite.vectors import vector_chunks
 
 BATCH = 1_000
 """Records that an update or a delete holds in memory at a time."""
-FLOAT_BYTES = 4
 FIELD = itemgetter(0)
 """Returns the field of a posting."""
-
-
-class StoredRecord(msgspec.Struct, frozen=True, gc=False):
-    """A row of the table `records`.
-
-    json: the metadata as it is stored. sparse: the sparse vector as it is stored. truncated: whether the model cut the
-    text.
-    """
-
-    row: int
-    id: str
-    metadata: Metadata
-    sparse: bytes | None
-    json: str
-    truncated: bool
 
 
 COLUMNS = "record, id, metadata, sparse, truncated"
@@ -57,7 +43,7 @@ def upsert(
     foreign: the index embeds text, and these vectors come from elsewhere. Raises InvalidArgument if a vector does not
     have the dimension of the index.
     """
-    _check_dimension(spec, (record.vector for record in records))
+    check_dimension(spec, (record.vector for record in records))
     connection.execute("INSERT INTO namespaces (name) VALUES (?) ON CONFLICT DO NOTHING", (namespace,))
     ns = namespace_number(connection, namespace)
     assert ns is not None
@@ -66,10 +52,7 @@ def upsert(
     free = connection.execute("SELECT coalesce(max(record), 0) + 1 FROM records").get
     rows = {id: old[id].row if id in old else free + place for place, id in enumerate(by_id)}
     _remove_derived(connection, spec, ns, old.values())
-    new = [
-        StoredRecord(rows[r.id], r.id, r.metadata, sparse_index.to_blob(r.sparse), _metadata_text(r), r.truncated)
-        for r in by_id.values()
-    ]
+    new = [stored(rows[record.id], record) for record in by_id.values()]
     _replace(connection, [record for record in new if record.id in old])
     connection.executemany(  # the SQL is short, because apsw reads it again for each row
         "INSERT INTO records (record, ns, id, metadata, sparse, truncated) VALUES (?, ?, ?, ?, ?, ?)",
@@ -96,21 +79,18 @@ def update(connection: apsw.Connection, spec: IndexSpec, namespace: str, plan: U
     Raises InvalidArgument if the plan's vector does not have the dimension of the index, if more records are selected
     than the plan allows, or if the metadata of a record would be larger than it allows.
     """
-    _check_dimension(spec, [plan.vector])
+    check_dimension(spec, [plan.vector])
     ns = namespace_number(connection, namespace)
     if ns is None:
         return 0, tables.next_lsn(connection)
     text, parameters = where(plan.selection, ns)
     selected = [row for (row,) in connection.execute(f"SELECT record FROM records WHERE {text}", parameters)]
-    if plan.max_records is not None and len(selected) > plan.max_records:
-        raise InvalidArgument(
-            f"The filter selects {len(selected)} records; one update can change at most {plan.max_records}"
-        )
+    check_number_selected(plan, len(selected))
     if not selected:  # It is a write all the same, so that the LSN does not tell whether any record was selected.
         return 0, tables.next_lsn(connection)
     for start in range(0, len(selected), BATCH):
         old = _rows(connection, selected[start : start + BATCH])
-        new = [_changed(record, plan) for record in old]
+        new = [updated(record, plan) for record in old]
         token_vectors.remove(connection, _with_other_text(spec, old, new))
         _remove_derived(connection, spec, ns, old)
         _replace(connection, new)
@@ -181,18 +161,6 @@ def _mark_foreign(connection: apsw.Connection, ns: int, rows: list[int], foreign
         )
 
 
-def _check_dimension(spec: IndexSpec, vectors: Iterable[NDArray[np.float32] | None]) -> None:
-    """Raises InvalidArgument if a vector does not have the dimension of the index.
-
-    The caller has checked it too, but a re-embedding may have changed the dimension since.
-    """
-    for vector in vectors:
-        if vector is not None and len(vector) != spec.dimension:
-            raise InvalidArgument(
-                f"Vector dimension {len(vector)} does not match the dimension of the index {spec.dimension}"
-            )
-
-
 def _written(connection: apsw.Connection, ns: int, rows: Iterable[int] = (), of_vectors: bool = True) -> int:
     """Give the write an LSN, and mark the namespace and these rows as changed by it. Returns the LSN.
 
@@ -247,37 +215,13 @@ def _replace(connection: apsw.Connection, records: Iterable[StoredRecord]) -> No
     )
 
 
-def _metadata_text(record: Record) -> str:
-    encoded = record.metadata_json
-    return tables.to_json(record.metadata) if encoded is None else encoded.decode()
-
-
-def _changed(record: StoredRecord, plan: UpdatePlan) -> StoredRecord:
-    metadata, json = record.metadata, record.json
-    if plan.metadata is not None:
-        metadata = {**metadata, **plan.metadata}
-        json = tables.to_json(metadata)
-        _check_metadata(record.id, json, plan.max_metadata_bytes)
-    sparse = record.sparse if plan.sparse is None else sparse_index.to_blob(plan.sparse)
-    return StoredRecord(record.row, record.id, metadata, sparse, json, record.truncated and plan.vector is None)
-
-
 def _with_other_text(spec: IndexSpec, old: Sequence[StoredRecord], new: Sequence[StoredRecord]) -> list[int]:
     """Rows of the records that have another text to embed now than before."""
     return [
         after.row
         for before, after in zip(old, new, strict=True)
-        if lexical.text_of(spec, before.metadata) != lexical.text_of(spec, after.metadata)
+        if text_of(spec, before.metadata) != text_of(spec, after.metadata)
     ]
-
-
-def _check_metadata(id: str, text: str, max_bytes: int | None) -> None:
-    """Raises InvalidArgument if the metadata of a record, in JSON, is longer than the caller allows."""
-    size = len(text.encode())
-    if max_bytes is not None and size > max_bytes:
-        raise InvalidArgument(
-            f"Vector '{id}': Metadata size is {size} bytes, which exceeds the limit of {max_bytes} bytes per vector"
-        )
 
 
 def add_derived(connection: apsw.Connection, spec: IndexSpec, ns: int, records: Collection[StoredRecord]) -> None:
@@ -314,7 +258,7 @@ def _postings(records: Iterable[StoredRecord]) -> list[tuple[str, Kind, Posted, 
 
 
 def _sparse(records: Iterable[StoredRecord]) -> list[tuple[int, SparseVector]]:
-    vectors = ((record.row, sparse_index.from_blob(record.sparse)) for record in records)
+    vectors = ((record.row, from_blob(record.sparse)) for record in records)
     return [(row, vector) for row, vector in vectors if vector is not None]
 
 
@@ -327,11 +271,6 @@ def _count(connection: apsw.Connection, spec: IndexSpec, ns: int, records: Colle
         " WHERE ns = ?",
         (sign * len(records), sign * size, sign * truncated, ns),
     )
-
-
-def size_of(spec: IndexSpec, id: str, text: str, sparse: bytes | None) -> int:
-    """The size of a record in bytes, as the statistics count it. text: its metadata in JSON."""
-    return FLOAT_BYTES * spec.dimension + len(id) + len(text.encode()) + len(sparse or b"")
 
 
 def _field_numbers(connection: apsw.Connection, names: Iterable[str]) -> dict[str, int]:

@@ -9,7 +9,7 @@ from typing import Any
 import apsw
 import numpy as np
 
-from pinyon.storage.sqlite.row_sets import Records, distinct
+from pinyon.storage.shared.row_sets import Records, distinct
 
 
 def follow(connection: apsw.Connection, ns: int) -> int | None:

@@ -8,7 +8,8 @@ import apsw
 import msgspec
 
 from pinyon.domain import Fingerprint, Handle, Index, IndexDetails, IndexSpec
-from pinyon.errors import EmbeddingMismatch, VersionConflict
+from pinyon.errors import VersionConflict
+from pinyon.storage.shared.fingerprints import check_embedded_by
 from pinyon.storage.sqlite.schema import token_vectors, vector_sums, vector_tables
 from pinyon.storage.sqlite.text import lexical
 
@@ -124,22 +125,6 @@ def claim(connection: apsw.Connection, embedded_by: Fingerprint) -> None:
         connection.execute("UPDATE state SET fingerprint = ?", (to_json(embedded_by),))
     else:
         check_embedded_by(stored, embedded_by)
-
-
-def check_embedded_by(stored: Fingerprint | None, embedded_by: Fingerprint) -> None:
-    """Raises EmbeddingMismatch if the index was embedded by something else."""
-    if stored is not None and stored != embedded_by:
-        raise EmbeddingMismatch(
-            f"This index was embedded by {_named(stored)} and cannot take vectors of {_named(embedded_by)} until it is "
-            "re-embedded"
-        )
-
-
-def _named(embedded_by: Fingerprint) -> str:
-    sparse = ""
-    if embedded_by.sparse_model:
-        sparse = f" with '{embedded_by.sparse_model}' ({embedded_by.sparse_version[:12]})"
-    return f"'{embedded_by.weights}' ({embedded_by.version[:12]}) for '{embedded_by.model}'{sparse}"
 
 
 def lsn(connection: apsw.Connection) -> int:

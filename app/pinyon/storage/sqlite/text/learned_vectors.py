@@ -16,18 +16,13 @@ from numpy.typing import NDArray
 
 from pinyon.domain import SparseVector
 from pinyon.search import fusion
-from pinyon.storage.sqlite.row_sets import Records
-from pinyon.storage.sqlite.text import sparse_index
-
-UNIT = 2.0**20
-"""The integer that stands for a weight of 1 in a sum."""
-TermSums = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""Distinct terms, int64 [n] and sorted, and the sum of the weights of each, int64 [n] in steps of 1 / UNIT."""
+from pinyon.storage.shared.row_sets import Records
+from pinyon.storage.shared.sparse import LEARNED_UNIT, products, query_weights, term_sums, to_blob
 
 
 def store(connection: apsw.Connection, ns: int, rows: Iterable[tuple[int, SparseVector]]) -> None:
     """Store vectors of records that have none. rows: row numbers and vectors."""
-    blobs = [(row, sparse_index.to_blob(vector)) for row, vector in rows]
+    blobs = [(row, to_blob(vector)) for row, vector in rows]
     connection.executemany("INSERT INTO learned_vectors (record, vector) VALUES (?, ?)", blobs)
     _count(connection, ns, [blob for _, blob in blobs if blob is not None], 1)
 
@@ -67,28 +62,27 @@ def scores(connection: apsw.Connection, ns: int, records: Records, query: Sparse
     records: int64 [n], row numbers of the namespace. query: has at least one weight; its terms are numbers of a
     vocabulary, so that an array may be as long as the largest of them.
     """
-    weights = np.zeros(int(query.indices.max()) + 2)
-    weights[query.indices] = query.values
+    weights = query_weights(query)
     rows: list[Any] = connection.execute(
         "SELECT record, vector FROM carray(?) CROSS JOIN learned_vectors ON record = value",
         (apsw.carray(np.sort(records)),),
     ).fetchall()
-    of_rows = _products(weights, [blob for _, blob in rows])
+    of_rows = products(weights, [blob for _, blob in rows])
     by_record = dict(zip([record for record, _ in rows], of_rows.tolist(), strict=True))
-    products = np.array([by_record.get(record, np.nan) for record in records.tolist()], np.float64)
+    of_records = np.array([by_record.get(record, np.nan) for record in records.tolist()], np.float64)
     sums: list[Any] = connection.execute(
         "SELECT term, sum FROM carray(?) CROSS JOIN learned_sums ON ns = ? AND term = value",
         (apsw.carray(query.indices.astype(np.int64)), ns),
     ).fetchall()
-    total = sum(float(weights[term]) * number for term, number in sums) / UNIT
+    total = sum(float(weights[term]) * number for term, number in sums) / LEARNED_UNIT
     count = int(connection.execute("SELECT learned FROM namespaces WHERE ns = ?", (ns,)).get)
-    return fusion.learned_words(products, float(weights @ weights), total, count)
+    return fusion.learned_words(of_records, float(weights @ weights), total, count)
 
 
 def are_right(connection: apsw.Connection, ns: int) -> bool:
     """Whether the sums and the count of a namespace fit its vectors. Reads all of them."""
     blobs = list(_blobs(connection, ns))
-    terms, sums = _sums(blobs)
+    terms, sums = term_sums(blobs)
     stored: list[Any] = connection.execute(
         "SELECT term, sum FROM learned_sums WHERE ns = ? AND sum <> 0 ORDER BY term", (ns,)
     ).fetchall()
@@ -103,36 +97,10 @@ def _blobs(connection: apsw.Connection, ns: int) -> Iterable[bytes]:
     return (blob for (blob,) in rows)
 
 
-def _products(weights: NDArray[np.float64], blobs: Sequence[bytes]) -> NDArray[np.float64]:
-    """The products of a query with stored vectors, float64 [n].
-
-    weights: float64 [m], of the query, by term; the last one is 0. blobs: the vectors, n, as they are stored.
-    """
-    counts = np.array([len(blob) for blob in blobs], np.int64) // 8
-    stored = np.frombuffer(b"".join(blobs), np.uint32)
-    # A vector begins at twice the number of weights before it: its terms come first, then their weights.
-    place = np.arange(counts.sum()) + np.repeat(np.cumsum(counts) - counts, counts)
-    of_query = weights[np.minimum(stored[place], len(weights) - 1)]
-    of_text = stored.view(np.float32)[place + np.repeat(counts, counts)]
-    row = np.repeat(np.arange(len(blobs)), counts)
-    return np.asarray(np.bincount(row, of_query * of_text, minlength=len(blobs)), np.float64)
-
-
-def _sums(blobs: Iterable[bytes]) -> TermSums:
-    vectors = [vector for blob in blobs if (vector := sparse_index.from_blob(blob)) is not None]
-    if not vectors:
-        return np.empty(0, np.int64), np.empty(0, np.int64)
-    terms, place = np.unique(np.concatenate([vector.indices for vector in vectors]), return_inverse=True)
-    steps = np.rint(np.concatenate([vector.values for vector in vectors]).astype(np.float64) * UNIT).astype(np.int64)
-    sums = np.zeros(len(terms), np.int64)
-    np.add.at(sums, place, steps)
-    return terms.astype(np.int64), sums
-
-
 def _count(connection: apsw.Connection, ns: int, blobs: Iterable[bytes], sign: int) -> None:
     """Add vectors to the sums and to the count of their namespace. sign: 1, or -1 to subtract them."""
     blobs = list(blobs)
-    terms, sums = _sums(blobs)
+    terms, sums = term_sums(blobs)
     connection.executemany(
         "INSERT INTO learned_sums (ns, term, sum) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET sum = sum + excluded.sum",
         [(ns, term, sign * number) for term, number in zip(terms.tolist(), sums.tolist(), strict=True)],

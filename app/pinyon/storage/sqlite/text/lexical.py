@@ -7,7 +7,6 @@ FTS5's own bm25() counts the whole table.
 """
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
@@ -18,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinyon.domain import IndexSpec, Metadata, TermStatistics
-from pinyon.search.ranking import IN_MIX, bm25, idf
 from pinyon.search.text.analysis import AnalysedText, analysed, analysed_as, detects, query_languages, query_terms
-from pinyon.storage.sqlite.row_sets import Records, RowSet, union
-from pinyon.storage.sqlite.text.posting_cache import InvertedList, Key, PostingCache, Tokens, Version
+from pinyon.storage.shared.lexical import Asked, LexicalScores, TextCounts, asked_terms, text_of
+from pinyon.storage.shared.posting_cache import InvertedList, Key, PostingCache, Tokens, Version
+from pinyon.storage.shared.row_sets import Records, RowSet
 
 ANALYSIS = 1
 """Version of the text analysis. Raise it when texts get other terms than before: older files are then indexed again."""
@@ -32,43 +31,6 @@ class Document(msgspec.Struct, frozen=True, gc=False):
 
     row: int
     metadata: Metadata
-
-
-class TextCounts(msgspec.Struct, frozen=True, gc=False):
-    """How many texts a namespace has, and how many words these have in all."""
-
-    texts: int
-    words: int
-
-
-class WeightedTerm(msgspec.Struct, frozen=True):
-    """A term of a query. weight: how much it counts in the query, times its inverse document frequency."""
-
-    documents: InvertedList
-    weight: float
-
-
-class LexicalScores(msgspec.Struct, frozen=True):
-    """Scores of the texts that have any term of the query.
-
-    records: int64 [n], sorted. scores: float64 [n], BM25. shares: float64 [n] in 0..1, how much of the query's
-    information each text carries, as fusion.Sides has it.
-    """
-
-    records: Records
-    scores: NDArray[np.float64]
-    shares: NDArray[np.float64]
-
-
-def text_of(spec: IndexSpec, metadata: Metadata) -> str | None:
-    """The text of a record that is embedded and indexed.
-
-    Returns None if the record has no text, if the index does not embed texts, or if its vectors are sparse.
-    """
-    if spec.embed is None or spec.sparse:
-        return None
-    text = metadata.get(spec.embed.text_field)
-    return text if isinstance(text, str) else None
 
 
 def add(connection: apsw.Connection, spec: IndexSpec, ns: int, documents: Iterable[Document]) -> None:
@@ -201,32 +163,11 @@ def search(postings: Postings, spec: IndexSpec, text: str, matching: RowSet | No
     connection, ns = postings.connection, postings.ns
     analysis = spec.embed.analysis if spec.embed else "none"
     counts = _text_counts(connection, ns)
-    weighted_terms: list[WeightedTerm] = []
-    whole = 0.0  # the information of the query: what a text approaches that repeats every term without end
-    asked = query_terms(text, analysis, query_languages(text, analysis, _languages(connection, ns, analysis)))
-    for term, repetitions in sorted(Counter(asked).items(), key=lambda item: item[0].forms):
-        documents = postings.of(term.forms)
-        weight = repetitions * term.weight * idf(counts.texts, len(documents.records))
-        whole += weight
-        weighted_terms.append(WeightedTerm(documents, weight))
-    records = union([term.documents.records for term in weighted_terms])
-    if matching is not None:
-        records = records[matching.contains(records)]
-    scores, shares = np.zeros(len(records)), np.zeros(len(records))
-    if not len(records):
-        return LexicalScores(records, scores, shares)
-    lengths, average = postings.lengths(records, counts.texts), counts.words / counts.texts
-    for weighted_term in weighted_terms:
-        documents = weighted_term.documents
-        places = np.searchsorted(records, documents.records)
-        term_counts = documents.counts.astype(np.float64)
-        if matching is not None:  # some records of the list are not among those that match
-            is_in = records[np.minimum(places, len(records) - 1)] == documents.records
-            places, term_counts = places[is_in], term_counts[is_in]
-        if len(places):
-            scores[places] += weighted_term.weight * bm25(term_counts, lengths[places], average)
-            shares[places] += weighted_term.weight * IN_MIX.weights(term_counts, lengths[places], average)
-    return LexicalScores(records, scores, shares / whole)
+    terms = asked_terms(text, analysis, _languages(connection, ns, analysis))
+    asked = Asked.of(terms, [postings.of(term.forms) for term, _ in terms], counts.texts)
+    records = asked.records(matching)
+    lengths = postings.lengths(records, counts.texts) if len(records) else np.empty(0, np.float64)
+    return asked.scores(records, lengths, counts)
 
 
 def statistics(postings: Postings, spec: IndexSpec, text: str) -> TermStatistics | None:

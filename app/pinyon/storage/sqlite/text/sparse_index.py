@@ -11,20 +11,8 @@ from numpy.typing import NDArray
 
 from pinyon.domain import SparseVector
 from pinyon.search.ranking import idf
-from pinyon.storage.sqlite.row_sets import Records
-
-
-def to_blob(sparse: SparseVector | None) -> bytes | None:
-    """A vector as it is stored: uint32 terms, then float32 weights."""
-    return None if sparse is None else sparse.indices.tobytes() + sparse.values.tobytes()
-
-
-def from_blob(blob: bytes | None) -> SparseVector | None:
-    """A vector from its stored form."""
-    if blob is None:
-        return None
-    half = len(blob) // 2
-    return SparseVector(np.frombuffer(blob[:half], np.uint32), np.frombuffer(blob[half:], np.float32))
+from pinyon.storage.shared.row_sets import Records
+from pinyon.storage.shared.sparse import added_products
 
 
 def add(connection: apsw.Connection, ns: int, rows: Iterable[tuple[int, SparseVector]]) -> None:
@@ -56,16 +44,13 @@ def dots(
     frequency there. None: no such weights. Terms are added in ascending order, so that the product of a record is the
     same whatever else is stored.
     """
-    records, products = [np.empty(0, np.int64)], [np.empty(0, np.float64)]
+    parts: list[tuple[Records, NDArray[np.float64]]] = []
     for place in np.argsort(query.indices):
         postings = connection.execute(
             "SELECT record, weight FROM sparse_postings WHERE ns = ? AND term = ?", (ns, int(query.indices[place]))
         ).fetchall()
         if postings:
             pairs = np.array(postings, dtype=np.float64)  # exact, because row numbers are far below 2^53
-            records.append(pairs[:, 0].astype(np.int64))
             rarity = 1.0 if rare_of is None else idf(rare_of, len(postings))
-            products.append(pairs[:, 1] * float(query.values[place]) * rarity)
-    sharing, place_of = np.unique(np.concatenate(records), return_inverse=True)
-    sums = np.bincount(place_of, weights=np.concatenate(products), minlength=len(sharing))
-    return sharing, sums.astype(np.float64)
+            parts.append((pairs[:, 0].astype(np.int64), pairs[:, 1] * float(query.values[place]) * rarity))
+    return added_products(parts)

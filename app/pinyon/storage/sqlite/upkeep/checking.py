@@ -16,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinyon.domain import IndexSpec
-from pinyon.storage.sqlite.records import writing
+from pinyon.storage.shared.centroids import are_kept
+from pinyon.storage.shared.postings import postings
+from pinyon.storage.shared.records import size_of
+from pinyon.storage.shared.sparse import from_blob
 from pinyon.storage.sqlite.schema import tables, token_vectors, vector_sums
-from pinyon.storage.sqlite.text import learned_vectors, lexical, sparse_index
-from pinyon.storage.sqlite.text.postings import postings
+from pinyon.storage.sqlite.text import learned_vectors, lexical
 from pinyon.storage.sqlite.vectors import vector_rows
 
 ROWS = 1_000
@@ -178,7 +180,7 @@ class Expected(msgspec.Struct):
         record, ns, id, text, blob, cut, language = row
         metadata = msgspec.json.decode(text, type=dict[str, Any])
         self.postings.add((ns, field, int(kind), value, record) for field, kind, value in postings(metadata))
-        vector = sparse_index.from_blob(blob)
+        vector = from_blob(blob)
         if vector is not None:
             terms = zip(vector.indices.tolist(), vector.values.tolist(), strict=True)
             self.sparse.add((ns, term, record, weight) for term, weight in terms)
@@ -191,7 +193,7 @@ class Expected(msgspec.Struct):
             if stored.language is not None:
                 self.languages[ns, stored.language, int(stored.certain)] += 1
         counts = self.counts.setdefault(ns, [0] * 5)
-        size = writing.size_of(spec, id, text, blob)
+        size = size_of(spec, id, text, blob)
         for place, value in enumerate((1, size, cut, stored is not None, 0 if stored is None else stored.words)):
             counts[place] += int(value)
 
@@ -256,7 +258,7 @@ def _vector_sums(connection: apsw.Connection, spec: IndexSpec) -> Iterator[str]:
         return
     namespaces: Any = connection.execute("SELECT ns, name FROM namespaces").fetchall()
     for ns, name in namespaces:
-        if vector_sums.are_kept(spec) and not vector_sums.is_right(connection, spec, ns):
+        if are_kept(spec) and not vector_sums.is_right(connection, spec, ns):
             yield f"namespace '{name}': the sum of its vectors does not fit the vectors"
 
 
@@ -269,7 +271,7 @@ def _learned_vectors(connection: apsw.Connection) -> Iterator[str]:
         yield f"{lost} learned vectors belong to a record that is not there"
     rows: Any = connection.execute("SELECT record, vector FROM learned_vectors")
     for record, blob in rows:
-        vector = sparse_index.from_blob(blob)
+        vector = from_blob(blob)
         if vector is None or not np.isfinite(vector.values).all():
             yield f"the learned vector of row {record} has a weight that is not finite"
 

@@ -8,11 +8,11 @@ import apsw
 import numpy as np
 
 from pinyon.errors import NotFound
+from pinyon.storage.shared.row_sets import Records
 from pinyon.storage.sqlite.connection.database import Database
 from pinyon.storage.sqlite.filters.column_store import ColumnStore, read_metadata
 from pinyon.storage.sqlite.filters.columns import NAME_BYTES, Column, Columns, column, joined
 from pinyon.storage.sqlite.options import Tuning
-from pinyon.storage.sqlite.row_sets import Records
 from pinyon.storage.sqlite.schema import changes
 from pinyon.storage.sqlite.upkeep.background_thread import BackgroundThread
 from pinyon.storage.sqlite.upkeep.namespace_state import NamespaceState, log_changes

@@ -17,12 +17,12 @@ import numpy as np
 
 from pinyon import metrics, native_packages
 from pinyon.domain import Handle
+from pinyon.storage.shared.row_sets import Records, Vectors
 from pinyon.storage.sqlite.connection.database import Database
 from pinyon.storage.sqlite.ivf import ivf_index
 from pinyon.storage.sqlite.ivf.ivf_files import IvfFiles
 from pinyon.storage.sqlite.ivf.ivf_index import Builder, IvfIndex
 from pinyon.storage.sqlite.options import Tuning
-from pinyon.storage.sqlite.row_sets import Records, Vectors
 from pinyon.storage.sqlite.schema import changes
 from pinyon.storage.sqlite.upkeep.background_thread import BackgroundThread
 from pinyon.storage.sqlite.upkeep.namespace_state import NamespaceState, log_changes

@@ -10,11 +10,12 @@ import numpy as np
 
 from pinyon.errors import DataLoss
 from pinyon.files import sync
+from pinyon.storage.shared.sparse import from_blob
 from pinyon.storage.sqlite.connection.connections import connect
 from pinyon.storage.sqlite.connection.file_errors import translated
 from pinyon.storage.sqlite.records import writing
 from pinyon.storage.sqlite.schema import migrations, notes, tables, token_vectors, vector_sums
-from pinyon.storage.sqlite.text import learned_vectors, sparse_index
+from pinyon.storage.sqlite.text import learned_vectors
 from pinyon.storage.sqlite.transaction import Transaction
 from pinyon.storage.sqlite.vectors import vector_chunks, vector_rows
 
@@ -117,6 +118,6 @@ def _copy_learned_vectors(source: apsw.Connection, target: apsw.Connection, ns: 
         (ns, last, ROWS),
     ).fetchall():
         rows: list[Any] = found
-        vectors = [(row, vector) for row, blob in rows if (vector := sparse_index.from_blob(blob)) is not None]
+        vectors = [(row, vector) for row, blob in rows if (vector := from_blob(blob)) is not None]
         learned_vectors.store(target, ns, vectors)
         last = rows[-1][0]

@@ -16,13 +16,13 @@ import apsw
 
 from pinyon.domain import Handle
 from pinyon.errors import NotFound, PinyonError
+from pinyon.storage.shared.posting_cache import PostingCache
 from pinyon.storage.sqlite.connection.database import Database
 from pinyon.storage.sqlite.filters.column_store import ColumnStore
 from pinyon.storage.sqlite.filters.filter_cache import FilterCache
 from pinyon.storage.sqlite.ivf.ivf_index import IvfIndex
 from pinyon.storage.sqlite.options import EngineOptions
 from pinyon.storage.sqlite.schema import changes
-from pinyon.storage.sqlite.text.posting_cache import PostingCache
 from pinyon.storage.sqlite.upkeep.background_thread import BackgroundThread
 from pinyon.storage.sqlite.upkeep.change_log_upkeep import ChangeLogUpkeep
 from pinyon.storage.sqlite.upkeep.column_upkeep import ColumnUpkeep

@@ -12,7 +12,7 @@ import apsw
 import numpy as np
 from numpy.typing import NDArray
 
-from pinyon.storage.sqlite.row_sets import Records, Vectors
+from pinyon.storage.shared.row_sets import Records, Vectors
 from pinyon.storage.sqlite.schema.vector_tables import CHUNK_ROWS, CHUNK_VECTORS, CHUNKS, PLACES
 
 ROWS_AT_ONCE = 4_096

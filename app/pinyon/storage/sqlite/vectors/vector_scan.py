@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from pinyon.domain import Metric
 from pinyon.search.bounds import bounded_scores
 from pinyon.search.ranking import exact_scores, higher_is_better
-from pinyon.storage.sqlite.row_sets import Records, RowSet, Vectors, distinct
+from pinyon.storage.shared.row_sets import Records, RowSet, Vectors, distinct
+from pinyon.storage.shared.top_k import best, kth_largest, lower_bound_of_kth
 from pinyon.storage.sqlite.vectors.vector_source import NeedsReaderThread, VectorSource, vectors_of
 
 INDEX_FROM = 256
@@ -21,8 +22,6 @@ ROWS_PER_HIT = 40
 """With fewer rows per wanted hit, comparing all rows is faster than using the index."""
 LOWEST = float(np.finfo(np.float32).min)
 """The lowest possible score. Rows that are not wanted count as minus infinity."""
-GROUPS_FROM, GROUP = 128, 16
-"""From so many values per wanted one, the k-th largest is first estimated from groups of this size."""
 
 Additions = tuple[Records, NDArray[np.float64]]
 """Sorted row numbers, and what is added to the dot product of each."""
@@ -101,15 +100,6 @@ def _scored(
     return _joined([records for records, _ in parts]), _joined([scores for _, scores in parts])
 
 
-def best(
-    records: Records, scores: NDArray[np.float32], top_k: int, metric: Metric = "dotproduct"
-) -> tuple[Records, NDArray[np.float32]]:
-    """The top_k best rows, and every further row that ties with the last of them."""
-    good = higher_is_better(metric, scores)
-    enough = good >= _kth_largest(good, top_k)
-    return records[enough], scores[enough]
-
-
 def _finalists(
     source: VectorSource,
     metric: Metric,
@@ -140,7 +130,7 @@ def _finalists(
         near = _may_be_best(good, float(max(error[0] for _, _, error in parts)), top_k)
     else:
         error = _joined([np.broadcast_to(error, values.shape) for _, values, error in parts])
-        least = max(_kth_largest(good - error, top_k), LOWEST)
+        least = max(kth_largest(good - error, top_k), LOWEST)
         near = np.flatnonzero(good + error >= least)
     if vectors is not None:
         return rows[near], vectors[near]
@@ -163,23 +153,6 @@ def _added(records: Records, more: Additions | None) -> NDArray[np.float64] | fl
 
 def _may_be_best(good: NDArray[np.floating[Any]], error: float, k: int) -> Records:
     """Places of the values that may be among the k largest, if the error of each is at most `error`."""
-    near = np.flatnonzero(good >= max(_lower_bound_of_kth(good, k), LOWEST) - 2 * error)
+    near = np.flatnonzero(good >= max(lower_bound_of_kth(good, k), LOWEST) - 2 * error)
     few = good[near]
-    return near[few >= max(_kth_largest(few, k), LOWEST) - 2 * error]
-
-
-def _lower_bound_of_kth(values: NDArray[np.floating[Any]], k: int) -> float:
-    """A fast lower bound of the k-th largest value: the largest values of k groups are k values."""
-    if len(values) < GROUPS_FROM * k:
-        return -np.inf
-    groups = values[: len(values) // GROUP * GROUP].reshape(GROUP, -1).max(axis=0)
-    return float(np.partition(groups, -k)[-k])
-
-
-def _kth_largest(values: NDArray[np.floating[Any]], k: int) -> float:
-    """The k-th largest value, or minus infinity if there are fewer."""
-    if len(values) < k:
-        return -np.inf
-    if len(values) > GROUPS_FROM * k:
-        values = values[values >= _lower_bound_of_kth(values, k)]
-    return float(np.partition(values, -k)[-k])
+    return near[few >= max(kth_largest(few, k), LOWEST) - 2 * error]

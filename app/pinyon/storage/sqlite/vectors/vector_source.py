@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from pinyon.domain import Handle
 from pinyon.search.bounds import ByteCodes
+from pinyon.storage.shared.row_sets import Mask, Records, RowSet, Vectors, in_mask, places_of, without
 from pinyon.storage.sqlite.ivf.ivf_index import IvfIndex
-from pinyon.storage.sqlite.row_sets import Mask, Records, RowSet, Vectors, in_mask, places_of, without
 from pinyon.storage.sqlite.schema import changes
 from pinyon.storage.sqlite.vectors import vector_rows
 from pinyon.storage.sqlite.vectors.vector_cache import CachedVectors, VectorCache, most_bytes

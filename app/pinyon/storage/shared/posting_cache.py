@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pinyon import metrics
 from pinyon.domain import Handle
-from pinyon.storage.sqlite.row_sets import Records
+from pinyon.storage.shared.row_sets import Records
 
 Key = tuple[Handle, int]
 """An index, and the number of a namespace."""

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pinyon.domain import QueryPlan, Selection
+from pinyon.storage.shared.posting_cache import InvertedList, PostingCache
 from pinyon.storage.sqlite.engine import SqliteEngine
-from pinyon.storage.sqlite.text.posting_cache import InvertedList, PostingCache
 
 from tests.storage.lexical_reference import SPEC, record
 

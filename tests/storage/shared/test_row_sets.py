@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pinyon.storage.sqlite.row_sets import Mask, Records, RowSet, mask_of
+from pinyon.storage.shared.row_sets import Mask, Records, RowSet, mask_of
 
 ROWS = st.sets(st.integers(0, 300) | st.integers(0, 3_000), max_size=80)
 
