@@ -5,7 +5,7 @@ import io
 import json
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -65,10 +65,15 @@ class Server:
 
 
 @asynccontextmanager
-async def running(folder: Path, index: str = "vectors", **new: Any) -> AsyncIterator[Server]:
-    """A server whose data and files are in this folder. index: the one that requests are for; made if need be."""
+async def running(
+    folder: Path, index: str = "vectors", allow: Sequence[str] = ("s3://",), **new: Any
+) -> AsyncIterator[Server]:
+    """A server whose data and files are in this folder. index: the one that requests are for; made if need be.
+
+    allow: what it may import from beside its folder.
+    """
     (folder / "import").mkdir(exist_ok=True)
-    more = f"\n[import]\nallow = [{json.dumps(str(folder / 'import'))}, 's3://']\n"
+    more = f"\n[import]\nallow = {json.dumps([str(folder / 'import'), *allow])}\n"
     async with serving(folder, folder / "data", more=more) as http:
         server = Server(http, folder / "import")
         if index != "quickstart":
@@ -369,7 +374,7 @@ async def test_an_import_ends_with_its_index(tmp_path: Path, monkeypatch: pytest
 async def test_without_its_libraries_an_object_store_waits_and_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "fsspec", None)
+    monkeypatch.setitem(sys.modules, "s3fs", None)
     async with running(tmp_path) as server:
         (server.folder / "a.jsonl").write_text(vectors(0, 3))
         id = await server.start("s3://bucket/folder", errorMode={"onError": "continue"}, integrationId="x")

@@ -5,6 +5,7 @@ Credentials are those that the drivers find: the usual variables and files of th
 
 import contextlib
 import io
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, BinaryIO
@@ -15,11 +16,10 @@ from pinyon.services.imports.sources import SourceFile, SourceUnavailable, not_a
 
 BLOCK = 8 * 1024 * 1024
 """Bytes that are read at a time."""
-STORES: dict[str, dict[str, Any]] = {
-    "s3": {"config_kwargs": {"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 2}}},
-    "gs": {},
-}
-"""What their drivers are told."""
+CONNECT_S, READ_S = 10, 60
+"""Seconds that a store may take to accept a connection, and between two parts of an answer."""
+UNCACHED = {"skip_instance_cache": True, "use_listings_cache": False}
+"""Options of a driver that looks anew each time, because files and credentials may have come meanwhile."""
 
 
 class RemoteFiles:
@@ -33,11 +33,14 @@ class RemoteFiles:
     def files(self) -> list[SourceFile]:
         with self._reading():
             files = self._files()
-            info = files.info(self._address)
-            if info["type"] == "file":
-                name = urlsplit(self._address).path if self._scheme in ("http", "https") else self._address
-                return [only_file(self._address, self._address, name.rpartition("/")[2], info["size"])]
-            root = str(info["name"]).rstrip("/") + "/"
+            if self._is_bucket():  # to describe a bucket takes a permission that readers of its files may not have
+                root = urlsplit(self._address).netloc + "/"
+            else:
+                info = files.info(self._address)
+                if info["type"] == "file":
+                    name = urlsplit(self._address).path if self._scheme in WEB else self._address
+                    return [only_file(self._address, self._address, name.rpartition("/")[2], info["size"])]
+                root = str(info["name"]).rstrip("/") + "/"
             infos = files.find(self._address, detail=True)
             return source_files(
                 self._address,
@@ -49,18 +52,13 @@ class RemoteFiles:
             stream = self._files().open(file.path, "rb", block_size=BLOCK, cache_type="readahead")
         return io.BufferedReader(_Stream(stream, self._reading))
 
+    def _is_bucket(self) -> bool:
+        return self._scheme not in WEB and not urlsplit(self._address).path.strip("/")
+
     def _files(self) -> Any:
         if self._driver is None:
             try:
-                import fsspec
-
-                options = STORES.get(self._scheme)
-                self._driver = fsspec.filesystem(
-                    self._scheme,
-                    skip_instance_cache=True,
-                    use_listings_cache=False,
-                    **({"get_client": _client} if options is None else options),
-                )
+                self._driver = DRIVERS[self._scheme]()
             except ImportError:
                 raise SourceUnavailable(
                     f"The libraries that read {self._scheme}:// are not installed; install them with: "
@@ -79,8 +77,8 @@ class RemoteFiles:
             cause = error.__cause__
             if isinstance(cause, PinyonError):
                 raise cause from None
-            web = self._scheme in ("http", "https")
-            if web and getattr(cause, "status", None) != 404:  # fsspec says "not found" of every web error
+            # fsspec says "not found" of every error of a web server.
+            if self._scheme in WEB and getattr(cause, "status", None) != 404:
                 raise SourceUnavailable(f"{self._address} cannot be read: {_in_words(cause or error)}") from None
             raise InvalidArgument(f"There is nothing at {self._address}") from None
         except Exception as error:
@@ -124,6 +122,33 @@ def _in_words(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"[:500]
 
 
+def _amazon() -> Any:
+    import s3fs
+
+    timeouts = {"connect_timeout": CONNECT_S, "read_timeout": READ_S}
+    return s3fs.S3FileSystem(config_kwargs={**timeouts, "retries": {"max_attempts": 2}}, **UNCACHED)
+
+
+def _google() -> Any:
+    """The driver of Google's JSON API.
+
+    gcsfs has a second one, which also speaks gRPC. It asks for the kind of the bucket before each read. With an
+    emulator, or without credentials, there is no answer, and each question takes up to a minute.
+    """
+    import aiohttp
+    from gcsfs.core import GCSFileSystem
+
+    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it logs a trace of each error, and the import says it
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=READ_S)
+    return GCSFileSystem(requests_timeout=timeout, **UNCACHED)
+
+
+def _web() -> Any:
+    from fsspec.implementations.http import HTTPFileSystem
+
+    return HTTPFileSystem(get_client=_client, **UNCACHED)
+
+
 async def _client(**options: Any) -> Any:
     """A web client that follows no redirects, because they would lead to an address that nobody has allowed."""
     import aiohttp
@@ -134,3 +159,7 @@ async def _client(**options: Any) -> Any:
     trace = aiohttp.TraceConfig()
     trace.on_request_redirect.append(refuse)
     return aiohttp.ClientSession(trace_configs=[trace], **options)
+
+
+WEB = ("http", "https")
+DRIVERS: dict[str, Callable[[], Any]] = {"s3": _amazon, "gs": _google, "http": _web, "https": _web}
