@@ -8,6 +8,8 @@ import pytest
 from pinyon.storage.engine import Engine
 from pinyon.storage.sqlite.engine import SqliteEngine
 
+from tests.postgres import consistency as postgres_consistency
+from tests.postgres.shared_server import open_postgres
 from tests.storage.consistency import problems
 
 
@@ -37,8 +39,13 @@ def _sqlite_journals(folder: Path, index: str) -> list[str]:
     return [name for name in journals if (folder / name).exists()]
 
 
+def _nothing(folder: Path, index: str) -> list[str]:
+    return []
+
+
 ENGINES = {
     "sqlite": EngineKind(_sqlite, _sqlite_problems, _sqlite_journals),
+    "postgres": EngineKind(open_postgres, postgres_consistency.problems, _nothing),
 }
 """By the name that the setting [storage] engine has."""
 

@@ -160,11 +160,6 @@ async def test_vectors_of_two_models_are_never_mixed(engine: Engine) -> None:
     assert await ids(engine) == ["x"]
 
 
-async def test_a_second_opener_is_told_who_holds_the_folder(engine: Engine, open_engine: Open) -> None:
-    with pytest.raises(FailedPrecondition, match=r"in use by another Pinyon \(process \d+, since 20"):
-        await open_engine()
-
-
 async def test_reads_go_on_while_others_write(engine: Engine) -> None:
     await engine.create_index(SPEC)
     await engine.upsert("docs", "a", [record("first", X)])

@@ -5,12 +5,41 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from pinyon.settings.forms import SCHEMA
+
 
 class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The [storage] section: where records are, and how much memory searches may use."""
 
-    engine: Annotated[Literal["sqlite"], Meta(description="What stores the data; sqlite is the only one.")] = "sqlite"
+    engine: Annotated[
+        Literal["sqlite", "postgres"],
+        Meta(description="What stores the data: sqlite, in data_dir; or postgres, in the database that dsn names."),
+    ] = "sqlite"
     data_dir: Annotated[str, Meta(description="Folder for the data, relative to the working directory.")] = "data"
+    dsn: Annotated[
+        str,
+        Meta(
+            description="PostgreSQL: the database, as a URL or as keywords and values; several hosts are allowed. "
+            "Better in PINYON_STORAGE_DSN if it has a password."
+        ),
+    ] = ""
+    replica_dsns: Annotated[tuple[str, ...], Meta(description="PostgreSQL: streaming replicas that answer reads.")] = ()
+    read_preference: Annotated[
+        Literal["primary", "replica"], Meta(description="PostgreSQL: which server answers reads.")
+    ] = "primary"
+    schema: Annotated[
+        str,
+        Meta(
+            pattern=SCHEMA,
+            description="PostgreSQL: the schema of the catalogue; those of the indexes are named after it.",
+        ),
+    ] = "pinyon"
+    connections: Annotated[
+        int, Meta(ge=2, le=1_000, description="PostgreSQL: the most connections of a process to each server.")
+    ] = 10
+    statement_timeout_s: Annotated[
+        float, Meta(gt=0, description="PostgreSQL: after so many seconds the database gives up a request.")
+    ] = 30.0
     read_only: Annotated[
         bool,
         Meta(

@@ -5,6 +5,7 @@ Imports happen inside the functions. holder_of() needs little, so that commands 
 
 from typing import TYPE_CHECKING
 
+from pinyon.errors import FailedPrecondition
 from pinyon.settings import StorageSettings
 from pinyon.storage.holder import Holder
 
@@ -19,6 +20,14 @@ def installation_of(settings: StorageSettings) -> "Installation":
             from pinyon.storage.sqlite.installation import SqliteInstallation
 
             return SqliteInstallation(settings)
+        case "postgres":
+            try:
+                from pinyon.storage.postgres.installation import PostgresInstallation
+            except ModuleNotFoundError as error:
+                raise FailedPrecondition(
+                    f"[storage] engine = \"postgres\" needs the package {error.name}: pip install 'pinyon[postgres]'"
+                ) from error
+            return PostgresInstallation(settings)
 
 
 def holder_of(settings: StorageSettings) -> Holder | None:
@@ -28,3 +37,5 @@ def holder_of(settings: StorageSettings) -> Holder | None:
             from pinyon.storage.sqlite.folder import data_dir
 
             return data_dir.holder(settings.data_dir)
+        case "postgres":
+            return None  # any number of processes may have a database open

@@ -28,16 +28,23 @@ WIDEST = 16
 """Lengths are cached while the row numbers of a namespace lie in a range of at most so many numbers for each text."""
 
 
+NO_LENGTHS = np.empty(0, np.float32)
+
+
 class InvertedList(msgspec.Struct, frozen=True):
-    """The records that have a token. records: int64 [n], sorted. counts: float32 [n], how often each has it."""
+    """The records that have a token. records: int64 [n], sorted. counts: float32 [n], how often each has it.
+
+    lengths: float32 [n], how many words each has, where an engine stores them with the list; otherwise empty.
+    """
 
     records: Records
     counts: NDArray[np.float32]
+    lengths: NDArray[np.float32] = NO_LENGTHS
 
     @property
     def nbytes(self) -> int:
         """Memory that the list takes, about."""
-        return int(self.records.nbytes + self.counts.nbytes) + LIST_BYTES
+        return int(self.records.nbytes + self.counts.nbytes + self.lengths.nbytes) + LIST_BYTES
 
 
 class _Lengths(msgspec.Struct):

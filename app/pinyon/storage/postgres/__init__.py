@@ -1,0 +1,1 @@
+"""The storage engine on PostgreSQL with pgvector."""

@@ -1,0 +1,212 @@
+"""The catalogue of a database: which indexes there are, what they are, and small values of the services beside them.
+
+Plain functions on a connection, in the caller's transaction.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+from psycopg import sql
+
+from pinyon.domain import CatalogueValue, Fingerprint, Handle, Index, IndexDetails, IndexRef, IndexSpec, name_of
+from pinyon.errors import AlreadyExists, NotFound, VersionConflict
+from pinyon.storage.postgres.connection.database import Connection
+from pinyon.storage.shared.fingerprints import check_embedded_by
+from pinyon.storage.shared.records import to_json
+
+CHANNEL = "pinyon_catalogue"
+"""Every change of the catalogue is told on this channel of NOTIFY, with the schema of the catalogue."""
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """An index in the catalogue. number: names its schema."""
+
+    number: int
+    index: Index
+
+
+class State(msgspec.Struct, frozen=True):
+    """What a transaction sees of an index. lsn: of the last write."""
+
+    spec: IndexSpec
+    embedded_by: Fingerprint | None
+    version: int
+    lsn: int
+
+
+COLUMNS = "number, spec, details, id, version"
+
+
+async def entries(connection: Connection) -> list[Entry]:
+    """Every index, by name."""
+    cursor = await connection.execute(f"SELECT {COLUMNS} FROM indexes ORDER BY name")
+    return [_entry(row) for row in await cursor.fetchall()]
+
+
+async def changes(connection: Connection) -> int:
+    """How often the catalogue has changed."""
+    row = await (await connection.execute("SELECT changes FROM catalogue_state")).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def changed(connection: Connection, schema: str) -> None:
+    """Count a change, and tell the other processes when the transaction commits. schema: of the catalogue."""
+    await connection.execute("UPDATE catalogue_state SET changes = changes + 1")
+    await connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, schema))
+
+
+async def find(connection: Connection, index: IndexRef, lock: bool = False) -> Entry:
+    """The index of this name or handle. Raises NotFound. lock: keep others from changing it meanwhile."""
+    cursor = await connection.execute(
+        f"SELECT {COLUMNS} FROM indexes WHERE name = %s{' FOR UPDATE' if lock else ''}", (name_of(index),)
+    )
+    row = await cursor.fetchone()
+    entry = None if row is None else _entry(row)
+    if entry is None or index not in (entry.index.name, entry.index.handle):
+        raise NotFound(f"Index {name_of(index)} not found.")
+    return entry
+
+
+async def insert(connection: Connection, index: Index, embedded_by: Fingerprint | None = None) -> int:
+    """Enter an index. Returns its number. Raises AlreadyExists."""
+    cursor = await connection.execute(
+        "INSERT INTO indexes (name, id, spec, details, version, fingerprint) VALUES (%s, %s, %s, %s, %s, %s)"
+        " ON CONFLICT (name) DO NOTHING RETURNING number",
+        (
+            index.name,
+            index.handle.id,
+            to_json(index.spec),
+            to_json(index.details),
+            index.version,
+            None if embedded_by is None else to_json(embedded_by),
+        ),
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        raise AlreadyExists(f"Index {index.name} already exists")
+    return int(row[0])
+
+
+async def change(connection: Connection, number: int, spec: IndexSpec, details: IndexDetails) -> None:
+    """Replace the spec and the details of an index, and count its version up."""
+    await connection.execute(
+        "UPDATE indexes SET spec = %s, details = %s, version = version + 1 WHERE number = %s",
+        (to_json(spec), to_json(details), number),
+    )
+
+
+async def remove(connection: Connection, number: int) -> None:
+    """Remove an index from the catalogue."""
+    await connection.execute("DELETE FROM indexes WHERE number = %s", (number,))
+
+
+def check_version(entry: Entry, version: int) -> None:
+    """Raises VersionConflict if the index is at another version."""
+    if entry.index.version != version:
+        raise VersionConflict(
+            f"The index was changed meanwhile: it is at version {entry.index.version}, not {version}; try again"
+        )
+
+
+async def state(connection: Connection, number: int, name: str) -> State:
+    """What the transaction sees of an index. Raises NotFound if it was deleted."""
+    cursor = await connection.execute(
+        "SELECT spec, fingerprint, version, lsn FROM indexes CROSS JOIN state WHERE number = %s", (number,)
+    )
+    return _state(await cursor.fetchone(), name)
+
+
+async def locked_state(connection: Connection, number: int, name: str) -> State:
+    """Wait until no other write to the index runs, keep others from beginning, and return what the index is now."""
+    await connection.execute("SELECT FROM state FOR UPDATE")
+    return await state(connection, number, name)
+
+
+async def next_lsn(connection: Connection) -> int:
+    """Count up the number of the last write. Returns the new number, for the write that is being made."""
+    row = await (await connection.execute("UPDATE state SET lsn = lsn + 1 RETURNING lsn")).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def fingerprint(connection: Connection, number: int) -> Fingerprint | None:
+    """What embedded the records. None until something has."""
+    row = await (await connection.execute("SELECT fingerprint FROM indexes WHERE number = %s", (number,))).fetchone()
+    return None if row is None else _fingerprint(row[0])
+
+
+async def claim(connection: Connection, number: int, stored: Fingerprint | None, embedded_by: Fingerprint) -> None:
+    """Store the fingerprint of what embeds, if there is none yet, because an index never mixes models.
+
+    Raises EmbeddingMismatch if the index was embedded by something else.
+    """
+    check_embedded_by(stored, embedded_by)
+    if stored is None:
+        await set_fingerprint(connection, number, embedded_by)
+
+
+async def set_fingerprint(connection: Connection, number: int, embedded_by: Fingerprint) -> None:
+    """Store what embedded the records."""
+    await connection.execute("UPDATE indexes SET fingerprint = %s WHERE number = %s", (to_json(embedded_by), number))
+
+
+async def values(connection: Connection) -> dict[str, CatalogueValue]:
+    """The values of the services, by key."""
+    cursor = await connection.execute("SELECT key, text, version FROM catalogue_values")
+    return {key: CatalogueValue(text, version) for key, text, version in await cursor.fetchall()}
+
+
+async def put_value(connection: Connection, key: str, text: str, version: int) -> None:
+    """Store a value in place of the one with this version; 0: of none. Raises VersionConflict."""
+    if version:
+        query = "UPDATE catalogue_values SET text = %s, version = version + 1 WHERE key = %s AND version = %s"
+        cursor = await connection.execute(query, (text, key, version))
+    else:
+        query = "INSERT INTO catalogue_values (key, text, version) VALUES (%s, %s, 1) ON CONFLICT DO NOTHING"
+        cursor = await connection.execute(query, (key, text))
+    if not cursor.rowcount:
+        row = await (await connection.execute("SELECT version FROM catalogue_values WHERE key = %s", (key,))).fetchone()
+        current = 0 if row is None else row[0]
+        raise VersionConflict(
+            f"The value {key} was changed meanwhile: it is at version {current}, not {version}; try again"
+        )
+
+
+async def create_schema(connection: Connection, schema: str) -> None:
+    """Make an empty schema."""
+    await connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
+
+
+async def drop_schema(connection: Connection, schema: str) -> None:
+    """Remove a schema with everything in it."""
+    await connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema)))
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    number, spec, details, id, version = row
+    known = _spec(spec)
+    return Entry(number, Index(known, Handle(known.name, id), _details(details), version))
+
+
+def _state(row: tuple[Any, ...] | None, name: str) -> State:
+    if row is None:
+        raise NotFound(f"Index {name} not found.")
+    spec, embedded_by, version, lsn = row
+    return State(_spec(spec), _fingerprint(embedded_by), version, lsn)
+
+
+@lru_cache(maxsize=256)
+def _spec(text: str) -> IndexSpec:
+    return msgspec.json.decode(text, type=IndexSpec)
+
+
+@lru_cache(maxsize=256)
+def _details(text: str) -> IndexDetails:
+    return msgspec.json.decode(text, type=IndexDetails)
+
+
+@lru_cache(maxsize=256)
+def _fingerprint(text: str | None) -> Fingerprint | None:
+    return None if text is None else msgspec.json.decode(text, type=Fingerprint)

@@ -1,0 +1,131 @@
+"""This process's copy of the catalogue of indexes, which follows the changes of all processes."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping
+
+import msgspec
+import psycopg
+
+from pinyon.domain import IndexRef, name_of
+from pinyon.errors import NotFound
+from pinyon.storage.postgres import catalogue
+from pinyon.storage.postgres.catalogue import CHANNEL, Entry
+from pinyon.storage.postgres.connection.database import Database
+from pinyon.storage.postgres.connection.database_errors import translated
+from pinyon.storage.postgres.connection.write_groups import WriteGroups
+from pinyon.storage.postgres.schema.migrations import in_schema, index_schema
+from pinyon.storage.postgres.vectors import hnsw
+from pinyon.storage.postgres.vectors.hnsw import HnswIndex
+
+ASKED_EVERY_S = 1.0
+"""How often the database is asked whether the catalogue changed, if no notification came: a pooler may lose them."""
+RECONNECTED_AFTER_S = 1.0
+
+log = logging.getLogger("pinyon.storage")
+
+
+class KnownIndex(msgspec.Struct):
+    """An index in this process. writes: this process's writes to it. hnsw: by number, its indexed namespaces."""
+
+    entry: Entry
+    schema: str
+    writes: WriteGroups
+    hnsw: dict[int, HnswIndex]
+
+
+class CatalogueCopy:
+    """Call from the event-loop thread only. schema: of the catalogue. most_in_group: as WriteGroups takes it."""
+
+    def __init__(self, database: Database, schema: str, most_in_group: int) -> None:
+        self._database, self._schema, self._most = database, schema, most_in_group
+        self._indexes: dict[str, KnownIndex] = {}
+        self._changes = -1
+        self._lock = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def indexes(self) -> Mapping[str, KnownIndex]:
+        """The indexes by name."""
+        return self._indexes
+
+    def known(self, index: IndexRef) -> KnownIndex | None:
+        """The index of this name or handle, if the copy has it."""
+        known = self._indexes.get(name_of(index))
+        return known if known is not None and index in (known.entry.index.name, known.entry.index.handle) else None
+
+    def at_hand(self, index: IndexRef) -> KnownIndex:
+        """The index of this name or handle. Raises NotFound if the copy lacks it."""
+        known = self.known(index)
+        if known is None:
+            raise NotFound(f"Index {name_of(index)} not found.")
+        return known
+
+    async def find(self, index: IndexRef) -> KnownIndex:
+        """The index of this name or handle. Asks the database if the copy lacks it. Raises NotFound."""
+        known = self.known(index)
+        if known is None:
+            await self.refresh()
+            known = self.at_hand(index)
+        return known
+
+    async def refresh(self) -> None:
+        """Read the catalogue again if it has changed."""
+        async with self._lock:
+            with translated("The catalogue"):
+                async with self._database.transaction() as connection:
+                    changes = await catalogue.changes(connection)
+                    if changes == self._changes:
+                        return
+                    entries = await catalogue.entries(connection)
+                    fresh = {}
+                    for entry in entries:
+                        schema = index_schema(self._schema, entry.number)
+                        await in_schema(connection, schema, self._schema)
+                        kind = hnsw.kind_of(entry.index.spec)
+                        indexed = {} if kind is None else dict.fromkeys(await hnsw.usable(connection), kind)
+                        fresh[entry.index.name] = self._as_known(entry, schema, indexed)
+            self._indexes, self._changes = fresh, changes
+
+    def _as_known(self, entry: Entry, schema: str, indexed: dict[int, HnswIndex]) -> KnownIndex:
+        old = self._indexes.get(entry.index.name)
+        if old is not None and old.entry.number == entry.number:
+            return KnownIndex(entry, schema, old.writes, indexed)
+        return KnownIndex(entry, schema, WriteGroups(self._database, schema, self._most, entry.index.name), indexed)
+
+    def follow(self) -> None:
+        """Begin to follow the changes of other processes."""
+        self._task = asyncio.create_task(self._follow())
+
+    async def close(self) -> None:
+        """Stop following."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _follow(self) -> None:
+        is_lost = False
+        while True:
+            try:
+                connection = await self._database.connect()
+                async with connection:
+                    await connection.execute(f"LISTEN {CHANNEL}")
+                    if is_lost:
+                        log.info("the database answers again")
+                    is_lost = False
+                    while True:
+                        await self.refresh()
+                        async for _ in connection.notifies(timeout=ASKED_EVERY_S, stop_after=1):
+                            pass
+                        await connection.execute("SELECT 1")  # notices a connection that was lost
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:  # whatever it is, the next attempt may succeed
+                if not is_lost:
+                    log.warning("the catalogue cannot be followed: %s", str(error).strip())
+                    if not isinstance(error, psycopg.Error):
+                        log.debug("while following the catalogue", exc_info=True)
+                is_lost = True
+                await asyncio.sleep(RECONNECTED_AFTER_S)

@@ -1,0 +1,1 @@
+"""Connections, transactions, and what their errors mean."""

@@ -1,0 +1,1 @@
+"""Filters as SQL, and counts by the values of a field."""

@@ -1,0 +1,107 @@
+"""A database of the PostgreSQL engine, for the commands and for whoever opens it."""
+
+import asyncio
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from psycopg.conninfo import conninfo_to_dict
+
+from pinyon.errors import FailedPrecondition, NotFound, PinyonError
+from pinyon.settings import StorageSettings
+from pinyon.storage.engine import Engine, EngineLimits
+from pinyon.storage.holder import Holder
+from pinyon.storage.installation import Finding, Report
+from pinyon.storage.postgres import server_check
+from pinyon.storage.postgres.engine import PostgresEngine
+from pinyon.storage.postgres.options import LIMITS, EngineOptions
+
+BY_POSTGRES = (
+    "PostgreSQL's own tools back up, check and restore a database (pg_dump, pg_basebackup, pg_amcheck); see "
+    "docs/scale.md. Single indexes have backups of their own: POST /indexes/NAME/backups"
+)
+
+
+class PostgresInstallation:
+    """An Installation: a database that any number of processes may have open."""
+
+    def __init__(self, settings: StorageSettings) -> None:
+        if not settings.dsn:
+            raise FailedPrecondition(
+                '[storage] engine = "postgres" needs a database: set [storage] dsn, or PINYON_STORAGE_DSN, such as '
+                "postgresql://pinyon@db.example.com/pinyon"
+            )
+        self._settings = settings
+
+    @property
+    def location(self) -> str:
+        """Where the data are, without the password."""
+        try:
+            parts = conninfo_to_dict(self._settings.dsn)
+        except Exception as error:
+            raise FailedPrecondition(f"[storage] dsn is not a connection string of PostgreSQL: {error}") from error
+        host = parts.get("host") or parts.get("service") or "localhost"
+        return (
+            f"PostgreSQL on {host}, database {parts.get('dbname') or parts.get('user')}, schema {self._settings.schema}"
+        )
+
+    @property
+    def limits(self) -> EngineLimits:
+        return LIMITS
+
+    async def open(self, wait: bool = True) -> Engine:
+        settings = self._settings
+        assert self.location  # the connection string can be read
+        return await PostgresEngine.open_database(
+            EngineOptions(
+                settings.dsn,
+                settings.schema,
+                replica_dsns=settings.replica_dsns,
+                connections=settings.connections,
+                writes_per_commit=settings.writes_per_commit,
+                statement_timeout_s=settings.statement_timeout_s,
+                posting_cache_bytes=settings.posting_cache_bytes,
+                approximate_from=settings.approximate_from or None,
+                approximate_recall=settings.approximate_recall,
+                read_only=settings.read_only,
+            )
+        )
+
+    def require(self) -> None:
+        """Nothing to do: a start sets an empty database up."""
+
+    def holder(self) -> Holder | None:
+        return None
+
+    def announce(self, url: str) -> None:
+        """Nothing to do: commands open the database themselves, beside the server."""
+
+    def backup(self, to: Path) -> list[str]:
+        raise FailedPrecondition(BY_POSTGRES)
+
+    def restore(self, backup: Path) -> list[str]:
+        raise FailedPrecondition(BY_POSTGRES)
+
+    def restore_index(self, backup: Path, name: str) -> Path | None:
+        raise FailedPrecondition(BY_POSTGRES)
+
+    def check(self, names: list[str]) -> Iterator[Report]:
+        raise FailedPrecondition(BY_POSTGRES)
+
+    def repair(self, report: Report, accept: bool) -> str:
+        raise FailedPrecondition(BY_POSTGRES)
+
+    def software(self) -> Iterator[Finding]:
+        yield Finding("ok", "psycopg", metadata.version("psycopg"))
+
+    def findings(self) -> Iterator[Finding]:
+        yield from asyncio.run(self._findings())
+
+    async def _findings(self) -> list[Finding]:
+        """What a start would meet. Changes nothing."""
+        try:
+            return await server_check.findings(self._settings.dsn, self._settings.schema)
+        except NotFound as error:
+            return [Finding("note", "database", error.message)]
+        except PinyonError as error:
+            return [Finding("FAIL", "database", error.message)]

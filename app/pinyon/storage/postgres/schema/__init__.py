@@ -1,0 +1,1 @@
+"""The tables: those of the catalogue, and those of each index."""

@@ -1,0 +1,1 @@
+"""Searches by words and by terms with weights."""

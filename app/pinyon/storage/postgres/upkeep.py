@@ -1,0 +1,106 @@
+"""Builds the HNSW indexes of namespaces that have become large, in the background; and removes those of small ones.
+
+Several processes may notice the same namespace. An advisory lock of the database lets one of them build.
+"""
+
+import asyncio
+import contextlib
+import logging
+
+from pinyon.storage.postgres import catalogue
+from pinyon.storage.postgres.catalogue_copy import CatalogueCopy, KnownIndex
+from pinyon.storage.postgres.connection.database import Connection, Database
+from pinyon.storage.postgres.vectors import hnsw
+
+QUIET_S = 0.5
+"""Namespaces are looked at when so much time has passed since a write asked for it, so that a load is indexed once."""
+BUILD_BYTES = 2**30
+"""The most memory that a build asks the database for (maintenance_work_mem)."""
+NODE_BYTES = 300
+"""Memory of a vector's neighbours in a build, about."""
+
+log = logging.getLogger("pinyon.storage")
+
+
+class Upkeep:
+    """approximate_from: namespaces with at least this many records get an index; None: none does."""
+
+    def __init__(self, database: Database, copy: CatalogueCopy, schema: str, approximate_from: int | None) -> None:
+        self._database, self._copy, self._schema, self._from = database, copy, schema, approximate_from
+        self._wanted: set[str] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    def schedule(self, name: str) -> None:
+        """Look at the namespaces of an index soon."""
+        if self._from is None:
+            return
+        self._wanted.add(name)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._work())
+
+    async def idle(self) -> None:
+        """Wait until nothing is left to do."""
+        while self._task is not None and not self._task.done():
+            await asyncio.wait([self._task])
+
+    async def close(self) -> None:
+        """Stop. The database gives up a build that is not finished; the next start begins it again."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _work(self) -> None:
+        while self._wanted:
+            await asyncio.sleep(QUIET_S)
+            name = self._wanted.pop()
+            try:
+                known = self._copy.known(name)
+                if known is not None:
+                    await self._bring_up_to_date(known)
+            except Exception:  # what could not be built is searched exactly, and is tried again after the next write
+                log.exception("the large namespaces of index %s are searched exactly", name)
+
+    async def _bring_up_to_date(self, known: KnownIndex) -> None:
+        kind = hnsw.kind_of(known.entry.index.spec)
+        if kind is None or self._from is None:
+            return
+        async with self._database.transaction(known.schema) as connection:
+            cursor = await connection.execute("SELECT ns, record_count FROM namespaces")
+            counts = dict(await cursor.fetchall())
+            usable = await hnsw.usable(connection)
+        missing = {ns for ns, count in counts.items() if count >= self._from} - usable
+        spare = {ns for ns in usable if counts.get(ns, 0) < self._from / 2}
+        if not missing and not spare:
+            known.hnsw = dict.fromkeys(usable, kind)
+            return
+        async with self._database.session() as connection:
+            key = f"{known.schema} hnsw"
+            row = await (
+                await connection.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (key,))
+            ).fetchone()
+            if row is None or not row[0]:
+                return  # another process is at it, and tells when it is done
+            try:
+                await connection.execute(f"SET maintenance_work_mem = {await _memory(connection, known, counts)}")
+                for ns in sorted(missing):
+                    await hnsw.create(connection, known.schema, known.entry.index.spec, ns)
+                for ns in sorted(spare):
+                    await hnsw.drop(connection, known.schema, ns)
+            finally:
+                if not connection.closed:
+                    await connection.execute("RESET maintenance_work_mem")
+                    await connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", (key,))
+        async with self._database.transaction(mode="write") as connection:
+            await catalogue.changed(connection, self._schema)
+        await self._copy.refresh()
+
+
+async def _memory(connection: Connection, known: KnownIndex, counts: dict[int, int]) -> int:
+    """maintenance_work_mem in KiB: what the largest build needs, up to BUILD_BYTES; never less than the server's."""
+    row = await (
+        await connection.execute("SELECT setting::bigint FROM pg_settings WHERE name = 'maintenance_work_mem'")
+    ).fetchone()
+    assert row is not None
+    needed = max(counts.values(), default=0) * (4 * known.entry.index.spec.dimension + NODE_BYTES)
+    return max(int(row[0]), min(needed, BUILD_BYTES) // 1024)

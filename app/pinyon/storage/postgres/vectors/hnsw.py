@@ -1,0 +1,100 @@
+"""pgvector's HNSW indexes: one for each large namespace. Plain functions on a connection.
+
+An index of a namespace is partial (WHERE ns = ...), so the records of others cost a search nothing. Vectors of more
+than 2,000 numbers are indexed with half the precision, those of more than 4,000 not at all.
+"""
+
+import msgspec
+from psycopg import sql
+
+from pinyon.domain import IndexSpec, Metric
+from pinyon.storage.postgres.connection.database import Connection
+from pinyon.storage.postgres.vectors.bounds import OPERATORS
+
+WHOLE, HALF = 2_000, 4_000
+"""The longest vectors that pgvector indexes as float32, and as float16."""
+CLASSES: dict[Metric, str] = {"cosine": "cosine_ops", "dotproduct": "ip_ops", "euclidean": "l2_ops"}
+LEAST_SEARCHED, SEARCHED_PER_HIT, MOST_SEARCHED = 100, 4, 1_000
+"""hnsw.ef_search: how many neighbours a search follows. pgvector takes at most 1,000, and then looks further."""
+MOST_SCANNED = 20_000
+"""hnsw.max_scan_tuples: rows that a filtered search looks at before all that match are compared instead."""
+
+
+class HnswIndex(msgspec.Struct, frozen=True):
+    """A usable index of a namespace. kind: the type of what it stores."""
+
+    metric: Metric
+    kind: str
+    dimension: int
+
+    @property
+    def distance(self) -> str:
+        """What it orders by, as SQL with one parameter, the text of the query."""
+        if self.kind == "vector":
+            return f"embedding {OPERATORS[self.metric]} %s::vector"
+        half = f"halfvec({self.dimension})"
+        return f"(embedding::{half}) {OPERATORS[self.metric]} %s::{half}"
+
+    def settings(self, top_k: int) -> str:
+        """SQL before a search in the same transaction.
+
+        PostgreSQL cannot know how many rows match a filter on JSON. If it expects few, it reads all of them, so every
+        other way than by the index is switched off.
+        """
+        searched = min(max(LEAST_SEARCHED, SEARCHED_PER_HIT * top_k), MOST_SEARCHED)
+        off = "".join(f"; SET LOCAL enable_{each} = off" for each in ("sort", "seqscan", "bitmapscan", "hashjoin"))
+        return (
+            f"SET LOCAL hnsw.ef_search = {searched}; SET LOCAL hnsw.iterative_scan = strict_order;"
+            f" SET LOCAL hnsw.max_scan_tuples = {MOST_SCANNED}{off}; SET LOCAL enable_mergejoin = off"
+        )
+
+    @staticmethod
+    def undo() -> str:
+        """SQL that lets PostgreSQL choose again how it reads, for what follows in the transaction."""
+        names = ("sort", "seqscan", "bitmapscan", "hashjoin", "mergejoin")
+        return "; ".join(f"SET LOCAL enable_{each} = on" for each in names)
+
+
+def kind_of(spec: IndexSpec) -> HnswIndex | None:
+    """What an index of the spec's vectors is like; None if pgvector cannot index them."""
+    if spec.sparse or spec.dimension > HALF:
+        return None
+    return HnswIndex(spec.metric, "vector" if spec.dimension <= WHOLE else "halfvec", spec.dimension)
+
+
+def name_of(ns: int) -> str:
+    """The name of the index of a namespace, in the schema of its Pinyon index."""
+    return f"vectors_hnsw_{ns}"
+
+
+async def usable(connection: Connection) -> set[int]:
+    """The numbers of the namespaces that have a complete index."""
+    cursor = await connection.execute(
+        "SELECT relname FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid"
+        " WHERE indrelid = 'vectors'::regclass AND relname LIKE 'vectors\\_hnsw\\_%%' AND indisvalid"
+    )
+    return {int(name.rpartition("_")[2]) for (name,) in await cursor.fetchall()}
+
+
+async def create(connection: Connection, schema: str, spec: IndexSpec, ns: int) -> None:
+    """Build the index of a namespace, while reads and writes go on. Call outside any transaction."""
+    kind = kind_of(spec)
+    assert kind is not None
+    column = sql.SQL("embedding" if kind.kind == "vector" else f"(embedding::halfvec({kind.dimension}))")
+    await drop(connection, schema, ns)  # what an interrupted build left
+    await connection.execute(
+        sql.SQL("CREATE INDEX CONCURRENTLY {} ON {} USING hnsw ({} {}) WHERE ns = {}").format(
+            sql.Identifier(name_of(ns)),
+            sql.Identifier(schema, "vectors"),
+            column,
+            sql.SQL(f"{kind.kind}_{CLASSES[spec.metric]}"),
+            sql.Literal(ns),
+        )
+    )
+
+
+async def drop(connection: Connection, schema: str, ns: int) -> None:
+    """Remove the index of a namespace, if there is one. Call outside any transaction."""
+    await connection.execute(
+        sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(sql.Identifier(schema, name_of(ns)))
+    )
