@@ -1,6 +1,7 @@
 """The storage engines that the contract tests are run with. Another engine is one more line in ENGINES."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -14,12 +15,13 @@ from tests.storage.consistency import problems
 
 
 class EngineKind(msgspec.Struct, frozen=True):
-    """open: the data of a folder. problems: what is inconsistent in a closed folder, of the index of this name.
+    """open: the data of a folder. open_to_read: to change nothing. problems: what is inconsistent in a closed folder, of the index of this name.
 
     left_by_power_cut: files that a power cut must not leave in a folder with the index of this name.
     """
 
     open: Callable[[Path], Awaitable[Engine]]
+    open_to_read: Callable[[Path], Awaitable[Engine]]
     problems: Callable[[Path, str], list[str]]
     left_by_power_cut: Callable[[Path, str], list[str]]
 
@@ -27,6 +29,10 @@ class EngineKind(msgspec.Struct, frozen=True):
 async def _sqlite(folder: Path) -> Engine:
     caches = {"cache_bytes": 2**20, "filter_cache_bytes": 2**20, "posting_cache_bytes": 2**20}
     return await SqliteEngine.open_folder(folder, 1, 0, **caches, inline_read_s=60)
+
+
+async def _sqlite_to_read(folder: Path) -> Engine:
+    return await SqliteEngine.open_folder(folder, 1, 0, read_only=True)
 
 
 def _sqlite_problems(folder: Path, index: str) -> list[str]:
@@ -44,8 +50,10 @@ def _nothing(folder: Path, index: str) -> list[str]:
 
 
 ENGINES = {
-    "sqlite": EngineKind(_sqlite, _sqlite_problems, _sqlite_journals),
-    "postgres": EngineKind(open_postgres, postgres_consistency.problems, _nothing),
+    "sqlite": EngineKind(_sqlite, _sqlite_to_read, _sqlite_problems, _sqlite_journals),
+    "postgres": EngineKind(
+        open_postgres, partial(open_postgres, read_only=True), postgres_consistency.problems, _nothing
+    ),
 }
 """By the name that the setting [storage] engine has."""
 

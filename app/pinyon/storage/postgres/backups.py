@@ -6,6 +6,7 @@ protects against mistakes of people, not against the loss of the database: see d
 
 import msgspec
 
+from pinyon import failpoints
 from pinyon.domain import Backup, BackupLabel, Index, IndexDetails
 from pinyon.errors import FailedPrecondition, NotFound
 from pinyon.storage.postgres import catalogue, tables
@@ -41,6 +42,7 @@ async def take(connection: Connection, catalogue_schema: str, entry: Entry, stat
     source, target = index_schema(catalogue_schema, entry.number), backup_schema(catalogue_schema, number)
     await tables.make_tables(connection, catalogue_schema, target, state.spec, INDEX_STEPS)
     await tables.copy_rows(connection, source, target)
+    failpoints.reach("copied")
     size = sum((await tables.sizes(connection, target)).values())
     index = msgspec.structs.replace(entry.index, spec=state.spec)
     backup = Backup(label, index, state.lsn, state.embedded_by, records, namespaces, size)
@@ -93,7 +95,7 @@ async def restore(connection: Connection, catalogue_schema: str, id: str, index:
     Raises as find(), and AlreadyExists.
     """
     stored = await find(connection, id)
-    spec = msgspec.structs.replace(stored.backup.index.spec, name=index.name)
+    spec = msgspec.structs.replace(stored.backup.index.spec, name=index.handle.name)
     restored = Index(spec, index.handle, details)
     number = await catalogue.insert(connection, restored, stored.backup.embedded_by)
     schema = index_schema(catalogue_schema, number)

@@ -1,7 +1,6 @@
 """This process's copy of the catalogue of indexes, which follows the changes of all processes."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Mapping
 
@@ -12,6 +11,7 @@ from pinyon.domain import IndexRef, name_of
 from pinyon.errors import NotFound
 from pinyon.storage.postgres import catalogue
 from pinyon.storage.postgres.catalogue import CHANNEL, Entry
+from pinyon.storage.postgres.connection.cancellation import cancel
 from pinyon.storage.postgres.connection.database import Database
 from pinyon.storage.postgres.connection.database_errors import translated
 from pinyon.storage.postgres.connection.write_groups import WriteGroups
@@ -101,9 +101,7 @@ class CatalogueCopy:
     async def close(self) -> None:
         """Stop following."""
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await cancel(self._task)
 
     async def _follow(self) -> None:
         is_lost = False

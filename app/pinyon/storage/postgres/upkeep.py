@@ -4,11 +4,11 @@ Several processes may notice the same namespace. An advisory lock of the databas
 """
 
 import asyncio
-import contextlib
 import logging
 
 from pinyon.storage.postgres import catalogue
 from pinyon.storage.postgres.catalogue_copy import CatalogueCopy, KnownIndex
+from pinyon.storage.postgres.connection.cancellation import cancel
 from pinyon.storage.postgres.connection.database import Connection, Database
 from pinyon.storage.postgres.vectors import hnsw
 
@@ -46,9 +46,7 @@ class Upkeep:
     async def close(self) -> None:
         """Stop. The database gives up a build that is not finished; the next start begins it again."""
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await cancel(self._task)
 
     async def _work(self) -> None:
         while self._wanted:
