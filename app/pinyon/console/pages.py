@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from litestar import MediaType, Request, Response
 
 from pinyon.auth.permissions import GRANT
-from pinyon.console import cookies, paths, static_files
+from pinyon.console import cookies, page_weight, paths, static_files
 from pinyon.domain import Index
 from pinyon.errors import InvalidArgument
 from pinyon.services.control_plane.indexes import Indexes
@@ -45,7 +45,8 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals.update(static=static_files.address, root=paths.ROOT, navigation=NAVIGATION, address=paths.address)
+    made.globals.update(static=static_files.address, root=paths.ROOT, navigation=NAVIGATION)
+    made.globals.update(address=paths.address, shortened=page_weight.shortened)
     return made
 
 

@@ -11,6 +11,7 @@ IMPORT = f"{ROOT}/import"
 KEYS = f"{ROOT}/keys"
 RECORD = f"{ROOT}/record"
 JUDGE = f"{ROOT}/judge"
+CHECK_FILTER = f"{ROOT}/check-filter"
 KEY_COOKIE = "pinyon_key"
 """The cookie with the API key of whoever is logged in. Scripts cannot read it, and no other site's request sends it."""
 

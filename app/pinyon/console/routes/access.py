@@ -10,7 +10,7 @@ from litestar.params import FromPath, QueryParameter
 
 from pinyon.auth.keys import Caller
 from pinyon.auth.permissions import GRANT
-from pinyon.console import cookies, paths, static_files
+from pinyon.console import cookies, page_weight, paths, static_files
 from pinyon.console.pages import AnyRequest, is_secure, page, redirect
 from pinyon.errors import PermissionDenied
 
@@ -18,14 +18,17 @@ CALLER = Callable[[str], Caller | None]
 
 
 async def before_request(request: AnyRequest) -> Response[str] | None:
-    """Send whoever has no API key to the log-in, and refuse forms that another site made."""
+    """Send whoever has no API key to the log-in, and refuse long addresses and forms that another site made."""
     request.scope["state"]["operation"] = request.route_handler.operation_id or "none"
     path = request.scope["path"]
     if not paths.is_public(path) and not GRANT.get().scopes:
         query = request.scope["query_string"].decode("latin-1")
         here = f"{path}?{query}" if query and request.method == "GET" else path
         return redirect(f"{paths.LOGIN}?next={quote(here, safe='')}")
-    if request.method not in ("GET", "HEAD"):
+    if request.method in ("GET", "HEAD"):
+        if not paths.is_public(path) and path != paths.CHECK_FILTER:
+            page_weight.check_address(request.query_params.multi_items())
+    else:
         form = await request.form()
         cookie = cookies.value_of(request.headers.get("cookie", ""), cookies.FORM_COOKIE)
         if not cookies.is_same(cookie, form.get(cookies.FORM_FIELD)):

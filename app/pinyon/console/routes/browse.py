@@ -11,6 +11,7 @@ from pinyon.auth import permissions
 from pinyon.auth.permissions import GRANT
 from pinyon.console import filter_text, paths
 from pinyon.console.charts import in_words
+from pinyon.console.page_weight import address_bytes, first_within, html_bytes, shortened
 from pinyon.console.pages import AnyRequest, chosen_index, page, parameter
 from pinyon.domain import Facets as FacetCounts
 from pinyon.domain import Index, Record
@@ -24,8 +25,12 @@ ROWS, FACET_VALUES = 25, 20
 """Records of a page, and values of a field that are shown."""
 MOST_COLUMNS, MOST_NAMES = 8, 60
 """Columns of the table, and names of fields that can be chosen."""
+NAMESPACES = 50
+"""Namespaces of a page."""
 CELL, LONGEST_LINK = 60, 200
 """Characters of a value that a table shows. Longer values than LONGEST_LINK are no link to a filter."""
+CELLS_BYTES, NAMES_BYTES, ROW_LINK_BYTES, FACET_LINK_BYTES = 30_000, 10_000, 2_000, 1_000
+"""What all cells and all names of fields may take on a page, and the addresses of one record and of one value."""
 
 
 class FacetLink(msgspec.Struct, frozen=True):
@@ -68,7 +73,7 @@ async def browse(
     shown: dict[str, Any] = {"active": "browse", "index": index, "every_index": indexes.all()}
     if index is None or not parameter(request, "namespace"):
         after = parameter(request, "after") or None
-        listed = None if index is None else await namespaces.list(index, None, None, after)
+        listed = None if index is None else await namespaces.list(index, None, NAMESPACES, after)
         return page(request, "browse.html", title="Browse", namespaces=listed, in_words=in_words, **shown)
     view = View(
         index.name,
@@ -113,8 +118,18 @@ def _table(records: Sequence[Record], view: View) -> dict[str, Any]:
     """The rows, and which columns there are. A column can be chosen if a record on this page has the field."""
     names = list(dict.fromkeys([*view.columns, *(name for record in records for name in record.metadata)]))
     columns = view.columns or names[:MOST_COLUMNS]
-    rows = [(record.id, [cell(record.metadata.get(name)) for name in columns]) for record in records]
-    return {"records": rows, "columns": columns, "names": names[:MOST_NAMES]}
+    room = CELLS_BYTES // (ROWS * MOST_COLUMNS)
+    rows = [
+        (
+            record.id,
+            address_bytes(view.namespace) + address_bytes(record.id) <= ROW_LINK_BYTES,
+            [shortened(cell(record.metadata.get(name)), room) for name in columns],
+        )
+        for record in records
+    ]
+    # Each name stands four times in the form: twice as a value, twice as a label.
+    names = first_within(names[:MOST_NAMES], NAMES_BYTES // 4, html_bytes)
+    return {"records": rows, "columns": columns, "names": names}
 
 
 def cell(value: Any, most: int = CELL) -> str:
@@ -125,17 +140,12 @@ def cell(value: Any, most: int = CELL) -> str:
 
 def _links(counted: FacetCounts, view: View, raw: dict[str, Any] | None) -> list[FacetLink]:
     most = max((facet.count for facet in counted.facets), default=1)
-    return [
-        FacetLink(
-            cell(facet.value),
-            facet.count,
-            facet.count / most,
-            view.address(filter=filter_text.narrowed(raw, view.facet, facet.value))
-            if len(str(facet.value)) <= LONGEST_LINK
-            else None,
-        )
-        for facet in counted.facets
-    ]
+    links = []
+    for facet in counted.facets:
+        address = view.address(filter=filter_text.narrowed(raw, view.facet, facet.value))
+        fits = len(str(facet.value)) <= LONGEST_LINK and len(address) <= FACET_LINK_BYTES
+        links.append(FacetLink(cell(facet.value), facet.count, facet.count / most, address if fits else None))
+    return links
 
 
 handlers = [browse]

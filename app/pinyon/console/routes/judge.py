@@ -3,6 +3,7 @@
 import re
 from typing import cast, get_args
 
+import msgspec
 from litestar import Response, get, post
 from litestar.di import NamedDependency
 
@@ -10,6 +11,7 @@ from pinyon.auth import permissions
 from pinyon.auth.permissions import GRANT
 from pinyon.console import paths
 from pinyon.console.namespace_choice import chosen_namespace
+from pinyon.console.page_weight import address_bytes, first_within, html_bytes
 from pinyon.console.pages import HEADERS, AnyRequest, chosen_index, named_index, page, parameter, redirect
 from pinyon.console.rerankers import reranker_names
 from pinyon.domain import DEFAULT_NAMESPACE
@@ -18,14 +20,28 @@ from pinyon.services.control_plane.indexes import Indexes
 from pinyon.services.data_plane.namespaces import Namespaces
 from pinyon.services.inference.inference import Inference
 from pinyon.services.judgements import files
+from pinyon.services.judgements.files import JudgedQuery
 from pinyon.services.judgements.judgements import Judgements, Mark
 from pinyon.services.judgements.measurements import Measurements
 
 QUERIES, RECORDS = 30, 20
-"""Judged queries on a page, and records of a query that are shown."""
+"""Judged queries on a page, and records of a query that are shown, at most."""
+QUERIES_BYTES, IDS_BYTES = 100_000, 20_000
+"""What all queries may take on a page, and the good or the bad records of one."""
 REFRESH_S = "2"
 """Seconds after which the page of a running measurement is loaded again."""
 CARD = re.compile(r"\d+-\d+")
+
+
+class ShownQuery(msgspec.Struct, frozen=True):
+    """A judged query as a page shows it. marked: good and bad records, and how many more there are.
+
+    bytes: what it takes.
+    """
+
+    text: str
+    marked: list[tuple[bool, list[str], int]]
+    bytes: int
 
 
 @get(paths.JUDGE, operation_id="pinyon_console_judge")
@@ -45,8 +61,10 @@ async def judge(
     choice = await chosen_namespace(request, index, namespaces)
     queries = list((await judgements.all(index, choice.name)).values())
     last = measurements.last(index, choice.name)
-    number = parameter(request, "page")
-    first = QUERIES * int(number) if re.fullmatch(r"[0-9]{1,4}", number) else 0
+    number = parameter(request, "first")
+    first = int(number) if re.fullmatch(r"[0-9]{1,4}", number) else 0
+    shown = [_shown(query, choice.name) for query in queries[first : first + QUERIES]]
+    shown = first_within(shown, QUERIES_BYTES, lambda query: query.bytes) or shown[:1]
     response = page(
         request,
         "judge.html",
@@ -55,11 +73,10 @@ async def judge(
         index=index,
         every_index=indexes.all(),
         choice=choice,
-        queries=queries[first : first + QUERIES],
+        queries=shown,
         total=len(queries),
         measurable=sum(bool(query.ids(True)) for query in queries),
-        next_page=first // QUERIES + 1 if len(queries) > first + QUERIES else None,
-        most_records=RECORDS,
+        next_query=first + len(shown) if len(queries) > first + len(shown) else None,
         last=last,
         may_write="write" in GRANT.get().scopes,
         rerankers=reranker_names(inference),
@@ -68,6 +85,21 @@ async def judge(
     if last is not None and last.running:
         response.set_header("refresh", REFRESH_S)
     return response
+
+
+def _shown(query: JudgedQuery, namespace: str) -> ShownQuery:
+    """As much of a query as a page has room for. An id stands in a page three times, once in an address."""
+
+    def weight(id: str) -> int:
+        return address_bytes(namespace) + address_bytes(id) + 2 * html_bytes(id)
+
+    marked, taken = [], 3 * (address_bytes(namespace) + address_bytes(query.text))
+    for is_good in (True, False):
+        ids = query.ids(is_good)
+        some = first_within(ids[:RECORDS], IDS_BYTES, weight)
+        marked.append((is_good, some, len(ids) - len(some)))
+        taken += sum(map(weight, some))
+    return ShownQuery(query.text, marked, taken)
 
 
 @post(f"{paths.JUDGE}/mark", operation_id="pinyon_console_mark", status_code=303)

@@ -8,6 +8,7 @@ from litestar.di import NamedDependency
 
 from pinyon.auth import permissions
 from pinyon.console import paths
+from pinyon.console.page_weight import html_bytes
 from pinyon.console.pages import AnyRequest, named_index, page, parameter, redirect
 from pinyon.domain import DEFAULT_NAMESPACE, Index
 from pinyon.errors import AlreadyExists, FailedPrecondition, InvalidArgument, PinyonError
@@ -16,6 +17,8 @@ from pinyon.services.data_plane.record_edits import RecordEdits, version_of
 from pinyon.services.data_plane.vectors import RawVector, Vectors
 
 ADD, EDIT, DELETE = (f"{paths.RECORD}/{action}" for action in ("add", "edit", "delete"))
+FIELDS_BYTES = 120_000
+"""What the fields of a record may take in a form."""
 SHOWN_AGAIN = (InvalidArgument, AlreadyExists, FailedPrecondition)
 """Errors after which the form is shown again, with what was typed."""
 
@@ -82,6 +85,8 @@ async def edit_page(
     permissions.check("write", index.handle, namespace)
     stored = await record_edits.record(index, namespace, parameter(request, "id"))
     text = msgspec.json.format(msgspec.json.encode(stored.metadata), indent=2).decode()
+    if html_bytes(text) > FIELDS_BYTES:
+        raise InvalidArgument("The fields of this record are too long to be edited in a page; change them over the API")
     return _edit_form(request, indexes, index, namespace, text, version_of(stored.metadata))
 
 

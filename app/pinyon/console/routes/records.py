@@ -10,6 +10,7 @@ from litestar.di import NamedDependency
 from pinyon.auth import permissions
 from pinyon.auth.permissions import GRANT
 from pinyon.console import paths
+from pinyon.console.page_weight import first_within, html_bytes, shortened
 from pinyon.console.pages import AnyRequest, named_index, page, parameter
 from pinyon.console.routes.browse import cell
 from pinyon.domain import DEFAULT_NAMESPACE, Index, Record
@@ -20,6 +21,8 @@ from pinyon.services.inference.inference import Inference
 
 LONGEST_VALUE, NUMBERS = 20_000, 8
 """Characters of a field that are shown, and numbers of a vector."""
+FIELDS_BYTES = 100_000
+"""What all fields may take on a page."""
 NOTICES = {"added": "The record was added.", "saved": "The record was saved."}
 
 
@@ -44,6 +47,10 @@ async def record(
     index = named_index(request, indexes)
     namespace = parameter(request, "namespace") or DEFAULT_NAMESPACE
     stored = await record_edits.record(index, namespace, parameter(request, "id"))
+    every = [
+        (name, shortened(cell(value, LONGEST_VALUE), FIELDS_BYTES // 2)) for name, value in stored.metadata.items()
+    ]
+    fields = first_within(every, FIELDS_BYTES, lambda pair: html_bytes("".join(pair)))
     return page(
         request,
         "record.html",
@@ -53,7 +60,8 @@ async def record(
         every_index=indexes.all(),
         namespace=namespace,
         id=stored.id,
-        fields=[(name, cell(value, LONGEST_VALUE)) for name, value in stored.metadata.items()],
+        fields=fields,
+        more_fields=len(stored.metadata) - len(fields),
         vector=_vector(stored),
         terms=None if stored.sparse is None else len(stored.sparse.indices),
         tokens=await _tokens_read(index, stored, inference),

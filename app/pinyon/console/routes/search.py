@@ -8,8 +8,9 @@ from litestar.params import QueryParameter
 
 from pinyon.auth import permissions
 from pinyon.auth.permissions import GRANT
-from pinyon.console import filter_text, paths
+from pinyon.console import filter_text, page_weight, paths
 from pinyon.console.namespace_choice import NamespaceChoice, chosen_namespace
+from pinyon.console.page_weight import address_bytes, html_bytes
 from pinyon.console.pages import AnyRequest, chosen_index, page
 from pinyon.console.rerankers import reranker_names
 from pinyon.console.search import address, cards, code_samples, columns, rank_chart
@@ -26,6 +27,11 @@ from pinyon.services.data_plane.records.records import Records
 from pinyon.services.inference.inference import Inference
 from pinyon.services.judgements.judgements import Judgements
 from pinyon.settings import LimitSettings
+
+HITS_BYTES, SAMPLES_BYTES = 120_000, 20_000
+"""What hits and requests to copy may take on a page together, and the requests alone."""
+REPEATED = 5
+"""How often a page repeats what is in its address: in forms and in links."""
 
 
 @get(paths.ROOT, operation_id="pinyon_console_search")
@@ -78,7 +84,11 @@ def _page(
     """
     embed, fields = index.spec.embed, address.parsed_fields(asked.fields)
     words = QueryWords(asked.text, embed.analysis) if embed is not None and asked.text.strip() else None
-    shown = cards.of_columns(answered, words, None if embed is None else embed.text_field, fields)
+    samples = _samples(request, indexes, index, choice, answered, fields)
+    room = HITS_BYTES - REPEATED * sum(address_bytes(value) for _, value in asked.parameters(vector=""))
+    room -= sum(html_bytes(sample.code) for of_column in samples for sample in of_column)
+    text_field = None if embed is None else embed.text_field
+    shown = cards.of_columns(answered, words, text_field, fields, choice.name, room)
     return page(
         request,
         "search.html",
@@ -92,7 +102,7 @@ def _page(
         rerankers=rerankers[0],
         reranker=rerankers[1],
         problem=problem,
-        columns=list(zip(answered, shown, _samples(request, indexes, index, choice, answered, fields), strict=True)),
+        columns=list(zip(answered, shown, samples, strict=True)),
         chart=rank_chart.of_cards(shown),
         every_column=address.COLUMNS,
         by_text=embed is not None,
@@ -100,7 +110,7 @@ def _page(
         usual=address.TOP_K,
         usual_depth=address.DEPTH,
         most_depth=address.MOST_DEPTH,
-        like=asked.address,
+        like=asked.parameters(text="", vector="", id=""),
         label=_moved,
         record=paths.RECORD,
         grades=grades,
@@ -118,7 +128,8 @@ def _samples(
     fields: list[str] | None,
 ) -> list[list[CodeSample]]:
     url = indexes.url(index, request.headers.get("host"))
-    return [code_samples.of_search(index, url, choice.name, column.search, fields) for column in answered]
+    room = SAMPLES_BYTES // max(1, len(answered))
+    return [code_samples.of_search(index, url, choice.name, column.search, fields, room) for column in answered]
 
 
 def _moved(card: Card) -> str:
@@ -130,12 +141,13 @@ def _moved(card: Card) -> str:
     return f"{'up' if card.moved > 0 else 'down'} {abs(card.moved)}"
 
 
-@get(f"{paths.ROOT}/check-filter", operation_id="pinyon_console_check_filter")
+@get(paths.CHECK_FILTER, operation_id="pinyon_console_check_filter")
 async def check_filter(text: Annotated[str, QueryParameter(name="filter")] = "") -> dict[str, str | None]:
     """Say what is wrong with a filter that somebody types."""
     permissions.check("read")
     try:
         filter_text.parsed(text)
+        page_weight.check_address([("filter", text)])
     except InvalidArgument as error:
         return {"problem": error.message}
     return {"problem": None}

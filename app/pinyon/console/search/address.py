@@ -5,6 +5,7 @@ The whole state of the page is in its address, so that a search can be sent to a
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -44,23 +45,27 @@ class PageSearch(msgspec.Struct, frozen=True):
         """Whether there is anything to search for."""
         return bool(self.text.strip() or self.id or self.vector.strip())
 
-    def address(self, **changes: Any) -> str:
-        """The address of this search with some changes. What is empty or as usual is left out."""
+    def parameters(self, **changes: Any) -> list[tuple[str, str]]:
+        """The parameters of this search with some changes. What is empty or as usual is left out."""
         search = msgspec.structs.replace(self, **changes)
-        values: dict[str, str | list[str] | None] = {
-            "index": search.index,
-            "namespace": search.namespace,
-            "q": search.text,
-            "id": search.id,
-            "vector": search.vector,
-            "filter": search.filter,
-            "top_k": search.top_k,
-            "fields": search.fields,
-            "show": list(search.show) if search.show != COLUMNS else "",
-            "rerank": search.reranker,
-            "depth": search.depth,
-        }
-        return paths.address(paths.ROOT, **values)
+        values = [
+            ("index", search.index),
+            ("namespace", search.namespace),
+            ("q", search.text),
+            ("id", search.id),
+            ("vector", search.vector),
+            ("filter", search.filter),
+            ("top_k", search.top_k),
+            ("fields", search.fields),
+            *(("show", name) for name in search.show if search.show != COLUMNS),
+            ("rerank", search.reranker),
+            ("depth", search.depth),
+        ]
+        return [(name, value) for name, value in values if value]
+
+    def address(self, **changes: Any) -> str:
+        """The address of this search with some changes."""
+        return f"{paths.ROOT}?{urlencode(self.parameters(**changes))}"
 
 
 def read(index: Index, namespace: str, one: Mapping[str, str], show: Sequence[str]) -> PageSearch:

@@ -1,19 +1,19 @@
 """The hits of the columns as the page shows them: texts cut and marked, ranks compared across the columns. Pure."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 import msgspec
 
+from pinyon.console.page_weight import address_bytes, first_within, html_bytes, within
 from pinyon.console.search import bars
 from pinyon.console.search.bars import Bar
 from pinyon.console.search.columns import Column
 from pinyon.console.search.marking import Piece, QueryWords
 from pinyon.domain import Match
 
-TEXT_BYTES = 40_000
-"""Bytes of HTML that the texts of all hits of a page may have together."""
+CARD_BYTES, MARK_BYTES = 1_500, len("<mark></mark>")
+"""What a hit takes on a page without its links, fields and text, and what a marked word takes beside its letters."""
 BEGINNING = 320
 """Characters of a text that are shown without opening it."""
 MOST_FIELDS, VALUE_CHARACTERS, NAME_CHARACTERS = 6, 60, 40
@@ -34,6 +34,7 @@ class Card(msgspec.Struct, frozen=True):
     number: the same in every column for the same record. compared: whether there is a column before that answered.
     moved: how many ranks it is higher than in that column; None if it is not there. beginning, rest: its text in
     pieces. cut: characters that are not shown. fields: names and values. more_fields: how many others it has.
+    linked: whether there is room for links with its id.
     """
 
     number: int
@@ -48,21 +49,26 @@ class Card(msgspec.Struct, frozen=True):
     cut: int
     fields: list[tuple[str, str]]
     more_fields: int
+    linked: bool
     bars: list[Bar]
 
 
 def of_columns(
-    columns: Sequence[Column], words: QueryWords | None, text_field: str | None, fields: Sequence[str] | None
+    columns: Sequence[Column],
+    words: QueryWords | None,
+    text_field: str | None,
+    fields: Sequence[str] | None,
+    namespace: str,
+    room: int,
 ) -> list[list[Card]]:
     """The cards of each column, best first. words: what is marked; None for nothing. text_field: shown as the text.
 
-    fields: which fields are shown; None for all.
+    fields: which fields are shown; None for all. namespace: of the hits. room: bytes that all cards may take together.
     """
     hits = [column.result.hits if column.result else [] for column in columns]
     ranks = [{hit.id: rank for rank, hit in enumerate(of_column, start=1)} for of_column in hits]
     numbers = {id: number for number, id in enumerate(dict.fromkeys(hit.id for each in hits for hit in each))}
-    budget = TEXT_BYTES // max(1, sum(map(len, hits)))
-    texts = _Texts(words, text_field, fields, budget)
+    texts = _Texts(words, text_field, fields, namespace, room // max(1, sum(map(len, hits))) - CARD_BYTES)
     cards: list[list[Card]] = []
     for place, of_column in enumerate(hits):
         best = max((hit.metadata["_explain"]["score"] for hit in of_column), default=0.0)
@@ -92,25 +98,35 @@ def of_columns(
     return cards
 
 
-Shown = tuple[list[Piece], list[Piece], int, list[tuple[str, str]], int]
+Shown = tuple[list[Piece], list[Piece], int, list[tuple[str, str]], int, bool]
 
 
 class _Texts:
     """Cuts and marks the text of each record once, however many columns show it."""
 
     def __init__(
-        self, words: QueryWords | None, text_field: str | None, fields: Sequence[str] | None, budget: int
+        self,
+        words: QueryWords | None,
+        text_field: str | None,
+        fields: Sequence[str] | None,
+        namespace: str,
+        room: int,
     ) -> None:
-        self._words, self._text_field, self._fields, self._budget = words, text_field, fields, budget
+        self._words, self._text_field, self._fields = words, text_field, fields
+        self._namespace_bytes, self._room = address_bytes(namespace), room
         self._known: dict[str, Shown] = {}
 
     def of(self, hit: Match) -> Shown:
-        """The beginning of the text, the rest, how much was cut, the other fields, and how many more there are."""
+        """What its card shows: beginning, rest, cut, fields, more_fields and linked."""
         if hit.id not in self._known:
-            self._known[hit.id] = self._shown(hit.metadata)
+            self._known[hit.id] = self._shown(hit.id, hit.metadata)
         return self._known[hit.id]
 
-    def _shown(self, metadata: Mapping[str, Any]) -> Shown:
+    def _shown(self, id: str, metadata: Mapping[str, Any]) -> Shown:
+        room = self._room
+        links = self._namespace_bytes + address_bytes(id) + 3 * html_bytes(id)
+        linked = links <= room // 2
+        room -= links if linked else 0
         chosen = {
             name: value
             for name, value in metadata.items()
@@ -118,32 +134,36 @@ class _Texts:
         }
         text = chosen.pop(self._text_field, "") if self._text_field else ""
         text = text if isinstance(text, str) else str(text)
-        kept = within(text, self._budget)
+        others = [(_short(name, NAME_CHARACTERS), _short(_words(value))) for name, value in chosen.items()]
+        fields = first_within(others[:MOST_FIELDS], room // 3, _field_bytes)
+        room -= sum(map(_field_bytes, fields))
+        kept = within(text, room * 3 // 4)
         beginning, rest = kept[:BEGINNING], kept[BEGINNING:]
         if rest and (end := beginning.rfind(" ") + 1) > BEGINNING // 2:  # no word is split
             beginning, rest = kept[:end], kept[end:]
-        others = list(chosen.items())
-        fields = [(_short(name, NAME_CHARACTERS), _short(_words(value))) for name, value in others[:MOST_FIELDS]]
-        return self._marked(beginning), self._marked(rest), len(text) - len(kept), fields, len(others) - len(fields)
+        most = room // 4 // MARK_BYTES
+        marked = self._marked(beginning, most)
+        more = self._marked(rest, most - sum(is_word for _, is_word in marked))
+        return marked, more, len(text) - len(kept), fields, len(others) - len(fields), linked
 
-    def _marked(self, text: str) -> list[Piece]:
-        if not text:
-            return []
-        return [(text, False)] if self._words is None else self._words.pieces(text)
-
-
-def within(text: str, size: int) -> str:
-    """The beginning of a text that takes at most so many bytes as HTML."""
-    text = text[:size]
-    while len(escape(text).encode()) > size:
-        text = text[: len(text) * 3 // 4]
-    return text
+    def _marked(self, text: str, most: int) -> list[Piece]:
+        """The text in pieces, with at most so many marked words."""
+        pieces = [(text, False)] if self._words is None else self._words.pieces(text)
+        places = [place for place, (_, is_word) in enumerate(pieces) if is_word]
+        end = len(pieces) if len(places) <= most else places[most]
+        rest = "".join(piece for piece, _ in pieces[end:])
+        return [piece for piece in (*pieces[:end], (rest, False)) if piece[0]]
 
 
 def _words(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value[:20]))
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _field_bytes(pair: tuple[str, str]) -> int:
+    """What a field takes on the page."""
+    return html_bytes("".join(pair)) + len('<div><dt></dt><dd dir="auto"></dd></div>')
 
 
 def _short(text: str, most: int = VALUE_CHARACTERS) -> str:

@@ -7,11 +7,9 @@ from urllib.parse import quote
 
 import msgspec
 
+from pinyon.console.page_weight import html_bytes
 from pinyon.domain import Index
 from pinyon.services.data_plane.records.searches import Search
-
-LONGEST = 3_000
-"""Characters of a request that is shown. A longer one has a vector or a text that nobody copies from a page."""
 
 
 class CodeSample(msgspec.Struct, frozen=True):
@@ -21,8 +19,10 @@ class CodeSample(msgspec.Struct, frozen=True):
     code: str
 
 
-def of_search(index: Index, url: str, namespace: str, search: Search, fields: list[str] | None) -> list[CodeSample]:
-    """The request of a search. url: of the index. Empty if it is longer than LONGEST."""
+def of_search(
+    index: Index, url: str, namespace: str, search: Search, fields: list[str] | None, room: int
+) -> list[CodeSample]:
+    """The request of a search. url: of the index. Empty if the programs take more than `room` bytes of a page."""
     query: dict[str, Any] = {}
     if search.text is not None:
         query["inputs"] = {"text": search.text}
@@ -46,13 +46,12 @@ def of_search(index: Index, url: str, namespace: str, search: Search, fields: li
             "top_n": search.rerank.top_n,
             "parameters": search.rerank.parameters,
         }
-    if len(json.dumps(body)) > LONGEST:
-        return []
-    return [
+    samples = [
         CodeSample("curl", _curl(url, namespace, body)),
         CodeSample("Python", _python(url, namespace, body)),
         CodeSample("TypeScript", _typescript(url, index.name, namespace, body)),
     ]
+    return samples if sum(html_bytes(sample.code) for sample in samples) <= room else []
 
 
 def _curl(url: str, namespace: str, body: dict[str, Any]) -> str:

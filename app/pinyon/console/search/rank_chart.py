@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import msgspec
 
+from pinyon.console.page_weight import shortened
 from pinyon.console.search.cards import Card
 
 WIDTH, ROW, TOP = 100, 14, 6
@@ -47,7 +48,7 @@ def of_cards(columns: Sequence[Sequence[Card]]) -> RankChart | None:
     if sum(map(bool, columns)) < 2:
         return None
     dots = [
-        [Dot(card.number, card.id[:80], card.rank, WIDTH * place + WIDTH // 2, TOP + ROW * (card.rank - 1))
+        [Dot(card.number, shortened(card.id, 40), card.rank, WIDTH * place + WIDTH // 2, TOP + ROW * (card.rank - 1))
          for card in cards]
         for place, cards in enumerate(columns)
     ]  # fmt: skip
