@@ -16,6 +16,7 @@ from tests.running import PROJECT, RunningServer, config
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+KEY = "the-key-of-the-settings"
 MODELS = PROJECT / "models"
 PICTURES = PROJECT / "build" / "screenshots"
 
@@ -29,6 +30,19 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
         for namespace, records in ((content.LIBRARY, content.library()), (content.HOSTILE, content.hostile())):
             lines = b"\n".join(httpx.Request("POST", "http://x", json=record).content for record in records)
             client.post(f"/records/namespaces/{quote(namespace, safe='')}/upsert", content=lines).raise_for_status()
+    yield server
+    assert server.stop() == 0, server.text
+
+
+@pytest.fixture(scope="session")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server that wants a key, with the library in it and a model that is quick."""
+    folder = tmp_path_factory.mktemp("locked")
+    server = RunningServer(config(folder), folder / "data", "--api-key", KEY)
+    with server.client() as client:
+        lines = b"\n".join(httpx.Request("POST", "http://x", json=record).content for record in content.library())
+        path = f"/records/namespaces/{content.LIBRARY}/upsert"
+        client.post(path, content=lines, headers={"Api-Key": KEY}).raise_for_status()
     yield server
     assert server.stop() == 0, server.text
 

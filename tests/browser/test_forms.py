@@ -1,12 +1,13 @@
 """Forms of the console in a browser, filled in with attacks, with and without scripts."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.browser.content import HOSTILE, SCRIPT
 from tests.browser.pages import Page, address
-from tests.browser.visit import View, Visitor
+from tests.browser.visit import DESK, PHONE, View, Visitor
 from tests.running import RunningServer
 
 if TYPE_CHECKING:
@@ -17,8 +18,10 @@ CSV = f'_id,chunk_text,"<img src=x onerror=alert(1)>"\nrow-1,"{SCRIPT}","{SCRIPT
 
 
 @pytest.mark.parametrize("script", [True, False], ids=["script", "noscript"])
-def test_attacks_in_forms_stay_text(chromium: "Browser", site: RunningServer, axe: str, script: bool) -> None:
-    visitor = Visitor(chromium, site.url, View(360, 800, "light", script))
+def test_attacks_in_forms_stay_text(
+    chromium: "Browser", site: RunningServer, axe: str, pictures: Path, script: bool
+) -> None:
+    visitor = Visitor(chromium, site.url, View(*PHONE, "light"), script)
     tab = visitor.tab
     visitor.open(Page("search", address("/console", namespace=HOSTILE), 200, 0))
     tab.fill("#q", f"apples {SCRIPT}")
@@ -28,23 +31,20 @@ def test_attacks_in_forms_stay_text(chromium: "Browser", site: RunningServer, ax
     tab.locator("button[name=good]").first.click()
     tab.wait_for_selector("button[name=none]")
     visitor.look()
-    visitor.open(Page("judge", address("/console/judge", namespace=HOSTILE), 200, 0))
+    visitor.open(Page("judged-attacks", address("/console/judge", namespace=HOSTILE), 200, 0))
     assert SCRIPT in tab.inner_text("main")
-    if script:
-        visitor.check_with_axe(axe)
+    visitor.inspect(axe, pictures)
     visitor.open(Page("import", address("/console/import"), 200, 0))
     tab.set_input_files("input[type=file]", {"name": "a<b>.csv", "mimeType": "text/csv", "buffer": CSV.encode()})
     tab.click("main button")
     tab.wait_for_selector("main table")
     assert SCRIPT in tab.inner_text("main")
-    visitor.look()
-    if script:
-        visitor.check_with_axe(axe)
+    visitor.inspect(axe, pictures)
     visitor.end()
 
 
 def test_an_import_is_watched_without_reloading_and_cancelled(chromium: "Browser", site: RunningServer) -> None:
-    visitor = Visitor(chromium, site.url, View(1280, 900, "light", True))
+    visitor = Visitor(chromium, site.url, View(*DESK, "light"))
     tab = visitor.tab
     visitor.open(Page("import", address("/console/import"), 200, 0))
     rows = "".join(f"row-{n},{'a longer text of many words ' * 8}{n}\n" for n in range(2_000))

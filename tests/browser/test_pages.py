@@ -1,6 +1,5 @@
 """Every page of the console, as people with any screen, keyboard and settings see it."""
 
-import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,7 +7,7 @@ import pytest
 from pinyon.console.pages import NAVIGATION
 
 from tests.browser.pages import Page
-from tests.browser.visit import View, Visitor
+from tests.browser.visit import DESK, VIEWS, View, Visitor
 from tests.running import RunningServer
 
 if TYPE_CHECKING:
@@ -16,13 +15,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
-PHONE, DESK, WALL = (360, 800), (1280, 900), (2560, 1440)
-VIEWS = [
-    View(*size, colour, script)
-    for size, colour, script in itertools.product((PHONE, DESK), ("light", "dark"), (True, False))
-]
-AXE_VIEWS = (View(*PHONE, "dark", True), View(*DESK, "light", True))
-"""axe-core takes a second for a page. Its rules about size and about colour do not depend on each other."""
 HEAVIEST = 150_000
 """Bytes of a page, with its stylesheet, script and pictures."""
 
@@ -46,32 +38,19 @@ def test_no_page_is_heavy(every_page: list[Page]) -> None:
     assert {page.name: page.weight for page in every_page if page.weight >= HEAVIEST} == {}
 
 
-@pytest.mark.parametrize("view", VIEWS, ids=str)
-def test_pages_are_whole_and_harmless(
-    chromium: "Browser", site: RunningServer, every_page: list[Page], axe: str, pictures: Path, view: View
+@pytest.mark.parametrize("script", [True, False], ids=["script", "noscript"])
+def test_pages_are_whole_and_harmless_in_every_size_and_colour(
+    chromium: "Browser", site: RunningServer, every_page: list[Page], axe: str, pictures: Path, script: bool
 ) -> None:
-    visitor = Visitor(chromium, site.url, view)
+    visitor = Visitor(chromium, site.url, VIEWS[0], script)
     for page in every_page:
         visitor.open(page)
-        if view in AXE_VIEWS:
-            visitor.check_with_axe(axe)
-        if view.script:
-            visitor.tab.screenshot(path=pictures / f"{page.name}-{view}.png", full_page=True)
-    visitor.end()
-
-
-def test_pages_fit_a_wide_screen(
-    chromium: "Browser", site: RunningServer, every_page: list[Page], pictures: Path
-) -> None:
-    visitor = Visitor(chromium, site.url, View(*WALL, "light", True))
-    for page in every_page:
-        visitor.open(page)
-        visitor.tab.screenshot(path=pictures / f"{page.name}-{visitor.view}.png")
+        visitor.inspect(axe, pictures)
     visitor.end()
 
 
 def test_the_keyboard_reaches_everything(chromium: "Browser", site: RunningServer, every_page: list[Page]) -> None:
-    visitor = Visitor(chromium, site.url, View(*DESK, "light", True))
+    visitor = Visitor(chromium, site.url, View(*DESK, "light"))
     for page in every_page:
         visitor.open(page)
         visitor.check_keyboard()
@@ -83,7 +62,7 @@ def test_pictures_for_the_documentation_are_small(
     chromium: "Browser", site: RunningServer, every_page: list[Page], pictures: Path, name: str, picture: str
 ) -> None:
     """`make pictures` copies them to docs."""
-    visitor = Visitor(chromium, site.url, View(1120, 780, "light", True))
+    visitor = Visitor(chromium, site.url, View(1120, 780, "light"))
     visitor.open(next(page for page in every_page if page.name == name))
     path = pictures / f"{picture}.png"
     visitor.tab.screenshot(path=path)

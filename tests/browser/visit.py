@@ -1,5 +1,7 @@
 """Looks at a page as it is shown, and says what is wrong with it."""
 
+import itertools
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -7,6 +9,7 @@ import msgspec
 import pytest
 
 from tests.browser.pages import Page
+from tests.running import GIVEN_UP_S
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext
@@ -21,30 +24,35 @@ CONTROLS = """
 
 
 class View(msgspec.Struct, frozen=True):
-    """How a page is looked at. colour: light or dark. script: whether scripts run."""
+    """How a page is looked at. colour: light or dark."""
 
     width: int
     height: int
     colour: str
-    script: bool
 
     def __str__(self) -> str:
-        return f"{self.width}-{self.colour}{'' if self.script else '-noscript'}"
+        return f"{self.width}-{self.colour}"
+
+
+PHONE, DESK, WALL = (360, 800), (1280, 900), (2560, 1440)
+VIEWS = [View(*size, colour) for size, colour in itertools.product((PHONE, DESK, WALL), ("light", "dark"))]
+"""Every page is looked at in each of them."""
 
 
 class Visitor:
     """A tab of the browser. faults: what was wrong on the pages that it visited, in words."""
 
-    def __init__(self, browser: "Browser", url: str, view: View) -> None:
-        self.url, self.view = url, view
+    def __init__(self, browser: "Browser", url: str, view: View, script: bool = True) -> None:
+        """script: whether the scripts of pages run."""
+        self.url, self.view, self.script = url, view, script
         self.faults: list[str] = []
-        self._page: Page | None = None
-        self.context: BrowserContext = browser.new_context(
-            viewport={"width": view.width, "height": view.height},
-            color_scheme="dark" if view.colour == "dark" else "light",
-            java_script_enabled=view.script,
-        )
+        self._name, self._status = "no page", 200
+        self.context: BrowserContext = browser.new_context(java_script_enabled=script)
+        self.context.set_default_timeout(GIVEN_UP_S * 1000)
         self.tab: Tab = self.context.new_page()
+        self._settings = self.context.new_cdp_session(self.tab)
+        self._run_scripts(script)
+        self._look_as(view)
         self.tab.on("console", lambda message: self._console(message.type, message.text))
         self.tab.on("pageerror", lambda error: self.fault(f"an error in a script: {error}"))
         self.tab.on("dialog", self._dialog)
@@ -52,15 +60,44 @@ class Visitor:
 
     def fault(self, text: str) -> None:
         """Note that something is wrong with the page that is open."""
-        self.faults.append(f"{self._page.name if self._page else 'no page'} ({self.view}): {text}")
+        self.faults.append(f"{self._name} ({self.view}, {'with' if self.script else 'without'} scripts): {text}")
 
     def open(self, page: Page) -> None:
         """Go to a page, and look whether it is whole and harmless."""
-        self._page = page
+        self._name, self._status = page.name, page.status
         answer = self.tab.goto(self.url + page.path, wait_until="load")
         if answer is None or answer.status != page.status:
             self.fault(f"the answer is {answer and answer.status}, and was {page.status}")
         self.look()
+
+    def name(self, name: str, status: int = 200) -> None:
+        """Say what the page is called to which the next click leads. status: what its answer must be."""
+        self._name, self._status = name, status
+
+    def send(self, name: str, button: str, status: int = 200) -> None:
+        """Press a button or follow a link, which leads to another page. name, status: as in name()."""
+        self.name(name, status)
+        with self.tab.expect_navigation() as going:
+            self.tab.click(button)
+        if going.value is None or going.value.status != status:
+            self.fault(f"the answer is {going.value and going.value.status}, and must be {status}")
+        self.look()
+
+    def inspect(self, axe: str, pictures: Path) -> None:
+        """Look at the page that is open in every view, and have axe-core look at it. Pictures are kept of it."""
+        usual = self.view
+        self._run_scripts(True)  # axe-core is one; those of the page had their turn when it was loaded
+        self.tab.evaluate(f"() => {{ {axe} }}")
+        for view in VIEWS:
+            self._look_as(view)
+            self.look()
+            self._check_with_axe()
+            if self.script:
+                path = pictures / f"{self._name}-{view}.png"
+                # Hiding the caret would leave attributes in the page.
+                self.tab.screenshot(path=path, full_page=view.width < WALL[0], caret="initial")
+        self._look_as(usual)
+        self._run_scripts(self.script)
 
     def look(self) -> None:
         """Look at the page that is open."""
@@ -84,14 +121,22 @@ class Visitor:
         if seen["foreign"] or seen["links"]:
             self.fault("content has become elements, or a link runs a script")
 
-    def check_with_axe(self, program: str) -> None:
-        """Run axe-core on the page. Scripts of the page's own need not run for it."""
-        self.tab.evaluate(f"() => {{ {program} }}")
-        result = self.tab.evaluate("() => axe.run(document, {resultTypes: ['violations']})")
-        for violation in result["violations"]:
+    def _check_with_axe(self) -> None:
+        result = self.tab.evaluate(
+            "async () => (await axe.run(document, {resultTypes: ['violations']})).violations",
+        )
+        for violation in result:
             places = [node["target"] for node in violation["nodes"]][:3]
             summary = violation["nodes"][0]["failureSummary"].splitlines()[-1].strip()
             self.fault(f"{violation['id']}: {violation['help']} at {places}: {summary}")
+
+    def _look_as(self, view: View) -> None:
+        self.view = view
+        self.tab.set_viewport_size({"width": view.width, "height": view.height})
+        self.tab.emulate_media(color_scheme="dark" if view.colour == "dark" else "light")
+
+    def _run_scripts(self, do: bool) -> None:
+        self._settings.send("Emulation.setScriptExecutionDisabled", {"value": not do})
 
     def check_keyboard(self) -> None:
         """Press Tab: every control is reached, in the order of the document, and shows that it has the focus."""
@@ -128,7 +173,7 @@ class Visitor:
             pytest.fail("\n".join(self.faults), pytrace=False)
 
     def _console(self, kind: str, text: str) -> None:
-        is_expected = self._page is not None and self._page.status >= 400 and f"status of {self._page.status}" in text
+        is_expected = self._status >= 400 and f"status of {self._status}" in text
         if kind in ("error", "warning") and not is_expected:
             self.fault(f"the browser says: {text}")
 
