@@ -39,6 +39,7 @@ def test_attacks_in_forms_stay_text(
     tab.click("main button")
     tab.wait_for_selector("main table")
     assert SCRIPT in tab.inner_text("main")
+    visitor.name("import-preview")
     visitor.inspect(axe, pictures)
     visitor.end()
 
@@ -47,7 +48,7 @@ def test_an_import_is_watched_without_reloading_and_cancelled(chromium: "Browser
     visitor = Visitor(chromium, site.url, View(*DESK, "light"))
     tab = visitor.tab
     visitor.open(Page("import", address("/console/import"), 200, 0))
-    rows = "".join(f"row-{n},{'a longer text of many words ' * 8}{n}\n" for n in range(2_000))
+    rows = "".join(f"row-{n},{'a text of many words ' * 2}{n}\n" for n in range(6_000))
     file = {"name": "many.csv", "mimeType": "text/csv", "buffer": f"_id,chunk_text\n{rows}".encode()}
     tab.set_input_files("input[type=file]", file)
     tab.fill("#namespace", "watched")
