@@ -95,7 +95,7 @@ class Visitor:
             if self.script:
                 path = pictures / f"{self._name}-{view}.png"
                 # Hiding the caret would leave attributes in the page.
-                self.tab.screenshot(path=path, full_page=view.width < WALL[0], caret="initial")
+                self.tab.screenshot(path=path, full_page=view.width == DESK[0], caret="initial")
         self._look_as(usual)
         self._run_scripts(self.script)
 
