@@ -2,14 +2,15 @@
 
     python -m benchmarks.imports [--records 100000] [--texts 480] [--skip-upserts]
 
-Vectors have 384 numbers and two fields, in one Parquet file. Upserts are calls of the service in this process, 1,000
-vectors each. Texts have about 200 tokens, in one file of JSON lines. Memory is that of the whole process: `own` without
-the pages of files that the system has in memory anyway.
+Vectors have 384 numbers and two fields, in one Parquet file. They are made up around centres, as near as those of real
+texts. Upserts are calls of the service in this process, 1,000 vectors each. Texts have about 200 tokens, in one file of
+JSON lines. Memory is that of the whole process: `own` without the pages of files that the system has in memory anyway.
 """
 
 import argparse
 import asyncio
 import json
+import multiprocessing
 import statistics
 import tempfile
 import threading
@@ -30,16 +31,20 @@ from pinyon.services.data_plane.vectors import RawVector
 from pinyon.settings_loader import load
 
 from benchmarks import texts
-from benchmarks.vectors import MODEL
+from benchmarks.vectors import MODEL, near
 from tests.running import config
 
 DIMENSION, BATCH, ROUNDS = 384, 1_000, 3
+CENTRES = 2_000
 PORTS = range(20_000, 20_010)
 
 
 def rows(first: int, count: int) -> list[Row]:
     """Made-up vectors with two fields; the same every time."""
-    vectors = np.random.default_rng(first).standard_normal((count, DIMENSION), dtype=np.float32)
+    random = np.random.default_rng(first + 1)
+    centres = np.random.default_rng(0).standard_normal((CENTRES, DIMENSION), dtype=np.float32)
+    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    vectors = near(centres[random.integers(CENTRES, size=count)], random)
     return [
         Row(0, f"doc-{first + place:07}", vector, None, {"year": 1990 + place % 35, "category": f"c{place % 20}"})
         for place, vector in enumerate(vectors)
@@ -119,22 +124,31 @@ async def upserted(parts: OpenParts, index: Index, records: int) -> float:
 
 async def measure_vectors(parts: OpenParts, folder: Path, records: int, upserts: bool) -> None:
     file = folder / "vectors.parquet"
-    write(file, records)
+    writer = multiprocessing.get_context("spawn").Process(target=write, args=(file, records))
+    writer.start()  # a process of its own, whose memory does not count
+    await asyncio.to_thread(writer.join)
+    assert writer.exitcode == 0
     print("\n| vectors | rows/s | seconds | own memory, MB | with pages of files, MB |\n|---|---|---|---|---|")
 
     def line(what: str, seconds: float, memory: dict[str, float]) -> None:
         cells = f"{seconds:.1f} | {memory['own']:.0f} | {memory['all']:.0f}"
-        print(f"| {what}, {records:,} | {records / seconds:,.0f} | {cells} |", flush=True)
+        print(f"| {what} | {records / seconds:,.0f} | {cells} |", flush=True)
 
-    memory = dict[str, float]()
-    with peaks(memory):
+    with peaks(memory := {}):
+        await asyncio.sleep(1)
+    print(f"| at rest | | | {memory['own']:.0f} | {memory['all']:.0f} |")
+    with peaks(memory := {}):
         own = await imported(parts, await new_index(parts, "imported"), file)
-    line("an import", own, memory)
+    line(f"an import, {records:,}", own, memory)
+    with peaks(memory := {}):
+        begun = time.perf_counter()
+        await parts.engine.upkeep_done()
+        building = time.perf_counter() - begun
+    line("its search index, built afterwards", building, memory)
     if upserts:
-        memory = {}
-        with peaks(memory):
+        with peaks(memory := {}):
             other = await upserted(parts, await new_index(parts, "upserted"), records)
-        line("upserts in this process", other, memory)
+        line(f"upserts in this process, {records:,}", other, memory)
         print(f"\nThe import takes {own / other:.2f} times as long as the upserts.")
 
 

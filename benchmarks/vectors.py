@@ -41,7 +41,7 @@ def load(count: int, data: Path = texts.DATA, cache: Path = CACHE) -> tuple[Vect
     random = np.random.default_rng(0)
     for start in range(len(real), count, 50_000):
         part = vectors[start : start + 50_000]
-        part[:] = _near(real[random.integers(len(real), size=len(part))], random)
+        part[:] = near(real[random.integers(len(real), size=len(part))], random)
     return vectors, asked, min(count, len(real))
 
 
@@ -53,7 +53,7 @@ def describe(count: int, real: int) -> str:
     return f"{count:,} vectors of {DIMENSION} dimensions, {real:,} of real text{others}"
 
 
-def _near(vectors: Vectors, random: np.random.Generator) -> Vectors:
+def near(vectors: Vectors, random: np.random.Generator) -> Vectors:
     """Each vector with noise, at unit length."""
     noise = random.standard_normal(vectors.shape, dtype=np.float32)
     moved = vectors + noise * np.float32(NOISE / np.sqrt(vectors.shape[1]))
@@ -69,8 +69,8 @@ def _made_up(count: int) -> tuple[Vectors, Vectors]:
     vectors = np.empty((count, DIMENSION), np.float32)
     for start in range(0, count, 50_000):
         part = vectors[start : start + 50_000]
-        part[:] = _near(centres[random.integers(len(centres), size=len(part))], random)
-    return vectors, _near(centres[random.integers(len(centres), size=QUESTIONS)], random)
+        part[:] = near(centres[random.integers(len(centres), size=len(part))], random)
+    return vectors, near(centres[random.integers(len(centres), size=QUESTIONS)], random)
 
 
 def _sentences(data: Path) -> Iterator[str]:

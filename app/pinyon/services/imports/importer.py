@@ -81,7 +81,8 @@ class Importer:
         limits: LimitSettings,
     ) -> None:
         self._engine, self._indexes, self._upserts, self._limits = engine, indexes, upserts, limits
-        self._checks = RowChecks(vectors, upserts)
+        # A batch is no larger than an upsert, so other writes wait no longer beside an import than beside upserts.
+        self._checks = RowChecks(vectors, upserts, limits.upsert_bytes)
 
     async def run(
         self,

@@ -13,6 +13,7 @@ from pinyon.errors import InvalidArgument
 from pinyon.formats import files
 from pinyon.formats.layout import SPARSE, VALUES, Columns
 from pinyon.formats.rows import Batch, Row, RowProblem
+from pinyon.services.data_plane import sizes
 from pinyon.services.data_plane.records.text_upserts import TextRecord, TextUpserts
 from pinyon.services.data_plane.vectors import RawVector, Vectors
 from pinyon.services.imports.sources import Source, SourceFile
@@ -38,10 +39,13 @@ class RowBatch(msgspec.Struct):
 
 
 class RowChecks:
-    """Checks rows as Vectors and TextUpserts check what is sent to them."""
+    """Checks rows as Vectors and TextUpserts check what is sent to them.
 
-    def __init__(self, vectors: Vectors, upserts: TextUpserts) -> None:
-        self._vectors, self._upserts = vectors, upserts
+    most_bytes: of the records of a batch, unless one record alone has more.
+    """
+
+    def __init__(self, vectors: Vectors, upserts: TextUpserts, most_bytes: int) -> None:
+        self._vectors, self._upserts, self._most_bytes = vectors, upserts, most_bytes
 
     def batches(self, index: Index, source: Source, file: SourceFile, skip: int) -> Iterator[RowBatch]:
         """The rows of a file, after the first `skip`. Raises InvalidArgument if the file cannot be read."""
@@ -64,22 +68,26 @@ class RowChecks:
             [*((row.number, row) for row in batch.rows), *((problem.row, problem) for problem in batch.problems)],
             key=itemgetter(0),
         )
-        together = RowBatch(file, 0, batch.share)
+        together, size = RowBatch(file, 0, batch.share), 0
         for number, row in in_order:
             checked = row if isinstance(row, RowProblem) else self._record(spec, text_field, file, row)
             if isinstance(checked, RowProblem):
                 together.problems.append(checked)
-            elif isinstance(checked, TextRecord):
-                if together.records or len(together.texts) >= TEXTS:
-                    yield together
-                    together = RowBatch(file, 0, batch.share)
+                together.last = number
+                continue
+            if isinstance(checked, TextRecord):
+                needed, ends = len(checked.encoded), bool(together.records) or len(together.texts) >= TEXTS
+            else:
+                needed, ends = sizes.of_record(checked), bool(together.texts)
+            if ends or (size and size + needed > self._most_bytes):
+                yield together
+                together, size = RowBatch(file, 0, batch.share), 0
+            if isinstance(checked, TextRecord):
                 together.texts.append(checked)
                 together.rows.append(number)
             else:
-                if together.texts:
-                    yield together
-                    together = RowBatch(file, 0, batch.share)
                 together.records.append(checked)
+            size += needed
             together.last = number
         yield together
 

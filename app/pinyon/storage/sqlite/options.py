@@ -15,7 +15,8 @@ class Tuning(msgspec.Struct, frozen=True):
     columns_from: records of a namespace from which on it has columns. columns_changed: rows that may have changed since
     the version of the columns; a filter reads the metadata of each. columns_updated_rows, columns_updated_writes:
     changed rows, or writes, after which columns are updated; an update copies them. postings_per_read: short reads keep
-    other reads from waiting. quiet_s, patience_s: quiet time that ends a bulk load, and the longest wait for it.
+    other reads from waiting. quiet_s, patience_s: quiet time that ends a bulk load, and the longest wait for it; waits
+    follow one another while a namespace grows fast.
     vectors_logged_from: records of a namespace from which on changes are logged for cached vectors.
     vectors_changed_writes: writes after which cached vectors are read again. log_spare_versions: versions that the
     change log may be too long where cached vectors need it; they move forward with nearly every write, and trimming is

@@ -224,7 +224,9 @@ class IvfUpkeep:
         del samples
         async for rows, vectors in self._chunks(database, state, chunks):
             await run(builder.add, rows, vectors)
-        file = await run(builder.finish, version)
+        file, cells = await run(builder.finish, version), builder.cells
+        del builder
+        await run(ivf_index.trim_memory)
         if file is None:
             log.info(
                 "codes are too coarse for the vectors of namespace %s of %s; it is searched exactly", ns, state.key[0]
@@ -236,10 +238,8 @@ class IvfUpkeep:
             state.key[0],
             file.size,
             file.nbytes / 1e6,
-            ", ".join(f"{each.nprobe} of {builder.cells} for {each.k}" for each in file.calibration),
+            ", ".join(f"{each.nprobe} of {cells} for {each.k}" for each in file.calibration),
         )
-        del builder
-        await run(ivf_index.trim_memory)
         entry = Entry(file, state.name, file.size)
         await self._save(state, entry)
         return entry

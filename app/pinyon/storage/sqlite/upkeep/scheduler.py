@@ -175,7 +175,7 @@ class UpkeepScheduler:
             return
         place, version = (handle, namespace), state.version
         await self.columns.maintain(database, state)
-        is_quiet = partial(self._debounce.is_quiet, place, pending, database, version)
+        is_quiet = partial(self._debounce.is_quiet, place, pending, database, version, state.count)
         if await self.ivf.maintain(database, state, is_quiet):
             self._waiting[place] = database
             return

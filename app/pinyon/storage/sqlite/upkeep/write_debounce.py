@@ -7,15 +7,22 @@ import msgspec
 from pinyon.domain import Handle
 from pinyon.storage.sqlite.connection.database import Database
 
+MOST_GROWTH = 0.3
+"""Growth within the longest wait, as a share, above which a namespace is put off again: an inverted file that is built
+while so much is added is out of date when it is ready. At a steady rate this ends after about four such waits."""
 Place = tuple[Handle, str]
 """An index's handle, and the name of a namespace."""
 
 
 class Pending(msgspec.Struct, frozen=True):
-    """A namespace that waits for quiet: its version at the last look, since when it waits, and when to look again."""
+    """A namespace that waits for quiet: its version at the last look, since when it waits, and when to look again.
+
+    count: its records when the wait began.
+    """
 
     database: Database
     version: int
+    count: int
     since: float
     due: float
 
@@ -46,18 +53,20 @@ class WriteDebounce:
         """What is known of a namespace that is looked at now. It waits no longer."""
         return self._pending.pop(place, None)
 
-    def is_quiet(self, place: Place, pending: Pending | None, database: Database, version: int) -> bool:
+    def is_quiet(self, place: Place, pending: Pending | None, database: Database, version: int, count: int) -> bool:
         """Whether nothing was written since the last look, or it has been put off long enough.
 
-        If not, the namespace waits. pending: what take() returned.
+        If not, the namespace waits. pending: what take() returned. version, count: of the namespace now.
         """
         now = time.monotonic()
-        since = now if pending is None else pending.since
-        if now - since > self._patience_s:
-            return True
+        since, first = (now, count) if pending is None else (pending.since, pending.count)
         if pending is not None and pending.version == version and pending.due <= now:
             return True
-        self._pending[place] = Pending(database, version, since, now + self._quiet_s)
+        if now - since > self._patience_s:
+            if count <= (1 + MOST_GROWTH) * first:
+                return True
+            since, first = now, count
+        self._pending[place] = Pending(database, version, first, since, now + self._quiet_s)
         return False
 
     def release(self, handle: Handle | None = None) -> None:
