@@ -5,7 +5,7 @@ import threading
 
 import pytest
 from pinyon.errors import InvalidArgument, Unavailable
-from pinyon.inference.model_executor import ModelExecutor, Priority
+from pinyon.inference.model_executor import ModelExecutor, Priority, Request, StepsOf
 from pinyon.inference.steps import Steps
 
 pytestmark = pytest.mark.anyio
@@ -121,6 +121,23 @@ async def test_passages_have_their_share_while_queries_never_end() -> None:
     await work.finish(*tasks)
     shares = [work.order[:at].count("p") for at in (20, 8, 2)]
     assert shares == [4, 1, 0], "about a quarter of the steps, after some queries"
+
+
+async def test_work_of_a_search_that_is_not_quick_gets_the_priority_of_passages() -> None:
+    now = 0.0
+
+    def steps() -> Steps[None]:
+        nonlocal now
+        while True:
+            now += 0.06
+            yield
+
+    work = StepsOf(Request[None](lambda: now), steps, "query", lambda: now)
+    priorities = []
+    for _ in range(4):
+        priorities.append(work.priority)
+        work.step()
+    assert priorities == ["query", "query", "passage", "passage"]
 
 
 async def test_the_time_that_passages_took_while_no_query_came_is_not_held_against_them_for_ever() -> None:

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from pinyon.domain import Fingerprint, Truncate
 from pinyon.inference.answer import Answer
-from pinyon.inference.backend import Embeddings
+from pinyon.inference.backend import Embeddings, Retrieved
 from pinyon.inference.backends.embedding.hash_backend import HashEncoder
 from pinyon.inference.backends.embedding.named_embedder import NamedEmbedder
 from pinyon.inference.model_executor import ModelExecutor
@@ -97,6 +97,26 @@ async def test_reranks_of_several_callers_take_turns() -> None:
     await asyncio.gather(first, second)
     ends = models.computed.index("second: document 2")
     assert ends <= 6, "the short one has ended when the long one has computed as much"
+    executor.close(10)
+
+
+@pytest.mark.parametrize(
+    ("retrieved", "first"), [(Retrieved(), "hits: one"), (None, "question")], ids=["of a search", "of documents"]
+)
+async def test_a_quick_rerank_of_hits_goes_before_queries_that_come_later(
+    retrieved: Retrieved | None, first: str
+) -> None:
+    models = Models(held=0)
+    service, executor = inference(models)
+    running = asyncio.create_task(service.rerank(CALL, "running", DOCUMENTS[:1]))
+    await asyncio.to_thread(models.begun.wait)
+    rerank = asyncio.create_task(service.rerank(CALL, "hits", ["one"], retrieved))
+    await asyncio.sleep(0)
+    embed = asyncio.create_task(service.embed(models.embedder(), ["question"], "query", "END"))
+    await asyncio.sleep(0)
+    models.go.set()
+    await asyncio.gather(running, rerank, embed)
+    assert models.computed[1] == first
     executor.close(10)
 
 

@@ -1,6 +1,6 @@
 """The thread that computes models. It computes work in short steps, and chooses after each step whose turn it is.
 
-A single step already uses every core. Queries go before passages and reranks, which keep a share of the time. Among
+A single step already uses every core. Searches go before passages and reranks, which keep a share of the time. Among
 equals, those come first that have waited longest and that have computed least. So a short request never waits for the
 end of a long one. The work of callers who have left is dropped before its next step.
 """
@@ -20,11 +20,13 @@ from pinyon.inference.steps import Steps
 
 T = TypeVar("T")
 Priority = Literal["query", "passage"]
-"""Queries are what a search waits for before it begins; everything else has the priority of passages."""
+"""Queries are what a search waits for; everything else has the priority of passages."""
 SHARE = 1 / 4
 """The part of the time that work for passages gets at least, while queries wait too."""
 MOST_OWED_S = 0.1
 """The time after which a debt to passages, or to queries, is settled."""
+MOST_AS_QUERY_S = 0.1
+"""Work of a search that has computed for so long is no longer quick. From then on it has the priority of passages."""
 MOST_PENALTY_S = 2.0
 """A request that has computed for so long, or longer, comes so many seconds later than a new one."""
 
@@ -48,6 +50,11 @@ class Request(Generic[T]):
     def due(self) -> float:
         """The request that is due first is the next of its priority. In seconds of the clock."""
         return self._waits_since + min(self._computed_s, MOST_PENALTY_S)
+
+    @property
+    def computed_s(self) -> float:
+        """Seconds that its steps took."""
+        return self._computed_s
 
     def begin(self) -> None:
         """Note that its first step begins."""
@@ -104,10 +111,14 @@ class StepsOf(Generic[T]):
     def __init__(
         self, request: Request[T], begin: Callable[[], Steps[T]], priority: Priority, clock: Callable[[], float]
     ) -> None:
-        self.priority: Priority = priority
+        self._priority: Priority = priority
         self._request, self._begin, self._clock = request, begin, clock
         self._steps: Steps[T] | None = None
         self._running = self._ended = False
+
+    @property
+    def priority(self) -> Priority:
+        return self._priority if self._request.computed_s < MOST_AS_QUERY_S else "passage"
 
     @property
     def waiting(self) -> int:
@@ -165,8 +176,8 @@ class ModelExecutor:
     async def run_steps(self, begin: Callable[[], Steps[T]], priority: Priority = "passage") -> T:
         """The result of the steps, which are made and computed on the model thread.
 
-        Raises Unavailable when too many requests wait, or when the server is stopping. If the caller is cancelled, no
-        further step is computed.
+        priority: of its first MOST_AS_QUERY_S seconds; of the rest it is "passage". Raises Unavailable when too many
+        requests wait, or when the server is stopping. If the caller is cancelled, no further step is computed.
         """
         self.check_room()
         request = Request[T](self.clock)
@@ -202,13 +213,13 @@ class ModelExecutor:
             if self._stopping:
                 work.fail(Unavailable("The server is stopping"))
                 continue
-            begun = self.clock()
+            begun, priority = self.clock(), work.priority  # a step may change the priority of the next one
             try:
                 work.step()
             except BaseException as error:
                 log.exception("model work failed unexpectedly")
                 work.fail(error)
-            self._settle(work.priority, self.clock() - begun)
+            self._settle(priority, self.clock() - begun)
 
     def _next(self) -> Work | None:
         """The work whose turn it is; None if nobody waits."""

@@ -266,13 +266,18 @@ class Inference:
     async def rerank(
         self, call: RerankCall, query: str, documents: Sequence[str], retrieved: Retrieved | None = None
     ) -> NDArray[np.float32]:
-        """Scores float32 [n] in 0..1, higher is better. Raises TextTooLong or Unavailable."""
+        """Scores float32 [n] in 0..1, higher is better. Raises TextTooLong or Unavailable.
+
+        retrieved: what a search knows about its hits; None if the documents came with the request. A rerank of hits is
+        part of a search. If it is quick, it does not wait for the queries that come after it. Otherwise every query
+        that comes would be embedded alone, before the next rerank, where many could be embedded together after them.
+        """
 
         def score() -> Steps[NDArray[np.float32]]:
             return self._catalog.reranker(call.answer, retrieved or Retrieved()).score(query, documents, call.truncate)
 
         with metrics.stage("rerank"):
-            return await self._executor.run_steps(score)
+            return await self._executor.run_steps(score, "passage" if retrieved is None else "query")
 
 
 def rerank_units(documents: int) -> int:

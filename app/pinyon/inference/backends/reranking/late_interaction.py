@@ -7,6 +7,7 @@ cross-encoder, and ranks better than the search alone.
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -47,40 +48,27 @@ class LateInteractionReranker:
     ) -> None:
         self._encoder, self._name, self._max_tokens, self._statistics = encoder, name, max_tokens, statistics
         self._query_windows, self._token_codes = query_windows, token_codes
+        self._last: tuple[str, ReadQuery] | None = None
 
     def score(self, query: str, documents: Sequence[str], truncate: Truncate) -> Steps[NDArray[np.float32]]:
-        (asked,) = self._encoder.count_tokens([query])
+        asked = yield from self._read(query)
         if truncate == "NONE":
             for position, document in enumerate(documents):
                 (tokens,) = self._encoder.count_tokens([document])
                 yield
-                if asked + tokens > self._max_tokens:
-                    raise TextTooLong(position, asked + tokens, self._max_tokens, self._name)
-        # As in the pair of a cross-encoder, the query takes its part of the limit first. Half is always the document's.
-        # Where two models are joined, the one with the token vectors may have more tokens than the one that counts.
-        spans = self._encoder.token_spans(query)
-        of_query = min(max(asked, len(spans)), self._max_tokens // 2)
-        known = self._query_windows or []
-        # A prefix can change how the beginning of a query is broken into tokens. Its vectors do not fit the spans then.
-        if sum(map(len, known)) == min(len(spans), QUERY_TOKENS) and of_query <= QUERY_TOKENS:
-            query_windows = _first(known, of_query)
-        else:
-            (query_windows,) = yield from self._encoder.token_windows([query], of_query)
-        if not query_windows:  # the tokenizer drops every character of the query
+                if asked.tokens + tokens > self._max_tokens:
+                    raise TextTooLong(position, asked.tokens + tokens, self._max_tokens, self._name)
+        if not len(asked.vectors):  # the tokenizer drops every character of the query
             return np.zeros(len(documents), np.float32)
-        query_vectors = np.concatenate(query_windows)
-        weights = None
-        if self._statistics is not None:
-            weights = token_weights(query, spans[: len(query_vectors)], self._statistics)
         whole = self._max_tokens * (1 if truncate == "NONE" else MOST_WINDOWS)
-        room = whole - of_query
+        room = whole - asked.used
         scores = np.zeros(len(documents), np.float32)
         unread = []
         for place, document in enumerate(documents):
             if document in self._token_codes:
                 windows = token_codes.decode(self._token_codes[document])
                 scores[place] = max(
-                    (token_codes.max_sim(query_vectors, window, weights) for window in windows), default=0
+                    (token_codes.max_sim(asked.vectors, window, asked.weights) for window in windows), default=0
                 )
             else:
                 unread.append(place)
@@ -90,9 +78,45 @@ class LateInteractionReranker:
             # The same number of tokens for every query, so that the encoder can cache them.
             read = yield from self._encoder.token_windows([documents[place] for place in unread], whole)
             for place, of_document in zip(unread, read, strict=True):
-                sims = (max_sim(query_vectors, window, weights) for window in _first(of_document, room))
+                sims = (max_sim(asked.vectors, window, asked.weights) for window in _first(of_document, room))
                 scores[place] = max(sims, default=0)
         return scores
+
+    def _read(self, query: str) -> Steps["ReadQuery"]:
+        """Read the query. It is read once, even if it is compared with several lists of documents."""
+        if self._last is not None and self._last[0] == query:
+            return self._last[1]
+        (tokens,) = self._encoder.count_tokens([query])
+        # As in the pair of a cross-encoder, the query takes its part of the limit first. Half is always the document's.
+        # Where two models are joined, the one with the token vectors may have more tokens than the one that counts.
+        spans = self._encoder.token_spans(query)
+        used = min(max(tokens, len(spans)), self._max_tokens // 2)
+        known = self._query_windows or []
+        # A prefix can change how the beginning of a query is broken into tokens. Its vectors do not fit the spans then.
+        if sum(map(len, known)) == min(len(spans), QUERY_TOKENS) and used <= QUERY_TOKENS:
+            windows = _first(known, used)
+        else:
+            (windows,) = yield from self._encoder.token_windows([query], used)
+        vectors = np.concatenate(windows) if windows else np.empty((0, self._encoder.dimension), np.float32)
+        weights = None
+        if self._statistics is not None:
+            weights = token_weights(query, spans[: len(vectors)], self._statistics)
+        read = ReadQuery(tokens, used, vectors, weights)
+        self._last = query, read
+        return read
+
+
+class ReadQuery(msgspec.Struct, frozen=True):
+    """A query for late interaction.
+
+    tokens: of the whole query. used: how many tokens of the limit it takes. vectors: float32 [n, dimension], of its
+    first tokens; empty if there are none. weights: float64 [n], of each of them; None for equal weights.
+    """
+
+    tokens: int
+    used: int
+    vectors: NDArray[np.float32]
+    weights: NDArray[np.float64] | None
 
 
 def token_weights(query: str, spans: Sequence[Span], statistics: TermStatistics) -> NDArray[np.float64]:
