@@ -63,7 +63,8 @@ def _curl(url: str, namespace: str, body: dict[str, Any]) -> str:
 
 
 def _python(url: str, namespace: str, body: dict[str, Any]) -> str:
-    arguments = {"namespace": namespace, **body["query"], **{name: body[name] for name in body if name != "query"}}
+    # All versions of the client take the query as one argument; newer ones also take its parts.
+    arguments = {"namespace": namespace, **body}
     lines = "".join(f"    {name}={value!r},\n" for name, value in arguments.items())
     return (
         "import os\n\nfrom pinecone import Pinecone\n\n"
