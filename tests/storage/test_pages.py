@@ -5,8 +5,19 @@ from typing import Any
 import numpy as np
 import pytest
 from pinyon import filters
-from pinyon.domain import IndexSpec, PagePlan, QueryPlan, Record, Selection, UpdatePlan
-from pinyon.errors import AlreadyExists, InvalidArgument, NotFound
+from pinyon.domain import (
+    EmbedSpec,
+    Fingerprint,
+    IndexSpec,
+    PagePlan,
+    QueryPlan,
+    Record,
+    Selection,
+    SparseVector,
+    UpdatePlan,
+)
+from pinyon.errors import AlreadyExists, EmbeddingMismatch, InvalidArgument, NotFound
+from pinyon.search import token_codes
 from pinyon.storage.engine import Engine
 
 from tests.storage.conftest import Open
@@ -150,3 +161,35 @@ async def test_pages_and_namespaces_are_there_after_a_restart(open_engine: Open)
     assert await engine.page("docs", "n", PagePlan(1, ids_only=True)) == before
     assert [one.name for one in await engine.every_namespace("docs")] == ["empty", "n"]
     await engine.close()
+
+
+async def test_a_complete_page_has_everything_that_is_stored_with_a_record(engine: Engine) -> None:
+    embed = EmbedSpec("m", "text", sparse_model="s", token_vectors="stored")
+    embedded_by = Fingerprint("m", "m", "1", "mean", "", "", 2, "s", "1")
+    learned = SparseVector(np.uint32([3, 1]), np.float32([0.5, 2]))
+    codes = token_codes.encode([np.ones((3, 8), np.float32)])
+    await engine.create_index(IndexSpec("docs", 2, "cosine", embed))
+    embedded = Record("a", X, {"text": "one"}, truncated=True, learned=learned, token_codes=codes)
+    await engine.upsert("docs", "n", [embedded, record("b", text="two")], embedded_by)
+    await engine.upsert("docs", "n", [record("c", text="three")])
+    first, *others = (await engine.page("docs", "n", PagePlan(9, complete=True))).records
+    assert first.learned is not None
+    assert (first.learned.indices.tolist(), first.learned.values.tolist()) == ([3, 1], [0.5, 2])
+    assert (first.truncated, first.token_codes, first.foreign) == (True, codes, False)
+    assert [(each.truncated, each.learned, each.token_codes, each.foreign) for each in others] == [
+        (False, None, None, False),
+        (False, None, None, True),
+    ]
+    plain = (await engine.page("docs", "n", PagePlan(1))).records[0]
+    assert (plain.learned, plain.token_codes) == (None, None)
+    assert (await engine.page("docs", "n", PagePlan(1, after="c", complete=True))).records == []
+
+
+async def test_an_upsert_of_no_records_makes_the_namespace_and_keeps_what_embeds(engine: Engine) -> None:
+    await engine.create_index(IndexSpec("docs", 2, "cosine", EmbedSpec("m", "text")))
+    embedded_by = Fingerprint("m", "m", "1", "mean", "", "", 2)
+    await engine.upsert("docs", "n", [], embedded_by)
+    assert [(each.name, each.record_count) for each in await engine.every_namespace("docs")] == [("n", 0)]
+    assert await engine.fingerprint("docs") == embedded_by
+    with pytest.raises(EmbeddingMismatch):
+        await engine.upsert("docs", "n", [record("a")], Fingerprint("m", "m", "2", "mean", "", "", 2))

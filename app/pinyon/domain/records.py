@@ -26,7 +26,8 @@ class Record(msgspec.Struct, frozen=True):
     truncated: whether its text was cut before it was embedded. metadata_json: the metadata as compact JSON, if it has
     been encoded already; an engine then need not encode it again. learned: what the index's learned sparse model made
     of its text, in a dense index. token_codes: the token vectors of its text, as search.token_codes encodes them;
-    stored if the index says so. Both are written and never read back as values of the record.
+    stored if the index says so. foreign: whether a caller brought the vector, though the index embeds text; an upsert
+    does not look at it, because its fingerprint says so. Only complete pages have truncated and the last three.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Record(msgspec.Struct, frozen=True):
     metadata_json: bytes | None = None
     learned: SparseVector | None = None
     token_codes: bytes | None = None
+    foreign: bool = False
 
 
 class StoredText(msgspec.Struct, frozen=True):
@@ -68,7 +70,8 @@ class PagePlan(msgspec.Struct, frozen=True):
     """A page of records, in byte order of their ids.
 
     limit: how many records at most. after: only ids greater than this one. prefix: only ids that begin with these
-    ASCII characters. ids_only: without vectors and metadata.
+    ASCII characters. ids_only: without vectors and metadata. complete: with everything that is stored with a record, so
+    that an upsert elsewhere loses nothing.
     """
 
     limit: int
@@ -76,6 +79,7 @@ class PagePlan(msgspec.Struct, frozen=True):
     after: str = ""
     prefix: str = ""
     ids_only: bool = False
+    complete: bool = False
 
 
 class UpdatePlan(msgspec.Struct, frozen=True):

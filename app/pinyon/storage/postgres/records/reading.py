@@ -1,6 +1,6 @@
 """Reads records. Plain functions on a connection, inside the caller's snapshot."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isnan
 from typing import Any
 
@@ -163,10 +163,7 @@ async def _matches(
         learned = [None if isnan(value) else value for value in values.tolist()]
     codes: dict[int, bytes] = {}
     if plan.include_token_codes:
-        cursor = await connection.execute(
-            f"SELECT record, codes FROM token_vectors WHERE ns = {ns} AND record = ANY(%s)", (numbers,)
-        )
-        codes = dict(await cursor.fetchall())
+        codes = await _token_codes(connection, ns, numbers)
     vectors: dict[int, Vector] = {}
     if plan.include_values and not spec.sparse:
         vectors = await vectors_of(connection, ns, numbers, spec.dimension)
@@ -198,7 +195,39 @@ async def page(connection: Connection, spec: IndexSpec, lsn: int, namespace: str
     vectors: Mapping[int, Vector] = {}
     if not spec.sparse:
         vectors = await vectors_of(connection, ns, [row for row, *_ in rows], spec.dimension)
-    return Page([_record(row, vectors) for row in rows], more, lsn)
+    records = [_record(row, vectors) for row in rows]
+    return Page(await _complete(connection, ns, rows, records) if plan.complete else records, more, lsn)
+
+
+async def _complete(
+    connection: Connection, ns: int, rows: Sequence[tuple[Any, ...]], records: Sequence[Record]
+) -> list[Record]:
+    """The records of these rows with what is stored beside them."""
+    numbers = [row for row, *_ in rows]
+    cursor = await connection.execute(
+        f"SELECT record, truncated, foreign_vector FROM records WHERE ns = {ns} AND record = ANY(%s)", (numbers,)
+    )
+    flags = {row: (truncated, foreign) for row, truncated, foreign in await cursor.fetchall()}
+    learned = await learned_vectors.read(connection, ns, numbers)
+    codes = await _token_codes(connection, ns, numbers)
+    return [
+        msgspec.structs.replace(
+            record,
+            truncated=flags[row][0],
+            foreign=flags[row][1],
+            learned=from_blob(learned.get(row)),
+            token_codes=codes.get(row),
+        )
+        for row, record in zip(numbers, records, strict=True)
+    ]
+
+
+async def _token_codes(connection: Connection, ns: int, rows: Sequence[int]) -> dict[int, bytes]:
+    """The token vectors of these rows, by row; rows without them are left out."""
+    cursor = await connection.execute(
+        f"SELECT record, codes FROM token_vectors WHERE ns = {ns} AND record = ANY(%s)", (list(rows),)
+    )
+    return dict(await cursor.fetchall())
 
 
 def _record(row: tuple[Any, ...], vectors: Mapping[int, Vector]) -> Record:

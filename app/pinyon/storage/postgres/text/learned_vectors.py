@@ -44,6 +44,14 @@ async def remove_namespace(connection: Connection, ns: int) -> None:
     await connection.execute(f"UPDATE namespaces SET learned = 0 WHERE ns = {ns}")
 
 
+async def read(connection: Connection, ns: int, rows: Sequence[int]) -> dict[int, bytes]:
+    """The vectors of these rows as they are stored, by row; rows without one are left out."""
+    cursor = await connection.execute(
+        f"SELECT record, vector FROM learned_vectors WHERE ns = {ns} AND record = ANY(%s)", (list(rows),)
+    )
+    return dict(await cursor.fetchall())
+
+
 async def scores(connection: Connection, ns: int, records: Records, query: SparseVector) -> NDArray[np.float64]:
     """What the vectors of records say about a query: float64 [n], as fusion.learned_words() returns it.
 

@@ -1,6 +1,6 @@
 """Reads records. Plain functions on a connection, inside the caller's snapshot."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import isnan
 from typing import Any
 
@@ -239,7 +239,29 @@ def page(connection: apsw.Connection, spec: IndexSpec, namespace: str, plan: Pag
     more, rows = len(rows) > plan.limit, rows[: plan.limit]
     if plan.ids_only:
         return Page([Record(str(id), None, {}) for _, id, _, _ in rows], more, lsn)
-    return Page([_record(connection, spec, row) for row in rows], more, lsn)
+    records = [_record(connection, spec, row) for row in rows]
+    return Page(_complete(connection, rows, records) if plan.complete and rows else records, more, lsn)
+
+
+def _complete(connection: apsw.Connection, rows: Sequence[tuple[Any, ...]], records: Sequence[Record]) -> list[Record]:
+    """The records of these rows, one at least, with what is stored beside them."""
+    numbers = np.array([row[0] for row in rows], np.int64)
+    marks: Any = connection.execute(
+        "SELECT record, truncated, foreign_vector FROM carray(?) CROSS JOIN records ON record = value",
+        (apsw.carray(numbers),),
+    )
+    flags = {row: (bool(truncated), bool(foreign)) for row, truncated, foreign in marks}
+    learned, codes = learned_vectors.read(connection, numbers), token_vectors.read(connection, numbers)
+    return [
+        msgspec.structs.replace(
+            record,
+            truncated=flags[row][0],
+            foreign=flags[row][1],
+            learned=from_blob(learned.get(row)),
+            token_codes=codes.get(row),
+        )
+        for row, record in zip(numbers.tolist(), records, strict=True)
+    ]
 
 
 def _record(connection: apsw.Connection, spec: IndexSpec, row: tuple[Any, ...]) -> Record:

@@ -56,6 +56,15 @@ def replace_all(connection: apsw.Connection, sql: str) -> None:
         _count(connection, ns, _blobs(connection, ns), 1)
 
 
+def read(connection: apsw.Connection, rows: NDArray[np.int64]) -> dict[int, bytes]:
+    """The vectors of these rows as they are stored, by row; rows without one are left out."""
+    vectors: Any = connection.execute(
+        "SELECT record, vector FROM carray(?) CROSS JOIN learned_vectors ON record = value",
+        (apsw.carray(np.sort(rows)),),
+    )
+    return dict(vectors)
+
+
 def scores(connection: apsw.Connection, ns: int, records: Records, query: SparseVector) -> NDArray[np.float64]:
     """What the vectors of records say about a query: float64 [n], as fusion.learned_words() returns it.
 
