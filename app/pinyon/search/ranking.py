@@ -58,6 +58,8 @@ ALONE = ShareFormula(K1, 0.0)
 
 LARGEST = float(np.finfo(np.float32).max)
 """The largest float32."""
+POSITIVE_ZERO = np.float32(0)
+"""Added to a score, it makes 0 of -0: whether a score that rounds to 0 was negative depends on the order of a sum."""
 
 
 def idf(records: int, having: int) -> float:
@@ -95,8 +97,8 @@ def exact_scores(
             if metric == "cosine":
                 norms = np.sqrt(np.vecdot(rows, rows)) * np.sqrt(np.vecdot(target, target))
                 exact = np.divide(exact, norms, out=np.zeros_like(exact), where=norms > 0)
-                return np.asarray(np.minimum(np.maximum(exact, -1.0), 1.0), np.float32)
-        return np.asarray(np.minimum(np.maximum(exact, -LARGEST), LARGEST), np.float32)
+                return np.asarray(np.minimum(np.maximum(exact, -1.0), 1.0), np.float32) + POSITIVE_ZERO
+        return np.asarray(np.minimum(np.maximum(exact, -LARGEST), LARGEST), np.float32) + POSITIVE_ZERO
 
 
 def max_sim(
