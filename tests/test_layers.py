@@ -55,7 +55,7 @@ LAYERS = [
     ["pinyon.storage.postgres.engine", "pinyon.storage.postgres.server_check"],
     ["pinyon.storage.postgres.data_plane"],
     ["pinyon.storage.postgres.upkeep"],
-    ["pinyon.storage.postgres.catalogue_copy", "pinyon.storage.postgres.backups"],
+    ["pinyon.storage.postgres.catalogue_copy", "pinyon.storage.postgres.backups", "pinyon.storage.postgres.files"],
     ["pinyon.storage.postgres.tables"],
     ["pinyon.storage.postgres.records.reading", "pinyon.storage.postgres.records.reembedding"],
     ["pinyon.storage.postgres.records", "pinyon.storage.postgres.filters.facets"],
@@ -91,6 +91,7 @@ LAYERS = [
     ["pinyon.search.text.words", "pinyon.patches"],
     [
         "pinyon.errors",
+        "pinyon.shared_files",
         "pinyon.failpoints",
         "pinyon.locks",
         "pinyon.files",

@@ -15,7 +15,7 @@ What every engine promises:
   index compares its version, and raises VersionConflict if somebody else was faster.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -46,6 +46,7 @@ from pinyon.domain import (
     UpdatePlan,
 )
 from pinyon.errors import PinyonError
+from pinyon.shared_files import SharedFiles
 
 
 class EngineLimits(msgspec.Struct, frozen=True):
@@ -137,6 +138,22 @@ class Engine(DataPlane, Protocol):
     @property
     def limits(self) -> EngineLimits:
         """What no index can exceed."""
+        ...
+
+    @property
+    def files(self) -> SharedFiles | None:
+        """Small files of the services that every process with these data sees.
+
+        None if only one process can have the data: it keeps such files in its data folder itself.
+        """
+        ...
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Call this whenever another process may have changed the catalogue, its values, or the files.
+
+        The call comes on the event loop, within about a second of the change, and also after changes of this process.
+        Where only one process can have the data, it never comes.
+        """
         ...
 
     async def create_index(self, spec: IndexSpec, details: IndexDetails | None = None) -> Index:

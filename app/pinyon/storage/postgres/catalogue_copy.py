@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 import psycopg
@@ -44,6 +44,7 @@ class CatalogueCopy:
         self._changes = -1
         self._lock = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
+        self._watchers: list[Callable[[], None]] = []
 
     @property
     def indexes(self) -> Mapping[str, KnownIndex]:
@@ -87,6 +88,12 @@ class CatalogueCopy:
                         indexed = {} if kind is None else dict.fromkeys(await hnsw.usable(connection), kind)
                         fresh[entry.index.name] = self._as_known(entry, schema, indexed)
             self._indexes, self._changes = fresh, changes
+        for watcher in self._watchers:
+            watcher()
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Call this from now on whenever the catalogue has changed, and this copy has followed."""
+        self._watchers.append(changed)
 
     def _as_known(self, entry: Entry, schema: str, indexed: dict[int, HnswIndex]) -> KnownIndex:
         old = self._indexes.get(entry.index.name)

@@ -36,6 +36,7 @@ from pinyon.storage.postgres.catalogue_copy import CatalogueCopy
 from pinyon.storage.postgres.connection.database import Connection, Database
 from pinyon.storage.postgres.connection.database_errors import translated
 from pinyon.storage.postgres.data_plane import PostgresDataPlane
+from pinyon.storage.postgres.files import DatabaseFiles
 from pinyon.storage.postgres.options import LIMITS, EngineOptions
 from pinyon.storage.postgres.records import namespaces, reading, reembedding, writing
 from pinyon.storage.postgres.schema.migrations import index_schema, migrate_catalogue
@@ -59,10 +60,18 @@ class PostgresEngine(PostgresDataPlane):
         copy = CatalogueCopy(database, options.schema, options.writes_per_commit)
         upkeep = Upkeep(database, copy, options.schema, options.approximate_from)
         super().__init__(database, copy, upkeep, PostingCache(options.posting_cache_bytes))
+        self._files = DatabaseFiles(self._catalogue_read, self._catalogue_write)
 
     @property
     def limits(self) -> EngineLimits:
         return LIMITS
+
+    @property
+    def files(self) -> DatabaseFiles:
+        return self._files
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        self._copy.watch(changed)
 
     @classmethod
     async def open_database(cls, options: EngineOptions) -> "PostgresEngine":

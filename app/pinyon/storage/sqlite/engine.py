@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import shutil
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,6 +32,7 @@ from pinyon.domain import (
 )
 from pinyon.errors import AlreadyExists, DataLoss, FailedPrecondition, PermissionDenied, PinyonError, Unavailable
 from pinyon.locks import NamedLocks
+from pinyon.shared_files import SharedFiles
 from pinyon.storage.engine import EngineLimits
 from pinyon.storage.shared.posting_cache import PostingCache
 from pinyon.storage.sqlite.connection.database import READ_ONLY
@@ -151,6 +152,13 @@ class SqliteEngine(SqliteDataPlane):
     def being_opened(self) -> set[str]:
         # An index that answers already may still load its inverted files. Until then it answers exactly.
         return self._opening.keys() - self._opened.keys()
+
+    @property
+    def files(self) -> SharedFiles | None:
+        return None
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        return None
 
     async def create_index(self, spec: IndexSpec, details: IndexDetails | None = None) -> Index:
         return await self._change(spec.name, self._create_index(spec, details or tables.NO_DETAILS))

@@ -64,6 +64,20 @@ async def _catalogue_first(connection: Connection) -> None:
     )
 
 
+async def _catalogue_files(connection: Connection) -> None:
+    await connection.execute(
+        """
+        -- Small files of the services. version counts the changes of a file, written is when it was first there.
+        CREATE TABLE files (
+            path text COLLATE "C" PRIMARY KEY,
+            content bytea NOT NULL,
+            version bigint NOT NULL DEFAULT 1,
+            written timestamptz NOT NULL DEFAULT clock_timestamp()
+        );
+        """
+    )
+
+
 async def _index_first(connection: Connection) -> None:
     await connection.execute(
         """
@@ -205,7 +219,7 @@ async def _index_first(connection: Connection) -> None:
 
 
 Steps = Sequence[Callable[[Connection], Awaitable[None]]]
-CATALOGUE_STEPS: Steps = [_catalogue_first]
+CATALOGUE_STEPS: Steps = [_catalogue_first, _catalogue_files]
 INDEX_STEPS: Steps = [_index_first]
 INDEX_TABLES = (
     "state",
