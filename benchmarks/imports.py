@@ -66,10 +66,12 @@ def peaks(most: dict[str, float]) -> Iterator[None]:
     done = threading.Event()
 
     def watch() -> None:
-        while not done.wait(0.1):
+        while True:
             status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
             for name, field in (("own", "RssAnon"), ("all", "VmRSS")):
                 most[name] = max(most.get(name, 0.0), int(status[field].split()[0]) / 1024)
+            if done.wait(0.1):
+                return
 
     thread = threading.Thread(target=watch)
     thread.start()
@@ -144,7 +146,8 @@ async def measure_vectors(parts: OpenParts, folder: Path, records: int, upserts:
         begun = time.perf_counter()
         await parts.engine.upkeep_done()
         building = time.perf_counter() - begun
-    line("its search index, built afterwards", building, memory)
+    if building >= 0.1:  # small namespaces have none
+        line("its search index, built afterwards", building, memory)
     if upserts:
         with peaks(memory := {}):
             other = await upserted(parts, await new_index(parts, "upserted"), records)

@@ -59,9 +59,9 @@ class RemoteFiles:
         if self._driver is None:
             try:
                 self._driver = DRIVERS[self._scheme]()
-            except ImportError:
+            except ImportError as error:
                 raise SourceUnavailable(
-                    f"The libraries that read {self._scheme}:// are not installed; install them with: "
+                    f"The libraries that read {self._scheme}:// cannot be loaded ({error}); install them with: "
                     "pip install 'pinyon[cloud]'"
                 ) from None
         return self._driver
