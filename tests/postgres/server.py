@@ -123,13 +123,18 @@ class Server(msgspec.Struct):
     def kill(self) -> None:
         """Kill the server and all its processes, as `kill -9` or the end of the machine does."""
         assert self.process is not None
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        for pid in (str(self.process.pid), *children):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(pid), signal.SIGKILL)
+        self.signal_all(signal.SIGKILL)
         self.process.wait(60)
         self.process = None
         (self.data / "postmaster.pid").unlink(missing_ok=True)
+
+    def signal_all(self, what: signal.Signals) -> None:
+        """Send a signal to the server and all its processes: SIGSTOP makes it hang, SIGCONT lets it go on."""
+        assert self.process is not None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        for pid in (str(self.process.pid), *children):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), what)
 
     def execute(self, statement: str) -> list[tuple[Any, ...]]:
         """Run SQL outside any transaction. Returns the rows, if there are any."""
@@ -158,3 +163,16 @@ def running(**settings: str) -> Iterator[Server]:
     finally:
         server.stop()
         shutil.rmtree(server.folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def replica_of(primary: Server, **settings: str) -> Iterator[Server]:
+    """A streaming replica of a server. settings: beside those of the server."""
+    replica = Server(make_folder(), primary.settings | settings)
+    try:
+        replica.run("pg_basebackup", "-d", primary.dsn, "-D", str(replica.data), "-R", "-c", "fast", "-N")
+        replica.start()
+        yield replica
+    finally:
+        replica.stop()
+        shutil.rmtree(replica.folder, ignore_errors=True)

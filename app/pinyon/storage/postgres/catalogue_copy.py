@@ -1,19 +1,18 @@
 """This process's copy of the catalogue of indexes, which follows the changes of all processes."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping
 
 import msgspec
 import psycopg
 
 from pinyon.domain import IndexRef, name_of
-from pinyon.errors import NotFound
+from pinyon.errors import NotFound, PinyonError
 from pinyon.storage.postgres import catalogue
 from pinyon.storage.postgres.catalogue import CHANNEL, Entry
 from pinyon.storage.postgres.connection.cancellation import cancel
 from pinyon.storage.postgres.connection.database import Database
-from pinyon.storage.postgres.connection.database_errors import translated
+from pinyon.storage.postgres.connection.database_errors import answers_again, complain, translated
 from pinyon.storage.postgres.connection.write_groups import WriteGroups
 from pinyon.storage.postgres.schema.migrations import in_schema, index_schema
 from pinyon.storage.postgres.vectors import hnsw
@@ -22,8 +21,6 @@ from pinyon.storage.postgres.vectors.hnsw import HnswIndex
 ASKED_EVERY_S = 1.0
 """How often the database is asked whether the catalogue changed, if no notification came: a pooler may lose them."""
 RECONNECTED_AFTER_S = 1.0
-
-log = logging.getLogger("pinyon.storage")
 
 
 class KnownIndex(msgspec.Struct):
@@ -118,7 +115,7 @@ class CatalogueCopy:
                 async with connection:
                     await connection.execute(f"LISTEN {CHANNEL}")
                     if is_lost:
-                        log.info("the database answers again")
+                        answers_again()
                     is_lost = False
                     while True:
                         await self.refresh()
@@ -128,9 +125,9 @@ class CatalogueCopy:
             except asyncio.CancelledError:
                 raise
             except Exception as error:  # whatever it is, the next attempt may succeed
-                if not is_lost:
-                    log.warning("the catalogue cannot be followed: %s", str(error).strip())
-                    if not isinstance(error, psycopg.Error):
-                        log.debug("while following the catalogue", exc_info=True)
+                if not isinstance(error, PinyonError):  # those are in the log already
+                    complain(error)
+                if isinstance(error, psycopg.errors.ConnectionTimeout):  # no answer, and no refusal either
+                    self._database.abandon()
                 is_lost = True
                 await asyncio.sleep(RECONNECTED_AFTER_S)

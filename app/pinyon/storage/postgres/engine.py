@@ -59,7 +59,9 @@ class PostgresEngine(PostgresDataPlane):
         self._options, self._schema = options, options.schema
         copy = CatalogueCopy(database, options.schema, options.writes_per_commit)
         upkeep = Upkeep(database, copy, options.schema, options.approximate_from)
-        super().__init__(database, copy, upkeep, PostingCache(options.posting_cache_bytes))
+        postings = PostingCache(options.posting_cache_bytes)
+        super().__init__(database, copy, upkeep, postings)
+        database.on_other_history = postings.clear  # another write may have the number of one that was lost
         self._files = DatabaseFiles(self._catalogue_read, self._catalogue_write)
 
     @property

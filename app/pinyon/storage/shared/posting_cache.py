@@ -181,6 +181,12 @@ class PostingCache:
         with self._lock:
             return set(self._namespaces)
 
+    def clear(self) -> None:
+        """Free everything."""
+        with self._lock:
+            self._namespaces.clear()
+            self._bytes = 0
+
     def keep_only(self, handle: Handle, namespaces: Collection[int] = ()) -> None:
         """Free everything of an index, except for the namespaces with these numbers."""
         with self._lock:

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import time
 from collections.abc import Iterator
 
 import psycopg
@@ -9,11 +10,16 @@ from psycopg import errors
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from pinyon.errors import DataLoss, FailedPrecondition, NotFound, PinyonError, Unavailable
+from pinyon.storage.postgres.connection.database import CommitUnknown
 
 log = logging.getLogger("pinyon.storage")
 
 RETRY_AFTER_S = 2
 """When a caller should try again after the database did not answer."""
+SILENT_S = 60.0
+"""An error is logged again when it did not come for so long."""
+_last_seen: dict[str, float] = {}
+"""When an error of each kind came last, on the monotonic clock."""
 
 
 @contextlib.contextmanager
@@ -29,13 +35,36 @@ def translated(what: str) -> Iterator[None]:
         if meaning is None:
             raise
         if not isinstance(meaning, NotFound):
-            log.warning("%s: %s", type(error).__name__, str(error).strip())
+            complain(error)
         raise meaning from error
+
+
+def complain(error: Exception) -> None:
+    """Log an error of the database. An outage is one line, and not one for each request."""
+    is_outage = isinstance(error, PoolTimeout) or (isinstance(error, psycopg.OperationalError) and not error.sqlstate)
+    is_known = isinstance(error, psycopg.Error | PoolClosed)
+    kind, now = "outage" if is_outage else type(error).__name__, time.monotonic()
+    is_new = now - _last_seen.get(kind, -SILENT_S) >= SILENT_S
+    _last_seen[kind] = now
+    level = logging.WARNING if is_new else logging.DEBUG
+    log.log(level, "%s: %s", type(error).__name__, str(error).strip(), exc_info=None if is_known else error)
+
+
+def answers_again() -> None:
+    """Log that an outage is over. The next one is logged whenever it comes."""
+    _last_seen.clear()
+    log.info("the database answers again")
 
 
 def meaning_of(error: Exception, what: str) -> PinyonError | None:
     """The error that callers see. None for a defect of Pinyon."""
     match error:
+        case CommitUnknown():
+            return Unavailable(
+                "The connection to the database was lost while it stored this write, which may or may not be stored, "
+                "but never in part. Repeating an upsert, an update or a deletion is safe",
+                RETRY_AFTER_S,
+            )
         case PoolTimeout() | TooManyRequests():
             return Unavailable("No connection to the database was free in time, or it does not answer; try again", 1)
         case PoolClosed():
