@@ -26,12 +26,19 @@ DOCUMENTS = [f"document {n}" for n in range(100)]
 class Models:
     """A catalogue with one reranker and one embedder. `computed` lists what they computed, in order.
 
-    The reranker scores a document in a step. Its step number `held` waits until it is let.
+    The reranker scores a document in a step. Its step number `held` waits until it is let. So does loading it, while
+    `may_load` is not set.
     """
 
     def __init__(self, held: int = 3) -> None:
         self.computed: list[str] = []
         self.begun, self.go, self._held = threading.Event(), threading.Event(), held
+        self.loads, self.may_load = threading.Event(), threading.Event()
+        self.may_load.set()
+
+    def load(self, name: str) -> None:
+        self.loads.set()
+        assert self.may_load.wait(60)
 
     def reranker(self, *_: object) -> "Models":
         return self
@@ -86,6 +93,19 @@ async def test_an_embed_of_two_words_waits_for_one_step_of_a_long_rerank() -> No
     executor.close(10)
 
 
+async def test_an_embed_does_not_wait_until_a_reranker_is_loaded() -> None:
+    models = Models(held=-1)
+    models.may_load.clear()
+    service, executor = inference(models)
+    rerank = asyncio.create_task(service.rerank(CALL, "first", DOCUMENTS[:1]))
+    assert await asyncio.to_thread(models.loads.wait, 60)
+    await service.embed(models.embedder(), ["two words"], "passage", "END")
+    models.may_load.set()
+    await rerank
+    assert models.computed == ["two words", "first: document 0"]
+    executor.close(10)
+
+
 async def test_reranks_of_several_callers_take_turns() -> None:
     models = Models(held=0)
     service, executor = inference(models)
@@ -110,7 +130,7 @@ async def test_a_quick_rerank_of_hits_goes_before_queries_that_come_later(
     service, executor = inference(models)
     running = asyncio.create_task(service.rerank(CALL, "running", DOCUMENTS[:1]))
     await asyncio.to_thread(models.begun.wait)
-    rerank = asyncio.create_task(service.rerank(CALL, "hits", ["one"], retrieved))
+    rerank = asyncio.create_task(service.rerank(CALL, "hits", ["one"], retrieved))  # the reranker is loaded by now
     await asyncio.sleep(0)
     embed = asyncio.create_task(service.embed(models.embedder(), ["question"], "query", "END"))
     await asyncio.sleep(0)

@@ -322,7 +322,10 @@ class Catalog:
         return CrossEncoderReranker(model, answer.name, limit)
 
     def load(self, name: str) -> None:
-        """Load the reranker that answers to the name, so that the first request does not wait for it."""
+        """Load the reranker that answers to the name, so that the first request does not wait for it.
+
+        Raises FailedPrecondition if its weights do not load. Any thread may call it.
+        """
         answer = self.answer(name)
         if self.entries[answer.by].source != "builtin":
             self._pair_model(answer.by)

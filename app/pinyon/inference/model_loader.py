@@ -114,6 +114,9 @@ class ModelLoader:
     def _load(self, name: str, computed: Precision, read: Callable[[ModuleType, Path], T]) -> T:
         """The model in memory. read gets the torch backend, which is imported here, and the folder of the weights."""
         key = (name, computed)
+        if key in self._loaded:  # without the lock, which is held for seconds while another model is read
+            known: T = self._loaded[key]
+            return known
         with self._store.lock:
             if key not in self._loaded:
                 folder = self._store.get(name).folder

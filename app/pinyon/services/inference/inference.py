@@ -1,5 +1,6 @@
 """The inference service: embeds and reranks on the model thread, by the names of models."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import Any, Literal
@@ -93,6 +94,8 @@ class Inference:
         self._catalog, self._executor = catalog, executor
         self._scheduler = EmbeddingScheduler(executor, QueryCache(query_cache_bytes))
         self._embedders: dict[tuple[str, int | None], Embedder | SparseEmbedder] = {}
+        self._rerankers: set[str] = set()  # loaded ones
+        self._loading = asyncio.Lock()
 
     def known_models(self) -> list[KnownModel]:
         """All models of the catalogue."""
@@ -207,9 +210,21 @@ class Inference:
 
         key = model, dimension
         if key not in self._embedders:
-            loaded = await self._executor.run(load)
-            self._embedders.setdefault(key, loaded)  # another request may have loaded it meanwhile
+            async with self._loading:
+                if key not in self._embedders:  # another request may have loaded it meanwhile
+                    self._embedders[key] = await asyncio.to_thread(load)
         return self._embedders[key]
+
+    async def _load_reranker(self, call: RerankCall) -> None:
+        """Load the weights of a reranker on the first call. The model thread computes for others meanwhile.
+
+        Raises as Catalog.load().
+        """
+        if call.answer.by not in self._rerankers:
+            async with self._loading:
+                if call.answer.by not in self._rerankers:
+                    await asyncio.to_thread(self._catalog.load, call.model)
+                    self._rerankers.add(call.answer.by)
 
     def rerank_call(self, model: str, parameters: dict[str, Any] | None) -> RerankCall:
         """Resolve the name of a reranking model, and check the parameters of a request.
@@ -276,6 +291,7 @@ class Inference:
         def score() -> Steps[NDArray[np.float32]]:
             return self._catalog.reranker(call.answer, retrieved or Retrieved()).score(query, documents, call.truncate)
 
+        await self._load_reranker(call)
         with metrics.stage("rerank"):
             return await self._executor.run_steps(score, "passage" if retrieved is None else "query")
 
