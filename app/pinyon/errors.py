@@ -9,6 +9,7 @@ PinyonError
 ├── AlreadyExists         the name is taken
 ├── FailedPrecondition    the request is correct, but the installation is not ready (weights missing, folder in use)
 │   ├── InUse             what is to be deleted is being used
+│   ├── LeaseLost         another owner does the job by now
 │   └── EmbeddingMismatch the vector comes from another model than the vectors of the index
 ├── PermissionDenied      the action is not allowed: protected, outside the rights of the key, or no room left
 ├── MethodNotAllowed      the route exists, but not with this HTTP method
@@ -98,6 +99,10 @@ class FailedPrecondition(PinyonError):
 
 class InUse(FailedPrecondition):
     """What is to be deleted is being used. Try again when it is not."""
+
+
+class LeaseLost(FailedPrecondition):
+    """The caller does not have the lease any more, so another owner may be doing the job by now."""
 
 
 class EmbeddingMismatch(FailedPrecondition):

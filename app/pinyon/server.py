@@ -232,7 +232,6 @@ class Service:
         await parts.engine.all_opened()
         await parts.indexes.assign_ports()
         await parts.backups.open()
-        await parts.backup_schedules.open()
         await parts.indexes.embedders.load_all()
         if self.settings.server.console:
             parts.history.start()

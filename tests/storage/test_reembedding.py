@@ -193,25 +193,6 @@ async def test_another_target_begins_anew_and_the_same_goes_on(kind: EngineKind,
 
 
 @every_engine
-async def test_one_owner_at_a_time_has_the_lease(kind: EngineKind, tmp_path: Path) -> None:
-    engine = await kind.open(tmp_path)
-    await engine.create_index(OLD)
-    assert await engine.lease_reembedding("docs", "me", 3600)
-    assert not await engine.lease_reembedding("docs", "you", 3600)
-    await engine.release_reembedding("docs", "you")
-    assert not await engine.lease_reembedding("docs", "you", 3600), "nobody releases the lease of another"
-    assert await engine.lease_reembedding("docs", "me", 0), "the owner renews it: it ends now"
-    assert await engine.lease_reembedding("docs", "you", 3600)
-    assert not await engine.lease_reembedding("docs", "me", 3600)
-    await engine.release_reembedding("docs", "you")
-    assert await engine.lease_reembedding("docs", "me", 3600)
-    await engine.delete_index("docs")
-    await engine.create_index(OLD)
-    assert await engine.lease_reembedding("docs", "you", 3600), "the lease of a deleted index is gone with it"
-    await engine.close()
-
-
-@every_engine
 async def test_records_without_text_are_named_before_anything_begins(kind: EngineKind, tmp_path: Path) -> None:
     engine = await kind.open(tmp_path)
     await engine.create_index(OLD)

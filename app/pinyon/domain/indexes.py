@@ -207,11 +207,22 @@ class CatalogueValue(msgspec.Struct, frozen=True):
     version: int
 
 
+class Lease(msgspec.Struct, frozen=True):
+    """The right of one owner to do a job, until it releases the lease or the lease expires. name: of the job."""
+
+    name: str
+    owner: str
+
+
 class Note(msgspec.Struct, frozen=True):
-    """A small text that a service stores with an index, and that goes with it. text: None to remove it."""
+    """A small text that a service stores with an index, and that goes with it. text: None to remove it.
+
+    lease: it is stored only while the owner of the lease has it. None: in any case.
+    """
 
     key: str
     text: str | None
+    lease: Lease | None = None
 
 
 class Reembedding(msgspec.Struct, frozen=True):

@@ -32,6 +32,7 @@ from pinyon.domain import (
     IndexDetails,
     IndexRef,
     IndexSpec,
+    Lease,
     NamespaceInfo,
     Note,
     Page,
@@ -70,7 +71,7 @@ class DataPlane(Protocol):
 
         The namespace is made if need be. fingerprint: what embedded the vectors; kept with the first batch, and a
         batch embedded by anything else than the index's own raises EmbeddingMismatch. note: stored with the records, or
-        not at all. Returns the LSN.
+        not at all. Returns the LSN. Raises LeaseLost if the note names a lease that its owner does not have.
         """
         ...
 
@@ -222,7 +223,22 @@ class Engine(DataPlane, Protocol):
         ...
 
     async def put_note(self, index: IndexRef, note: Note) -> None:
-        """Store a note in place of the one with its key, or remove that one."""
+        """Store a note in place of the one with its key, or remove that one. Raises LeaseLost as upsert()."""
+        ...
+
+    async def take_lease(self, lease: Lease, seconds: float) -> bool:
+        """Take or renew a lease for so many seconds from now. False while another owner has it.
+
+        The clock is the engine's own. The lease ends after that time, or when it is released.
+        """
+        ...
+
+    async def release_lease(self, lease: Lease) -> None:
+        """End a lease, because the job is done. Another owner's lease is left alone."""
+        ...
+
+    async def expired_leases(self, prefix: str) -> list[str]:
+        """Names with this prefix of leases that expired and were not released: jobs that nobody does any more."""
         ...
 
     async def footprint(self, index: IndexRef) -> Footprint:
@@ -292,26 +308,14 @@ class Engine(DataPlane, Protocol):
         """
         ...
 
-    async def lease_reembedding(self, index: IndexRef, owner: str, seconds: float) -> bool:
-        """Take or renew the right to re-embed an index. False while another owner has it.
-
-        The lease ends after so many seconds on the engine's own clock, or when it is released. It saves work only: a
-        second owner would compute the same vectors again, and do no harm.
-        """
-        ...
-
-    async def release_reembedding(self, index: IndexRef, owner: str) -> None:
-        """Let another owner take the lease. An index that is gone, or another owner's lease, is left alone."""
-        ...
-
     async def texts_to_reembed(self, index: IndexRef, most: int) -> list[StoredText]:
         """Some of the texts that have no new vector yet; none when all have one."""
         ...
 
-    async def keep_reembedded(self, index: IndexRef, embedded_by: Fingerprint, texts: Sequence[ReembeddedText]) -> None:
-        """Store new vectors.
+    async def keep_reembedded(self, index: IndexRef, embedded_by: Fingerprint, texts: Sequence[ReembeddedText]) -> bool:
+        """Store new vectors. Those of texts that have changed meanwhile are dropped.
 
-        Those of texts that have changed meanwhile are dropped, and all if the index is on its way to something else.
+        Returns whether the index is still on its way to this embedding. If it is not, all are dropped.
         """
         ...
 

@@ -66,7 +66,6 @@ async def site(folder: Path, now: datetime = BEGIN, read_only: bool = False) -> 
         await engine.create_index(IndexSpec("docs", 2, "cosine"))
         await engine.upsert("docs", DEFAULT_NAMESPACE, [Record("a", np.float32([1, 2]), {})])
     await opened.backups.open()
-    await opened.schedules.open()
     yield opened
     await opened.schedules.close()
     await opened.backups.close()
@@ -96,9 +95,9 @@ async def test_runs_that_were_missed_are_made_once_at_the_next_start(tmp_path: P
     async with site(tmp_path) as here:
         schedule = await here.schedules.create("docs", "nightly", "daily", 90)
     async with site(tmp_path, BEGIN + 10.5 * DAY) as here:
-        assert here.schedules.get(schedule.id) == schedule
+        assert await here.schedules.get(schedule.id) == schedule
         assert await here.at(here.now) == ["nightly-20260403T182256Z"]
-        planned = here.schedules.get(schedule.id).run
+        planned = (await here.schedules.get(schedule.id)).run
         assert planned is not None
         assert planned.due == BEGIN + 11 * DAY
         assert len(await here.at(here.now)) == 1
@@ -126,7 +125,7 @@ async def test_a_backup_that_was_finished_before_it_was_noted_is_not_taken_twice
             assert len(await here.at(BEGIN + DAY)) == 1
             assert len(await here.at(BEGIN + DAY)) == 1
     async with site(tmp_path, BEGIN + DAY) as here:
-        assert here.schedules.get(schedule.id) == schedule, "the end of the run was not stored"
+        assert await here.schedules.get(schedule.id) == schedule, "the end of the run was not stored"
         assert len(await here.at(BEGIN + DAY)) == 1
         assert [status for status, _ in await here.history(schedule)] == ["Initializing", "Ready"]
 
@@ -202,7 +201,7 @@ async def test_a_paused_schedule_takes_nothing_and_goes_on_from_when_it_is_resum
         assert resumed.run.due == BEGIN + 10.5 * DAY
         assert await here.schedules.update(schedule.id, "weekly", None, True) == resumed, "nothing changes"
     async with site(tmp_path) as here:
-        assert here.schedules.get(schedule.id) == resumed
+        assert await here.schedules.get(schedule.id) == resumed
 
 
 async def test_an_index_has_one_enabled_schedule(tmp_path: Path) -> None:
@@ -228,7 +227,7 @@ async def test_a_schedule_ends_with_its_index_and_its_backups_stay(tmp_path: Pat
         for call in here.indexes.after_deletion:
             await call()
         with pytest.raises(NotFound):
-            here.schedules.get(schedule.id)
+            await here.schedules.get(schedule.id)
         assert await here.at(BEGIN + 5 * DAY) == ["nightly-20260403T182256Z"]
 
 
@@ -257,4 +256,4 @@ async def test_a_read_only_process_lists_schedules_and_changes_none(tmp_path: Pa
         assert (await here.schedules.page("docs", None, None))[0] == [schedule]
         with pytest.raises(PermissionDenied):
             await here.schedules.delete(schedule.id)
-        assert here.schedules.get(schedule.id) == schedule
+        assert await here.schedules.get(schedule.id) == schedule

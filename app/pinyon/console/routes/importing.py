@@ -31,7 +31,7 @@ async def import_page(
     index = chosen_index(request, indexes)
     if index is not None:
         uploads.check(index)
-    return _page(request, indexes, imports, index)
+    return await _page(request, indexes, imports, index)
 
 
 @post(paths.IMPORT, operation_id="pinyon_console_upload", status_code=303)
@@ -51,16 +51,16 @@ async def upload(
             raise InvalidArgument("Choose a file")
         id = await uploads.keep(index, str(form.get("namespace", "")).strip(), file.filename, await file.read())
     except InvalidArgument as error:
-        return _page(request, indexes, imports, index, error)
+        return await _page(request, indexes, imports, index, error)
     return redirect(paths.address(FILE, index=index.name, id=id))
 
 
-def _page(
+async def _page(
     request: AnyRequest, indexes: Indexes, imports: Imports, index: Index | None, error: PinyonError | None = None
 ) -> Response[str]:
     states = []
     if index is not None and "read" in GRANT.get().scopes:
-        states = imports.page(index, None, None)[0][::-1]
+        states = (await imports.page(index, None, None))[0][::-1]
     return page(
         request,
         "import.html",

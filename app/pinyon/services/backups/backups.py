@@ -10,13 +10,14 @@ from uuid import uuid4
 import msgspec
 
 from pinyon.auth import permissions
-from pinyon.domain import Backup, BackupLabel, CatalogueValue, Handle, Index, IndexDetails
+from pinyon.domain import Backup, BackupLabel, Handle, Index, IndexDetails, Lease
 from pinyon.errors import InUse, NotFound, PinyonError
 from pinyon.services import pages
 from pinyon.services.backups.deleted_sources import DeletedSources
 from pinyon.services.control_plane import index_rules
-from pinyon.services.control_plane.conflicts import until_no_conflict
+from pinyon.services.control_plane.catalogue_document import CatalogueDocument
 from pinyon.services.control_plane.indexes import Indexes, now
+from pinyon.services.leases import LEASE_S, renewed
 from pinyon.storage.engine import Engine
 
 WAIT_S = 2.0
@@ -64,32 +65,23 @@ class RestoreJob(msgspec.Struct, frozen=True):
 class Backups:
     """Every operation on backups. Call from the event-loop thread only.
 
-    Backups that are being taken or have failed are known to this process only: after its end they are gone.
+    Backups that are being taken or have failed are known to this process only: after its end they are gone. Restore
+    jobs are stored. One that no process does any more has failed, unless its index is there.
     """
 
     def __init__(self, engine: Engine, indexes: Indexes) -> None:
         self._engine, self._indexes = engine, indexes
         self._unfinished: dict[str, BackupState] = {}
-        self._jobs: dict[str, RestoreJob] = {}
+        self._stored = CatalogueDocument(engine, JOBS_KEY, list[RestoreJob], [])
+        self._own_jobs: dict[str, RestoreJob] = {}  # jobs that this process does, or whose end could not be stored
+        self._owner = uuid4().hex
         self._tasks: set[asyncio.Task[None]] = set()
         self._sources = DeletedSources(engine)
         indexes.after_deletion.append(self._note_deleted_sources)
 
     async def open(self) -> None:
-        """Read the restore jobs. Those that the end of the last process cut off are finished, or have failed.
-
-        Call it when all indexes are open.
-        """
+        """Read what earlier processes noted. Call it when all indexes are open."""
         await self._sources.open()
-        stored = (await self._engine.catalogue_values()).get(JOBS_KEY)
-        if stored is not None:
-            try:
-                self._jobs = {job.id: job for job in msgspec.json.decode(stored.text, type=list[RestoreJob])}
-            except msgspec.MsgspecError as error:
-                log.error("the restore jobs of the last process cannot be read, so they are not listed: %s", error)
-        ids = {index.handle.id for index in self._engine.indexes()}
-        for job in [job for job in self._jobs.values() if job.status == "InProgress"]:
-            self._jobs[job.id] = _finished(job, None if job.target_id in ids else "the server was stopped meanwhile")
 
     async def close(self) -> None:
         """Wait for what is being copied."""
@@ -175,7 +167,7 @@ class Backups:
 
         Raises NotFound, or InUse while it is being restored.
         """
-        if any(job.backup_id == id and job.status == "InProgress" for job in self._jobs.values()):
+        if any(job.backup_id == id and job.status == "InProgress" for job in await self._jobs()):
             raise InUse(f"Backup {id} is being restored; delete it when the restore job has ended")
         await self._engine.delete_backup(id)
 
@@ -206,13 +198,11 @@ class Backups:
             read_capacity=index_rules.read_capacity(read_capacity),
         )
         job = RestoreJob(str(uuid4()), id, state.index.name, name, uuid4().hex, now())
-        try:
-            await self._store(job)
-        except PinyonError:  # nothing was begun, so nothing may wait for its end
-            self._jobs.pop(job.id, None)
-            raise
+        await self._engine.take_lease(self._lease(job), LEASE_S)
+        await self._store(job)
+        self._own_jobs[job.id] = job
         await asyncio.wait([self._start(self._restore(job, state.index, details))], timeout=WAIT_S)
-        return self._jobs[job.id]
+        return await self.job(job.id)
 
     async def _restore(self, job: RestoreJob, source: Index, details: IndexDetails) -> None:
         spec = msgspec.structs.replace(source.spec, name=job.target)
@@ -223,30 +213,59 @@ class Backups:
 
         problem = None
         try:
-            await self._indexes.restore(planned, make)
+            async with renewed(self._engine, self._lease(job)):
+                await self._indexes.restore(planned, make)
         except Exception as error:
             problem = _in_words(error)
             what = job.backup_id, job.target, problem
             log.error("backup %s was not restored as index %s: %s", *what, exc_info=_if_defect(error))
+        finished = self._own_jobs[job.id] = _finished(job, problem)
         try:
-            await self._store(_finished(job, problem))
-        except PinyonError as error:  # this process knows the end of the job, and the next start finds it out
+            await self._store(finished)
+            del self._own_jobs[job.id]
+            await self._engine.release_lease(self._lease(job))
+        except PinyonError as error:  # this process knows the end of the job, and another one finds it out
             log.error("the end of restore job %s cannot be stored: %s", job.id, error.message)
 
     async def jobs(self, limit: int | None, token: str | None) -> tuple[list[RestoreJob], str | None]:
         """A page of restore jobs, oldest first, and the token of the next one."""
         permissions.check("read")
-        visible = [job for job in self._jobs.values() if is_visible(job.source) and is_visible(job.target)]
+        visible = [job for job in await self._jobs() if is_visible(job.source) and is_visible(job.target)]
         rows = [(place(job.created_at, job.id), job) for job in visible]
         return pages.page(rows, limit, PAGE, LARGEST_PAGE, token)
 
-    def job(self, id: str) -> RestoreJob:
+    async def job(self, id: str) -> RestoreJob:
         """One restore job. Raises NotFound."""
         permissions.check("read")
-        job = self._jobs.get(id)
-        if job is None or not (is_visible(job.source) and is_visible(job.target)):
-            raise NotFound(f"Restore job {id[:80]} not found.")
-        return job
+        for job in await self._jobs():
+            if job.id == id and is_visible(job.source) and is_visible(job.target):
+                return job
+        raise NotFound(f"Restore job {id[:80]} not found.")
+
+    async def _jobs(self) -> list[RestoreJob]:
+        """Every restore job. Those that no process does any more are finished, or have failed."""
+        jobs = []
+        for job in await self._stored.read():
+            job = self._own_jobs.get(job.id, job)
+            jobs.append(await self._judged(job) if job.status == "InProgress" else job)
+        return jobs
+
+    async def _judged(self, job: RestoreJob) -> RestoreJob:
+        """A job in progress, or its end if its process has ended."""
+        try:
+            if job.id in self._own_jobs or not await self._engine.take_lease(self._lease(job), LEASE_S):
+                return job
+            ids = {index.handle.id for index in self._engine.indexes()}
+            ended = _finished(job, None if job.target_id in ids else "the server was stopped meanwhile")
+            stored = await self._stored.change(lambda jobs: [ended if each == job else each for each in jobs])
+            await self._engine.release_lease(self._lease(job))
+        except PinyonError as error:  # this process only reads, for example; another one will store its end
+            log.info("the end of restore job %s cannot be stored: %s", job.id, error.message)
+            return job
+        return next((each for each in stored if each.id == job.id), ended)
+
+    def _lease(self, job: RestoreJob) -> Lease:
+        return Lease(f"restore/{job.id}", self._owner)
 
     async def ready(self) -> list[BackupState]:
         """Every backup that is ready, whoever may see it."""
@@ -291,19 +310,17 @@ class Backups:
         return task
 
     async def _store(self, job: RestoreJob) -> None:
-        """Remember a job, also after a restart."""
-        self._jobs[job.id] = job
-        running = [each for each in self._jobs.values() if each.status == "InProgress"]
-        ended = [each for each in self._jobs.values() if each.status != "InProgress"]
-        remembered = sorted(ended[-MOST_JOBS:] + running, key=lambda each: place(each.created_at, each.id))
-        self._jobs = {each.id: each for each in remembered}
+        """Store a job, and forget the oldest ended ones."""
 
-        async def store() -> None:
-            before = (await self._engine.catalogue_values()).get(JOBS_KEY, CatalogueValue("", 0))
-            text = msgspec.json.encode(list(self._jobs.values())).decode()
-            await self._engine.put_catalogue_value(JOBS_KEY, text, before.version)
+        def with_it(jobs: list[RestoreJob]) -> list[RestoreJob]:
+            every = sorted(
+                [*(each for each in jobs if each.id != job.id), job], key=lambda each: place(each.created_at, each.id)
+            )
+            running = [each for each in every if each.status == "InProgress"]
+            ended = [each for each in every if each.status != "InProgress"]
+            return sorted(ended[-MOST_JOBS:] + running, key=lambda each: place(each.created_at, each.id))
 
-        await until_no_conflict(store)
+        await self._stored.change(with_it)
 
 
 def _finished(job: RestoreJob, problem: str | None) -> RestoreJob:

@@ -3,11 +3,9 @@
 import logging
 from collections.abc import Sequence
 
-import msgspec
-
-from pinyon.domain import Backup, CatalogueValue, Index
+from pinyon.domain import Backup, Index
 from pinyon.errors import PinyonError
-from pinyon.services.control_plane.conflicts import until_no_conflict
+from pinyon.services.control_plane.catalogue_document import CatalogueDocument
 from pinyon.services.control_plane.indexes import now
 from pinyon.storage.engine import Engine
 
@@ -21,16 +19,12 @@ class DeletedSources:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._stored = CatalogueDocument(engine, KEY, dict[str, str], {})
         self._deleted_at: dict[str, str] = {}
 
     async def open(self) -> None:
         """Read what earlier processes noted."""
-        stored = (await self._engine.catalogue_values()).get(KEY)
-        if stored is not None:
-            try:
-                self._deleted_at = msgspec.json.decode(stored.text, type=dict[str, str])
-            except msgspec.MsgspecError as error:
-                log.error("when the indexes of backups were deleted cannot be read: %s", error)
+        self._deleted_at = await self._stored.read()
 
     def deleted_at(self, index: Index) -> str | None:
         """When an index of a backup was deleted, by RFC 3339. None if it still exists."""
@@ -50,14 +44,8 @@ class DeletedSources:
         }
         if gone == self._deleted_at.keys():
             return
-        self._deleted_at = {id: self._deleted_at.get(id) or now() for id in gone}
-
-        async def store() -> None:
-            before = (await self._engine.catalogue_values()).get(KEY, CatalogueValue("", 0))
-            text = msgspec.json.encode(self._deleted_at).decode()
-            await self._engine.put_catalogue_value(KEY, text, before.version)
-
         try:
-            await until_no_conflict(store)
+            self._deleted_at = await self._stored.change(lambda noted: {id: noted.get(id) or now() for id in gone})
         except PinyonError as error:  # the disk is full, or this process only reads
+            self._deleted_at = {id: self._deleted_at.get(id) or now() for id in gone}
             log.info("it cannot be stored which indexes of backups were deleted: %s", error.message)

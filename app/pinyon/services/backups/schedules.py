@@ -1,13 +1,14 @@
 """Backup schedules: each takes backups of one index again and again, and deletes those that have become old.
 
 A run is planned ahead, with the id of its backup, and stored. So a run that the end of the process cut off is made
-again under the same id, and one that was finished is not made twice.
+again under the same id, and one that was finished is not made twice. Of several processes one at a time looks for runs
+that are due.
 """
 
 import asyncio
 import contextvars
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from uuid import uuid4
 
@@ -15,14 +16,15 @@ import msgspec
 
 from pinyon import metrics
 from pinyon.auth import permissions
-from pinyon.domain import Backup, BackupLabel, CatalogueValue, Index
+from pinyon.domain import Backup, BackupLabel, Index, Lease
 from pinyon.errors import AlreadyExists, InUse, InvalidArgument, NotFound, PinyonError
 from pinyon.services import pages
 from pinyon.services.backups.backups import LARGEST_PAGE, PAGE, Backups, BackupState, is_visible, place
 from pinyon.services.backups.run_times import FREQUENCIES, Frequency, next_run
 from pinyon.services.control_plane import index_rules
-from pinyon.services.control_plane.conflicts import until_no_conflict
+from pinyon.services.control_plane.catalogue_document import CatalogueDocument
 from pinyon.services.control_plane.indexes import Indexes
+from pinyon.services.leases import LEASE_S, work_with_lease
 from pinyon.services.moments import rfc3339, utc_now
 from pinyon.storage.engine import Engine
 
@@ -91,21 +93,10 @@ class BackupSchedules:
         self, engine: Engine, indexes: Indexes, backups: Backups, clock: Callable[[], datetime] = utc_now
     ) -> None:
         self._engine, self._indexes, self._backups, self._clock = engine, indexes, backups, clock
-        self._schedules: dict[str, Schedule] = {}
-        self._changing = asyncio.Lock()
+        self._stored = CatalogueDocument(engine, KEY, list[Schedule], [])
+        self._lease = Lease(KEY, uuid4().hex)
         self._task: asyncio.Task[None] | None = None
         indexes.after_deletion.append(self._end_those_of_deleted_indexes)
-
-    async def open(self) -> None:
-        """Read the schedules. Call it when all indexes are open."""
-        stored = (await self._engine.catalogue_values()).get(KEY)
-        if stored is not None:
-            try:
-                schedules = msgspec.json.decode(stored.text, type=list[Schedule])
-            except msgspec.MsgspecError as error:
-                log.error("the backup schedules cannot be read, so none of them runs: %s", error)
-            else:
-                self._schedules = {schedule.id: schedule for schedule in schedules}
 
     def start(self) -> None:
         """Run what is due from now on, beginning with what was missed."""
@@ -132,9 +123,12 @@ class BackupSchedules:
         schedule = Schedule(
             str(uuid4()), name, index, frequency, _retention(retention_days), now, now, _planned(now, frequency, now)
         )
-        async with self._changing:
-            self._check_only_one(schedule)
-            await self._store({**self._schedules, schedule.id: schedule})
+
+        def with_it(schedules: list[Schedule]) -> list[Schedule]:
+            _check_only_one(schedules, schedule)
+            return [*schedules, schedule]
+
+        await self._stored.change(with_it)
         return schedule
 
     async def page(self, index_name: str, limit: int | None, token: str | None) -> tuple[list[Schedule], str | None]:
@@ -143,15 +137,15 @@ class BackupSchedules:
         handle = self._indexes.shown(index_name).handle
         rows = [
             (place(rfc3339(each.created_at), each.id), each)
-            for each in self._schedules.values()
+            for each in await self._stored.read()
             if each.index.handle == handle and is_visible(index_name)
         ]
         return pages.page(rows, limit, PAGE, LARGEST_PAGE, token)
 
-    def get(self, id: str) -> Schedule:
+    async def get(self, id: str) -> Schedule:
         """One schedule. Raises NotFound."""
         permissions.check("read")
-        return self._visible(id)
+        return _visible(await self._stored.read(), id)
 
     async def update(
         self, id: str, frequency: str | None, retention_days: int | None, enabled: bool | None
@@ -162,31 +156,33 @@ class BackupSchedules:
         AlreadyExists if another schedule of the index is enabled.
         """
         permissions.check("control")
-        async with self._changing:
-            before = self._visible(id)
-            now = self._clock()
-            changed = before
+        now = self._clock()
+
+        def changed(schedules: list[Schedule]) -> list[Schedule]:
+            before = _visible(schedules, id)
+            after = before
             if retention_days is not None:
-                changed = msgspec.structs.replace(changed, retention_days=_retention(retention_days))
+                after = msgspec.structs.replace(after, retention_days=_retention(retention_days))
             if frequency is not None:
-                changed = msgspec.structs.replace(changed, frequency=_frequency(frequency, "frequency"))
-            if enabled is None:
-                enabled = before.enabled
-            if not enabled:
-                changed = msgspec.structs.replace(changed, run=None)
-            elif not before.enabled or changed.frequency != before.frequency:
-                changed = msgspec.structs.replace(changed, start=now, run=_planned(now, changed.frequency, now))
-                self._check_only_one(changed)
-            if changed != before:
-                await self._store({**self._schedules, id: changed})
-        return changed
+                after = msgspec.structs.replace(after, frequency=_frequency(frequency, "frequency"))
+            if not (before.enabled if enabled is None else enabled):
+                after = msgspec.structs.replace(after, run=None)
+            elif not before.enabled or after.frequency != before.frequency:
+                after = msgspec.structs.replace(after, start=now, run=_planned(now, after.frequency, now))
+                _check_only_one(schedules, after)
+            return [after if each.id == id else each for each in schedules]
+
+        return _visible(await self._stored.change(changed), id)
 
     async def delete(self, id: str) -> None:
         """End a schedule. Its backups stay until somebody deletes them. Raises NotFound."""
         permissions.check("control")
-        async with self._changing:
-            self._visible(id)
-            await self._store({other: each for other, each in self._schedules.items() if other != id})
+
+        def without_it(schedules: list[Schedule]) -> list[Schedule]:
+            _visible(schedules, id)
+            return [each for each in schedules if each.id != id]
+
+        await self._stored.change(without_it)
 
     async def history(self, id: str, limit: int | None, token: str | None) -> tuple[list[BackupState], str | None]:
         """A page of the runs of a schedule, newest first, and the token of the next one. Raises NotFound.
@@ -194,7 +190,7 @@ class BackupSchedules:
         They are the next run, the backups that are still there, and the newest runs that failed.
         """
         permissions.check("read")
-        schedule = self._visible(id)
+        schedule = _visible(await self._stored.read(), id)
         runs = {state.label.id: state for state in await self._backups.ready() if state.label.schedule == id}
         for failed in schedule.failures:
             runs[failed.label.id] = BackupState(failed.label, schedule.index, "Failed", problem=failed.problem)
@@ -206,12 +202,20 @@ class BackupSchedules:
         return pages.page(rows, limit, PAGE, LARGEST_PAGE, token, newest_first=True)
 
     async def run_due(self) -> None:
-        """Take the backups that are due, one after the other, and delete those that have been kept long enough."""
+        """Take the backups that are due, one after the other, and delete those that have been kept long enough.
+
+        Does nothing while another process is at it.
+        """
+        if await self._engine.take_lease(self._lease, LEASE_S):
+            await work_with_lease(self._engine, self._lease, self._run_due())
+
+    async def _run_due(self) -> None:
         await self._end_those_of_deleted_indexes()
-        for schedule in list(self._schedules.values()):
+        schedules = await self._stored.read()
+        for schedule in schedules:
             if schedule.run is not None and schedule.run.due <= self._clock():
                 await self._take(schedule, schedule.run)
-        if self._schedules:
+        if schedules:
             await self._expire()
 
     async def _run_on(self) -> None:
@@ -235,30 +239,31 @@ class BackupSchedules:
             problem = error.message
             log.error("schedule %s took no backup of index %s: %s", schedule.name, index.name, problem)
         metrics.scheduled_backup(index.name, problem is None)
-        async with self._changing:
-            changed = self._schedules.get(schedule.id)
-            if changed is None:  # it was deleted meanwhile
-                return
-            failures = changed.failures if problem is None else [*changed.failures, FailedRun(label, problem)]
-            changed = msgspec.structs.replace(changed, index=index, failures=failures[-MOST_FAILURES:])
-            if changed.run == run:
-                planned = _planned(changed.start, changed.frequency, self._clock())
-                changed = msgspec.structs.replace(changed, run=planned)
-            self._schedules[schedule.id] = changed
-            try:
-                await self._store(self._schedules)
-            except PinyonError as error:  # this process knows it; the next one finds the backup, or makes it again
-                log.error("the run of schedule %s cannot be stored: %s", schedule.name, error.message)
+
+        def noted(before: Schedule) -> Schedule:
+            failures = before.failures if problem is None else [*before.failures, FailedRun(label, problem)]
+            after = msgspec.structs.replace(before, index=index, failures=failures[-MOST_FAILURES:])
+            if after.run == run:
+                after = msgspec.structs.replace(after, run=_planned(after.start, after.frequency, self._clock()))
+            return after
+
+        try:
+            await self._stored.change(
+                lambda schedules: [noted(each) if each.id == schedule.id else each for each in schedules]
+            )
+        except PinyonError as error:  # the next look finds the backup, or takes it again
+            log.error("the run of schedule %s cannot be stored: %s", schedule.name, error.message)
 
     async def _end_those_of_deleted_indexes(self) -> None:
-        async with self._changing:
-            ended = [schedule for schedule in self._schedules.values() if self._is_deleted(schedule.index)]
+        try:
+            ended = [schedule.name for schedule in await self._stored.read() if self._is_deleted(schedule.index)]
             if ended:
-                log.info("schedules of deleted indexes end: %s", ", ".join(schedule.name for schedule in ended))
-                try:
-                    await self._store({id: each for id, each in self._schedules.items() if each not in ended})
-                except PinyonError as error:  # the next look tries it again
-                    log.error("the end of schedules cannot be stored: %s", error.message)
+                log.info("schedules of deleted indexes end: %s", ", ".join(ended))
+                await self._stored.change(
+                    lambda schedules: [each for each in schedules if not self._is_deleted(each.index)]
+                )
+        except PinyonError as error:  # the next look tries it again
+            log.error("the end of schedules cannot be stored: %s", error.message)
 
     def _is_deleted(self, index: Index) -> bool:
         try:
@@ -271,8 +276,9 @@ class BackupSchedules:
 
     async def _expire(self) -> None:
         now = self._clock()
+        schedules = {schedule.id: schedule for schedule in await self._stored.read()}
         for backup in await self._engine.backups():
-            schedule = self._schedules.get(backup.label.schedule or "")
+            schedule = schedules.get(backup.label.schedule or "")
             if schedule is not None and schedule.expired(backup, now):
                 try:
                     await self._backups.remove(backup.label.id)
@@ -280,30 +286,21 @@ class BackupSchedules:
                 except (InUse, NotFound) as error:  # it is being restored, or somebody was faster
                     log.info("%s", error.message)
 
-    def _visible(self, id: str) -> Schedule:
-        schedule = self._schedules.get(id)
-        if schedule is None or not is_visible(schedule.index.name):
-            raise NotFound(f"Backup schedule {id[:80]} not found.")
-        return schedule
 
-    def _check_only_one(self, wanted: Schedule) -> None:
-        for other in self._schedules.values():
-            if other.enabled and other.index.handle == wanted.index.handle and other.id != wanted.id:
-                raise AlreadyExists(
-                    f"Index {wanted.index.name} has the enabled backup schedule '{other.name}' ({other.id}) already; "
-                    "disable or delete that one first"
-                )
+def _visible(schedules: Sequence[Schedule], id: str) -> Schedule:
+    for schedule in schedules:
+        if schedule.id == id and is_visible(schedule.index.name):
+            return schedule
+    raise NotFound(f"Backup schedule {id[:80]} not found.")
 
-    async def _store(self, schedules: dict[str, Schedule]) -> None:
-        """Store all schedules, then use them. Raises the engine's errors, and changes nothing then."""
 
-        async def store() -> None:
-            before = (await self._engine.catalogue_values()).get(KEY, CatalogueValue("", 0))
-            text = msgspec.json.encode(list(schedules.values())).decode()
-            await self._engine.put_catalogue_value(KEY, text, before.version)
-
-        await until_no_conflict(store)
-        self._schedules = schedules
+def _check_only_one(schedules: Sequence[Schedule], wanted: Schedule) -> None:
+    for other in schedules:
+        if other.enabled and other.index.handle == wanted.index.handle and other.id != wanted.id:
+            raise AlreadyExists(
+                f"Index {wanted.index.name} has the enabled backup schedule '{other.name}' ({other.id}) already; "
+                "disable or delete that one first"
+            )
 
 
 def _planned(start: datetime, frequency: Frequency, now: datetime) -> PlannedRun:

@@ -1,14 +1,12 @@
 """Re-embeds an index: embeds its stored texts with another model while the index goes on answering."""
 
 import asyncio
-import contextvars
 import logging
-from uuid import uuid4
 
 import msgspec
 
 from pinyon.auth import permissions
-from pinyon.domain import Fingerprint, Handle, Index, IndexSpec, ReembeddedText, Reembedding
+from pinyon.domain import Fingerprint, Handle, Index, IndexSpec, Lease, Note, ReembeddedText, Reembedding
 from pinyon.errors import FailedPrecondition, InvalidArgument, NotFound, PinyonError, Unavailable
 from pinyon.inference.backend import Embedder
 from pinyon.inference.catalog import Catalog
@@ -18,16 +16,15 @@ from pinyon.services.control_plane import index_rules
 from pinyon.services.control_plane.indexes import Indexes
 from pinyon.services.inference.embedded_text import TokenForm, dense_vectors
 from pinyon.services.inference.inference import Inference
+from pinyon.services.leased_jobs import LeasedJobs
 from pinyon.storage.engine import Engine
 
 log = logging.getLogger("pinyon.reembedding")
 
 BATCH = 32
 """Texts to embed at a time. A crash loses at most one batch, and a query waits for at most one."""
-LEASE_S = 120.0
-"""After its last batch a process has this many seconds before another process may take over the re-embedding."""
-RETRY_S = 5.0
-"""How long to wait while another process has the lease."""
+NOTE = "reembedding"
+"""The key of the note that says why the last re-embedding of an index stopped."""
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -41,26 +38,25 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 class Reembeddings:
-    """All re-embeddings of this process. A re-embedding that was begun goes on when the service starts again."""
+    """The re-embeddings of all indexes. One that was begun goes on in whichever process there is."""
 
     def __init__(
         self, engine: Engine, indexes: Indexes, catalog: Catalog, inference: Inference, executor: ModelExecutor
     ) -> None:
         self._engine, self._indexes, self._catalog = engine, indexes, catalog
         self._inference, self._executor = inference, executor
-        self._tasks: dict[Handle, asyncio.Task[None]] = {}
-        self._failed: dict[Handle, str] = {}
-        self._owner = uuid4().hex
+        self._jobs = LeasedJobs(engine, "reembedding", self._run, self._is_wanted)
         self._change_locks = NamedLocks()
 
     async def resume(self) -> None:
-        """Continue the re-embeddings that earlier processes began."""
+        """Go on with the re-embeddings that earlier processes began, those that stopped with an error included."""
         for index in self._indexes.all():
             try:
                 if await self._engine.reembedding(index.handle) is not None:
-                    self._start_task(index.handle)
+                    await self._note_failure(index.handle, None)
             except PinyonError as error:  # the other indexes are not affected
                 log.error("re-embedding index %s cannot continue: %s", index.name, error.message)
+        await self._jobs.open()
 
     async def start(
         self, name: str, model: str, dimension: int | None = None, sparse_model: str | None = None
@@ -78,9 +74,11 @@ class Reembeddings:
         if same and await self._engine.reembedding(name) is None and not await self._has_effect(index):
             raise FailedPrecondition(f"Index {name} is embedded by this very model already")
         async with self._change_locks.of(name):
-            await self._stop(index.handle)
+            await self._jobs.stop(index.handle)
+            await self._jobs.announce(index.handle)
             await self._engine.begin_reembedding(index.handle, target, fingerprint)
-            self._start_task(index.handle)
+            await self._note_failure(index.handle, None)
+            self._jobs.start(index.handle)
         return await self.progress(name)
 
     async def _has_effect(self, index: Index) -> bool:
@@ -122,13 +120,11 @@ class Reembeddings:
         permissions.check_whole(name)  # the counts are of all namespaces together
         handle = self._indexes.index(name).handle
         state = await self._engine.reembedding(handle)
-        failed = self._failed.get(handle)
-        task = self._tasks.get(handle)
-        running = task is not None and not task.done()
-        if state is None:  # a task that still runs has switched the vectors, and the index shows the new model soon
-            return Progress(running, failed=failed)
+        failed = await self._failure(handle)
+        if state is None:  # a job that still works has switched the vectors, and the index shows the new model soon
+            return Progress(self._jobs.is_working(handle), failed=failed)
         model = state.target.embed.model if state.target.embed else None
-        return Progress(running, model, state.done, state.total, failed)
+        return Progress(failed is None, model, state.done, state.total, failed)
 
     async def cancel(self, name: str) -> None:
         """Stop a re-embedding and delete its new vectors. The index stays as it is.
@@ -139,90 +135,86 @@ class Reembeddings:
         handle = self._indexes.index(name).handle
         async with self._change_locks.of(name):
             state = await self._engine.reembedding(handle)
-            await self._stop(handle)
+            await self._jobs.stop(handle)
             await self._engine.cancel_reembedding(handle)
             if state is not None and await self._engine.fingerprint(handle) == state.fingerprint:
                 self._indexes.embedders.forget(handle)
                 raise FailedPrecondition(f"Index {name} was re-embedded before it could be stopped")
-            self._failed[handle] = "it was cancelled"
+            await self._note_failure(handle, "it was cancelled")
 
     async def close(self) -> None:
-        """Stop all re-embeddings. They continue at the next start."""
-        for handle in list(self._tasks):
-            await self._stop(handle)
+        """Stop all re-embeddings. They go on in another process, or at the next start."""
+        await self._jobs.close()
 
-    def _start_task(self, handle: Handle) -> None:
-        self._failed.pop(handle, None)
-        # In an empty context, because the task must not depend on what the caller's API key allows.
-        self._tasks[handle] = asyncio.create_task(self._run(handle), context=contextvars.Context())
+    async def _failure(self, handle: Handle) -> str | None:
+        """Why the last re-embedding of an index stopped."""
+        return next((note.text for note in await self._engine.notes(handle) if note.key == NOTE), None)
 
-    async def _stop(self, handle: Handle) -> None:
-        task = self._tasks.pop(handle, None)
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            await self._engine.release_reembedding(handle, self._owner)
+    async def _note_failure(self, handle: Handle, failure: str | None) -> None:
+        await self._engine.put_note(handle, Note(NOTE, failure))
 
-    async def _run(self, handle: Handle) -> None:
-        name = handle.name
+    async def _is_wanted(self, handle: Handle) -> bool:
+        return await self._engine.reembedding(handle) is not None and await self._failure(handle) is None
+
+    async def _run(self, handle: Handle, lease: Lease) -> None:
+        failure = None
         try:
             weights = await self._embed_all(handle)
             if weights is not None:
-                log.info("index %s is embedded by %s now", name, weights)
+                log.info("index %s is embedded by %s now", handle.name, weights)
         except NotFound:  # the index was deleted
             return
         except PinyonError as error:
-            self._failed[handle] = error.message
-            log.error("re-embedding index %s stopped: %s", name, error.message)
+            failure = error.message
+            log.error("re-embedding index %s stopped: %s", handle.name, failure)
         except Exception as error:
-            self._failed[handle] = f"a defect of Pinyon's own ({type(error).__name__}); the log has the details"
-            log.exception("re-embedding index %s stopped", name)
+            failure = f"a defect of Pinyon's own ({type(error).__name__}); the log has the details"
+            log.exception("re-embedding index %s stopped", handle.name)
+        if failure is not None:
+            await self._note_failure(handle, failure)
 
     async def _embed_all(self, handle: Handle) -> str | None:
         """Embed all texts, then switch the index to the new vectors.
 
-        Returns the name of the weights, or None if another owner has finished it.
+        Returns the name of the weights, or None if the re-embedding was cancelled or somebody else has finished it.
         """
-        state: Reembedding | None = None
         embedder: Embedder | None = None
         while True:
             try:
-                if not await self._engine.lease_reembedding(handle, self._owner, LEASE_S):
-                    state = embedder = None
-                    await asyncio.sleep(RETRY_S)
-                    continue
-                state = state or await self._engine.reembedding(handle)
-                if state is None:  # another owner has finished it
+                state = await self._engine.reembedding(handle)
+                if state is None:
                     return None
-                if embedder is None:
+                if embedder is None or embedder.fingerprint != state.fingerprint:
                     embedder = await self._executor.run(self._catalog.embedder, state.fingerprint)
-                if await self._embed_some(handle, embedder, state):
+                if await self._embed_towards(handle, embedder, state):
                     return state.fingerprint.weights
             except Unavailable as error:  # models or disk are busy with requests, which have priority
                 await asyncio.sleep(error.retry_after_s)
 
-    async def _embed_some(self, handle: Handle, embedder: Embedder, state: Reembedding) -> bool:
-        """Embed a batch of texts. If none is left, switch the index to the new vectors. Returns whether it did."""
+    async def _embed_towards(self, handle: Handle, embedder: Embedder, state: Reembedding) -> bool:
+        """Embed the texts that are left, then switch the index to the new vectors. Returns whether it did.
+
+        False if the re-embedding was changed meanwhile, or if texts were stored at the last moment.
+        """
         embed = state.target.embed
         assert embed is not None
-        texts = await self._engine.texts_to_reembed(handle, BATCH)
-        if texts:
+        form: TokenForm | None = "codes" if embed.token_vectors == "stored" else None
+        while texts := await self._engine.texts_to_reembed(handle, BATCH):
             # Truncate even if the index says NONE. Otherwise one long text, which is stored already, would stop it all.
             plain = [text.text for text in texts]
-            form: TokenForm | None = "codes" if embed.token_vectors == "stored" else None
             rows = await self._inference.embed(embedder, plain, embed.write_input_type, "END", form)
             words = await self._inference.learned_words(embedder.sparse, plain, embed.write_input_type)
             new = [
                 ReembeddedText(text, vector, row.truncated, learned, row.token_codes)
                 for text, vector, row, learned in zip(texts, dense_vectors(rows), rows, words, strict=True)
             ]
-            await self._engine.keep_reembedded(handle, state.fingerprint, new)
-            return False
+            if not await self._engine.keep_reembedded(handle, state.fingerprint, new):
+                return False
         if await self._engine.finish_reembedding(handle):
             self._indexes.embedders.forget(handle)
             return True
-        if await self._engine.reembedding(handle) is None:  # another owner has finished it
-            return True
+        if await self._engine.reembedding(handle) is None:
+            return False
         if not await self._engine.texts_to_reembed(handle, 1):
             raise FailedPrecondition("a record without a text was stored meanwhile; delete it, then start again")
         return False

@@ -1,62 +1,44 @@
-"""Bulk imports: jobs that import files into an index in the background, one at a time for each index."""
+"""Bulk imports: jobs that import files into an index in the background, one at a time for each index.
+
+What the processes of an installation know of imports is stored with the index. So all of them tell the same, any of
+them can cancel an import, and another one goes on with the imports of a process that ended.
+"""
 
 import asyncio
-import contextvars
+import contextlib
 import logging
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 from uuid import uuid4
 
 import msgspec
 
 from pinyon.auth import permissions
-from pinyon.domain import Handle, Index, Note
-from pinyon.errors import FailedPrecondition, InvalidArgument, NotFound, PinyonError, Unavailable
-from pinyon.locks import NamedLocks
+from pinyon.domain import Handle, Index, Lease, Note
+from pinyon.errors import FailedPrecondition, InvalidArgument, LeaseLost, NotFound, PinyonError, Unavailable
 from pinyon.services import pages
 from pinyon.services.control_plane.indexes import Indexes, now
-from pinyon.services.imports import allow_list
+from pinyon.services.imports import allow_list, import_jobs
+from pinyon.services.imports.import_jobs import CANCEL, JOB, ImportJob, ImportNotes
 from pinyon.services.imports.importer import LONGEST_WAIT_S, Importer, OnError, Progress
 from pinyon.services.imports.sources import Source, SourceUnavailable
 from pinyon.services.imports.threads import on_thread
 from pinyon.services.imports.upload_files import UPLOAD, uploaded
+from pinyon.services.leased_jobs import LeasedJobs
 from pinyon.storage.engine import Engine
 
-Status = Literal["Pending", "InProgress", "Failed", "Completed", "Cancelled"]
-UNFINISHED: tuple[Status, ...] = ("Pending", "InProgress")
-NOTE = "import:"
-"""The beginning of the keys of notes that hold jobs."""
 MOST_ENDED, MOST_UNFINISHED = 100, 100
 """Ended imports of an index that are remembered: the newest. Unfinished ones that an index may have."""
 PAGE = 100
 RETRY_S = 30.0
 """Seconds until a source that cannot be read is tried again."""
+ASKED_EVERY_S = 1.0
+"""How often the notes of an index are asked for what another process has done: a new import, or a cancellation."""
+CANCELLED_WITHIN_S = 10.0
+"""How long a cancellation waits until the import has stopped."""
 
 log = logging.getLogger("pinyon.imports")
-
-
-class ImportJob(msgspec.Struct, frozen=True):
-    """An import as it is stored with its index. created_at, finished_at: RFC 3339. error: why it failed."""
-
-    id: str
-    uri: str
-    on_error: OnError
-    created_at: str
-    status: Status = "Pending"
-    progress: Progress = Progress()
-    finished_at: str | None = None
-    error: str | None = None
-
-    @property
-    def note(self) -> Note:
-        """The job as a note."""
-        return Note(NOTE + self.id, msgspec.json.encode(self).decode())
-
-    @property
-    def place(self) -> str:
-        """Its place among the jobs of its index."""
-        return f"{self.created_at} {self.id}"
 
 
 class ImportState(msgspec.Struct, frozen=True):
@@ -77,31 +59,19 @@ class Imports:
     ) -> None:
         self._data_dir = data_dir
         self._engine, self._indexes, self._importer, self._allow = engine, indexes, importer, allow
-        self._jobs: dict[Handle, dict[str, ImportJob]] = {}
-        self._reasons: dict[str, str] = {}
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._turns = NamedLocks()
+        self._jobs = LeasedJobs(engine, "import", self._work, self._is_wanted)
+        self._bells: dict[Handle, asyncio.Event] = {}
+        self._paused: dict[str, str] = {}  # why, by the id of the import
+        self._unstored: dict[str, ImportJob] = {}  # jobs whose end could not be stored
+        self._tried_at: dict[str, float] = {}  # when the source of an import could not be read
 
     async def open(self) -> None:
-        """Read the imports of all indexes, which have to be open, and go on with those that are not finished."""
-        for index in self._engine.indexes():
-            try:
-                notes = await self._engine.notes(index.handle)
-            except PinyonError as error:  # the other indexes are not affected
-                log.error("the imports of index %s cannot be read: %s", index.name, error.message)
-                continue
-            jobs = [job for note in notes if (job := _decoded(index, note)) is not None]
-            self._jobs[index.handle] = {job.id: job for job in sorted(jobs, key=lambda job: job.place)}
-            for job in self._jobs[index.handle].values():
-                if job.status in UNFINISHED:
-                    self._start_task(index.handle, job)
+        """Go on with the imports that are not finished. All indexes have to be open."""
+        await self._jobs.open()
 
     async def close(self) -> None:
-        """Stop all imports. They go on at the next start."""
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Stop all imports. They go on in another process, or at the next start."""
+        await self._jobs.close()
 
     async def start_upload(self, index: Index, uri: str) -> str:
         """Begin to import a file that Uploads keeps, without the rows that are wrong. Returns its id.
@@ -126,186 +96,227 @@ class Imports:
         return await self._begin(index, uri, "continue" if on_error == "continue" else "abort")
 
     async def _begin(self, index: Index, uri: str, mode: OnError) -> str:
-        handles = {each.handle for each in self._engine.indexes()}
-        self._jobs = {handle: jobs for handle, jobs in self._jobs.items() if handle in handles}
-        jobs = self._jobs.setdefault(index.handle, {})
-        if sum(job.status in UNFINISHED for job in jobs.values()) >= MOST_UNFINISHED:
+        jobs = list((await self._notes(index.handle)).jobs.values())
+        ended = [job for job in jobs if not job.is_unfinished]
+        if len(jobs) - len(ended) >= MOST_UNFINISHED:
             raise FailedPrecondition(
                 f"Index {index.name} has {MOST_UNFINISHED} imports that are not finished; wait, or cancel some"
             )
         job = ImportJob(str(uuid4()), uri, mode, now())
-        await self._put(index.handle, job)
-        for old in [job for job in jobs.values() if job.status not in UNFINISHED][:-MOST_ENDED]:
-            await self._engine.put_note(index.handle, Note(NOTE + old.id, None))
-            del jobs[old.id]
-        self._start_task(index.handle, job)
+        await self._jobs.announce(index.handle)
+        await self._engine.put_note(index.handle, job.note(None))
+        for old in ended[:-MOST_ENDED]:
+            await self._engine.put_note(index.handle, Note(JOB + old.id, None))
+        self._go_on(index.handle)
         return job.id
 
-    def page(self, index: Index, limit: int | None, token: str | None) -> tuple[list[ImportState], str | None]:
+    async def page(self, index: Index, limit: int | None, token: str | None) -> tuple[list[ImportState], str | None]:
         """A page of imports, oldest first, and the token of the next one."""
         permissions.check("read", index.handle)
         permissions.check_whole(index.handle)
         size = pages.limit(limit, PAGE, PAGE)
         after = pages.read(token) if token else ""
-        jobs = sorted(self._jobs.get(index.handle, {}).values(), key=lambda job: job.place)
+        jobs = list((await self._notes(index.handle)).jobs.values())
         following = [job for job in jobs if job.place > after]
         page = following[:size]
         more = len(following) > size
-        return [self._state(job) for job in page], pages.token(page[-1].place) if more else None
+        return [self._state(job, jobs) for job in page], pages.token(page[-1].place) if more else None
 
-    def describe(self, index: Index, id: str) -> ImportState:
+    async def describe(self, index: Index, id: str) -> ImportState:
         """One import. Raises NotFound."""
         permissions.check("read", index.handle)
         permissions.check_whole(index.handle)
-        return self._state(self._job(index, id))
+        jobs = (await self._notes(index.handle)).jobs
+        return self._state(_job(jobs, id), list(jobs.values()))
 
     async def cancel(self, index: Index, id: str) -> None:
-        """Stop an import; what it has stored stays. One that has ended stays as it is. Raises NotFound."""
+        """Stop an import; what it has stored stays. One that has ended stays as it is. Raises NotFound.
+
+        Waits for its end a short time, because another process may be at it.
+        """
         permissions.check("write", index.handle)
         permissions.check_whole(index.handle)
-        if self._job(index, id).status not in UNFINISHED:
+        handle = index.handle
+        if not _job((await self._notes(handle)).jobs, id).is_unfinished:
             return
-        task = self._tasks.get(id)
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
-        job = self._job(index, id)
-        if job.status in UNFINISHED:
-            try:
-                await self._put(index.handle, _ended(job, "Cancelled"))
-            except PinyonError:
-                self._start_task(index.handle, job)  # the caller hears that it is not cancelled
-                raise
+        await self._jobs.announce(handle)
+        await self._engine.put_note(handle, Note(CANCEL + id, now()))
+        self._go_on(handle)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CANCELLED_WITHIN_S):
+                while True:
+                    bell = self._bell(handle)
+                    job = (await self._notes(handle)).jobs.get(id)
+                    if job is None or not job.is_unfinished:
+                        return
+                    await _heard(bell)
 
-    def _job(self, index: Index, id: str) -> ImportJob:
-        job = self._jobs.get(index.handle, {}).get(id)
-        if job is None:
-            raise NotFound(f"Import {id[:80]} not found.")
-        return job
+    async def _notes(self, handle: Handle) -> ImportNotes:
+        notes = import_jobs.read(handle, await self._engine.notes(handle))
+        for id in notes.jobs.keys() & self._unstored.keys():
+            notes.jobs[id] = self._unstored[id]
+        return notes
 
-    def _state(self, job: ImportJob) -> ImportState:
-        reason = job.error or self._reasons.get(job.id)
+    def _state(self, job: ImportJob, jobs: Sequence[ImportJob]) -> ImportState:
+        """jobs: all of the index."""
+        reason = job.error or job.waits or self._paused.get(job.id)
+        if reason is None and job.status == "Pending" and any(each.status == "InProgress" for each in jobs):
+            reason = "it waits for another import into this index"
         progress = job.progress
         if reason is None and progress.refused:
             rows = "1 row was" if progress.refused == 1 else f"{progress.refused} rows were"
             reason = f"{rows} left out; the first: {progress.problem}"
         return ImportState(job, reason)
 
-    def _start_task(self, handle: Handle, job: ImportJob) -> None:
-        # In an empty context, because the import must not depend on what the caller's API key allows.
-        task = asyncio.create_task(self._run(handle, job.id), context=contextvars.Context())
-        self._tasks[job.id] = task
-        task.add_done_callback(lambda _: self._tasks.pop(job.id, None) if self._tasks.get(job.id) is task else None)
+    def _go_on(self, handle: Handle) -> None:
+        """See to it that the imports of an index are looked at now, because something about them has changed."""
+        self._jobs.start(handle)
+        self._ring(handle)
 
-    async def _run(self, handle: Handle, id: str) -> None:
-        """Import as soon as it is this job's turn, and again later while its source cannot be read."""
+    def _ring(self, handle: Handle) -> None:
+        """Wake up what waits for a change of the imports of an index."""
+        bell = self._bells.pop(handle, None)
+        if bell is not None:
+            bell.set()
+
+    def _bell(self, handle: Handle) -> asyncio.Event:
+        """Rings at the next change of the imports of an index in this process. Take it before you read them."""
+        return self._bells.setdefault(handle, asyncio.Event())
+
+    async def _is_wanted(self, handle: Handle) -> bool:
+        return any(job.is_unfinished for job in (await self._notes(handle)).jobs.values())
+
+    async def _work(self, handle: Handle, lease: Lease) -> None:
+        """Do the imports of an index one after the other, until none is left."""
+        while True:
+            bell = self._bell(handle)
+            notes = await self._notes(handle)
+            await self._end_cancelled(handle, lease, notes)
+            waiting = [job for job in notes.jobs.values() if job.is_unfinished and job.id not in notes.cancelled]
+            if not waiting:
+                return
+            due = time.monotonic() - RETRY_S
+            ready = next((job for job in waiting if self._tried_at.get(job.id, due) <= due), None)
+            if ready is None:
+                await _heard(bell)
+            else:
+                await self._import_unless_cancelled(handle, lease, ready)
+
+    async def _import_unless_cancelled(self, handle: Handle, lease: Lease, job: ImportJob) -> None:
+        """Import until the end, or until somebody wants it to be cancelled."""
+        importing = asyncio.ensure_future(self._import(handle, lease, job))
         try:
-            while True:
-                turn = self._turns.of(handle.id)
-                if turn.locked():
-                    self._reasons[id] = "it waits for another import into this index"
-                async with turn:
-                    try:
-                        await self._import(handle, id)
-                        return
-                    except SourceUnavailable as error:
-                        self._reasons[id] = error.message
-                await asyncio.sleep(RETRY_S)
-        except NotFound:  # the index was deleted
-            self._jobs.pop(handle, None)
+            while not importing.done():
+                hearing = asyncio.ensure_future(_heard(self._bell(handle)))
+                try:
+                    await asyncio.wait([importing, hearing], return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    hearing.cancel()
+                with contextlib.suppress(Unavailable):  # then nothing is known, and the import waits as well
+                    notes = await self._notes(handle)
+                    if not importing.done() and job.id in notes.cancelled:
+                        break
+                    await self._end_cancelled(handle, lease, notes, running=job.id)
+            else:
+                await importing
         finally:
-            self._reasons.pop(id, None)
+            importing.cancel()
+            await asyncio.gather(importing, return_exceptions=True)
+            self._paused.pop(job.id, None)
 
-    async def _import(self, handle: Handle, id: str) -> None:
-        """Do the import, and store how it ended. Raises SourceUnavailable, or NotFound if the index is gone."""
-        job = begun = self._jobs[handle][id]
+    async def _end_cancelled(self, handle: Handle, lease: Lease, notes: ImportNotes, running: str = "") -> None:
+        """End the imports that are to be cancelled, except for the one that runs."""
+        for id in notes.cancelled - {running}:
+            job = notes.jobs.get(id)
+            if job is not None and job.is_unfinished:
+                await self._end(handle, lease, job.ended("Cancelled"))
+            await self._engine.put_note(handle, Note(CANCEL + id, None, lease))
+
+    async def _import(self, handle: Handle, lease: Lease, job: ImportJob) -> None:
+        """Do an import, and store how it ended. Raises LeaseLost, or NotFound if the index is gone."""
+        watch = _Watch(self._paused, lease, job)
         try:
-            source = await on_thread(lambda: self._source(begun.uri))
+            source = await on_thread(lambda: self._source(job.uri))
             files = await on_thread(source.files)
-            self._reasons.pop(id, None)
-            job = msgspec.structs.replace(job, status="InProgress")
-            await self._put_at_last(handle, job)
-            watch = _Watch(self, handle, job)
+            self._tried_at.pop(job.id, None)
+            watch.job = msgspec.structs.replace(job, status="InProgress", waits=None)
+            await self._put_at_last(handle, lease, watch.job)
             progress = await self._importer.run(handle, source, files, job.on_error, job.progress, watch)
             done = msgspec.structs.replace(progress, percent=100.0)
-            ended = _ended(msgspec.structs.replace(job, progress=done), "Completed")
-        except (SourceUnavailable, NotFound):
+            ended = msgspec.structs.replace(watch.job, progress=done).ended("Completed")
+        except SourceUnavailable as error:
+            self._tried_at[job.id] = time.monotonic()
+            if watch.job.waits != error.message:
+                await self._put_at_last(handle, lease, msgspec.structs.replace(watch.job, waits=error.message))
+            return
+        except (LeaseLost, NotFound):
             raise
         except PinyonError as error:
-            ended = _ended(self._jobs[handle][id], "Failed", error.message)
+            ended = watch.job.ended("Failed", error.message)
         except Exception as error:
-            log.exception("import %s into index %s failed", id, handle)
+            log.exception("import %s into index %s failed", job.id, handle)
             defect = f"a defect of Pinyon's own ({type(error).__name__}); the log has the details"
-            ended = _ended(self._jobs[handle][id], "Failed", defect)
-        await self._put_at_last(handle, ended)
-        log.info("import %s into index %s: %s, %d records", id, handle, ended.status, ended.progress.imported)
+            ended = watch.job.ended("Failed", defect)
+        await self._end(handle, lease, ended)
+
+    async def _end(self, handle: Handle, lease: Lease, job: ImportJob) -> None:
+        await self._put_at_last(handle, lease, job)
+        log.info("import %s into index %s: %s, %d records", job.id, handle, job.status, job.progress.imported)
 
     def _source(self, uri: str) -> Source:
         if uri.startswith(UPLOAD):
             return uploaded(self._data_dir, uri)
         return allow_list.source(uri, self._allow)
 
-    async def _put_at_last(self, handle: Handle, job: ImportJob) -> None:
+    async def _put_at_last(self, handle: Handle, lease: Lease, job: ImportJob) -> None:
         """Store a job as soon as the disk takes it."""
         while True:
             try:
-                await self._put(handle, job)
-                self._reasons.pop(job.id, None)
-                return
+                await self._engine.put_note(handle, job.note(lease))
+                self._paused.pop(job.id, None)
+                break
             except Unavailable as error:
-                self.pauses(job.id, error.message)
+                _pause(self._paused, job.id, error.message)
                 await asyncio.sleep(min(error.retry_after_s, LONGEST_WAIT_S))
-            except NotFound:
+            except (LeaseLost, NotFound):
                 raise
             except PinyonError as error:  # the file of the index is damaged; this process knows the end of the import
                 log.error("the state of import %s into index %s cannot be stored: %s", job.id, handle, error.message)
-                self.reached(handle, job)
-                return
-
-    async def _put(self, handle: Handle, job: ImportJob) -> None:
-        await self._engine.put_note(handle, job.note)
-        self.reached(handle, job)
-
-    def reached(self, handle: Handle, job: ImportJob) -> None:
-        """Remember a job that is stored."""
-        self._jobs.setdefault(handle, {})[job.id] = job
-
-    def pauses(self, id: str, reason: str | None) -> None:
-        """Remember why an import is paused."""
-        if reason is None:
-            self._reasons.pop(id, None)
-        else:
-            self._reasons[id] = f"paused, and goes on by itself: {reason}"
+                self._unstored[job.id] = job
+                break
+        self._ring(handle)
 
 
 class _Watch:
-    """Follows one import for its job."""
+    """Follows one import for its job. paused: why imports are paused, by id."""
 
-    def __init__(self, imports: Imports, handle: Handle, job: ImportJob) -> None:
-        self._imports, self._handle, self._job = imports, handle, job
+    def __init__(self, paused: dict[str, str], lease: Lease, job: ImportJob) -> None:
+        self._paused, self._lease, self.job = paused, lease, job
 
     def note(self, progress: Progress) -> Note:
-        return self._at(progress).note
+        return msgspec.structs.replace(self.job, progress=progress).note(self._lease)
 
     def reached(self, progress: Progress) -> None:
-        self._imports.reached(self._handle, self._at(progress))
+        self.job = msgspec.structs.replace(self.job, progress=progress)
 
     def pauses(self, reason: str | None) -> None:
-        self._imports.pauses(self._job.id, reason)
-
-    def _at(self, progress: Progress) -> ImportJob:
-        return msgspec.structs.replace(self._job, progress=progress)
+        _pause(self._paused, self.job.id, reason)
 
 
-def _ended(job: ImportJob, status: Status, error: str | None = None) -> ImportJob:
-    return msgspec.structs.replace(job, status=status, error=error, finished_at=now())
+def _pause(paused: dict[str, str], id: str, reason: str | None) -> None:
+    if reason is None:
+        paused.pop(id, None)
+    else:
+        paused[id] = f"paused, and goes on by itself: {reason}"
 
 
-def _decoded(index: Index, note: Note) -> ImportJob | None:
-    if not note.key.startswith(NOTE) or note.text is None:
-        return None
-    try:
-        return msgspec.json.decode(note.text, type=ImportJob)
-    except msgspec.MsgspecError as error:
-        log.error("an import of index %s cannot be read, so it is not listed: %s", index.name, error)
-        return None
+async def _heard(bell: asyncio.Event) -> None:
+    """Wait until the imports of an index have changed in this process, or may have changed in another one."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(bell.wait(), ASKED_EVERY_S)
+
+
+def _job(jobs: dict[str, ImportJob], id: str) -> ImportJob:
+    if id not in jobs:
+        raise NotFound(f"Import {id[:80]} not found.")
+    return jobs[id]

@@ -121,7 +121,7 @@ class Overview:
         jobs = []
         for index in self._indexes.all():
             try:
-                jobs += [*self._imports_of(index), *await self._reembedding_of(index)]
+                jobs += [*await self._imports_of(index), *await self._reembedding_of(index)]
             except PinyonError:  # it was deleted meanwhile, or its disk fails, which the list of indexes tells
                 continue
         jobs += [*await self._backup_jobs(), *await self._restores()]
@@ -129,8 +129,8 @@ class Overview:
             :MOST_JOBS
         ]
 
-    def _imports_of(self, index: Index) -> list[Job]:
-        states, _ = self._imports.page(index, None, None)
+    async def _imports_of(self, index: Index) -> list[Job]:
+        states, _ = await self._imports.page(index, None, None)
         words = {"Pending": "waiting", "InProgress": "running", "Completed": "done"}
         return [
             Job(

@@ -1,7 +1,6 @@
 """The engine: indexes as a whole, on a PostgreSQL database. Its base class reads and writes their records."""
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -20,6 +19,7 @@ from pinyon.domain import (
     IndexDetails,
     IndexRef,
     IndexSpec,
+    Lease,
     NamespaceInfo,
     Note,
     Page,
@@ -28,7 +28,7 @@ from pinyon.domain import (
     Reembedding,
     StoredText,
 )
-from pinyon.errors import FailedPrecondition, NotFound, PermissionDenied, PinyonError
+from pinyon.errors import FailedPrecondition, PermissionDenied, PinyonError
 from pinyon.storage.engine import EngineLimits
 from pinyon.storage.postgres import backups, catalogue, leases, notes, server_check, tables
 from pinyon.storage.postgres.catalogue import Entry, State
@@ -190,7 +190,6 @@ class PostgresEngine(PostgresDataPlane):
             if version is not None:
                 catalogue.check_version(entry, version)
             await catalogue.remove(connection, entry.number)
-            await leases.forget(connection, entry.index.handle.id)
             await catalogue.drop_schema(connection, index_schema(self._schema, entry.number))
 
         await self._change(index, run)
@@ -228,6 +227,19 @@ class PostgresEngine(PostgresDataPlane):
 
     async def put_note(self, index: IndexRef, note: Note) -> None:
         await self._write(index, lambda connection, _: notes.put(connection, note), schedule=False)
+
+    async def take_lease(self, lease: Lease, seconds: float) -> bool:
+        with translated("The lease"):
+            async with self._database.transaction(mode="write") as connection:
+                return await leases.take(connection, lease, seconds)
+
+    async def release_lease(self, lease: Lease) -> None:
+        with translated("The lease"):
+            async with self._database.transaction(mode="write") as connection:
+                await leases.release(connection, lease)
+
+    async def expired_leases(self, prefix: str) -> list[str]:
+        return await self._catalogue_read(lambda connection: leases.expired(connection, prefix))
 
     async def footprint(self, index: IndexRef) -> Footprint:
         async with self._snapshot(index) as snapshot:
@@ -312,33 +324,18 @@ class PostgresEngine(PostgresDataPlane):
 
         await self._write(index, run, schedule=False)
 
-    async def lease_reembedding(self, index: IndexRef, owner: str, seconds: float) -> bool:
-        id = (await self._copy.find(index)).entry.index.handle.id
-        with translated("The lease"):
-            async with self._database.transaction(mode="write") as connection:
-                return await leases.take(connection, id, owner, seconds)
-
-    async def release_reembedding(self, index: IndexRef, owner: str) -> None:
-        with contextlib.suppress(NotFound), translated("The lease"):  # the lease of a deleted index is gone already
-            id = (await self._copy.find(index)).entry.index.handle.id
-            async with self._database.transaction(mode="write") as connection:
-                await leases.release(connection, id, owner)
-
     async def texts_to_reembed(self, index: IndexRef, most: int) -> list[StoredText]:
         async with self._snapshot(index) as snapshot:
             return await reembedding.pending(snapshot.connection, most)
 
-    async def keep_reembedded(self, index: IndexRef, embedded_by: Fingerprint, texts: Sequence[ReembeddedText]) -> None:
-        await self._write(
+    async def keep_reembedded(self, index: IndexRef, embedded_by: Fingerprint, texts: Sequence[ReembeddedText]) -> bool:
+        return await self._write(
             index, lambda connection, _: reembedding.stage(connection, embedded_by, texts), schedule=False
         )
 
     async def finish_reembedding(self, index: IndexRef) -> bool:
         async def run(connection: Connection, entry: Entry, state: State) -> bool:
-            done = await reembedding.switch(connection, entry.number, entry.index.spec)
-            if done:
-                await leases.forget(connection, entry.index.handle.id)
-            return done
+            return await reembedding.switch(connection, entry.number, entry.index.spec)
 
         done = await self._change(index, run)
         if done:

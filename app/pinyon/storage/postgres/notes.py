@@ -1,6 +1,7 @@
 """The table `notes` of an index: small texts that services store with it. Plain functions on a connection."""
 
 from pinyon.domain import Note
+from pinyon.storage.postgres import leases
 from pinyon.storage.postgres.connection.database import Connection
 
 
@@ -11,7 +12,9 @@ async def every(connection: Connection) -> list[Note]:
 
 
 async def put(connection: Connection, note: Note) -> None:
-    """Store a note in place of the one with its key, or remove that one."""
+    """Store a note in place of the one with its key, or remove that one. Raises LeaseLost if its lease is lost."""
+    if note.lease is not None:
+        await leases.check(connection, note.lease)
     if note.text is None:
         await connection.execute("DELETE FROM notes WHERE key = %s", (note.key,))
     else:

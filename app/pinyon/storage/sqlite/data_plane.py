@@ -30,6 +30,7 @@ from pinyon.errors import NotFound, PinyonError, Unavailable
 from pinyon.storage.sqlite.connection.inline_reads import InlineReads
 from pinyon.storage.sqlite.filters import facets
 from pinyon.storage.sqlite.folder.index_files import Opened
+from pinyon.storage.sqlite.leases import Leases
 from pinyon.storage.sqlite.records import namespaces, reading, writing
 from pinyon.storage.sqlite.schema import notes, tables
 from pinyon.storage.sqlite.upkeep.scheduler import UpkeepScheduler
@@ -49,6 +50,7 @@ class SqliteDataPlane:
         self._opened: dict[str, Opened] = {}
         self._opening: dict[str, asyncio.Task[None]] = {}
         self._unusable: dict[str, PinyonError] = {}
+        self._leases = Leases()
 
     def _find(self, index: IndexRef) -> Opened:
         """The open index of this name or handle.
@@ -75,6 +77,8 @@ class SqliteDataPlane:
         note: Note | None = None,
     ) -> int:
         opened = self._find(index)
+        if note is not None:
+            self._check_lease(note)
 
         def run(connection: apsw.Connection) -> int:
             if fingerprint is not None:
@@ -87,6 +91,11 @@ class SqliteDataPlane:
             )
 
         return await self._written(opened, namespace, run)
+
+    def _check_lease(self, note: Note) -> None:
+        """Raises LeaseLost if the note names a lease that its owner does not have."""
+        if note.lease is not None:
+            self._leases.check(note.lease)
 
     async def _written(self, opened: Opened, namespace: str, run: Callable[[apsw.Connection], T]) -> T:
         """Run a write, then schedule the upkeep of what is in memory for the namespace."""

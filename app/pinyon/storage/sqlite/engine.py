@@ -1,7 +1,6 @@
 """The engine on SQLite, with one file for each index. Its verbs for records are in data_plane.py."""
 
 import asyncio
-import contextlib
 import logging
 import shutil
 from collections.abc import Callable, Coroutine, Sequence
@@ -21,6 +20,7 @@ from pinyon.domain import (
     IndexDetails,
     IndexRef,
     IndexSpec,
+    Lease,
     NamespaceInfo,
     Note,
     Page,
@@ -44,7 +44,6 @@ from pinyon.storage.sqlite.filters.filter_cache import FilterCache
 from pinyon.storage.sqlite.folder.backups.index_backups import IndexBackups
 from pinyon.storage.sqlite.folder.data_dir import DataDir
 from pinyon.storage.sqlite.folder.index_files import IndexFiles, Opened
-from pinyon.storage.sqlite.leases import Leases
 from pinyon.storage.sqlite.options import LIMITS, EngineOptions
 from pinyon.storage.sqlite.records import namespaces, reading, reembedding
 from pinyon.storage.sqlite.schema import notes, tables
@@ -77,7 +76,6 @@ class SqliteEngine(SqliteDataPlane):
         caches = reading.SearchCaches(vectors, filters, columns, postings, upkeep.inverted_file, recall)
         super().__init__(caches, upkeep, InlineReads(options.inline_read_s))
         self._change_locks = NamedLocks()
-        self._leases = Leases()
         self._closing = False
 
     @property
@@ -213,9 +211,8 @@ class SqliteEngine(SqliteDataPlane):
             await self._files.try_to_remove(name)  # the index is deleted, even if files of it are left
 
     async def _forget(self, index: Index) -> None:
-        """Free the memory and the lease of an index that was deleted or re-embedded."""
+        """Free the memory of an index that was deleted or re-embedded."""
         await self.upkeep.release(index.handle)
-        self._leases.forget(index.handle.id)
 
     async def _change(self, index: IndexRef, change: Coroutine[Any, Any, T]) -> T:
         """Run a change of a whole index. Changes of the same index run one at a time.
@@ -256,7 +253,17 @@ class SqliteEngine(SqliteDataPlane):
         return await self._find(index).database.read(notes.every)
 
     async def put_note(self, index: IndexRef, note: Note) -> None:
+        self._check_lease(note)
         await self._find(index).database.write(lambda connection: notes.put(connection, note))
+
+    async def take_lease(self, lease: Lease, seconds: float) -> bool:
+        return self._leases.take(lease, seconds)
+
+    async def release_lease(self, lease: Lease) -> None:
+        self._leases.release(lease)
+
+    async def expired_leases(self, prefix: str) -> list[str]:
+        return self._leases.expired(prefix)
 
     async def footprint(self, index: IndexRef) -> Footprint:
         opened = self._find(index)
@@ -280,18 +287,12 @@ class SqliteEngine(SqliteDataPlane):
 
         await self._find(index).database.write(run)
 
-    async def lease_reembedding(self, index: IndexRef, owner: str, seconds: float) -> bool:
-        return self._leases.take(self._find(index).index.handle.id, owner, seconds)
-
-    async def release_reembedding(self, index: IndexRef, owner: str) -> None:
-        with contextlib.suppress(PinyonError):  # the lease of a deleted index is gone already
-            self._leases.release(self._find(index).index.handle.id, owner)
-
     async def texts_to_reembed(self, index: IndexRef, most: int) -> list[StoredText]:
         return await self._find(index).database.read(lambda connection: reembedding.pending(connection, most))
 
-    async def keep_reembedded(self, index: IndexRef, embedded_by: Fingerprint, texts: Sequence[ReembeddedText]) -> None:
-        await self._find(index).database.write(lambda connection: reembedding.stage(connection, embedded_by, texts))
+    async def keep_reembedded(self, index: IndexRef, embedded_by: Fingerprint, texts: Sequence[ReembeddedText]) -> bool:
+        opened = self._find(index)
+        return await opened.database.write(lambda connection: reembedding.stage(connection, embedded_by, texts))
 
     async def finish_reembedding(self, index: IndexRef) -> bool:
         return await self._change(index, self._finish_reembedding(index))

@@ -39,7 +39,7 @@ async def describe_backup_schedule(
     schedule_id: FromPath[str], backup_schedules: NamedDependency[BackupSchedules]
 ) -> dict[str, Any]:
     """One schedule."""
-    return schemas.schedule(backup_schedules.get(schedule_id))
+    return schemas.schedule(await backup_schedules.get(schedule_id))
 
 
 @patch("/backup-schedules/{schedule_id:str}", status_code=200, operation_id="update_backup_schedule")

@@ -119,7 +119,7 @@ async def list_restore_jobs(
 @get("/restore-jobs/{job_id:str}", operation_id="describe_restore_job")
 async def describe_restore_job(job_id: FromPath[str], backups: NamedDependency[Backups]) -> dict[str, Any]:
     """One restore job."""
-    return schemas.job(backups.job(job_id))
+    return schemas.job(await backups.job(job_id))
 
 
 router = Router(

@@ -30,7 +30,7 @@ async def list_imports(
     pagination_token: Annotated[str | None, QueryParameter(name="paginationToken")] = None,
 ) -> schemas.ListImportsResponse:
     """A page of the imports into an index."""
-    page, following = imports.page(index, whole_number(limit, "limit"), pagination_token)
+    page, following = await imports.page(index, whole_number(limit, "limit"), pagination_token)
     return schemas.ListImportsResponse(
         [schemas.described(state) for state in page], Pagination(following) if following else None
     )
@@ -41,7 +41,7 @@ async def describe_import(
     import_id: FromPath[str], index: NamedDependency[Index], imports: NamedDependency[Imports]
 ) -> schemas.ImportModel:
     """One import."""
-    return schemas.described(imports.describe(index, import_id))
+    return schemas.described(await imports.describe(index, import_id))
 
 
 @delete("/bulk/imports/{import_id:str}", status_code=200, operation_id="cancelBulkImport")

@@ -125,11 +125,14 @@ async def pending(connection: Connection, most: int) -> list[StoredText]:
     return []
 
 
-async def stage(connection: Connection, embedded_by: Fingerprint, texts: Sequence[ReembeddedText]) -> None:
-    """Store new vectors, except for records that were deleted or have another text by now."""
+async def stage(connection: Connection, embedded_by: Fingerprint, texts: Sequence[ReembeddedText]) -> bool:
+    """Store new vectors, except for records that were deleted or have another text by now.
+
+    Returns whether the index is still on its way to this embedding. If it is not, nothing is stored.
+    """
     goal = await _goal(connection)
     if goal is None or goal.embedded_by != embedded_by:  # it was cancelled meanwhile, or begun for another model
-        return
+        return False
     for new in texts:
         row = await (
             await connection.execute(
@@ -145,6 +148,7 @@ async def stage(connection: Connection, embedded_by: Fingerprint, texts: Sequenc
                 (*row[:2], new.vector.tobytes(), new.truncated, to_blob(new.learned), new.token_codes),
             )
             await connection.execute("UPDATE reembedding SET upto = greatest(upto, %s)", (row[1],))
+    return True
 
 
 async def switch(connection: Connection, number: int, before: IndexSpec) -> bool:

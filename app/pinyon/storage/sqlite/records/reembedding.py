@@ -108,11 +108,14 @@ def pending(connection: apsw.Connection, most: int) -> list[StoredText]:
     return []
 
 
-def stage(connection: apsw.Connection, embedded_by: Fingerprint, texts: Sequence[ReembeddedText]) -> None:
-    """Store new vectors, except for records that were deleted or have another text by now."""
+def stage(connection: apsw.Connection, embedded_by: Fingerprint, texts: Sequence[ReembeddedText]) -> bool:
+    """Store new vectors, except for records that were deleted or have another text by now.
+
+    Returns whether the index is still on its way to this embedding. If it is not, nothing is stored.
+    """
     goal = _goal(connection)
     if goal is None or goal.embedded_by != embedded_by:  # it was cancelled meanwhile, or begun for another model
-        return
+        return False
     for new in texts:
         record: Any = connection.execute(
             "SELECT record, metadata FROM records WHERE ns = (SELECT ns FROM namespaces WHERE name = ?) AND id = ?",
@@ -125,6 +128,7 @@ def stage(connection: apsw.Connection, embedded_by: Fingerprint, texts: Sequence
                 (record[0], new.vector.tobytes(), new.truncated, to_blob(new.learned), new.token_codes),
             )
             connection.execute("UPDATE reembedding SET upto = max(upto, ?)", (record[0],))
+    return True
 
 
 def delete_staged(connection: apsw.Connection, records: Sequence[int]) -> None:
