@@ -57,7 +57,22 @@ class Tool(msgspec.Struct, frozen=True):
 
 
 def schema(shape: type[msgspec.Struct]) -> dict[str, Any]:
-    """The JSON schema of a struct, with an object at its root, as MCP wants it."""
-    _, components = msgspec.json.schema_components([shape], ref_template="#/$defs/{name}")
-    root: dict[str, Any] = components.pop(shape.__name__)
-    return {**root, "$defs": components} if components else root
+    """The JSON schema of a struct, with an object at its root, as MCP wants it.
+
+    Shapes are written out where they are used, because some clients do not follow references.
+    """
+    _, shapes = msgspec.json.schema_components([shape], ref_template="{name}")
+    root: dict[str, Any] = _written_out(shapes[shape.__name__], shapes)
+    return root
+
+
+def _written_out(part: Any, shapes: dict[str, Any]) -> Any:
+    """A part of a schema, with shapes in place of references to them."""
+    if isinstance(part, list):
+        return [_written_out(each, shapes) for each in part]
+    if not isinstance(part, dict):
+        return part
+    if "$ref" in part:
+        beside = {name: value for name, value in part.items() if name != "$ref"}
+        return _written_out({**shapes[part["$ref"]], **beside}, shapes)
+    return {name: _written_out(value, shapes) for name, value in part.items()}
