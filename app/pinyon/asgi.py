@@ -11,6 +11,7 @@ from pinyon.api.error_response import is_grpc
 from pinyon.api.grpc.calls import GrpcCalls
 from pinyon.api.guard import Guard
 from pinyon.api.headers import RequestHeaders
+from pinyon.api.min_lsn import MinLsn
 from pinyon.api.request_buffer import RequestBuffer
 from pinyon.api.request_line import RequestLine
 from pinyon.api.rest.errors import EXCEPTION_HANDLERS
@@ -95,7 +96,7 @@ def create_app(service: Service, mcp: Any = None) -> Any:
 
     server = settings.server
     app = Guard(
-        RequestBuffer(any_protocol, most_bytes),
+        RequestBuffer(MinLsn(any_protocol), most_bytes),
         service.keys.required,
         service.keys.caller,
         local=not server.insecure,

@@ -75,9 +75,9 @@ class GrpcTransport(httpx.BaseTransport):
             path = "/namespaces/"
         name, request_type, response_type = METHODS[request.method, path]
         call = method(self._channel, name, request_type, response_type)
-        key = [("api-key", request.headers["api-key"])] if "api-key" in request.headers else None
+        sent = [(name, request.headers[name]) for name in ("api-key", "x-pinyon-min-lsn") if name in request.headers]
         try:
-            answer, done = call.with_call(ParseDict(asked, request_type()), metadata=key)
+            answer, done = call.with_call(ParseDict(asked, request_type()), metadata=sent)
         except grpc.RpcError as error:
             code = error.code().value[0]
             body = {"code": code, "message": error.details(), "details": []}

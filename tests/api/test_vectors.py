@@ -508,3 +508,10 @@ def test_an_update_removes_no_field_over_either_protocol(cosine: httpx.Client, n
     assert "null" in refused.json()["message"] and "'n'" in refused.json()["message"]
     fetched = cosine.get("/vectors/fetch", params={"ids": "a", "namespace": namespace}).json()
     assert fetched["vectors"]["a"]["metadata"] == {"n": 1}
+
+
+@pytest.mark.parametrize(("value", "status"), [("0", 200), ("1", 200), ("x", 400), ("-1", 400), ("1" * 30, 400)])
+def test_a_read_says_which_write_it_must_see(cosine: httpx.Client, value: str, status: int) -> None:
+    answer = cosine.post("/query", json={"vector": [1, 2], "topK": 1}, headers={"x-pinyon-min-lsn": value})
+    assert answer.status_code == status, answer.text
+    assert status == 200 or "x-pinyon-min-lsn" in answer.text

@@ -27,6 +27,14 @@ class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     read_preference: Annotated[
         Literal["primary", "replica"], Meta(description="PostgreSQL: which server answers reads.")
     ] = "primary"
+    replica_wait_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="PostgreSQL: how long a read waits for a replica that lacks a write which it must see; then "
+            "the primary answers.",
+        ),
+    ] = 0.2
     schema: Annotated[
         str,
         Meta(

@@ -16,6 +16,7 @@ What every engine promises:
 """
 
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from typing import Any, Protocol
 
 import msgspec
@@ -48,6 +49,13 @@ from pinyon.domain import (
 )
 from pinyon.errors import PinyonError
 from pinyon.shared_files import SharedFiles
+
+MIN_LSN: ContextVar[int] = ContextVar("min_lsn", default=0)
+"""The LSN of a write that the reads of the current request must see, because its sender has heard of it.
+
+Reads see every write of their own process in any case. So only engines whose data several processes share, or that read
+from replicas, need to look at it.
+"""
 
 
 class EngineLimits(msgspec.Struct, frozen=True):

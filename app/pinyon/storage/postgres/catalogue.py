@@ -124,6 +124,13 @@ async def locked_state(connection: Connection, number: int, name: str) -> State:
     return await state(connection, number, name)
 
 
+async def lsn(connection: Connection) -> int:
+    """The number of the last write."""
+    row = await (await connection.execute("SELECT lsn FROM state")).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 async def next_lsn(connection: Connection) -> int:
     """Count up the number of the last write. Returns the new number, for the write that is being made."""
     row = await (await connection.execute("UPDATE state SET lsn = lsn + 1 RETURNING lsn")).fetchone()

@@ -23,6 +23,7 @@ from pinyon.domain import (
     UpdatePlan,
 )
 from pinyon.errors import EmbeddingMismatch, InvalidArgument, NotFound
+from pinyon.storage.engine import MIN_LSN
 from pinyon.storage.postgres import catalogue, notes
 from pinyon.storage.postgres.catalogue import State
 from pinyon.storage.postgres.catalogue_copy import CatalogueCopy, KnownIndex
@@ -30,6 +31,7 @@ from pinyon.storage.postgres.connection.database import Connection, Database
 from pinyon.storage.postgres.connection.database_errors import translated
 from pinyon.storage.postgres.filters import facets
 from pinyon.storage.postgres.records import namespaces, reading, writing
+from pinyon.storage.postgres.replicas import NoReplica, ReplicaBehind, Replicas
 from pinyon.storage.postgres.upkeep import Upkeep
 from pinyon.storage.shared.posting_cache import PostingCache
 
@@ -47,9 +49,19 @@ class Snapshot(msgspec.Struct, frozen=True):
 class PostgresDataPlane:
     """A DataPlane on a database. Call from the event-loop thread only."""
 
-    def __init__(self, database: Database, copy: CatalogueCopy, upkeep: Upkeep, postings: PostingCache) -> None:
-        self._database, self._copy, self.upkeep, self._postings = database, copy, upkeep, postings
+    def __init__(
+        self, database: Database, replicas: Replicas, copy: CatalogueCopy, upkeep: Upkeep, postings: PostingCache
+    ) -> None:
+        self._database, self._replicas, self._copy = database, replicas, copy
+        self.upkeep, self._postings = upkeep, postings
         self._exact: set[tuple[str, str]] = set()
+        self._seen: dict[str, int] = {}
+        database.on_other_history = self._forget
+
+    def _forget(self) -> None:
+        """Forget what depends on the numbers of writes: another write may have the number of one that was lost."""
+        self._postings.clear()
+        self._seen.clear()
 
     @asynccontextmanager
     async def _snapshot(self, index: IndexRef) -> AsyncIterator[Snapshot]:
@@ -63,6 +75,41 @@ class PostgresDataPlane:
         if state.version != entry.index.version:
             await self._copy.refresh()
 
+    async def _read(self, index: IndexRef, read: Callable[[Snapshot], Awaitable[T]]) -> T:
+        """Run a read on a replica, or on the primary if no replica has what it must see. Raises NotFound.
+
+        It sees every write that this process has made or seen, and those that the caller names (storage/engine.py).
+        """
+        known = await self._copy.find(index)
+        entry = known.entry
+
+        async def attempt(connection: Connection) -> T:
+            try:
+                state = await catalogue.state(connection, entry.number, entry.index.name)
+            except NotFound as error:  # a new index
+                raise ReplicaBehind from error
+            if state.lsn < max(self._seen.get(known.schema, 0), MIN_LSN.get()) or state.version < entry.index.version:
+                raise ReplicaBehind
+            result = await read(Snapshot(connection, known, state))
+            self._has_seen(known, state.lsn)
+            return result
+
+        if self._replicas:
+            try:
+                with translated(f"Index {entry.index.name}"):
+                    return await self._replicas.read(known.schema, attempt)
+            except NoReplica:
+                pass
+        async with self._snapshot(index) as snapshot:
+            result = await read(snapshot)
+        self._has_seen(known, snapshot.state.lsn)
+        return result
+
+    def _has_seen(self, known: KnownIndex, lsn: int) -> None:
+        """Later reads must see this write."""
+        if self._replicas:
+            self._seen[known.schema] = max(lsn, self._seen.get(known.schema, 0))
+
     async def _write(
         self, index: IndexRef, write: Callable[[Connection, State], Awaitable[T]], schedule: bool = True
     ) -> T:
@@ -70,15 +117,18 @@ class PostgresDataPlane:
         known = await self._copy.find(index)
         entry = known.entry
 
-        async def locked(connection: Connection) -> T:
-            return await write(connection, await catalogue.locked_state(connection, entry.number, entry.index.name))
+        async def locked(connection: Connection) -> tuple[T, int]:
+            state = await catalogue.locked_state(connection, entry.number, entry.index.name)
+            result = await write(connection, state)
+            return result, await catalogue.lsn(connection) if self._replicas else state.lsn
 
         try:
             with metrics.stage("write"):
-                result = await known.writes.run(locked)
+                result, lsn = await known.writes.run(locked)
         except (EmbeddingMismatch, InvalidArgument, NotFound):
             await self._copy.refresh()  # perhaps another process has re-embedded or deleted the index
             raise
+        self._has_seen(known, lsn)
         if schedule:
             self.upkeep.schedule(entry.index.name)
         return result
@@ -104,12 +154,14 @@ class PostgresDataPlane:
         return await self._write(index, run)
 
     async def query(self, index: IndexRef, namespace: str, plan: QueryPlan) -> QueryAnswer:
+        async def search(snapshot: Snapshot) -> QueryAnswer:
+            handle = snapshot.known.entry.index.handle
+            is_exact = (handle.id, namespace) in self._exact
+            means = reading.SearchMeans(self._postings, {} if is_exact else snapshot.known.hnsw)
+            return await reading.query(snapshot.connection, snapshot.state, handle, namespace, plan, means)
+
         with metrics.stage("search"):
-            async with self._snapshot(index) as snapshot:
-                handle = snapshot.known.entry.index.handle
-                is_exact = (handle.id, namespace) in self._exact
-                means = reading.SearchMeans(self._postings, {} if is_exact else snapshot.known.hnsw)
-                return await reading.query(snapshot.connection, snapshot.state, handle, namespace, plan, means)
+            return await self._read(index, search)
 
     def answer_exactly(self, index: IndexRef, namespace: str) -> None:
         known = self._copy.known(index)
@@ -121,9 +173,11 @@ class PostgresDataPlane:
         await self.upkeep.idle()
 
     async def page(self, index: IndexRef, namespace: str, plan: PagePlan) -> Page:
-        async with self._snapshot(index) as snapshot:
+        async def page(snapshot: Snapshot) -> Page:
             state = snapshot.state
             return await reading.page(snapshot.connection, state.spec, state.lsn, namespace, plan)
+
+        return await self._read(index, page)
 
     async def update(self, index: IndexRef, namespace: str, plan: UpdatePlan) -> tuple[int, int]:
         return await self._write(
@@ -131,12 +185,12 @@ class PostgresDataPlane:
         )
 
     async def count(self, index: IndexRef, namespace: str, selection: Selection) -> int:
-        async with self._snapshot(index) as snapshot:
-            return await writing.count(snapshot.connection, namespace, selection)
+        return await self._read(index, lambda snapshot: writing.count(snapshot.connection, namespace, selection))
 
     async def facets(self, index: IndexRef, namespace: str, plan: FacetPlan) -> Facets:
-        async with self._snapshot(index) as snapshot:
-            return await facets.count(snapshot.connection, snapshot.state.lsn, namespace, plan)
+        return await self._read(
+            index, lambda snapshot: facets.count(snapshot.connection, snapshot.state.lsn, namespace, plan)
+        )
 
     async def delete(self, index: IndexRef, namespace: str, selection: Selection) -> int:
         return await self._write(
@@ -144,18 +198,15 @@ class PostgresDataPlane:
         )
 
     async def every_namespace(self, index: IndexRef) -> list[NamespaceInfo]:
-        async with self._snapshot(index) as snapshot:
-            return await namespaces.every(snapshot.connection)
+        return await self._read(index, lambda snapshot: namespaces.every(snapshot.connection))
 
     async def namespaces(
         self, index: IndexRef, limit: int, after: str = "", prefix: str = ""
     ) -> tuple[list[NamespaceInfo], bool, int]:
-        async with self._snapshot(index) as snapshot:
-            return await namespaces.page(snapshot.connection, limit, after, prefix)
+        return await self._read(index, lambda snapshot: namespaces.page(snapshot.connection, limit, after, prefix))
 
     async def namespace(self, index: IndexRef, name: str) -> NamespaceInfo:
-        async with self._snapshot(index) as snapshot:
-            return await namespaces.describe(snapshot.connection, name)
+        return await self._read(index, lambda snapshot: namespaces.describe(snapshot.connection, name))
 
     async def create_namespace(self, index: IndexRef, name: str, schema: dict[str, Any] | None) -> int:
         return await self._write(

@@ -39,6 +39,7 @@ from pinyon.storage.postgres.data_plane import PostgresDataPlane
 from pinyon.storage.postgres.files import DatabaseFiles
 from pinyon.storage.postgres.options import LIMITS, EngineOptions
 from pinyon.storage.postgres.records import namespaces, reading, reembedding, writing
+from pinyon.storage.postgres.replicas import Replicas
 from pinyon.storage.postgres.schema.migrations import index_schema, migrate_catalogue
 from pinyon.storage.postgres.text import lexical
 from pinyon.storage.postgres.upkeep import Upkeep
@@ -48,6 +49,8 @@ from pinyon.storage.shared.posting_cache import PostingCache
 T = TypeVar("T")
 NO_DETAILS = IndexDetails()
 READ_ONLY = "The data are opened only to read ([storage] read_only)"
+REPLICA_BEGINS_WITHIN_S = 2.0
+"""A replica that takes longer to begin a transaction hangs; others can answer in its place."""
 LONG = 0.0
 """The statement timeout of copies and rebuilds: none."""
 
@@ -59,9 +62,12 @@ class PostgresEngine(PostgresDataPlane):
         self._options, self._schema = options, options.schema
         copy = CatalogueCopy(database, options.schema, options.writes_per_commit)
         upkeep = Upkeep(database, copy, options.schema, options.approximate_from)
-        postings = PostingCache(options.posting_cache_bytes)
-        super().__init__(database, copy, upkeep, postings)
-        database.on_other_history = postings.clear  # another write may have the number of one that was lost
+        limit_s, quick_s = options.statement_timeout_s, REPLICA_BEGINS_WITHIN_S
+        servers = [
+            Database(dsn, options.connections, limit_s, quick_s=quick_s, patient=False) for dsn in options.replica_dsns
+        ]
+        replicas = Replicas(servers, options.replica_wait_s)
+        super().__init__(database, replicas, copy, upkeep, PostingCache(options.posting_cache_bytes))
         self._files = DatabaseFiles(self._catalogue_read, self._catalogue_write)
 
     @property
@@ -92,6 +98,7 @@ class PostgresEngine(PostgresDataPlane):
         except BaseException:
             await database.close()
             raise
+        await engine._replicas.open(database.path)
         engine._copy.follow()
         for name in engine._copy.indexes:
             engine.upkeep.schedule(name)
@@ -350,6 +357,7 @@ class PostgresEngine(PostgresDataPlane):
         await self._copy.close()
         for known in self._copy.indexes.values():
             await known.writes.idle()
+        await self._replicas.close()
         await self._database.close()
 
 

@@ -52,11 +52,17 @@ class PostgresInstallation:
     async def open(self, wait: bool = True) -> Engine:
         settings = self._settings
         assert self.location  # the connection string can be read
+        if settings.read_preference == "replica" and not settings.replica_dsns:
+            raise FailedPrecondition(
+                '[storage] read_preference = "replica" needs the connection strings of replicas: set [storage] '
+                "replica_dsns"
+            )
         return await PostgresEngine.open_database(
             EngineOptions(
                 settings.dsn,
                 settings.schema,
-                replica_dsns=settings.replica_dsns,
+                replica_dsns=settings.replica_dsns if settings.read_preference == "replica" else (),
+                replica_wait_s=settings.replica_wait_s,
                 connections=settings.connections,
                 writes_per_commit=settings.writes_per_commit,
                 statement_timeout_s=settings.statement_timeout_s,

@@ -14,13 +14,15 @@ class EngineOptions(msgspec.Struct, frozen=True):
     """Options of the engine. The settings of the same names have longer explanations.
 
     dsn: a connection string of libpq. schema: of the catalogue, and the beginning of the name of the schema of each
-    index. connections: the most that a process opens to the primary, and to each replica. approximate_from: namespaces
-    with at least this many records are searched approximately; None: none is.
+    index. replica_dsns: of the replicas that answer reads. connections: the most that a process opens to the primary,
+    and to each replica. approximate_from: namespaces with at least this many records are searched approximately; None:
+    none is.
     """
 
     dsn: str
     schema: str = "pinyon"
     replica_dsns: Sequence[str] = ()
+    replica_wait_s: float = 0.2
     connections: int = 8
     writes_per_commit: int = 64
     statement_timeout_s: float = 30.0

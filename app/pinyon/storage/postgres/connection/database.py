@@ -56,10 +56,10 @@ class Database:
     """A pool of connections. Call open() first and close() at the end.
 
     dsn: a connection string of libpq. If it has several hosts, connections go to the one that takes writes.
-    most: how many connections it opens at the most. timeout_s: after which the server gives up a statement. wait_s:
-    how long a transaction waits for a free connection. quick_s: how long it may take to begin. path: schemas that every
-    transaction sees after its own. on_other_history: called when a connection shows that the server's history has
-    branched off: a replica has become the primary, and may lack the last writes.
+    most: how many connections it opens at the most. timeout_s: after which the server gives up a statement. quick_s:
+    how long a transaction may take to begin. patient: whether it waits for a new connection if the one that it got was
+    broken. path: schemas that every transaction sees after its own. on_other_history: called when a connection shows
+    that the server's history has branched off: a replica has become the primary, and may lack the last writes.
     """
 
     def __init__(
@@ -68,10 +68,10 @@ class Database:
         most: int,
         timeout_s: float,
         connect_s: float = 5.0,
-        wait_s: float = WAIT_S,
         quick_s: float = QUICK_S,
+        patient: bool = True,
     ) -> None:
-        self.dsn, self.path = dsn, list[str]()
+        self.dsn, self.path, self._patient = dsn, list[str](), patient
         self._most, self._timeout_s, self._quick_s = most, timeout_s, quick_s
         self._connections: WeakSet[BoundedConnection] = WeakSet()
         self._timeline: str | None = None
@@ -94,7 +94,7 @@ class Database:
             min_size=1,
             max_size=most,
             open=False,
-            timeout=wait_s,
+            timeout=WAIT_S,
             reconnect_timeout=RECONNECTED_FOR_S,
         )
 
@@ -201,7 +201,8 @@ class Database:
                     error = errors.ReadOnlySqlTransaction(str(error))
                 await self._pool.putconn(connection)
                 is_lost = isinstance(error, psycopg.OperationalError) and connection.closed
-                if connection.is_abandoned or not (is_lost or isinstance(error, errors.ReadOnlySqlTransaction)):
+                is_useless = is_lost or isinstance(error, errors.ReadOnlySqlTransaction)
+                if connection.is_abandoned or not (is_useless and self._patient):
                     raise
         raise psycopg.OperationalError("every connection broke at once")
 
