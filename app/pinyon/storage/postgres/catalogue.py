@@ -36,6 +36,7 @@ class State(msgspec.Struct, frozen=True):
 
 
 COLUMNS = "number, spec, details, id, version"
+STATE = "SELECT spec, fingerprint, version, lsn FROM indexes CROSS JOIN state WHERE number ="
 
 
 async def entries(connection: Connection) -> list[Entry]:
@@ -112,16 +113,17 @@ def check_version(entry: Entry, version: int) -> None:
 
 async def state(connection: Connection, number: int, name: str) -> State:
     """What the transaction sees of an index. Raises NotFound if it was deleted."""
-    cursor = await connection.execute(
-        "SELECT spec, fingerprint, version, lsn FROM indexes CROSS JOIN state WHERE number = %s", (number,)
-    )
-    return _state(await cursor.fetchone(), name)
+    return _state(await (await connection.execute(f"{STATE} {number}")).fetchone(), name)
 
 
 async def locked_state(connection: Connection, number: int, name: str) -> State:
-    """Wait until no other write to the index runs, keep others from beginning, and return what the index is now."""
-    await connection.execute("SELECT FROM state FOR UPDATE")
-    return await state(connection, number, name)
+    """Wait until no other write to the index runs, keep others from beginning, and return what the index is now.
+
+    One message with two statements, because the second must see what others have committed while the first waited.
+    """
+    cursor = await connection.execute(f"SELECT FROM state FOR UPDATE; {STATE} {number}")
+    cursor.nextset()
+    return _state(await cursor.fetchone(), name)
 
 
 async def lsn(connection: Connection) -> int:

@@ -1,6 +1,6 @@
 """Reads and writes the records of the indexes of a database."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -36,6 +36,7 @@ from pinyon.storage.postgres.upkeep import Upkeep
 from pinyon.storage.shared.posting_cache import PostingCache
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -114,17 +115,28 @@ class PostgresDataPlane:
         self, index: IndexRef, write: Callable[[Connection, State], Awaitable[T]], schedule: bool = True
     ) -> T:
         """Run a write in a transaction that has locked the index. Raises NotFound. schedule: upkeep of the index."""
+        return await self._write_items(index, lambda connection, state, _: write(connection, state), schedule=schedule)
+
+    async def _write_items(
+        self,
+        index: IndexRef,
+        write: Callable[[Connection, State, Sequence[Item]], Awaitable[T]],
+        items: Sequence[Item] = (),
+        key: Hashable | None = None,
+        schedule: bool = True,
+    ) -> T:
+        """Like _write(). Waiting writes with the same key become one, with the items of all."""
         known = await self._copy.find(index)
         entry = known.entry
 
-        async def locked(connection: Connection) -> tuple[T, int]:
+        async def locked(connection: Connection, items: Sequence[Item]) -> tuple[T, int]:
             state = await catalogue.locked_state(connection, entry.number, entry.index.name)
-            result = await write(connection, state)
+            result = await write(connection, state, items)
             return result, await catalogue.lsn(connection) if self._replicas else state.lsn
 
         try:
             with metrics.stage("write"):
-                result, lsn = await known.writes.run(locked)
+                result, lsn = await known.writes.run_joined(locked, items, key)
         except (EmbeddingMismatch, InvalidArgument, NotFound):
             await self._copy.refresh()  # perhaps another process has re-embedded or deleted the index
             raise
@@ -143,7 +155,7 @@ class PostgresDataPlane:
     ) -> int:
         number = (await self._copy.find(index)).entry.number
 
-        async def run(connection: Connection, state: State) -> int:
+        async def run(connection: Connection, state: State, records: Sequence[Record]) -> int:
             if fingerprint is not None:
                 await catalogue.claim(connection, number, state.embedded_by, fingerprint)
             if note is not None:
@@ -151,7 +163,7 @@ class PostgresDataPlane:
             foreign = fingerprint is None and state.spec.embed is not None
             return await writing.upsert(connection, state.spec, namespace, records, foreign)
 
-        return await self._write(index, run)
+        return await self._write_items(index, run, records, key=(namespace, fingerprint) if note is None else None)
 
     async def query(self, index: IndexRef, namespace: str, plan: QueryPlan) -> QueryAnswer:
         async def search(snapshot: Snapshot) -> QueryAnswer:

@@ -1,8 +1,12 @@
-"""Lets waiting writes to an index share a commit, because each commit waits for the disk."""
+"""Lets waiting writes to an index share a commit, because each commit waits for the disk.
+
+Waiting writes that do the same with different items, such as upserts of single records, become one write: the server
+then runs a dozen statements for all of them, and not for each.
+"""
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -11,14 +15,18 @@ from pinyon.storage.postgres.connection.database import Connection, Database
 from pinyon.storage.postgres.connection.database_errors import translated
 
 T = TypeVar("T")
-Write = Callable[[Connection], Awaitable[Any]]
+Item = TypeVar("Item")
+MOST_JOINED = 1_000
+"""Items of writes that become one."""
 
 
 class Job(msgspec.Struct, frozen=True):
-    """A write, and what its caller waits for."""
+    """A write of items, and what its caller waits for. key: equal for writes that may become one; None: alone."""
 
-    write: Write
+    write: Callable[[Connection, Sequence[Any]], Awaitable[Any]]
     done: "asyncio.Future[Any]"
+    items: Sequence[Any] = ()
+    key: Hashable | None = None
 
 
 class WriteGroups:
@@ -35,7 +43,19 @@ class WriteGroups:
 
     async def run(self, write: Callable[[Connection], Awaitable[T]]) -> T:
         """Run a write in a transaction. It is rolled back if it raises. A write that has begun is not cancelled."""
-        job = Job(write, asyncio.get_running_loop().create_future())
+        return await self.run_joined(lambda connection, _: write(connection), (), None)
+
+    async def run_joined(
+        self,
+        write: Callable[[Connection, Sequence[Item]], Awaitable[T]],
+        items: Sequence[Item],
+        key: Hashable | None,
+    ) -> T:
+        """Like run(), for a write that may be given the items of other writes with the same key too, in their order.
+
+        All of them get its result. If it raises, each is run alone.
+        """
+        job = Job(write, asyncio.get_running_loop().create_future(), items, key)
         self._waiting.append(job)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._work())
@@ -59,8 +79,8 @@ class WriteGroups:
         try:
             with translated(f"Index {self._name}"):
                 async with self._database.transaction(self._schema, "write") as connection:
-                    for job in group:
-                        outcomes.append(await self._run_job(job, connection, alone=len(group) == 1))
+                    for part in _parts(group):
+                        outcomes += await self._run_part(part, connection, alone=len(group) == 1)
         except Exception as error:  # the transaction failed: nothing of the group is stored
             outcomes = [error] * len(group)
         for job, outcome in zip(group, outcomes, strict=True):
@@ -71,15 +91,35 @@ class WriteGroups:
             else:
                 job.done.set_result(outcome)
 
-    async def _run_job(self, job: Job, connection: Connection, alone: bool) -> Any:
-        """What the write returns, or the error that it raised. Raises errors of the connection, which fail all."""
+    async def _run_part(self, part: list[Job], connection: Connection, alone: bool) -> list[Any]:
+        """What each write returns, or the error that it raised. Raises errors of the connection, which fail all."""
         if alone:
-            return await job.write(connection)
+            return [await part[0].write(connection, part[0].items)]
+        if len(part) > 1:
+            outcome = await self._attempt(part[0], connection, [item for job in part for item in job.items])
+            if not isinstance(outcome, Exception):
+                return [outcome] * len(part)
+        return [await self._attempt(job, connection, job.items) for job in part]
+
+    async def _attempt(self, job: Job, connection: Connection, items: Sequence[Any]) -> Any:
         try:
             async with connection.transaction():  # a savepoint
                 with translated(f"Index {self._name}"):
-                    return await job.write(connection)
+                    return await job.write(connection, items)
         except Exception as error:
             if connection.closed or connection.broken:
                 raise
             return error
+
+
+def _parts(group: Sequence[Job]) -> Iterator[list[Job]]:
+    """The writes in their order. Neighbours that may become one write are in one list."""
+    part: list[Job] = []
+    for job in group:
+        fits = sum(len(each.items) for each in part) + len(job.items) <= MOST_JOINED
+        if part and (job.key is None or job.key != part[0].key or not fits):
+            yield part
+            part = []
+        part.append(job)
+    if part:
+        yield part
