@@ -52,7 +52,7 @@ LAYERS = [
     ["pinyon.storage.sqlite.text"],
     ["pinyon.storage.sqlite"],
     ["pinyon.storage.postgres.installation"],
-    ["pinyon.storage.postgres.engine", "pinyon.storage.postgres.server_check"],
+    ["pinyon.storage.postgres.engine", "pinyon.storage.postgres.database_report"],
     ["pinyon.storage.postgres.data_plane"],
     ["pinyon.storage.postgres.upkeep"],
     ["pinyon.storage.postgres.catalogue_copy", "pinyon.storage.postgres.backups", "pinyon.storage.postgres.files"],
@@ -92,6 +92,8 @@ LAYERS = [
     [
         "pinyon.errors",
         "pinyon.shared_files",
+        "pinyon.cancellation",
+        "pinyon.conflicts",
         "pinyon.failpoints",
         "pinyon.locks",
         "pinyon.files",

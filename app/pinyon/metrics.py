@@ -35,6 +35,10 @@ INDEXES = Gauge("pinyon_indexes", "Indexes", ["state"], registry=REGISTRY)
 LSN = Gauge("pinyon_index_lsn", "Sequence number of the last write", ["index"], registry=REGISTRY)
 DISK = Gauge("pinyon_index_bytes", "Bytes on disk, by kind: data, log, inverted", ["index", "kind"], registry=REGISTRY)
 DISK_FREE = Gauge("pinyon_disk_free_bytes", "Free bytes on the disk of the data folder", registry=REGISTRY)
+CONNECTIONS = Gauge(
+    "pinyon_database_connections", "Connections to the database by state: in use, idle, waited for",
+    ["state"], registry=REGISTRY,
+)  # fmt: skip
 RECALL = Gauge(
     "pinyon_sampled_recall", "Recall of approximate searches, measured on samples", ["index"], registry=REGISTRY
 )

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from pinyon import metrics
 from pinyon.api.grpc.service import VectorService
 from pinyon.auth.guarded_engine import GuardedEngine
 from pinyon.auth.keys import Keys
+from pinyon.auth.shared_keys import SharedKeys
 from pinyon.domain import Index
 from pinyon.errors import PinyonError, Unavailable
 from pinyon.inference.catalog import Catalog
@@ -95,14 +97,18 @@ class OpenParts(msgspec.Struct, frozen=True):
 class Service:
     """The running parts of one installation, joined. Raises PinyonError if the catalogue or the settings are wrong.
 
-    addresses: where the server and its indexes are reached.
+    addresses: where the server and its indexes are reached. patience_s: how long a start waits for a database that does
+    not answer.
     """
 
-    def __init__(self, settings: Settings, addresses: Addresses) -> None:
+    def __init__(self, settings: Settings, addresses: Addresses, patience_s: float = 0.0) -> None:
         models = settings.models
+        self._patience_s = patience_s
         self.settings, self.addresses = settings, addresses
-        self.keys = Keys(Path(settings.storage.data_dir), settings.server.api_key)
-        self.api_keys = ApiKeys(self.keys, Path(settings.storage.data_dir))
+        self.installation = installation_of(settings.storage)
+        key = settings.server.api_key
+        self.keys = SharedKeys(key) if self.installation.is_shared else Keys(Path(settings.storage.data_dir), key)
+        self.api_keys = ApiKeys(self.keys)
         self.readiness = Readiness(self.keys.problem)
         self.catalog = Catalog.of(settings)
         for name in models.preload:
@@ -116,13 +122,21 @@ class Service:
 
     @asynccontextmanager
     async def running(
-        self, on_ready: Callable[[], None], on_failure: Callable[[Exception], None]
+        self,
+        on_ready: Callable[[], None],
+        on_failure: Callable[[Exception], None],
+        on_open: Callable[[], None] = lambda: None,
     ) -> AsyncIterator[None]:
-        """Open storage and load models beside the caller, then call one of the two; let go of everything at the end."""
+        """Open storage and load models beside the caller; let go of everything at the end.
+
+        on_open: called when storage is open, before any request is answered; if it raises, the start fails. on_ready,
+        on_failure: one of them is called when the start is over.
+        """
 
         async def begin() -> None:
             try:
                 self._parts = parts = await self._open()
+                on_open()
                 await parts.indexes.open(self.settings.index)
                 self.readiness.waiting_for = None
                 await self._load(parts)
@@ -145,6 +159,8 @@ class Service:
             if self._parts is not None:
                 await self._parts.close()
             await asyncio.to_thread(self.executor.close, LAST_CALL_S)
+            if isinstance(self.keys, SharedKeys):
+                await self.keys.close()
             if self._parts is not None:
                 await self._parts.engine.close()
 
@@ -187,9 +203,28 @@ class Service:
         self._precision_search.stop()
         self.readiness.waiting_for = "the server is stopping"
 
+    async def _opened(self) -> Engine:
+        """The engine. A database that does not answer is asked again for a while."""
+        deadline, told = time.monotonic() + self._patience_s, ""
+        while True:
+            try:
+                return await self.installation.open(wait=False)
+            except Unavailable as error:
+                if not self.installation.is_shared or time.monotonic() >= deadline:
+                    raise
+                self.readiness.waiting_for = "the database does not answer"
+                if error.message != told:
+                    log.warning("the start waits for up to %g s: %s", self._patience_s, error.message)
+                told = error.message
+            await asyncio.sleep(RETRY_AFTER_S)
+
     async def _open(self) -> OpenParts:
         limits, models, storage = self.settings.limits, self.settings.models, self.settings.storage
-        engine = await installation_of(storage).open(wait=False)
+        engine = await self._opened()
+        self.readiness.trouble_with_storage = engine.problem
+        if isinstance(self.keys, SharedKeys):
+            assert engine.files is not None
+            await self.keys.follow(engine.files, engine.watch)
         recall = RecallSampler(engine, storage.recall_sample, storage.approximate_recall)
         indexes = Indexes(engine, self.catalog, self.executor, self.addresses, self.readiness, storage.read_only)
         guarded = GuardedEngine(recall)
@@ -210,7 +245,7 @@ class Service:
             records=records,
             imports=imports,
             uploads=Uploads(imports, self.inference, data_dir),
-            overview=Overview(engine, guarded, indexes, index_status, taken, imports, reembeddings, data_dir),
+            overview=Overview(engine, guarded, indexes, index_status, taken, imports, reembeddings),
             history=History(recall.samples),
             vectors=vectors,
             checks=UpsertChecks(vectors, records.upserts, limits),
@@ -249,8 +284,7 @@ class Service:
     async def measures(self) -> bytes:
         """The metrics, those of this moment included."""
         engine, recall = (None, []) if self._parts is None else (self._parts.engine, self._parts.recall.samples())
-        data_dir = Path(self.settings.storage.data_dir)
-        await gauges.measure(engine, self.executor, self.readiness, data_dir, recall)
+        await gauges.measure(engine, self.executor, self.readiness, recall)
         return metrics.text()
 
     @property

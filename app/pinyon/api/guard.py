@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from pinyon.api.error_response import is_grpc, send_error
 from pinyon.api.request_buffer import read
-from pinyon.auth.keys import Caller
+from pinyon.auth.callers import Caller
 from pinyon.auth.permissions import EVERYTHING, GRANT, Grant
 from pinyon.errors import PermissionDenied, PinyonError, Unauthenticated
 
@@ -78,9 +78,9 @@ class Guard:
             key = headers.get(b"api-key") or _bearer(headers.get(b"authorization", ""))
             logged_in = self._page_key(scope["path"], headers.get(b"cookie", "")) if self._page_key else None
             key = key or logged_in
+            caller = self._caller(key or "")
             if key is None:
                 raise Unauthenticated("Missing API key: send it in the header Api-Key")
-            caller = self._caller(key)
             if caller is None:
                 if logged_in is not None:  # the page asks for a key
                     return NOTHING

@@ -98,7 +98,15 @@ def say_where(settings: Any) -> None:
 
     installation = installation_of(settings.storage)
     by = f" by the server on {server_url(settings)}" if installation.holder() is not None else ""
-    print(f"Done{by} in the data folder {installation.location}", file=sys.stderr)
+    print(f"Done{by} in {where(settings)}", file=sys.stderr)
+
+
+def where(settings: Any) -> str:
+    """Where the data are, in words: the data folder, or the database without its password."""
+    from pinyon.storage.engines import installation_of
+
+    installation = installation_of(settings.storage)
+    return installation.location if installation.is_shared else f"the data folder {installation.location}"
 
 
 def counted(number: int, word: str) -> str:

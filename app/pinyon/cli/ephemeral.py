@@ -44,7 +44,7 @@ def temporary_data(options: argparse.Namespace) -> Iterator[None]:
     if options.data_dir is not None:
         raise InvalidArgument("--ephemeral makes a data folder of its own and removes it; leave out --data-dir")
     folder = tempfile.mkdtemp(prefix="pinyon-", dir=_memory())
-    options.data_dir = folder
+    options.engine, options.data_dir = "sqlite", folder
     options.port = "0" if options.port is None else options.port
     options.index_ports = INDEX_PORTS if options.index_ports is None else options.index_ports
     options.precision = options.precision or "remembered"  # measuring takes longer than such a server lives

@@ -2,13 +2,19 @@
 
 import argparse
 import sys
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from pinyon.auth.scopes import SCOPES
-from pinyon.cli.common import add_settings, data_folder, settings_of
+from pinyon.cli.common import add_settings, data_folder, settings_of, where
 from pinyon.errors import FailedPrecondition
+
+if TYPE_CHECKING:
+    from pinyon.auth.callers import KeyStore
+
+T = TypeVar("T")
 
 
 def add(commands: Any) -> None:
@@ -17,7 +23,7 @@ def add(commands: Any) -> None:
     for action, run, sentence in (
         ("create", _create, "create a key; it is shown only once"),
         ("list", _list, "list the names of the keys, and when each was created"),
-        ("revoke", _revoke, "revoke a key; a running server refuses it immediately"),
+        ("revoke", _revoke, "revoke a key; running servers refuse it within a second"),
     ):
         one = keys.add_parser(action, help=sentence)
         if action != "list":
@@ -44,10 +50,10 @@ def add(commands: Any) -> None:
 
 
 def _create(options: argparse.Namespace) -> int:
-    from pinyon.auth import keys
+    from pinyon.auth.stored_keys import Limits
     from pinyon.domain import DEFAULT_NAMESPACE
 
-    limits = keys.Limits(
+    limits = Limits(
         tuple(scope for scope in SCOPES if scope in (options.scope or SCOPES)),
         None if options.index is None else tuple(options.index),
         None if options.namespace is None else tuple(name or DEFAULT_NAMESPACE for name in options.namespace),
@@ -57,20 +63,40 @@ def _create(options: argparse.Namespace) -> int:
         raise FailedPrecondition("A key for some namespaces cannot control indexes; leave out --scope control")
     if limits.namespaces is not None:
         limits = msgspec.structs.replace(limits, scopes=tuple(s for s in limits.scopes if s != "control"))
-    folder = data_folder(settings_of(options))
-    print(keys.create(folder, options.name, limits))
+    settings = settings_of(options)
+    print(_changed(settings, lambda store: store.create(options.name, limits)))
     print(
-        f"A key for the server on the data folder {folder}. This is the only time that it is shown. Clients send it as "
+        f"A key for the server on {where(settings)}. This is the only time that it is shown. Clients send it as "
         "Api-Key; from now on every request needs one.",
         file=sys.stderr,
     )
     return 0
 
 
-def _list(options: argparse.Namespace) -> int:
-    from pinyon.auth import keys
+def _changed(settings: Any, change: Callable[["KeyStore"], Awaitable[T]]) -> T:
+    """What a change of the stored keys returns. Raises FailedPrecondition if there are no data."""
+    import asyncio
 
-    for key in keys.stored(data_folder(settings_of(options))):
+    from pinyon.auth.keys import Keys
+    from pinyon.auth.shared_keys import SharedKeyStore
+    from pinyon.storage.engines import installation_of
+
+    async def run() -> T:
+        installation = installation_of(settings.storage)
+        if not installation.is_shared:
+            return await change(Keys(data_folder(settings), ""))
+        engine = await installation.open()
+        try:
+            assert engine.files is not None
+            return await change(SharedKeyStore(engine.files))
+        finally:
+            await engine.close()
+
+    return asyncio.run(run())
+
+
+def _list(options: argparse.Namespace) -> int:
+    for key in _changed(settings_of(options), lambda store: store.stored()):
         print(f"{key.name}  ({_describe(key)}, since {key.created}, sha256 {key.sha256[:12]})")
     return 0
 
@@ -95,8 +121,6 @@ def requests_per_second(text: str) -> float:
 
 
 def _revoke(options: argparse.Namespace) -> int:
-    from pinyon.auth import keys
-
-    keys.revoke(data_folder(settings_of(options)), options.name)
+    _changed(settings_of(options), lambda store: store.revoke(options.name))
     print(f"The key {options.name} is revoked.")
     return 0

@@ -44,7 +44,7 @@ async def run(settings: Settings, collection: Collection, wanted: Sequence[Pipel
         if not of_user.model:
             raise FailedPrecondition("The [index] table names no embedding model; there is nothing to evaluate")
         index_settings = msgspec.structs.replace(of_user, name=NAME, field_map={"text": TEXT})
-        storage = msgspec.structs.replace(settings.storage, data_dir=folder)
+        storage = msgspec.structs.replace(settings.storage, engine="sqlite", data_dir=folder)
         service = Service(
             msgspec.structs.replace(settings, index=index_settings, storage=storage), Addresses("127.0.0.1", port=0)
         )

@@ -1,9 +1,8 @@
 """Gauges that are measured each time the metrics are read: queue, indexes, disk, recall."""
 
-import shutil
+import math
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 
 from pinyon import metrics
 from pinyon.auth.permissions import check_unlimited
@@ -15,17 +14,20 @@ from pinyon.storage.engine import Engine
 
 
 async def measure(
-    engine: Engine | None, executor: ModelExecutor, readiness: Readiness, data_dir: Path, recall: Sequence[RecallSample]
+    engine: Engine | None, executor: ModelExecutor, readiness: Readiness, recall: Sequence[RecallSample]
 ) -> None:
     """Set the gauges to the current values. Raises PermissionDenied unless the API key is for every index."""
     check_unlimited()
     metrics.QUEUE.set(executor.waiting)
-    metrics.READY.set(readiness.waiting_for is None)
+    metrics.READY.set(readiness.is_ready())
     for gauge in (metrics.LSN, metrics.DISK, metrics.RECALL, metrics.RECALL_QUERIES):
         gauge.clear()
     if engine is None:
         return
-    metrics.DISK_FREE.set(shutil.disk_usage(data_dir).free)
+    free = engine.disk_free()
+    metrics.DISK_FREE.set(math.nan if free is None else free)
+    for state, number in engine.connections().items():
+        metrics.CONNECTIONS.labels(state).set(number)
     metrics.INDEXES.labels("usable").set(len(engine.indexes()))
     metrics.INDEXES.labels("unusable").set(len(engine.unusable()))
     for index in engine.indexes():

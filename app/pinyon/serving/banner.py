@@ -48,7 +48,7 @@ def banner(service: Service) -> str:
         if model.answer is not None:
             stand_in = f": STAND-IN, answered by {model.answer.by}" if model.answer.stand_in else ""
             lines.append(f"  model    {model.name if stand_in else model.answer.label}{stand_in}")
-    lines.append(f"  data     {Path(settings.storage.data_dir).resolve()}")
+    lines.append(f"  data     {service.installation.location}")
     if service.keys.required():
         lines.append("  keys     every request needs the header Api-Key")
     else:

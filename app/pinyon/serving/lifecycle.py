@@ -7,11 +7,13 @@ import os
 import resource
 import signal
 import sys
+from pathlib import Path
 
 from hypercorn.asyncio import serve as hypercorn_serve
 
 from pinyon import logs
 from pinyon.asgi import create_app
+from pinyon.auth.keys import Keys
 from pinyon.patches import hypercorn as hypercorn_patches
 from pinyon.patches import rank_bm25 as rank_bm25_patches
 from pinyon.server import Service
@@ -28,6 +30,9 @@ thread that reads or reranks: eight clients got an eighth fewer answers."""
 
 log = logging.getLogger("pinyon.serving")
 
+PATIENCE_S = 60.0
+"""How long a start waits for a database that does not answer. Whoever runs the process may then start it again."""
+
 
 async def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT. Returns the exit status.
@@ -41,10 +46,16 @@ async def serve(settings: Settings) -> int:
     _allow_many_connections()
     hypercorn_patches.apply()
     rank_bm25_patches.check()
-    check_open_to_others(settings)
+    installation = installation_of(settings.storage)
+
+    def check_open(required: bool) -> None:
+        check_open_to_others(settings, required, installation.is_shared)
+
+    if not installation.is_shared:  # in a database, keys are known later
+        check_open(Keys(Path(settings.storage.data_dir), settings.server.api_key).required())
     check_certificate(settings)
     listeners = listen(settings)
-    service = Service(settings, addresses_of(settings, listeners))
+    service = Service(settings, addresses_of(settings, listeners), PATIENCE_S)
     mcp = mcp_endpoint(service) if settings.server.mcp else None
     stop, failures = asyncio.Event(), list[Exception]()
 
@@ -55,11 +66,12 @@ async def serve(settings: Settings) -> int:
     def ready() -> None:
         if not settings.storage.read_only:
             with contextlib.suppress(OSError):  # commands need --host and --port then
-                installation_of(settings.storage).announce(service.addresses.local_url())
+                installation.announce(service.addresses.local_url())
             service.start_finding_precisions()
         say(banner(service))
 
-    async with service.running(ready, fail), contextlib.nullcontext() if mcp is None else mcp.running():
+    running = service.running(ready, fail, lambda: check_open(service.keys.required()))
+    async with running, contextlib.nullcontext() if mcp is None else mcp.running():
         where = service.addresses.local_url()
         say(f"Pinyon is starting on {where} (loading models takes some seconds) ...")
         _on_signals(stop, service)

@@ -11,7 +11,6 @@ from pathlib import Path
 from hypercorn.config import Config
 
 from pinyon.api.guard import is_loopback
-from pinyon.auth.keys import Keys
 from pinyon.errors import FailedPrecondition
 from pinyon.services.control_plane.addresses import Addresses
 from pinyon.settings import Settings
@@ -19,19 +18,24 @@ from pinyon.settings import Settings
 log = logging.getLogger("pinyon.serving")
 
 
-def check_open_to_others(settings: Settings) -> None:
-    """Raises FailedPrecondition if other machines can reach the address and there is no API key."""
+def check_open_to_others(settings: Settings, has_key: bool, is_shared: bool) -> None:
+    """Raises FailedPrecondition if other machines can reach the address and there is no API key.
+
+    is_shared: the keys are in a database, not in the data folder.
+    """
     server = settings.server
-    if server.insecure or is_loopback(server.host) or Keys(Path(settings.storage.data_dir), server.api_key).required():
+    if server.insecure or is_loopback(server.host) or has_key:
         return
-    folder = Path(settings.storage.data_dir).resolve()
-    with contextlib.suppress(OSError):  # `pinyon keys create` needs the folder and does not make it
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    where = ""
+    if not is_shared:
+        folder = Path(settings.storage.data_dir).resolve()
+        with contextlib.suppress(OSError):  # `pinyon keys create` needs the folder and does not make it
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        where = f" --data-dir {folder}"
     raise FailedPrecondition(
         f"Listening on {server.host} without an API key would let anybody on the network read and change the data. "
-        f"Make one with `pinyon keys create NAME --data-dir {folder}`, or set PINYON_SERVER_API_KEY; or use "
-        "--host 127.0.0.1; or say "
-        "--insecure (PINYON_SERVER_INSECURE=true) if something else keeps strangers out"
+        f"Make one with `pinyon keys create NAME{where}`, or set PINYON_SERVER_API_KEY; or use --host 127.0.0.1; or "
+        "say --insecure (PINYON_SERVER_INSECURE=true) if something else keeps strangers out"
     )
 
 

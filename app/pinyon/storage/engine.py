@@ -157,6 +157,21 @@ class Engine(DataPlane, Protocol):
         """
         ...
 
+    def problem(self) -> str | None:
+        """Why no data can be read now, such as a database that does not answer; None if nothing is known to be wrong.
+
+        Problems of single indexes are in unusable().
+        """
+        ...
+
+    def disk_free(self) -> int | None:
+        """Free bytes where the data are. None if the engine cannot know it. Raises OSError."""
+        ...
+
+    def connections(self) -> dict[str, int]:
+        """Connections to a server by their state, and how many requests wait for one. Empty if there is no server."""
+        ...
+
     def watch(self, changed: Callable[[], None]) -> None:
         """Call this whenever another process may have changed the catalogue, its values, or the files.
 

@@ -71,6 +71,11 @@ class Installation(Protocol):
         """What no index can exceed."""
         ...
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether any number of processes may have the data open at the same time."""
+        ...
+
     async def open(self, wait: bool = True) -> Engine:
         """Open the data. wait: until every index is open.
 

@@ -35,9 +35,10 @@ def _run(options: argparse.Namespace) -> int:
     from pinyon.storage.engines import installation_of
 
     installation = installation_of(settings_of(options).storage)
+    reports = installation.check(options.index)
     print(f"data folder: {installation.location}", flush=True)
     wrong = 0
-    for report in installation.check(options.index):
+    for report in reports:
         print(f"{report.name}: {'ok' if not report.problems else f'{len(report.problems)} problems'}", flush=True)
         for problem in report.problems:
             print(f"  {'DAMAGED' if problem.kind == 'stored' else 'rebuild'}  {problem.words}", flush=True)

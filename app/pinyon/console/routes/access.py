@@ -8,7 +8,7 @@ from litestar import MediaType, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 
-from pinyon.auth.keys import Caller
+from pinyon.auth.callers import Caller
 from pinyon.auth.permissions import GRANT
 from pinyon.console import cookies, page_weight, paths, static_files
 from pinyon.console.pages import AnyRequest, is_secure, page, redirect

@@ -3,9 +3,9 @@
 from litestar import Response, get, post
 from litestar.di import NamedDependency
 
-from pinyon.auth.keys import Limits
 from pinyon.auth.permissions import GRANT
 from pinyon.auth.scopes import SCOPES
+from pinyon.auth.stored_keys import Limits
 from pinyon.console import paths
 from pinyon.console.pages import AnyRequest, page, parameter, redirect
 from pinyon.errors import AlreadyExists, InvalidArgument, PinyonError

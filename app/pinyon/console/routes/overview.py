@@ -67,7 +67,7 @@ def _numbers(history: History, overview: Overview) -> dict[str, Any]:
             for stage in stages
         ),
     ]
-    rows = []
+    rows, free = [], overview.disk_free()
     for stage in stages:
         count, seconds = history.overall(stage, shares)
         rows.append((STAGES[stage], count, ["-" if value is None else in_words(value, "s") for value in seconds]))
@@ -76,7 +76,7 @@ def _numbers(history: History, overview: Overview) -> dict[str, Any]:
         "shares": list(SHARES),
         "stages": rows,
         "memory": in_words(metrics.resident_bytes(), "B"),
-        "disk_free": in_words(overview.disk_free(), "B"),
+        "disk_free": "" if free is None else in_words(free, "B"),
     }
 
 

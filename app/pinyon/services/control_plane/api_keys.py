@@ -1,11 +1,11 @@
 """The API keys service: whoever controls everything may see, make and revoke keys."""
 
-import asyncio
-from pathlib import Path
+from typing import Protocol
 
-from pinyon.auth import keys, permissions
-from pinyon.auth.keys import Keys, Limits, StoredKey
+from pinyon.auth import permissions
+from pinyon.auth.callers import KeyStore
 from pinyon.auth.permissions import GRANT
+from pinyon.auth.stored_keys import Limits, StoredKey
 from pinyon.errors import InvalidArgument, PermissionDenied
 
 LONGEST_NAME = 80
@@ -14,11 +14,19 @@ SLOWEST, FASTEST = 0.001, 1_000_000.0
 """Requests per second that a key can be limited to."""
 
 
-class ApiKeys:
-    """The keys of an installation. running: those that the server knows."""
+class RunningKeys(KeyStore, Protocol):
+    """The keys that a running server knows, and where they are stored."""
 
-    def __init__(self, running: Keys, data_dir: Path) -> None:
-        self._running, self._data_dir = running, data_dir
+    def required(self) -> bool:
+        """Whether a request needs a key."""
+        ...
+
+
+class ApiKeys:
+    """The keys of an installation."""
+
+    def __init__(self, keys: RunningKeys) -> None:
+        self._keys = keys
 
     def check(self) -> None:
         """Raises PermissionDenied unless the caller may manage keys."""
@@ -28,12 +36,12 @@ class ApiKeys:
 
     def required(self) -> bool:
         """Whether requests need a key already."""
-        return self._running.required()
+        return self._keys.required()
 
     async def list(self) -> list[StoredKey]:
         """The keys, oldest first, without the one of the settings. Raises PermissionDenied or FailedPrecondition."""
         self.check()
-        return await asyncio.to_thread(keys.stored, self._data_dir)
+        return await self._keys.stored()
 
     async def create(self, name: str, limits: Limits) -> str:
         """Make a key and return it; it cannot be shown again. It allows nothing that the caller's key does not.
@@ -50,7 +58,7 @@ class ApiKeys:
         if limits.per_second is not None and not SLOWEST <= limits.per_second <= FASTEST:
             raise InvalidArgument(f"Requests per second must be from {SLOWEST:g} to {FASTEST:,.0f}")
         self._check_no_stronger(limits)
-        return await asyncio.to_thread(keys.create, self._data_dir, name, limits)
+        return await self._keys.create(name, limits)
 
     def _check_no_stronger(self, limits: Limits) -> None:
         grant = GRANT.get()
@@ -63,4 +71,4 @@ class ApiKeys:
     async def revoke(self, name: str) -> None:
         """Delete a key. Raises PermissionDenied, NotFound or FailedPrecondition."""
         self.check()
-        await asyncio.to_thread(keys.revoke, self._data_dir, name)
+        await self._keys.revoke(name)

@@ -6,8 +6,8 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from pinyon.conflicts import until_no_conflict
 from pinyon.domain import CatalogueValue
-from pinyon.services.control_plane.conflicts import until_no_conflict
 from pinyon.storage.engine import Engine
 
 T = TypeVar("T")

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from pinyon.auth import permissions
+from pinyon.conflicts import until_no_conflict
 from pinyon.domain import Handle, Index, IndexRef, IndexSpec, name_of
 from pinyon.errors import (
     AlreadyExists,
@@ -23,7 +24,6 @@ from pinyon.inference.model_executor import ModelExecutor
 from pinyon.locks import NamedLocks
 from pinyon.services.control_plane import index_rules, mix_rules, settings_rules
 from pinyon.services.control_plane.addresses import Addresses
-from pinyon.services.control_plane.conflicts import until_no_conflict
 from pinyon.services.control_plane.embedders import Embedders
 from pinyon.services.control_plane.index_rules import IndexOptions
 from pinyon.services.control_plane.ports import Ports

@@ -1,8 +1,6 @@
 """The overview service: what each index is, and which jobs run or have run."""
 
-import shutil
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -66,11 +64,9 @@ class Overview:
         backups: Backups,
         imports: Imports,
         reembeddings: Reembeddings,
-        data_dir: Path,
     ) -> None:
         self._engine, self._records, self._indexes, self._status = engine, records, indexes, index_status
         self._backups, self._imports, self._reembeddings = backups, imports, reembeddings
-        self._data_dir = data_dir
 
     async def indexes(self) -> list[IndexOverview]:
         """Every index that the API key may see, by name."""
@@ -108,10 +104,10 @@ class Overview:
         """Indexes that cannot be used, and why."""
         return self._indexes.unusable()
 
-    def disk_free(self) -> int:
-        """Free bytes on the disk of the data folder. Raises PermissionDenied unless the key is for every index."""
+    def disk_free(self) -> int | None:
+        """Free bytes on the disk of the data, if known. Raises PermissionDenied unless the key is for every index."""
         permissions.check_unlimited()
-        return shutil.disk_usage(self._data_dir).free
+        return self._engine.disk_free()
 
     async def jobs(self) -> list[Job]:
         """The newest jobs. None for an API key that is for some namespaces only, because jobs are of whole indexes."""

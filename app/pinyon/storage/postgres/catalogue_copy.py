@@ -1,16 +1,18 @@
 """This process's copy of the catalogue of indexes, which follows the changes of all processes."""
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 
 import msgspec
 import psycopg
+from psycopg import sql
 
+from pinyon.cancellation import cancel
 from pinyon.domain import IndexRef, name_of
 from pinyon.errors import NotFound, PinyonError
 from pinyon.storage.postgres import catalogue
 from pinyon.storage.postgres.catalogue import CHANNEL, Entry
-from pinyon.storage.postgres.connection.cancellation import cancel
 from pinyon.storage.postgres.connection.database import Database
 from pinyon.storage.postgres.connection.database_errors import answers_again, complain, translated
 from pinyon.storage.postgres.connection.write_groups import WriteGroups
@@ -21,6 +23,8 @@ from pinyon.storage.postgres.vectors.hnsw import HnswIndex
 ASKED_EVERY_S = 1.0
 """How often the database is asked whether the catalogue changed, if no notification came: a pooler may lose them."""
 RECONNECTED_AFTER_S = 1.0
+SILENT_S = 5.0
+"""A database that has not answered for so many seconds is away."""
 
 
 class KnownIndex(msgspec.Struct):
@@ -42,6 +46,7 @@ class CatalogueCopy:
         self._lock = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._watchers: list[Callable[[], None]] = []
+        self._is_lost, self._answered = False, 0.0
 
     @property
     def indexes(self) -> Mapping[str, KnownIndex]:
@@ -98,8 +103,15 @@ class CatalogueCopy:
             return KnownIndex(entry, schema, old.writes, indexed)
         return KnownIndex(entry, schema, WriteGroups(self._database, schema, self._most, entry.index.name), indexed)
 
+    def problem(self) -> str | None:
+        """Why the database cannot be asked now, or None."""
+        if self._task is None or (not self._is_lost and time.monotonic() - self._answered < SILENT_S):
+            return None
+        return "the database does not answer"
+
     def follow(self) -> None:
         """Begin to follow the changes of other processes."""
+        self._answered = time.monotonic()
         self._task = asyncio.create_task(self._follow())
 
     async def close(self) -> None:
@@ -108,20 +120,22 @@ class CatalogueCopy:
             await cancel(self._task)
 
     async def _follow(self) -> None:
-        is_lost = False
+        changes = sql.SQL("SELECT changes FROM {}.catalogue_state").format(sql.Identifier(self._schema))
         while True:
             try:
                 connection = await self._database.connect()
                 async with connection:
                     await connection.execute(f"LISTEN {CHANNEL}")
-                    if is_lost:
+                    if self._is_lost:
                         answers_again()
-                    is_lost = False
+                    self._is_lost = False
                     while True:
-                        await self.refresh()
+                        row = await (await connection.execute(changes)).fetchone()  # notices a lost connection, too
+                        self._answered = time.monotonic()
+                        if row is None or row[0] != self._changes:
+                            await self.refresh()
                         async for _ in connection.notifies(timeout=ASKED_EVERY_S, stop_after=1):
                             pass
-                        await connection.execute("SELECT 1")  # notices a connection that was lost
             except asyncio.CancelledError:
                 raise
             except Exception as error:  # whatever it is, the next attempt may succeed
@@ -129,5 +143,5 @@ class CatalogueCopy:
                     complain(error)
                 if isinstance(error, psycopg.errors.ConnectionTimeout):  # no answer, and no refusal either
                     self._database.abandon()
-                is_lost = True
+                self._is_lost = not isinstance(error, PinyonError)  # the next attempt shows whether it is
                 await asyncio.sleep(RECONNECTED_AFTER_S)

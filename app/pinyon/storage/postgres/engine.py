@@ -78,6 +78,15 @@ class PostgresEngine(PostgresDataPlane):
     def files(self) -> DatabaseFiles:
         return self._files
 
+    def problem(self) -> str | None:
+        return self._copy.problem()
+
+    def disk_free(self) -> int | None:
+        return None
+
+    def connections(self) -> dict[str, int]:
+        return self._database.usage()
+
     def watch(self, changed: Callable[[], None]) -> None:
         self._copy.watch(changed)
 
@@ -91,9 +100,9 @@ class PostgresEngine(PostgresDataPlane):
         database = Database(options.dsn, options.connections, options.statement_timeout_s)
         engine = cls(database, options)
         try:
-            with translated("The database"):
-                await database.open()
+            with translated("The database", says_why=True):
                 await engine._prepare()
+                await database.open()
             await engine._copy.refresh()
         except BaseException:
             await database.close()
@@ -108,6 +117,7 @@ class PostgresEngine(PostgresDataPlane):
         """Check the server, and make or migrate the tables."""
         connection = await self._database.connect()
         async with connection:
+            await server_check.check_server(connection)
             extension = await server_check.prepare_extension(connection, self._options.read_only)
             self._database.path = [self._schema, extension]
             if not self._options.read_only:

@@ -5,14 +5,15 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
+from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
-from pinyon.errors import FailedPrecondition, NotFound, PinyonError
+from pinyon.errors import FailedPrecondition
 from pinyon.settings import StorageSettings
 from pinyon.storage.engine import Engine, EngineLimits
 from pinyon.storage.holder import Holder
 from pinyon.storage.installation import Finding, Report
-from pinyon.storage.postgres import server_check
+from pinyon.storage.postgres import database_report
 from pinyon.storage.postgres.engine import PostgresEngine
 from pinyon.storage.postgres.options import LIMITS, EngineOptions
 
@@ -32,26 +33,22 @@ class PostgresInstallation:
                 "postgresql://pinyon@db.example.com/pinyon"
             )
         self._settings = settings
+        self._location = _location(settings)
 
     @property
     def location(self) -> str:
-        """Where the data are, without the password."""
-        try:
-            parts = conninfo_to_dict(self._settings.dsn)
-        except Exception as error:
-            raise FailedPrecondition(f"[storage] dsn is not a connection string of PostgreSQL: {error}") from error
-        host = parts.get("host") or parts.get("service") or "localhost"
-        return (
-            f"PostgreSQL on {host}, database {parts.get('dbname') or parts.get('user')}, schema {self._settings.schema}"
-        )
+        return self._location
 
     @property
     def limits(self) -> EngineLimits:
         return LIMITS
 
+    @property
+    def is_shared(self) -> bool:
+        return True
+
     async def open(self, wait: bool = True) -> Engine:
         settings = self._settings
-        assert self.location  # the connection string can be read
         if settings.read_preference == "replica" and not settings.replica_dsns:
             raise FailedPrecondition(
                 '[storage] read_preference = "replica" needs the connection strings of replicas: set [storage] '
@@ -101,13 +98,17 @@ class PostgresInstallation:
         yield Finding("ok", "psycopg", metadata.version("psycopg"))
 
     def findings(self) -> Iterator[Finding]:
-        yield from asyncio.run(self._findings())
+        yield from asyncio.run(database_report.findings(self._settings))
 
-    async def _findings(self) -> list[Finding]:
-        """What a start would meet. Changes nothing."""
-        try:
-            return await server_check.findings(self._settings.dsn, self._settings.schema)
-        except NotFound as error:
-            return [Finding("note", "database", error.message)]
-        except PinyonError as error:
-            return [Finding("FAIL", "database", error.message)]
+
+def _location(settings: StorageSettings) -> str:
+    """Where the data are, without the password. Raises FailedPrecondition if the connection string cannot be read."""
+    try:
+        parts = conninfo_to_dict(settings.dsn)
+    except ProgrammingError:  # its message may have parts of the password
+        raise FailedPrecondition(
+            "[storage] dsn is not a connection string of PostgreSQL, such as postgresql://user@host:5432/database or "
+            "host=... user=... dbname=...; a % in the password of a URL is written %25"
+        ) from None
+    host = parts.get("host") or parts.get("service") or "localhost"
+    return f"PostgreSQL on {host}, database {parts.get('dbname') or parts.get('user')}, schema {settings.schema}"

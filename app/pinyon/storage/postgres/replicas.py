@@ -15,8 +15,8 @@ import psycopg
 from psycopg import errors
 from psycopg_pool import PoolTimeout
 
+from pinyon.cancellation import cancel
 from pinyon.errors import EmbeddingMismatch, NotFound
-from pinyon.storage.postgres.connection.cancellation import cancel
 from pinyon.storage.postgres.connection.database import Connection, Database
 
 T = TypeVar("T")

@@ -6,9 +6,9 @@ Several processes may notice the same namespace. An advisory lock of the databas
 import asyncio
 import logging
 
+from pinyon.cancellation import cancel
 from pinyon.storage.postgres import catalogue
 from pinyon.storage.postgres.catalogue_copy import CatalogueCopy, KnownIndex
-from pinyon.storage.postgres.connection.cancellation import cancel
 from pinyon.storage.postgres.connection.database import Connection, Database
 from pinyon.storage.postgres.vectors import hnsw
 

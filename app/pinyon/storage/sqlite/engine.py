@@ -155,6 +155,15 @@ class SqliteEngine(SqliteDataPlane):
     def files(self) -> SharedFiles | None:
         return None
 
+    def problem(self) -> str | None:
+        return None
+
+    def disk_free(self) -> int | None:
+        return shutil.disk_usage(self._folder.path).free
+
+    def connections(self) -> dict[str, int]:
+        return {}
+
     def watch(self, changed: Callable[[], None]) -> None:
         return None
 

@@ -41,6 +41,10 @@ class SqliteInstallation:
     def limits(self) -> EngineLimits:
         return LIMITS
 
+    @property
+    def is_shared(self) -> bool:
+        return False
+
     async def open(self, wait: bool = True) -> Engine:
         from pinyon.storage.sqlite.engine import SqliteEngine
 

@@ -25,11 +25,12 @@ async def ready(
 ) -> Response[dict[str, Any]]:
     """Returns 200 when storage is open and the models are loaded; before that, 503 with the reason.
 
-    Also returns 503 while the file of API keys cannot be read. The response lists what each index waits for, and which
-    files were set aside. Without an API key it shows only how many indexes cannot be used.
+    Also returns 503 while the API keys cannot be read, or the database does not answer. The response lists what each
+    index waits for, and which files were set aside. Without an API key it shows only how many indexes cannot be used.
     """
     readiness.check()
     readiness.check_keys()
+    readiness.check_storage()
     details: dict[str, Any] = {}
     if states := index_status.states():
         details["indexes"] = states

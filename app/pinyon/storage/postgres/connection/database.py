@@ -116,6 +116,13 @@ class Database:
         """Close all connections."""
         await self._pool.close()
 
+    def usage(self) -> dict[str, int]:
+        """How many connections of the pool are in use and idle, and how many requests wait for one."""
+        stats = self._pool.get_stats()
+        idle = stats.get("pool_available", 0)
+        in_use = stats.get("pool_size", 0) - idle
+        return {"in use": in_use, "idle": idle, "waited for": stats.get("requests_waiting", 0)}
+
     async def connect(self) -> Connection:
         """A connection of its own, outside the pool. The caller closes it."""
         connection = await BoundedConnection.connect(self.dsn, **self.arguments)

@@ -23,8 +23,11 @@ _last_seen: dict[str, float] = {}
 
 
 @contextlib.contextmanager
-def translated(what: str) -> Iterator[None]:
+def translated(what: str, says_why: bool = False) -> Iterator[None]:
     """Turns PostgreSQL's errors into those of pinyon.errors. what: for the message, such as 'Index docs'.
+
+    says_why: the message has what PostgreSQL says when it does not answer. That is for whoever runs the server, because
+    it names hosts and roles; it never has the password.
 
     An error that is not in the table is a defect of Pinyon, and stays as it is.
     """
@@ -34,6 +37,8 @@ def translated(what: str) -> Iterator[None]:
         meaning = meaning_of(error, what)
         if meaning is None:
             raise
+        if says_why and isinstance(meaning, Unavailable):
+            raise Unavailable(f"{what} does not answer: {_first_line(error)}", RETRY_AFTER_S) from error
         if not isinstance(meaning, NotFound):
             complain(error)
         raise meaning from error

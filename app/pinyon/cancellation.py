@@ -1,4 +1,4 @@
-"""Ends tasks that wait for the database."""
+"""Ends tasks surely, also those that wait for a database."""
 
 import asyncio
 

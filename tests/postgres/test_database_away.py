@@ -1,0 +1,75 @@
+"""`pinyon serve` and its database: which of them is started first, and what happens while the database is away."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from pinyon.cli.main import main
+
+from tests.postgres.server import UNSAFE, Server, make_folder
+from tests.running import GIVEN_UP_S, RunningServer, config
+
+
+@pytest.fixture
+def database() -> Iterator[Server]:
+    """A database server that is not started yet."""
+    server = Server(make_folder(), UNSAFE)
+    server.initialise()
+    yield server
+    server.stop()
+    shutil.rmtree(server.folder, ignore_errors=True)
+
+
+def settings_with(folder: Path, dsn: str) -> Path:
+    return config(folder, more=f'[storage]\nengine = "postgres"\ndsn = "{dsn}"\n')
+
+
+def asked_until(client: httpx.Client, status: int) -> httpx.Response:
+    """The first answer of /ready with this status."""
+    deadline = time.monotonic() + GIVEN_UP_S
+    while (answer := client.get("/ready")).status_code != status:
+        assert time.monotonic() < deadline, answer.text
+    return answer
+
+
+@pytest.mark.slow
+def test_a_server_is_ready_while_its_database_answers_and_alive_all_the_time(tmp_path: Path, database: Server) -> None:
+    server = RunningServer(settings_with(tmp_path, database.dsn), tmp_path / "absent", wait=False)
+    with server.client() as client:
+        server.wait_for("the start waits for up to 60 s: The database does not answer: connection")
+        assert client.get("/ready").json()["message"] == "Not ready: the database does not answer"
+        assert client.get("/health").status_code == 200
+        assert client.get("/indexes").status_code == 503, "before the keys are known, nobody is let in or sent away"
+        database.start()
+        server.wait_for("is ready on")
+        assert client.get("/ready").status_code == 200
+        assert "pinyon_ready 1.0" in client.get("/metrics").text
+        database.stop()
+        assert asked_until(client, 503).json()["message"] == "Not ready: the database does not answer"
+        assert client.get("/health").status_code == 200
+        database.start()
+        asked_until(client, 200)
+        assert client.get("/describe_index_stats").status_code == 200
+    assert server.stop() == 0, server.text
+    assert "Traceback" not in server.text
+
+
+@pytest.mark.parametrize(
+    ("dsn", "sentence"),
+    [
+        ("host=/nonexistent user=ada password=opensesame", "The database does not answer: connection"),
+        ("postgresql//ada:opensesame@localhost", "[storage] dsn is not a connection string of PostgreSQL"),
+        ("postgresql://ada:opensesame%zz@localhost", "[storage] dsn is not a connection string of PostgreSQL"),
+        ("", '[storage] engine = "postgres" needs a database: set [storage] dsn'),
+    ],
+)
+def test_a_command_says_what_is_wrong_with_the_database_and_never_the_password(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], dsn: str, sentence: str
+) -> None:
+    assert main(["keys", "list", "--config", str(settings_with(tmp_path, dsn))]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"pinyon: {sentence}")
+    assert "opensesame" not in said
