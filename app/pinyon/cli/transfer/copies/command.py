@@ -1,4 +1,7 @@
-"""`pinyon copy`: copies the records of one index to another, of any two servers that speak Pinecone's API."""
+"""`pinyon copy`: copies the records of one index to another, of any two servers that speak Pinecone's API.
+
+Between data folders and databases, cli/transfer/installations does the work.
+"""
 
 import argparse
 import os
@@ -13,25 +16,43 @@ from pinyon.errors import InvalidArgument, PinyonError
 PARALLEL, MOST_PARALLEL = 4, 64
 SAMPLE = 100
 WAIT_S = 60.0
+ONLY_INDEXES: dict[str, Any] = {
+    "from_key": None,
+    "to_key": None,
+    "namespace": None,
+    "reembed": False,
+    "map": [],
+    "overwrite": False,
+    "parallel": PARALLEL,
+    "sample": SAMPLE,
+    "wait": WAIT_S,
+}
+"""Options of copies from index to index, with what they are if nobody gives them."""
 
 
 def add(commands: Any) -> None:
     """Make the subcommand known."""
     parser = commands.add_parser(
         "copy",
-        help="copy the records of one index to another, of Pinyon or hosted",
+        help="copy an index to another, of Pinyon or hosted; or all indexes of a data folder to a database, or back",
         description="Reads one index and writes another through the public data plane of Pinecone's API, so either may "
         "be Pinyon's or hosted. Then compares counts, sampled records and their neighbours. The target must be there, "
-        "with the same dimension, or embed text itself (--reembed).",
+        "with the same dimension, or embed text itself (--reembed). If both places are data folders (./data), "
+        "databases (postgresql://...) or settings files (.toml), it copies whole indexes with everything that is "
+        "stored in them, makes them in the target, and compares every record. A server may use the source meanwhile.",
     )
     parser.add_argument(
         "--from",
         required=True,
         dest="source",
-        metavar="URL",
-        help="address of the index to read, as describe_index says its host",
+        metavar="PLACE",
+        help="address of the index to read, as describe_index says its host; or a data folder, a database or a "
+        "settings file",
     )
-    parser.add_argument("--to", required=True, dest="target", metavar="URL", help="address of the index to write")
+    parser.add_argument("--to", required=True, dest="target", metavar="PLACE", help="the place to write, likewise")
+    parser.add_argument(
+        "--index", metavar="NAME", help="between data folders and databases: copy only this index (default: all)"
+    )
     parser.add_argument(
         "--from-key",
         metavar="KEY",
@@ -86,7 +107,13 @@ def _run(options: argparse.Namespace) -> int:
     import asyncio
 
     from pinyon.cli.transfer.copies.state import StateFile
+    from pinyon.cli.transfer.installations.places import both
 
+    storage = both(options.source, options.target)
+    if storage is not None:
+        return _run_installations(options, *storage)
+    if options.index is not None:
+        raise InvalidArgument("--index is for copies between data folders and databases; the address names the index")
     plan = _plan(options)
     file = StateFile.of(plan) if options.state is None else StateFile(options.state)
     try:
@@ -95,6 +122,19 @@ def _run(options: argparse.Namespace) -> int:
         if file.exists():
             print("The copy is not complete; the same command with --resume goes on with it.", file=sys.stderr)
         raise
+
+
+def _run_installations(options: argparse.Namespace, source: Any, target: Any) -> int:
+    """Copy between data folders and databases. Raises InvalidArgument for options that mean nothing there."""
+    import asyncio
+
+    from pinyon.cli.transfer.installations.command import copy
+
+    for name, default in ONLY_INDEXES.items():
+        if getattr(options, name) != default:
+            flag = "--" + name.replace("_", "-")
+            raise InvalidArgument(f"{flag} is for copies from index to index, not between data folders and databases")
+    return asyncio.run(copy(options, source, target))
 
 
 def _plan(options: argparse.Namespace) -> Any:

@@ -1,0 +1,82 @@
+"""`pinyon copy` between data folders and databases."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from pinyon.cli.common import Progress, counted
+from pinyon.cli.transfer.installations.job import InstallationCopy
+from pinyon.cli.transfer.installations.snapshots import open_snapshot, remove_snapshot
+from pinyon.cli.transfer.installations.state import CopyState, StateFile
+from pinyon.cli.transfer.installations.verification import verify
+from pinyon.errors import AlreadyExists, InvalidArgument, PinyonError
+from pinyon.settings import StorageSettings
+from pinyon.storage.engines import installation_of
+from pinyon.storage.installation import Installation
+
+NOT_COPIED = (
+    "Not copied: API keys, ports, judgements, backups and their schedules, the list of imports, and unfinished "
+    "re-embeddings."
+)
+
+
+async def copy(options: argparse.Namespace, source: StorageSettings, target: StorageSettings) -> int:
+    """Copy the indexes of one installation to another, then compare them. Returns the exit status."""
+    installations = installation_of(source), installation_of(target)
+    places = [installation.location for installation in installations]
+    if places[0] == places[1]:
+        raise InvalidArgument(f"--from and --to are the same: {places[0]}")
+    state = CopyState(places[0], places[1], options.index)
+    file = StateFile.of(state) if options.state is None else StateFile(Path(options.state))
+    if options.resume:
+        state = file.read(state)
+    elif file.exists():
+        raise AlreadyExists(
+            f"A copy from {state.source} to {state.target} was interrupted; --resume goes on with it. To begin anew, "
+            f"delete {file.path} and what it names: the folder, or the backups of the source"
+        )
+    try:
+        if not state.is_verified:
+            await _copy(source, installations[1], state, file)
+        await remove_snapshot(source, state)
+    except (PinyonError, KeyboardInterrupt):
+        if file.exists():
+            print("The copy is not complete; the same command with --resume goes on with it.", file=sys.stderr)
+        raise
+    file.remove()
+    print("Verified: every namespace and every record is the same on both sides, to the last bit.")
+    print(NOT_COPIED)
+    return 0
+
+
+async def _copy(source: StorageSettings, target: Installation, state: CopyState, file: StateFile) -> None:
+    def save() -> None:
+        file.write(state)
+
+    engine = await target.open()
+    try:
+        snapshot = await open_snapshot(source, state, save)
+        try:
+            with Progress("copy", "record") as progress:
+                job = InstallationCopy(snapshot, engine, state, save, progress.tell)
+                await job.check()
+                await job.run()
+            names = list(state.indexes or {})
+            print(f"Copied {counted(state.copied, 'record')} of {_indexes(names)}.", flush=True)
+            with Progress("verify", "record") as progress:
+                await verify(snapshot, engine, names, state.copied, progress.tell)
+        finally:
+            await snapshot.close()
+    except PinyonError:
+        if not state.has_begun:  # there is nothing to go on with
+            await remove_snapshot(source, state)
+            file.remove()
+        raise
+    finally:
+        await engine.close()
+    state.is_verified = True
+    save()
+
+
+def _indexes(names: list[str]) -> str:
+    return f"{len(names)} {'index' if len(names) == 1 else 'indexes'}"
