@@ -116,8 +116,8 @@ def rest_app(service: Service) -> Any:
     def part(name: str) -> Provide:
         return provide(lambda: getattr(service.ready(), name))
 
-    def index(request: Request[Any, Any, Any]) -> Index:
-        return service.index_of(request.scope)
+    async def index(request: Request[Any, Any, Any]) -> Index:
+        return await service.index_of(request.scope)
 
     cors = service.settings.server.cors_origins
     families = (
@@ -127,14 +127,16 @@ def rest_app(service: Service) -> Any:
 
     pages = [console] if service.settings.server.console else []
 
-    async def note(request: Request[Any, Any, Any]) -> None:  # what is not async would be run on another thread
+    async def prepare(request: Request[Any, Any, Any]) -> None:  # what is not async would be run on another thread
         request.scope["state"]["operation"] = request.route_handler.operation_id or "none"
+        if "index_name" in request.path_params:
+            await service.parts.indexes.know(request.path_params["index_name"])
 
     app = Litestar(
-        before_request=note,
+        before_request=prepare,
         route_handlers=[*(family.router for family in families), openapi, *pages],
         dependencies={
-            "index": provide(index),
+            "index": Provide(index),
             **{name: part(name) for name in PARTS},
             "catalog": provide(lambda: service.catalog),
             "inference": provide(lambda: service.inference),

@@ -299,7 +299,7 @@ class Service:
         self.readiness.check()
         return self.parts
 
-    def index_of(self, scope: Any) -> Index:
+    async def index_of(self, scope: Any) -> Index:
         """The index a request is for. Raises Unavailable before the service is ready, NotFound without an index."""
         host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
-        return self.ready().indexes.at(host, scope["server"][1] if scope.get("server") else None)
+        return await self.ready().indexes.find(host, scope["server"][1] if scope.get("server") else None)

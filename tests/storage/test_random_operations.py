@@ -15,6 +15,7 @@ from pinyon import filters
 from pinyon.domain import IndexSpec, PagePlan, QueryPlan, Record, Selection, SparseVector, UpdatePlan
 from pinyon.errors import NotFound
 from pinyon.search.ranking import exact_scores
+from pinyon.storage.engine import Engine
 from pinyon.storage.sqlite.engine import SqliteEngine
 from pinyon.storage.sqlite.options import Tuning
 
@@ -52,7 +53,7 @@ class AgainstADict(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp())
         self.there: dict[str, dict[str, Held]] = {}
         self.lsn = 0
-        self.engine = self.run(self.open())
+        self.engine: Engine = self.run(self.open())
         self.run(self.engine.create_index(IndexSpec("docs", 2, "dotproduct")))
 
     def open(self) -> Any:
@@ -187,7 +188,39 @@ class WithVectorsThatServeOn(WithColumns):
     }
 
 
+class OnTwoEngines(AgainstADict):
+    """Two PostgreSQL engines on one database. A call goes to the other engine than the call before, mostly."""
+
+    kind = ENGINES["postgres"]
+
+    def __init__(self) -> None:
+        self.engines: list[Engine] = []
+        self.turn = 0
+        super().__init__()
+
+    @property
+    def engine(self) -> Engine:
+        self.turn += 1
+        return self.engines[self.turn % 2]
+
+    @engine.setter
+    def engine(self, opened: Engine) -> None:
+        if self.engines:
+            self.engines[self.turn % 2] = opened
+        else:
+            self.engines = [opened, self.run(self.open())]
+
+    @rule()
+    def change_turns(self) -> None:
+        self.turn += 1
+
+    def teardown(self) -> None:
+        self.run(self.engine.close())
+        super().teardown()
+
+
 MACHINES: dict[str, Any] = {
+    "OnTwoEngines": OnTwoEngines,
     **{f"AgainstADict_{name}": type(name, (AgainstADict,), {"kind": kind}) for name, kind in ENGINES.items()},
     "WithColumns": WithColumns,
     "WithVectorsThatServeOn": WithVectorsThatServeOn,

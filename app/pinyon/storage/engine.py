@@ -208,7 +208,10 @@ class Engine(DataPlane, Protocol):
         ...
 
     async def opened(self, name: str) -> None:
-        """Wait until an index of this name answers, or cannot be opened. Returns immediately if there is none."""
+        """Wait until an index of this name answers, or cannot be opened. Returns soon if there is none.
+
+        Afterwards this process knows the index, even if another process has just made it.
+        """
         ...
 
     async def all_opened(self) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -30,7 +30,7 @@ class GrpcCalls:
     def __init__(
         self,
         service: Callable[[], VectorService],
-        index_of: Callable[[Any], Index],
+        index_of: Callable[[Any], Awaitable[Index]],
         most_bytes: Callable[[Any], int],
     ) -> None:
         self._service, self._index_of, self._most_bytes = service, index_of, most_bytes
@@ -63,7 +63,7 @@ class GrpcCalls:
             raise Unimplemented(f"There is no method {path}; the service is VectorService")
         kind, method = entry
         scope["state"]["operation"] = path.removeprefix(SERVICE)
-        index = self._index_of(scope)
+        index = await self._index_of(scope)
         raw = framing.unframe(body, headers.get(b"grpc-encoding", b"identity"), self._most_bytes(scope))
         try:
             request = kind.FromString(raw)

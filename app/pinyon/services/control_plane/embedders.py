@@ -27,7 +27,7 @@ class Embedders:
         self._engine, self._catalog, self._executor, self._readiness = engine, catalog, executor, readiness
         self._loading: dict[Handle, asyncio.Task[None]] = {}
         self._embedders: dict[Handle, Embedder | SparseEmbedder] = {}
-        self._failures: dict[str, str] = {}
+        self._failures: dict[Handle, str] = {}
         self._switches = Counter[Handle]()  # how often the model of an index has changed
 
     async def get(self, index: Index) -> Embedder | SparseEmbedder:
@@ -61,25 +61,34 @@ class Embedders:
 
     def failures(self) -> dict[str, str]:
         """By name, the indexes whose embedder could not be loaded, and why."""
-        return dict(self._failures)
+        return {handle.name: failure for handle, failure in self._failures.items() if self._exists(handle)}
+
+    def _exists(self, index: Handle) -> bool:
+        """Whether an index is still there: another process may have deleted it, and made another of its name."""
+        try:
+            self._engine.index(index)
+        except NotFound:
+            return False
+        except PinyonError:
+            pass
+        return True
 
     def forget(self, index: Handle) -> None:
         """Load the embedder again when it is needed: the index was re-embedded by another model."""
         self._embedders.pop(index, None)
         self._switches[index] += 1
 
-    def forget_index(self, name: str, index: Handle | None) -> None:
-        """Drop everything about an index that was deleted. index: None if its file could not be used."""
-        if index is not None:
-            self._embedders.pop(index, None)
-            self._switches.pop(index, None)
-        self._failures.pop(name, None)
+    def forget_deleted(self) -> None:
+        """Drop everything about indexes that were deleted."""
+        for of_indexes in (self._embedders, self._switches, self._failures):
+            for index in [index for index in of_indexes if not self._exists(index)]:
+                del of_indexes[index]
 
     async def load_all(self) -> None:
         """Load the embedder of every index. An index whose model cannot answer still takes vectors and ids."""
 
         def is_missing(index: Index) -> bool:
-            known = index.handle in self._embedders or index.name in self._failures
+            known = index.handle in self._embedders or index.handle in self._failures
             return index.spec.embed is not None and not known
 
         while missing := [index for index in self._engine.indexes() if is_missing(index)]:  # others may be created
@@ -88,7 +97,7 @@ class Embedders:
             except NotFound:  # it was deleted
                 continue
             except PinyonError as error:  # the other indexes are not affected
-                self._failures[missing[0].name] = error.message
+                self._failures[missing[0].handle] = error.message
 
     async def load_again(self, weights: str) -> list[str]:
         """Load what embeds for each index again, where nothing is embedded yet: its precision has changed.
@@ -138,7 +147,7 @@ class Embedders:
         except NotFound:  # it was deleted
             pass
         except PinyonError as error:
-            self._failures[index.name] = error.message
+            self._failures[index.handle] = error.message
             log.error("index %s cannot embed: %s", index.name, error.message)
         finally:
             self._loading.pop(index.handle, None)
@@ -153,7 +162,7 @@ class Embedders:
             embedder = await self._executor.run(self._load_weights, spec, spec.embed, fingerprint)
         self._engine.index(index)  # raises NotFound if the index was deleted while the model was loaded
         self._embedders[index] = embedder
-        self._failures.pop(spec.name, None)
+        self._failures.pop(index, None)
         return embedder
 
     def _load_weights(

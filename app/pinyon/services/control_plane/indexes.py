@@ -9,7 +9,7 @@ import msgspec
 
 from pinyon.auth import permissions
 from pinyon.conflicts import until_no_conflict
-from pinyon.domain import Handle, Index, IndexRef, IndexSpec, name_of
+from pinyon.domain import Index, IndexRef, IndexSpec, name_of
 from pinyon.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -174,6 +174,23 @@ class Indexes:
                 "port in the [index] table of the settings file"
             )
         return self.index(name)
+
+    async def find(self, host: str, port: int | None) -> Index:
+        """As at(), but also an index that another process has just made."""
+        try:
+            return self.at(host, port)
+        except NotFound:
+            await self.know(self.addresses.index_named(host) or "")
+            return self.at(host, port)
+
+    async def know(self, name: str) -> None:
+        """See to it that this process knows the index of a name, even if another process has just made it."""
+        try:
+            self._engine.index(name)
+        except NotFound:
+            await self._engine.opened(name)
+        except PinyonError:  # it is known that it cannot be used
+            pass
 
     def _answering_on(self, port: int | None) -> str | None:
         """The name of the index that has this port. None if there is none, or if it cannot be used."""
@@ -365,28 +382,26 @@ class Indexes:
         """Delete an index with all its records. Raises NotFound, or PermissionDenied if it is protected."""
         permissions.check("control", name)
 
-        async def delete() -> Handle | None:
+        async def delete() -> None:
             try:
                 index = self.index(name)  # also of an index that was damaged after it was opened
             except PinyonError:
                 if name not in self._engine.unusable():
                     raise
                 await self._engine.delete_index(name)  # whether it is protected cannot be read
-                return None
+                return
             if index.details.deletion_protection:
                 raise PermissionDenied(
                     "Deletion protection is enabled for this index. Disable deletion protection before retrying."
                 )
             await self._engine.delete_index(index.handle, index.version)
-            return index.handle
 
-        async def delete_with_port() -> Handle | None:
-            handle = await until_no_conflict(delete)
+        async def delete_with_port() -> None:
+            await until_no_conflict(delete)
             await self._ports.release(name)
-            return handle
 
-        handle = await self._change(name, delete_with_port())
-        self.embedders.forget_index(name, handle)
+        await self._change(name, delete_with_port())
+        self.embedders.forget_deleted()
         for call in self.after_deletion:
             await call()
 

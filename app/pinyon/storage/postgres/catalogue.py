@@ -12,6 +12,7 @@ from psycopg import sql
 from pinyon.domain import CatalogueValue, Fingerprint, Handle, Index, IndexDetails, IndexRef, IndexSpec, name_of
 from pinyon.errors import AlreadyExists, NotFound, VersionConflict
 from pinyon.storage.postgres.connection.database import Connection
+from pinyon.storage.postgres.schema.migrations import check_newest
 from pinyon.storage.shared.fingerprints import check_embedded_by
 from pinyon.storage.shared.records import to_json
 
@@ -36,7 +37,10 @@ class State(msgspec.Struct, frozen=True):
 
 
 COLUMNS = "number, spec, details, id, version"
-STATE = "SELECT spec, fingerprint, version, lsn FROM indexes CROSS JOIN state WHERE number ="
+STATE = (
+    "SELECT spec, fingerprint, version, lsn, index_steps FROM indexes CROSS JOIN state CROSS JOIN catalogue_state"
+    " WHERE number ="
+)
 
 
 async def entries(connection: Connection) -> list[Entry]:
@@ -112,7 +116,7 @@ def check_version(entry: Entry, version: int) -> None:
 
 
 async def state(connection: Connection, number: int, name: str) -> State:
-    """What the transaction sees of an index. Raises NotFound if it was deleted."""
+    """What the transaction sees of an index. Raises NotFound if it was deleted, Unavailable as check_newest()."""
     return _state(await (await connection.execute(f"{STATE} {number}")).fetchone(), name)
 
 
@@ -202,7 +206,8 @@ def _entry(row: tuple[Any, ...]) -> Entry:
 def _state(row: tuple[Any, ...] | None, name: str) -> State:
     if row is None:
         raise NotFound(f"Index {name} not found.")
-    spec, embedded_by, version, lsn = row
+    spec, embedded_by, version, lsn, index_steps = row
+    check_newest(index_steps)
     return State(_spec(spec), _fingerprint(embedded_by), version, lsn)
 
 

@@ -1,6 +1,6 @@
 """Reads and writes the records of the indexes of a database."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -22,7 +22,7 @@ from pinyon.domain import (
     Selection,
     UpdatePlan,
 )
-from pinyon.errors import EmbeddingMismatch, InvalidArgument, NotFound
+from pinyon.errors import EmbeddingMismatch, InvalidArgument, NotFound, Unavailable
 from pinyon.storage.engine import MIN_LSN
 from pinyon.storage.postgres import catalogue, notes
 from pinyon.storage.postgres.catalogue import State
@@ -33,10 +33,13 @@ from pinyon.storage.postgres.filters import facets
 from pinyon.storage.postgres.records import namespaces, reading, writing
 from pinyon.storage.postgres.replicas import NoReplica, ReplicaBehind, Replicas
 from pinyon.storage.postgres.upkeep import Upkeep
+from pinyon.storage.postgres.vectors.hnsw import HnswIndex
 from pinyon.storage.shared.posting_cache import PostingCache
 
 T = TypeVar("T")
 Item = TypeVar("Item")
+STALE = (EmbeddingMismatch, InvalidArgument, NotFound)
+"""Errors after which the catalogue is read again: perhaps another process has changed or deleted the index."""
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -45,6 +48,11 @@ class Snapshot(msgspec.Struct, frozen=True):
     connection: Connection
     known: KnownIndex
     state: State
+
+    @property
+    def hnsw(self) -> Mapping[int, HnswIndex]:
+        """The indexed namespaces. None while another process has changed the index and this one does not know how."""
+        return self.known.hnsw if self.state.version == self.known.entry.index.version else {}
 
 
 class PostgresDataPlane:
@@ -69,10 +77,14 @@ class PostgresDataPlane:
         """A read transaction on an index. Raises NotFound."""
         known = await self._copy.find(index)
         entry = known.entry
-        with translated(f"Index {entry.index.name}"):
-            async with self._database.transaction(known.schema) as connection:
-                state = await catalogue.state(connection, entry.number, entry.index.name)
-                yield Snapshot(connection, known, state)
+        try:
+            with translated(f"Index {entry.index.name}"):
+                async with self._database.transaction(known.schema) as connection:
+                    state = await catalogue.state(connection, entry.number, entry.index.name)
+                    yield Snapshot(connection, known, state)
+        except STALE:
+            await self._copy.refresh()
+            raise
         if state.version != entry.index.version:
             await self._copy.refresh()
 
@@ -87,7 +99,7 @@ class PostgresDataPlane:
         async def attempt(connection: Connection) -> T:
             try:
                 state = await catalogue.state(connection, entry.number, entry.index.name)
-            except NotFound as error:  # a new index
+            except (NotFound, Unavailable) as error:  # a new index, or tables of the version before
                 raise ReplicaBehind from error
             if state.lsn < max(self._seen.get(known.schema, 0), MIN_LSN.get()) or state.version < entry.index.version:
                 raise ReplicaBehind
@@ -137,8 +149,8 @@ class PostgresDataPlane:
         try:
             with metrics.stage("write"):
                 result, lsn = await known.writes.run_joined(locked, items, key)
-        except (EmbeddingMismatch, InvalidArgument, NotFound):
-            await self._copy.refresh()  # perhaps another process has re-embedded or deleted the index
+        except STALE:
+            await self._copy.refresh()
             raise
         self._has_seen(known, lsn)
         if schedule:
@@ -169,7 +181,7 @@ class PostgresDataPlane:
         async def search(snapshot: Snapshot) -> QueryAnswer:
             handle = snapshot.known.entry.index.handle
             is_exact = (handle.id, namespace) in self._exact
-            means = reading.SearchMeans(self._postings, {} if is_exact else snapshot.known.hnsw)
+            means = reading.SearchMeans(self._postings, {} if is_exact else snapshot.hnsw)
             return await reading.query(snapshot.connection, snapshot.state, handle, namespace, plan, means)
 
         with metrics.stage("search"):

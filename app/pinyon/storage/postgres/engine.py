@@ -218,7 +218,8 @@ class PostgresEngine(PostgresDataPlane):
         return [known.entry.index for _, known in sorted(self._copy.indexes.items())]
 
     async def opened(self, name: str) -> None:
-        return None
+        if self._copy.known(name) is None:  # another process may have made it a moment ago
+            await self._copy.refresh()
 
     async def all_opened(self) -> None:
         return None

@@ -5,7 +5,7 @@ from psycopg import sql
 from pinyon.domain import IndexSpec
 from pinyon.storage.postgres import catalogue
 from pinyon.storage.postgres.connection.database import Connection
-from pinyon.storage.postgres.schema.migrations import INDEX_STEPS, INDEX_TABLES, Steps, in_schema
+from pinyon.storage.postgres.schema.migrations import INDEX_STEPS, INDEX_TABLES, Steps, in_schema, put_off
 from pinyon.storage.postgres.text.lexical import ANALYSIS
 from pinyon.storage.postgres.vectors import vector_table
 
@@ -24,7 +24,8 @@ async def create(connection: Connection, catalogue_schema: str, schema: str, spe
 async def make_tables(
     connection: Connection, catalogue_schema: str, schema: str, spec: IndexSpec, steps: Steps
 ) -> None:
-    """Make the schema of an index as it was after some steps of its history."""
+    """Make the schema of an index as it was after some steps of its history. Raises Unavailable as put_off()."""
+    await put_off(connection)
     await catalogue.create_schema(connection, schema)
     await in_schema(connection, schema, catalogue_schema)
     for step in steps:

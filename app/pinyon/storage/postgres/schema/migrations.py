@@ -8,9 +8,11 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from psycopg import sql
 
-from pinyon.errors import FailedPrecondition
+from pinyon.errors import FailedPrecondition, Unavailable
 from pinyon.storage.postgres.connection.database import Connection
 
+REPLACED_AFTER_S = 10
+"""When callers of a process that is too old should try again: another one may answer then."""
 LOCK = int.from_bytes(b"Pinyon")
 """The advisory lock that a process holds while it changes tables, so that two never do at once."""
 
@@ -270,6 +272,21 @@ async def migrate_catalogue(connection: Connection, schema: str) -> None:
             sql.SQL("UPDATE {}.catalogue_state SET index_steps = {}").format(
                 sql.Identifier(schema), sql.Literal(len(INDEX_STEPS))
             )
+        )
+
+
+async def put_off(connection: Connection) -> None:
+    """Let no other process migrate before this transaction ends. Raises as check_newest()."""
+    await connection.execute("SELECT pg_advisory_xact_lock_shared(%s)", (LOCK,))
+    check_newest(await _number(connection, "SELECT index_steps FROM catalogue_state"))
+
+
+def check_newest(index_steps: int) -> None:
+    """Raises Unavailable if a later Pinyon has migrated the indexes while this process was running."""
+    if index_steps != len(INDEX_STEPS):
+        raise Unavailable(
+            "A later version of Pinyon has changed the tables of the database; replace this process by that version",
+            REPLACED_AFTER_S,
         )
 
 

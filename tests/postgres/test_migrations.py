@@ -1,0 +1,185 @@
+"""Tables that several processes set up and migrate at once, and versions of Pinyon that meet on one database."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psycopg
+import pytest
+from pinyon.domain import BackupLabel, IndexSpec, PagePlan, Record
+from pinyon.errors import FailedPrecondition, Unavailable
+from pinyon.storage.postgres.connection.database import Connection
+from pinyon.storage.postgres.engine import PostgresEngine
+from pinyon.storage.postgres.options import EngineOptions
+from pinyon.storage.postgres.schema import migrations
+from pinyon.storage.postgres.schema.migrations import CATALOGUE_STEPS, INDEX_STEPS
+
+from tests.postgres.shared_server import open_postgres, schema_of, shared
+
+pytestmark = pytest.mark.anyio
+AT_ONCE = 20
+DOCS = IndexSpec("docs", 2, "cosine")
+RECORDS = [Record("a", np.ones(2, np.float32), {})]
+
+
+@pytest.fixture
+def steps() -> Iterator[None]:
+    """Steps that a test adds are gone afterwards."""
+    known: list[list[Any]] = [list(CATALOGUE_STEPS), list(INDEX_STEPS)]
+    yield
+    for lasting, before in zip((CATALOGUE_STEPS, INDEX_STEPS), known, strict=True):
+        assert isinstance(lasting, list)
+        lasting[:] = before
+
+
+def later_version(step: Any, of: Any = INDEX_STEPS) -> None:
+    """From now on, Pinyon has one more step."""
+    of.append(step)
+
+
+def version_before(of: Any = INDEX_STEPS) -> None:
+    """From now on, Pinyon lacks its last step."""
+    of.pop()
+
+
+async def add_column(connection: Connection) -> None:
+    await connection.execute("ALTER TABLE state ADD COLUMN added integer NOT NULL DEFAULT 7")
+
+
+def added(folder: Path) -> list[tuple[int]]:
+    """The value of the column that add_column() adds, in every index."""
+    schema = schema_of(folder)
+    values = []
+    with psycopg.connect(shared().dsn) as connection:
+        for (number,) in connection.execute(f"SELECT number FROM {schema}.indexes ORDER BY number").fetchall():
+            values += connection.execute(f"SELECT added FROM {schema}_{number}.state").fetchall()
+    return values
+
+
+async def test_many_processes_that_start_at_once_set_an_empty_database_up_once() -> None:
+    shared().execute("CREATE DATABASE many")
+    options = EngineOptions(f"{shared().dsn} dbname=many", "pinyon", connections=2, posting_cache_bytes=0)
+    engines = await asyncio.gather(*(PostgresEngine.open_database(options) for _ in range(AT_ONCE)))
+    await engines[0].create_index(DOCS)
+    await asyncio.gather(*(engine.upsert("docs", "", RECORDS) for engine in engines))
+    assert (await engines[-1].footprint("docs")).lsn == AT_ONCE
+    for engine in engines:
+        await engine.close()
+    shared().execute("DROP DATABASE many")
+
+
+@pytest.mark.usefixtures("steps")
+async def test_a_later_version_migrates_every_index_once(tmp_path: Path) -> None:
+    engine = await open_postgres(tmp_path)
+    await engine.create_index(DOCS)
+    await engine.upsert("docs", "", RECORDS)
+    await engine.create_backup("docs", BackupLabel("old", "2026-01-01T00:00:00Z"))
+    await engine.close()
+    later_version(add_column)
+    engines = await asyncio.gather(*(open_postgres(tmp_path) for _ in range(4)))
+    await engines[0].restore_backup("old", "again", "id", engines[0].index("docs").details)
+    await engines[1].create_index(IndexSpec("new", 2, "cosine"))
+    assert added(tmp_path) == [(7,), (7,), (7,)]
+    assert len((await engines[2].page("again", "", PagePlan(10))).records) == 1
+    for engine in engines:
+        await engine.close()
+
+
+@pytest.mark.usefixtures("steps")
+@pytest.mark.parametrize("of", [CATALOGUE_STEPS, INDEX_STEPS], ids=["of the catalogue", "of an index"])
+async def test_a_database_of_a_later_version_is_refused(tmp_path: Path, of: Any) -> None:
+    async def nothing(connection: Connection) -> None:
+        """A step of a later version."""
+
+    later_version(nothing, of)
+    await (await open_postgres(tmp_path)).close()
+    version_before(of)
+    with pytest.raises(FailedPrecondition, match="has step 2, this Pinyon knows up to 1; use the newer Pinyon"):
+        await open_postgres(tmp_path)
+
+
+@pytest.mark.usefixtures("steps")
+async def test_a_process_that_runs_on_beside_a_later_version_harms_nothing(tmp_path: Path) -> None:
+    old = await open_postgres(tmp_path)
+    await old.create_index(DOCS)
+    later_version(add_column)
+    new = await open_postgres(tmp_path)
+    version_before()
+    for call in (
+        old.create_index(IndexSpec("more", 2, "cosine")),
+        old.upsert("docs", "", RECORDS),
+        old.page("docs", "", PagePlan(10)),
+        old.create_backup("docs", BackupLabel("b", "2026-01-01T00:00:00Z")),
+    ):
+        with pytest.raises(Unavailable, match="replace this process by that version"):
+            await call
+    later_version(add_column)
+    assert [index.name for index in new.indexes()] == ["docs"]
+    assert added(tmp_path) == [(7,)]
+    await new.upsert("docs", "", RECORDS)
+    await new.close()
+    await old.close()
+
+
+@pytest.mark.usefixtures("steps")
+async def test_an_index_that_is_being_made_when_another_process_migrates_is_migrated_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = await open_postgres(tmp_path)
+    making, go_on = asyncio.Event(), asyncio.Event()
+    first = INDEX_STEPS[0]
+
+    async def slowly(connection: Connection) -> None:
+        making.set()
+        await go_on.wait()
+        await first(connection)
+
+    monkeypatch.setitem(INDEX_STEPS, 0, slowly)  # type: ignore[arg-type]
+    creating = asyncio.create_task(old.create_index(DOCS))
+    await making.wait()
+    monkeypatch.setitem(INDEX_STEPS, 0, first)  # type: ignore[arg-type]
+    waits = asyncio.Event()
+    migrate = migrations.migrate_catalogue
+
+    async def told(connection: Connection, schema: str) -> None:
+        waits.set()
+        await migrate(connection, schema)
+
+    monkeypatch.setattr("pinyon.storage.postgres.engine.migrate_catalogue", told)
+    later_version(add_column)
+    opening = asyncio.create_task(open_postgres(tmp_path))
+    await waits.wait()
+    version_before()
+    go_on.set()
+    await creating
+    later_version(add_column)
+    new = await opening
+    assert added(tmp_path) == [(7,)]
+    await new.upsert("docs", "", RECORDS)
+    await new.close()
+    await old.close()
+
+
+@pytest.mark.usefixtures("steps")
+async def test_a_migration_that_is_cut_off_leaves_the_version_before(tmp_path: Path) -> None:
+    async def cut_off(connection: Connection) -> None:
+        await add_column(connection)
+        await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    engine = await open_postgres(tmp_path)
+    await engine.create_index(DOCS)
+    await engine.upsert("docs", "", RECORDS)
+    await engine.close()
+    later_version(cut_off)
+    with pytest.raises(Unavailable):
+        await open_postgres(tmp_path)
+    version_before()
+    engine = await open_postgres(tmp_path)
+    assert len((await engine.page("docs", "", PagePlan(10))).records) == 1
+    await engine.close()
+    later_version(add_column)
+    engine = await open_postgres(tmp_path)
+    assert added(tmp_path) == [(7,)]
+    await engine.close()
