@@ -6,7 +6,6 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 import msgspec
-import psycopg
 
 from pinyon.domain import (
     Backup,
@@ -123,11 +122,6 @@ class PostgresEngine(PostgresDataPlane):
             if not self._options.read_only:
                 async with connection.transaction():
                     await connection.execute("SET LOCAL statement_timeout = 0")
-                    await connection.execute(
-                        psycopg.sql.SQL("SET LOCAL search_path TO {}, {}").format(
-                            psycopg.sql.Identifier(self._schema), psycopg.sql.Identifier(extension)
-                        )
-                    )
                     await migrate_catalogue(connection, self._schema)
 
     async def _catalogue_read(self, read: Callable[[Connection], Awaitable[T]]) -> T:

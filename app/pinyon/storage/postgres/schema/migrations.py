@@ -248,12 +248,16 @@ STORED_OF_NAMESPACE = ("records", "vectors", "learned_vectors", "token_vectors",
 
 
 async def migrate_catalogue(connection: Connection, schema: str) -> None:
-    """Make the catalogue, or bring it and every index to the newest schema. In the caller's transaction.
+    """Make the catalogue, or bring it and every index to the newest schema. In the caller's transaction, as its first.
 
     Raises FailedPrecondition if a later version of Pinyon made the tables.
     """
+    if await _is_newest(connection, schema):  # then a start need not wait for indexes that are being made
+        return
     await connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+    # Nothing may name the schema before the lock: PostgreSQL would remember that it does not exist.
     await connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
+    await in_schema(connection, schema)
     await connection.execute("CREATE TABLE IF NOT EXISTS catalogue_steps (step integer PRIMARY KEY)")
     done = await _number(connection, "SELECT coalesce(max(step), 0) FROM catalogue_steps")
     _check(done, CATALOGUE_STEPS, f"The schema {schema}")
@@ -273,6 +277,17 @@ async def migrate_catalogue(connection: Connection, schema: str) -> None:
                 sql.Identifier(schema), sql.Literal(len(INDEX_STEPS))
             )
         )
+
+
+async def _is_newest(connection: Connection, schema: str) -> bool:
+    """Whether the catalogue and every index have the newest schema. Does not name a schema that may be missing."""
+    exists = "SELECT count(*) FROM pg_tables WHERE schemaname = %s AND tablename = 'catalogue_state'"
+    row = await (await connection.execute(exists, (schema,))).fetchone()
+    if row is None or not row[0]:
+        return False
+    steps = sql.SQL("SELECT (SELECT max(step) FROM {0}.catalogue_steps), index_steps FROM {0}.catalogue_state")
+    row = await (await connection.execute(steps.format(sql.Identifier(schema)))).fetchone()
+    return row == (len(CATALOGUE_STEPS), len(INDEX_STEPS))
 
 
 async def put_off(connection: Connection) -> None:
