@@ -52,6 +52,17 @@ def test_a_table_is_shown_its_columns_are_mapped_and_it_is_imported(
     assert browser.submit("/console/import/cancel?index=quickstart&id=none", page="/console/import").status_code == 404
 
 
+def test_a_table_with_more_columns_than_a_page_can_show_is_refused(hash_server: RunningServer, browse: Browse) -> None:
+    browser = browse(hash_server.url)
+    names = ["_id", *("&" * 90 + str(number) for number in range(150))]
+    file = ",".join(names) + "\n" + ",".join("&" * 250 for _ in names) + "\n"
+    refused = browser.get(upload(browser, "wide.csv", file.encode(), "").headers["location"])
+    assert refused.status_code == 400 and "150 columns, for which a page has no room" in refused.text
+    few = ",".join(names[:21]) + "\n" + f"{','.join('&' * 2_000 for _ in names[:21])}\n" * 50
+    shown = browser.get(upload(browser, "narrow.csv", few.encode(), "").headers["location"])
+    assert (shown.status_code, len(shown.content) < 130_000) == (200, True)
+
+
 def test_a_document_becomes_chunks(hash_server: RunningServer, browse: Browse, namespace: str) -> None:
     pytest.importorskip("markdown_it", reason="the extra documents is not installed")
     browser = browse(hash_server.url)

@@ -16,7 +16,7 @@ import pytest
 from pinyon.errors import EmbeddingMismatch, Unavailable
 from pinyon.formats import files
 from pinyon.formats.rows import Row
-from pinyon.services.imports import importer
+from pinyon.services.imports import importer, imports
 from pinyon.services.imports.local_files import LocalFiles
 from pinyon.storage.sqlite.data_plane import SqliteDataPlane
 
@@ -280,6 +280,12 @@ async def test_imports_into_one_index_take_turns_and_can_be_cancelled(
         more = {"limit": 2, "paginationToken": listed["pagination"]["next"]}
         listed = (await server.http.get(f"{server.host}/bulk/imports", params=more)).json()
         assert ([each["id"] for each in listed["data"]], "pagination" in listed) == (ids[2:], False)
+        monkeypatch.setattr(imports, "PAGE", 1)  # the console shows all of them, however many are on a page
+        page = (await server.http.get(f"{server.host}/console/import?index=vectors")).text
+        places = [page.index(f"{name}.jsonl") for name in ("c", "b", "a")]
+        assert places == sorted(places)
+        page = (await server.http.get(f"{server.host}/console/overview")).text
+        assert all(f"{name}.jsonl" in page for name in ("a", "b", "c"))
 
 
 async def test_an_import_goes_on_after_a_restart_and_does_nothing_twice(

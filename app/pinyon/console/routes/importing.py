@@ -1,11 +1,15 @@
 """The import page: choose a file, see how it will be read, start, and watch the progress."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from litestar import Response, get, post
 from litestar.datastructures import UploadFile
 from litestar.di import NamedDependency
 
 from pinyon.auth.permissions import GRANT
 from pinyon.console import paths
+from pinyon.console.page_weight import first_within, html_bytes
 from pinyon.console.pages import AnyRequest, chosen_index, named_index, page, parameter, redirect
 from pinyon.console.routes.browse import cell
 from pinyon.domain import Index
@@ -18,6 +22,10 @@ from pinyon.services.imports.uploads import ENDINGS, Uploads
 FILE, CANCEL = f"{paths.IMPORT}/file", f"{paths.IMPORT}/cancel"
 COLUMN = "column:"
 """Before the name of a column in the name of its field of the form."""
+MOST_IMPORTS = 50
+"""Imports of a page, the newest first."""
+COLUMNS_BYTES, COLUMN_BYTES, ROWS_BYTES = 60_000, 200, 30_000
+"""What columns may take on a page together, what one takes beside its names, and what rows may take together."""
 
 
 @get(paths.IMPORT, operation_id="pinyon_console_import_page")
@@ -60,7 +68,7 @@ async def _page(
 ) -> Response[str]:
     states = []
     if index is not None and "read" in GRANT.get().scopes:
-        states = (await imports.page(index, None, None))[0][::-1]
+        states = (await imports.all(index))[::-1][:MOST_IMPORTS]
     return page(
         request,
         "import.html",
@@ -113,7 +121,13 @@ async def _preview(
 ) -> Response[str]:
     preview = await uploads.preview(index, parameter(request, "id"))
     problem = preview.problem if error is None else error.message
-    rows = [(id, [(name, cell(value, 300)) for name, value in fields.items()]) for id, fields in preview.rows]
+    # A name stands in a choice of ids, as a label, and in the name and the value of a field.
+    if sum(COLUMN_BYTES + 5 * html_bytes(name) for name in preview.columns) > COLUMNS_BYTES:
+        raise InvalidArgument(
+            f"The file has {len(preview.columns):,} columns, for which a page has no room; `pinyon import` reads it"
+        )
+    room = ROWS_BYTES // max(1, len(preview.rows))
+    rows = [(id, _within(fields, room)) for id, fields in preview.rows]
     return page(
         request,
         "import_file.html",
@@ -128,6 +142,12 @@ async def _preview(
         upload=parameter(request, "id"),
         problem=problem,
     )
+
+
+def _within(fields: Mapping[str, Any], room: int) -> list[tuple[str, str]]:
+    """The first fields of a row, as far as they take at most `room` bytes of a page."""
+    shown = [(name, cell(value, 300)) for name, value in fields.items()]
+    return first_within(shown, room, lambda pair: COLUMN_BYTES + html_bytes("".join(pair)))
 
 
 handlers = [import_page, upload, preview_page, start, cancel]

@@ -112,15 +112,18 @@ class Imports:
 
     async def page(self, index: Index, limit: int | None, token: str | None) -> tuple[list[ImportState], str | None]:
         """A page of imports, oldest first, and the token of the next one."""
-        permissions.check("read", index.handle)
-        permissions.check_whole(index.handle)
         size = pages.limit(limit, PAGE, PAGE)
         after = pages.read(token) if token else ""
-        jobs = list((await self._notes(index.handle)).jobs.values())
-        following = [job for job in jobs if job.place > after]
+        following = [state for state in await self.all(index) if state.job.place > after]
         page = following[:size]
-        more = len(following) > size
-        return [self._state(job, jobs) for job in page], pages.token(page[-1].place) if more else None
+        return page, pages.token(page[-1].job.place) if len(following) > size else None
+
+    async def all(self, index: Index) -> list[ImportState]:
+        """All imports that are remembered, oldest first."""
+        permissions.check("read", index.handle)
+        permissions.check_whole(index.handle)
+        jobs = list((await self._notes(index.handle)).jobs.values())
+        return [self._state(job, jobs) for job in jobs]
 
     async def describe(self, index: Index, id: str) -> ImportState:
         """One import. Raises NotFound."""

@@ -126,7 +126,7 @@ class Overview:
         ]
 
     async def _imports_of(self, index: Index) -> list[Job]:
-        states, _ = await self._imports.page(index, None, None)
+        states = await self._imports.all(index)
         words = {"Pending": "waiting", "InProgress": "running", "Completed": "done"}
         return [
             Job(
