@@ -21,8 +21,12 @@ Row = tuple[Any, ...]
 
 def problems(folder: Path, index: str) -> list[str]:
     """Everything that does not fit; empty when all is well."""
-    schema = schema_of(folder)
-    with psycopg.connect(shared().dsn, autocommit=True) as connection:
+    return problems_in(shared().dsn, schema_of(folder), index)
+
+
+def problems_in(dsn: str, schema: str, index: str) -> list[str]:
+    """The same for the catalogue in a schema of a database."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
         number, text = connection.execute(
             f"SELECT number, spec FROM {schema}.indexes WHERE name = %s", (index,)
         ).fetchone() or (0, "")

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
@@ -123,24 +124,44 @@ class Server(msgspec.Struct):
     def kill(self) -> None:
         """Kill the server and all its processes, as `kill -9` or the end of the machine does."""
         assert self.process is not None
-        self.signal_all(signal.SIGKILL)
+        self.process.send_signal(signal.SIGSTOP)  # no further processes
+        while _state(self.process.pid) != "T":
+            time.sleep(0.001)
+        children = self._children()
+        for pid in (self.process.pid, *children):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.process.wait(60)
         self.process = None
+        while any(_state(pid) not in "ZX" for pid in children):
+            time.sleep(0.01)
         (self.data / "postmaster.pid").unlink(missing_ok=True)
 
     def signal_all(self, what: signal.Signals) -> None:
         """Send a signal to the server and all its processes: SIGSTOP makes it hang, SIGCONT lets it go on."""
         assert self.process is not None
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        for pid in (str(self.process.pid), *children):
+        for pid in (self.process.pid, *self._children()):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(int(pid), what)
+                os.kill(pid, what)
+
+    def _children(self) -> list[int]:
+        assert self.process is not None
+        pid = self.process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
     def execute(self, statement: str) -> list[tuple[Any, ...]]:
         """Run SQL outside any transaction. Returns the rows, if there are any."""
         with psycopg.connect(self.dsn, autocommit=True) as connection:
             cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
+
+
+def _state(pid: int) -> str:
+    """The state of a process, in the letters of `ps`: T is stopped. Z has ended, but its parent has not looked."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "X"
 
 
 def make_folder() -> Path:

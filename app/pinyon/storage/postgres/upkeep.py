@@ -6,14 +6,19 @@ Several processes may notice the same namespace. An advisory lock of the databas
 import asyncio
 import logging
 
+import psycopg
+
 from pinyon.cancellation import cancel
 from pinyon.storage.postgres import catalogue
 from pinyon.storage.postgres.catalogue_copy import CatalogueCopy, KnownIndex
 from pinyon.storage.postgres.connection.database import Connection, Database
+from pinyon.storage.postgres.connection.database_errors import complain
 from pinyon.storage.postgres.vectors import hnsw
 
 QUIET_S = 0.5
 """Namespaces are looked at when so much time has passed since a write asked for it, so that a load is indexed once."""
+TRIED_AGAIN_S = 5.0
+"""When an index is looked at again after the database did not answer."""
 BUILD_BYTES = 2**30
 """The most memory that a build asks the database for (maintenance_work_mem)."""
 NODE_BYTES = 300
@@ -56,6 +61,10 @@ class Upkeep:
                 known = self._copy.known(name)
                 if known is not None:
                     await self._bring_up_to_date(known)
+            except psycopg.OperationalError as error:  # the database does not answer now
+                complain(error)
+                self._wanted.add(name)
+                await asyncio.sleep(TRIED_AGAIN_S)
             except Exception:  # what could not be built is searched exactly, and is tried again after the next write
                 log.exception("the large namespaces of index %s are searched exactly", name)
 

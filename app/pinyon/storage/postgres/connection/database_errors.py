@@ -18,6 +18,8 @@ RETRY_AFTER_S = 2
 """When a caller should try again after the database did not answer."""
 SILENT_S = 60.0
 """An error is logged again when it did not come for so long."""
+OUTAGES = ("08", "57P")
+"""How the codes of errors begin that end a connection."""
 _last_seen: dict[str, float] = {}
 """When an error of each kind came last, on the monotonic clock."""
 
@@ -46,13 +48,18 @@ def translated(what: str, says_why: bool = False) -> Iterator[None]:
 
 def complain(error: Exception) -> None:
     """Log an error of the database. An outage is one line, and not one for each request."""
-    is_outage = isinstance(error, PoolTimeout) or (isinstance(error, psycopg.OperationalError) and not error.sqlstate)
-    is_known = isinstance(error, psycopg.Error | PoolClosed)
-    kind, now = "outage" if is_outage else type(error).__name__, time.monotonic()
+    kind, now = "outage" if _is_outage(error) else type(error).__name__, time.monotonic()
     is_new = now - _last_seen.get(kind, -SILENT_S) >= SILENT_S
     _last_seen[kind] = now
+    is_known = isinstance(error, psycopg.Error | PoolClosed)
     level = logging.WARNING if is_new else logging.DEBUG
-    log.log(level, "%s: %s", type(error).__name__, str(error).strip(), exc_info=None if is_known else error)
+    log.log(level, "%s: %s", type(error).__name__, _first_line(error), exc_info=None if is_known else error)
+
+
+def _is_outage(error: Exception) -> bool:
+    """Whether the server was not reached, or ended the connection."""
+    state = error.sqlstate if isinstance(error, psycopg.OperationalError) else None
+    return isinstance(error, psycopg.OperationalError) and (state is None or state.startswith(OUTAGES))
 
 
 def answers_again() -> None:

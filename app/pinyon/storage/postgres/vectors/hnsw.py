@@ -68,10 +68,10 @@ def name_of(ns: int) -> str:
 
 
 async def usable(connection: Connection) -> set[int]:
-    """The numbers of the namespaces that have a complete index."""
+    """The numbers of the namespaces that have a complete index. None if the tables were dropped meanwhile."""
     cursor = await connection.execute(
         "SELECT relname FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid"
-        " WHERE indrelid = 'vectors'::regclass AND relname LIKE 'vectors\\_hnsw\\_%%' AND indisvalid"
+        " WHERE indrelid = to_regclass('vectors') AND relname LIKE 'vectors\\_hnsw\\_%%' AND indisvalid"
     )
     return {int(name.rpartition("_")[2]) for (name,) in await cursor.fetchall()}
 
