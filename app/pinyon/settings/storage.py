@@ -7,6 +7,9 @@ from msgspec import Meta
 
 from pinyon.settings.forms import SCHEMA
 
+APPROXIMATE_FROM = {"sqlite": 50_000, "postgres": 20_000}
+"""From how many records on an approximate search of an engine is clearly faster than comparing all of them."""
+
 
 class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The [storage] section: where records are, and how much memory searches may use."""
@@ -76,10 +79,11 @@ class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     approximate_from: Annotated[
         int,
         Meta(
-            ge=0,
-            description="From this many records per namespace on, vector searches are approximate; 0 for always exact.",
+            ge=-1,
+            description="From this many records per namespace on, vector searches are approximate; 0 for always exact; "
+            "-1 for the engine's own number: 50,000 with sqlite, 20,000 with postgres.",
         ),
-    ] = 50_000
+    ] = -1
     approximate_recall: Annotated[
         float,
         Meta(
@@ -112,3 +116,8 @@ class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mmap_bytes: Annotated[int, Meta(ge=0, description="Bytes of each index file that SQLite may map into memory.")] = (
         2_147_418_112
     )
+
+    @property
+    def approximate_from_records(self) -> int | None:
+        """What approximate_from means for the engine. None: no search is approximate."""
+        return APPROXIMATE_FROM[self.engine] if self.approximate_from < 0 else self.approximate_from or None

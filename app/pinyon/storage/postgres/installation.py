@@ -64,7 +64,7 @@ class PostgresInstallation:
                 writes_per_commit=settings.writes_per_commit,
                 statement_timeout_s=settings.statement_timeout_s,
                 posting_cache_bytes=settings.posting_cache_bytes,
-                approximate_from=settings.approximate_from or None,
+                approximate_from=settings.approximate_from_records,
                 approximate_recall=settings.approximate_recall,
                 read_only=settings.read_only,
             )

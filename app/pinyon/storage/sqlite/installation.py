@@ -58,7 +58,7 @@ class SqliteInstallation:
             filter_cache_bytes=settings.filter_cache_bytes,
             column_bytes=settings.column_bytes,
             posting_cache_bytes=settings.posting_cache_bytes,
-            approximate_from=settings.approximate_from or None,
+            approximate_from=settings.approximate_from_records,
             approximate_recall=settings.approximate_recall,
             inline_read_s=settings.inline_read_ms / 1000,
             read_only=settings.read_only,

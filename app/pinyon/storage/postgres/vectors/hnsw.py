@@ -4,6 +4,8 @@ An index of a namespace is partial (WHERE ns = ...), so the records of others co
 than 2,000 numbers are indexed with half the precision, those of more than 4,000 not at all.
 """
 
+import math
+
 import msgspec
 from psycopg import sql
 
@@ -14,8 +16,11 @@ from pinyon.storage.postgres.vectors.bounds import OPERATORS
 WHOLE, HALF = 2_000, 4_000
 """The longest vectors that pgvector indexes as float32, and as float16."""
 CLASSES: dict[Metric, str] = {"cosine": "cosine_ops", "dotproduct": "ip_ops", "euclidean": "l2_ops"}
-LEAST_SEARCHED, SEARCHED_PER_HIT, MOST_SEARCHED = 100, 4, 1_000
-"""hnsw.ef_search: how many neighbours a search follows. pgvector takes at most 1,000, and then looks further."""
+LEAST_SEARCHED, SEARCHED_PER_HIT, MOST_SEARCHED = 200, 2, 1_000
+"""hnsw.ef_search: how many neighbours a search follows, for a recall of 0.98 (docs/notes/postgres.md). pgvector takes
+at most 1,000."""
+OTHER_WAYS = ("sort", "seqscan", "bitmapscan", "hashjoin", "mergejoin")
+"""Ways to read a table that must not replace the index."""
 MOST_SCANNED = 20_000
 """hnsw.max_scan_tuples: rows that a filtered search looks at before all that match are compared instead."""
 
@@ -35,24 +40,33 @@ class HnswIndex(msgspec.Struct, frozen=True):
         half = f"halfvec({self.dimension})"
         return f"(embedding::{half}) {OPERATORS[self.metric]} %s::{half}"
 
-    def settings(self, top_k: int) -> str:
-        """SQL before a search in the same transaction.
+    def settings(self, searched: int) -> str:
+        """SQL before a search in the same transaction. searched: as searched() returns it.
 
         PostgreSQL cannot know how many rows match a filter on JSON. If it expects few, it reads all of them, so every
         other way than by the index is switched off.
         """
-        searched = min(max(LEAST_SEARCHED, SEARCHED_PER_HIT * top_k), MOST_SEARCHED)
-        off = "".join(f"; SET LOCAL enable_{each} = off" for each in ("sort", "seqscan", "bitmapscan", "hashjoin"))
+        off = "".join(f"; SET LOCAL enable_{each} = off" for each in OTHER_WAYS)
         return (
             f"SET LOCAL hnsw.ef_search = {searched}; SET LOCAL hnsw.iterative_scan = strict_order;"
-            f" SET LOCAL hnsw.max_scan_tuples = {MOST_SCANNED}{off}; SET LOCAL enable_mergejoin = off"
+            f" SET LOCAL hnsw.max_scan_tuples = {MOST_SCANNED}{off}"
         )
 
     @staticmethod
     def undo() -> str:
         """SQL that lets PostgreSQL choose again how it reads, for what follows in the transaction."""
-        names = ("sort", "seqscan", "bitmapscan", "hashjoin", "mergejoin")
-        return "; ".join(f"SET LOCAL enable_{each} = on" for each in names)
+        return "; ".join(f"SET LOCAL enable_{each} = on" for each in OTHER_WAYS)
+
+
+def searched(top_k: int, share: float) -> int | None:
+    """How many neighbours a search must follow to miss few of the nearest that match a filter.
+
+    share: of the records that match, 0..1. None: more than pgvector can follow, so all that match are to be compared.
+    The search goes on by itself until enough match, so the number need not grow as fast as the share shrinks: measured,
+    its root is enough.
+    """
+    needed = round((LEAST_SEARCHED + SEARCHED_PER_HIT * top_k) / math.sqrt(max(share, 1e-9)))
+    return needed if needed <= MOST_SEARCHED else None
 
 
 def kind_of(spec: IndexSpec) -> HnswIndex | None:

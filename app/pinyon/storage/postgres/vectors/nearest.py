@@ -16,12 +16,15 @@ from pinyon.storage.postgres.connection.database import Connection
 from pinyon.storage.postgres.connection.packed import vectors as unpacked
 from pinyon.storage.postgres.filters.filter_sql import SQL, compile_filter, compile_test
 from pinyon.storage.postgres.vectors.bounds import Query
-from pinyon.storage.postgres.vectors.hnsw import HnswIndex
+from pinyon.storage.postgres.vectors.hnsw import HnswIndex, searched
 from pinyon.storage.shared.row_sets import Records
 from pinyon.storage.shared.top_k import best
 
 MARGIN = 32
 """Rows that are read beyond the wanted ones, so that one scan usually shows that no other row can be better."""
+SAMPLE = 200
+"""Records on which a filter is tried, to know about how many match."""
+FRACTIONS: list[float] = np.random.default_rng(0).random(SAMPLE).tolist()
 Vector = NDArray[np.float32]
 Scored = tuple[Records, NDArray[np.float32]]
 Additions = tuple[Records, NDArray[np.float64]]
@@ -60,26 +63,47 @@ async def nearest(
     """
     prepared = Query.of(metric, query)
     if source.hnsw is not None and more is None and among.rows is None and source.hnsw.metric == metric:
-        rows, vectors = await _by_hnsw(source, source.hnsw, prepared, top_k, among.filter)
-        if len(rows) >= min(top_k, source.count):
-            return best(rows, exact_scores(metric, vectors, query), top_k, metric)
+        share = 1.0 if among.filter is None else await share_of(source, among.filter)
+        followed = searched(top_k, share)
+        if followed is not None:
+            rows, vectors = await _by_hnsw(source, source.hnsw, prepared, top_k, followed, among.filter)
+            if len(rows) >= min(top_k, source.count):
+                return best(rows, exact_scores(metric, vectors, query), top_k, metric)
+            await source.connection.execute(source.hnsw.undo())
     return await _by_scan(source, prepared, query, top_k, among, more)
 
 
+async def share_of(source: VectorSource, condition: Condition) -> float:
+    """About which share of the namespace's records match a filter, 0..1: that of SAMPLE records.
+
+    The sample is the same for every search, so that equal searches have equal answers.
+    """
+    test, parameters = compile_test(condition, source.ns)
+    row = await (
+        await source.connection.execute(
+            f"WITH ends AS (SELECT min(record) AS low, max(record) AS high FROM records WHERE ns = {source.ns}),"
+            " places AS (SELECT low + floor(fraction * (high - low + 1))::bigint AS place"
+            " FROM ends, unnest(%s::float8[]) AS fraction)"
+            f" SELECT avg(CASE WHEN {test} THEN 1.0 ELSE 0.0 END)::float8 FROM places CROSS JOIN LATERAL"
+            f" (SELECT * FROM records WHERE ns = {source.ns} AND record >= place ORDER BY record LIMIT 1) AS records",
+            [FRACTIONS, *parameters],
+        )
+    ).fetchone()
+    return 0.0 if row is None or row[0] is None else float(row[0])
+
+
 async def _by_hnsw(
-    source: VectorSource, hnsw: HnswIndex, query: Query, top_k: int, condition: Condition | None
+    source: VectorSource, hnsw: HnswIndex, query: Query, top_k: int, followed: int, condition: Condition | None
 ) -> tuple[Records, Vector]:
     """The rows that an HNSW index finds nearest; too few if the filter keeps too little."""
-    await source.connection.execute(hnsw.settings(top_k))
+    await source.connection.execute(hnsw.settings(followed))
     test, parameters = ("TRUE", []) if condition is None else compile_test(condition, source.ns)
     joined = "" if condition is None else "JOIN records USING (ns, record)"
     text = (
         f"SELECT vectors.record, embedding FROM vectors {joined} WHERE vectors.ns = {source.ns} AND {test}"
         f" ORDER BY {hnsw.distance} LIMIT %s"
     )
-    candidates = await _read(source, (text, [*parameters, query.text, top_k + MARGIN]))
-    await source.connection.execute(hnsw.undo())
-    return candidates
+    return await _read(source, (text, [*parameters, query.text, top_k + MARGIN]))
 
 
 async def _by_scan(
