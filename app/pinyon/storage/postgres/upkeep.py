@@ -15,8 +15,9 @@ from pinyon.storage.postgres.connection.database import Connection, Database
 from pinyon.storage.postgres.connection.database_errors import complain
 from pinyon.storage.postgres.vectors import hnsw
 
-QUIET_S = 0.5
-"""Namespaces are looked at when so much time has passed since a write asked for it, so that a load is indexed once."""
+QUIET_S, PATIENCE_S = 0.5, 60.0
+"""Namespaces are looked at when no write has asked for it for QUIET_S, so that a load is indexed once: a record that is
+added to an HNSW index takes ten times as long as one that is not. Writes that never end are waited for PATIENCE_S."""
 TRIED_AGAIN_S = 5.0
 """When an index is looked at again after the database did not answer."""
 BUILD_BYTES = 2**30
@@ -34,12 +35,14 @@ class Upkeep:
         self._database, self._copy, self._schema, self._from = database, copy, schema, approximate_from
         self._wanted: set[str] = set()
         self._task: asyncio.Task[None] | None = None
+        self._asked_at = 0.0
 
     def schedule(self, name: str) -> None:
         """Look at the namespaces of an index soon."""
         if self._from is None:
             return
         self._wanted.add(name)
+        self._asked_at = asyncio.get_running_loop().time()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._work())
 
@@ -55,7 +58,7 @@ class Upkeep:
 
     async def _work(self) -> None:
         while self._wanted:
-            await asyncio.sleep(QUIET_S)
+            await self._quiet()
             name = self._wanted.pop()
             try:
                 known = self._copy.known(name)
@@ -67,6 +70,13 @@ class Upkeep:
                 await asyncio.sleep(TRIED_AGAIN_S)
             except Exception:  # what could not be built is searched exactly, and is tried again after the next write
                 log.exception("the large namespaces of index %s are searched exactly", name)
+
+    async def _quiet(self) -> None:
+        """Wait until no write has come for a while."""
+        loop = asyncio.get_running_loop()
+        most = loop.time() + PATIENCE_S
+        while (end := min(self._asked_at + QUIET_S, most)) > loop.time():
+            await asyncio.sleep(end - loop.time())
 
     async def _bring_up_to_date(self, known: KnownIndex) -> None:
         kind = hnsw.kind_of(known.entry.index.spec)
