@@ -70,6 +70,7 @@ test: setup
 # What says how much a busy server does runs last, with nothing beside it.
 test-slow: setup
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "slow and not alone"
+	PINYON_TEST_ENGINE=postgres $(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not slow and not clients" tests/api tests/test_foreign_vectors.py tests/test_client_defaults.py
 	$(BIN)/pytest -m alone
 
 test-clients: setup

@@ -21,7 +21,7 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.running import RunningServer, config, free_ports, plain_config
+from tests.running import ENGINE, RunningServer, config, free_ports, plain_config
 
 # Each process that a test starts would compile all modules again, in 0.4 s, where the machine says not to keep them.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -33,6 +33,23 @@ settings.register_profile("explore", settings.get_profile("repeated"), derandomi
 settings.load_profile("repeated")
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the gRPC half of questions marked rest_only: there is nothing to run, and so nothing to skip.
+
+    Where servers have no data folder, leave out what is about one, too.
+    """
+
+    def has_nothing_to_run(item: pytest.Item) -> bool:
+        chosen = item.callspec.params.get("protocol") if hasattr(item, "callspec") else None
+        cannot_be_said = chosen == "grpc" and item.get_closest_marker("rest_only") is not None
+        return cannot_be_said or (ENGINE != "sqlite" and item.get_closest_marker("data_folder") is not None)
+
+    left_out = [item for item in items if has_nothing_to_run(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not has_nothing_to_run(item)]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -25,6 +25,9 @@ PROJECT = Path(__file__).parent.parent
 GIVEN_UP_S = 300.0
 """After so many seconds something hangs. A machine with much to do is slow, which is no failure."""
 
+ENGINE = os.environ.get("PINYON_TEST_ENGINE", "sqlite")
+"""With which engine servers are started. `make test-slow` runs the tests of the API once more with postgres."""
+
 MODELS = Path(tempfile.mkdtemp(prefix="pinyon-models-"))
 """A models folder with the catalogue and no weights, whatever this machine has."""
 shutil.copy(PROJECT / "models" / "manifest.toml", MODELS)
@@ -102,6 +105,13 @@ def free_ports(count: int) -> str:
     raise AssertionError(f"no {count} free ports in a row")
 
 
+def on_database(data_dir: Path) -> list[str]:
+    """Options of a server that keeps in a database what it would keep in a data folder."""
+    from tests.postgres.shared_server import schema_of, shared
+
+    return ["--engine", "postgres", "--dsn", shared().dsn, "--schema", schema_of(data_dir)]
+
+
 class RunningServer:
     """`pinyon serve` on a free port; `url` once it is ready. program: what is run in place of the `pinyon` command."""
 
@@ -124,6 +134,7 @@ class RunningServer:
                 "0",
                 "--index-ports",
                 "",
+                *(on_database(data_dir) if ENGINE == "postgres" else ()),
                 *options,
             ],
             cwd=PROJECT,

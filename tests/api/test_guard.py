@@ -107,6 +107,7 @@ def test_hosts_have_no_scheme_where_it_is_https(caller: httpx.Client, guarded: R
     assert "https://" + found["host"] == guarded.url
 
 
+@pytest.mark.data_folder
 def test_keys_are_made_and_revoked_while_the_server_runs(caller: httpx.Client, folder: Path) -> None:
     made = keys.create(folder / "data", "app")
     assert caller.get("/indexes", headers={"Api-Key": made}).status_code == 200

@@ -1,6 +1,7 @@
 """`pinyon serve` and its database: which of them is started first, and what happens while the database is away."""
 
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,3 +74,14 @@ def test_a_command_says_what_is_wrong_with_the_database_and_never_the_password(
     said = capsys.readouterr().err
     assert said.startswith(f"pinyon: {sentence}")
     assert "opensesame" not in said
+
+
+def test_a_start_without_the_extra_says_how_to_get_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith(("psycopg", "pinyon.storage.postgres"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    assert main(["keys", "list", "--config", str(settings_with(tmp_path, "host=localhost"))]) == 1
+    said = "pinyon: [storage] engine = \"postgres\" needs the package psycopg: pip install 'pinyon[postgres]'\n"
+    assert capsys.readouterr().err == said

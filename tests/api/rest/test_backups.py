@@ -183,6 +183,7 @@ def test_what_cannot_be_restored_or_taken_is_refused_before_anything_is_made(htt
     assert http.get("/backups").json()["data"] == [backup]
 
 
+@pytest.mark.data_folder
 def test_a_damaged_backup_fails_the_job_and_says_why(data: Path, http: httpx.Client) -> None:
     created(http)
     backup = backed_up(http)
@@ -293,6 +294,7 @@ def test_backups_and_jobs_are_there_after_a_restart(tmp_path: Path) -> None:
     assert server.stop() == 0
 
 
+@pytest.mark.data_folder
 def test_a_key_sees_only_backups_of_its_own_indexes_and_only_as_a_whole(tmp_path: Path) -> None:
     data = tmp_path / "data"
     master = keys.create(data, "master")

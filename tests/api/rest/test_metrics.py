@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import httpx
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.running import RunningServer, config
@@ -23,6 +24,7 @@ def values(client: httpx.Client) -> dict[tuple[str, str], float]:
     }
 
 
+@pytest.mark.data_folder
 def test_everything_that_happens_is_counted_and_logged_and_nothing_of_it_is_told(tmp_path: Path) -> None:
     more = '[server]\nlog_format = "json"\naccess_log = true\nlog_level = "debug"\n'
     server = RunningServer(config(tmp_path, more=more), tmp_path / "data")

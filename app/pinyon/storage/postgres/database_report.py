@@ -37,7 +37,7 @@ async def findings(settings: StorageSettings) -> list[Finding]:
 async def _findings(connection: Connection, settings: StorageSettings) -> AsyncIterator[Finding]:
     version = connection.info.server_version
     yield Finding("ok", "database", f"PostgreSQL {version // 10_000}.{version % 10_000} answers")
-    await server_check.check_server(connection)
+    server_check.check_server(connection)
     yield await _pgvector(connection)
     if (await _row(connection, "SELECT pg_is_in_recovery()"))[0]:
         yield Finding("note", "database", "it is a standby, which takes no writes; name the primary in [storage] dsn")

@@ -116,7 +116,7 @@ class PostgresEngine(PostgresDataPlane):
         """Check the server, and make or migrate the tables."""
         connection = await self._database.connect()
         async with connection:
-            await server_check.check_server(connection)
+            server_check.check_server(connection)
             extension = await server_check.prepare_extension(connection, self._options.read_only)
             self._database.path = [self._schema, extension]
             if not self._options.read_only:

@@ -1,7 +1,6 @@
 """Whether a PostgreSQL server can be used: its version, and that of pgvector. Plain functions on a connection."""
 
 import re
-from typing import Any
 
 from psycopg import errors
 
@@ -20,14 +19,14 @@ def is_safe(version: str) -> bool:
     return numbers >= OLDEST_PGVECTOR
 
 
-async def check_server(connection: Connection) -> None:
+def check_server(connection: Connection) -> None:
     """Raises FailedPrecondition if the server is too old, or the database has another encoding than UTF-8."""
     if connection.info.server_version < OLDEST_SERVER:
         raise FailedPrecondition(
             f"The database is PostgreSQL {connection.info.server_version // 10_000}; Pinyon needs "
             f"{OLDEST_SERVER // 10_000} or later"
         )
-    encoding = await _value(connection, "SHOW server_encoding")
+    encoding = connection.info.parameter_status("server_encoding")
     if encoding != "UTF8":
         raise FailedPrecondition(
             f"The database has the encoding {encoding}; Pinyon needs UTF8: make another one "
@@ -82,8 +81,3 @@ async def extension(connection: Connection) -> tuple[str, str] | None:
         )
     ).fetchone()
     return None if row is None else (str(row[0]), str(row[1]))
-
-
-async def _value(connection: Connection, query: str) -> Any:
-    row = await (await connection.execute(query)).fetchone()
-    return None if row is None else row[0]
