@@ -11,7 +11,7 @@ from psycopg import sql
 
 from pinyon.domain import CatalogueValue, Fingerprint, Handle, Index, IndexDetails, IndexRef, IndexSpec, name_of
 from pinyon.errors import AlreadyExists, NotFound, VersionConflict
-from pinyon.storage.postgres.connection.database import Connection
+from pinyon.storage.postgres.connection.database import Connection, FirstQuery
 from pinyon.storage.postgres.schema.migrations import check_newest
 from pinyon.storage.shared.fingerprints import check_embedded_by
 from pinyon.storage.shared.records import to_json
@@ -118,6 +118,16 @@ def check_version(entry: Entry, version: int) -> None:
 async def state(connection: Connection, number: int, name: str) -> State:
     """What the transaction sees of an index. Raises NotFound if it was deleted, Unavailable as check_newest()."""
     return _state(await (await connection.execute(f"{STATE} {number}")).fetchone(), name)
+
+
+def state_query(number: int) -> FirstQuery:
+    """Asks what a transaction sees of an index, as it begins. See state_in()."""
+    return FirstQuery(f"{STATE} {number}")
+
+
+def state_in(query: FirstQuery, name: str) -> State:
+    """What a transaction that began with state_query() sees. Raises NotFound if the index was deleted."""
+    return _state(query.row, name)
 
 
 async def locked_state(connection: Connection, number: int, name: str) -> State:

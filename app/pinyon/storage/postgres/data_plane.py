@@ -79,8 +79,9 @@ class PostgresDataPlane:
         entry = known.entry
         try:
             with translated(f"Index {entry.index.name}"):
-                async with self._database.transaction(known.schema) as connection:
-                    state = await catalogue.state(connection, entry.number, entry.index.name)
+                first = catalogue.state_query(entry.number)
+                async with self._database.transaction(known.schema, first=first) as connection:
+                    state = catalogue.state_in(first, entry.index.name)
                     yield Snapshot(connection, known, state)
         except STALE:
             await self._copy.refresh()

@@ -52,6 +52,24 @@ class CommitUnknown(psycopg.OperationalError):
     """The connection was lost during a COMMIT, so the transaction is stored as a whole or not at all."""
 
 
+class FirstQuery:
+    """A query without parameters that is sent with the beginning of a transaction, which saves a round trip.
+
+    row: its first row, once the transaction has begun; None if there is none.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = sql.SQL(text)
+        self.row: tuple[Any, ...] | None = None
+
+    async def run_after(self, begin: sql.Composed, connection: Connection) -> None:
+        """Send both, and read the row."""
+        cursor = await connection.execute(begin + sql.SQL("; ") + self._text)
+        while cursor.nextset():
+            pass
+        self.row = await cursor.fetchone()
+
+
 class Database:
     """A pool of connections. Call open() first and close() at the end.
 
@@ -150,18 +168,22 @@ class Database:
 
     @asynccontextmanager
     async def transaction(
-        self, schema: str | None = None, mode: Mode = "read", timeout_s: float | None = None
+        self,
+        schema: str | None = None,
+        mode: Mode = "read",
+        timeout_s: float | None = None,
+        first: "FirstQuery | None" = None,
     ) -> AsyncIterator[Connection]:
         """A transaction that sees the tables of this schema, then those of `path`. None: only the latter.
 
-        timeout_s: of each statement, if it is not that of the database; 0: none. Commits at the end; rolls back if the
-        body raises.
+        timeout_s: of each statement, if it is not that of the database; 0: none. first: is run before the body. Commits
+        at the end; rolls back if the body raises.
         """
         names = sql.SQL(", ").join(map(sql.Identifier, ([] if schema is None else [schema]) + self.path))
         begin = sql.SQL(BEGIN[mode]) + sql.SQL("; SET LOCAL search_path TO ") + names
         if timeout_s is not None:
             begin += sql.SQL(f"; SET LOCAL statement_timeout = {round(timeout_s * 1000)}")
-        connection = await self._begun(begin, mode)
+        connection = await self._begun(begin, mode, first)
         limit_s = self._timeout_s if timeout_s is None else timeout_s
         try:
             connection.answer_within_s = limit_s + GRACE_S if limit_s else None
@@ -189,7 +211,7 @@ class Database:
             # The server waited too long for a synchronous standby: the write is on its own disk, and on no other.
             raise CommitUnknown(connection.warnings[0])
 
-    async def _begun(self, begin: sql.Composed, mode: Mode) -> BoundedConnection:
+    async def _begun(self, begin: sql.Composed, mode: Mode, first: "FirstQuery | None") -> BoundedConnection:
         """A connection on which a transaction has begun. Connections that broke while they were idle are left out.
 
         So are, for a write, those to a server that has become a standby.
@@ -198,7 +220,10 @@ class Database:
             connection = await self._pool.getconn()
             connection.answer_within_s = self._quick_s
             try:
-                await connection.execute(begin)
+                if first is None:
+                    await connection.execute(begin)
+                else:
+                    await first.run_after(begin, connection)
                 return connection
             except BaseException as error:
                 with contextlib.suppress(psycopg.Error):
