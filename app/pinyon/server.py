@@ -44,6 +44,7 @@ from pinyon.services.imports.uploads import Uploads
 from pinyon.services.inference.inference import Inference
 from pinyon.services.judgements.judgements import Judgements
 from pinyon.services.judgements.measurements import Measurements
+from pinyon.services.judgements.stores import FolderJudgements, SharedJudgements
 from pinyon.services.overview.history import History
 from pinyon.services.overview.overview import Overview
 from pinyon.settings import Settings
@@ -231,12 +232,13 @@ class Service:
         taken = Backups(engine, indexes)
         vectors, namespaces = Vectors(guarded, limits), Namespaces(guarded, limits)
         records = Records(guarded, indexes, self.inference, limits, self.calibrations, models.mix)
-        judgements = Judgements(Path(storage.data_dir), limits, storage.read_only)
+        shared, data_dir = engine.files, Path(storage.data_dir)
+        judgement_store = FolderJudgements(data_dir) if shared is None else SharedJudgements(shared)
+        judgements = Judgements(judgement_store, limits, storage.read_only)
         importer = Importer(engine, indexes, vectors, records.upserts, limits)
-        imports = Imports(engine, indexes, importer, self.settings.imports.allow, Path(storage.data_dir))
+        imports = Imports(engine, indexes, importer, self.settings.imports.allow, data_dir)
         index_status = IndexStatus(engine, indexes, recall.samples)
         reembeddings = Reembeddings(engine, indexes, self.catalog, self.inference, self.executor)
-        data_dir = Path(storage.data_dir)
         return OpenParts(
             engine=engine,
             recall=recall,

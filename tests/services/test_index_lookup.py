@@ -24,6 +24,9 @@ class Engine:
     def __init__(self, answer: Index | Exception) -> None:
         self._answer = answer
 
+    def watch(self, changed: Any) -> None:
+        return None
+
     async def catalogue_values(self) -> dict[str, CatalogueValue]:
         return {"port/5081": CatalogueValue('{"index":"docs"}', 1)}
 

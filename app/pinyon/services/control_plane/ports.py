@@ -44,6 +44,7 @@ class Ports:
         self._versions: dict[int, int] = {}
         self._port_of: dict[str, int] = {}
         self._lock = asyncio.Lock()
+        self._reloading: asyncio.Task[None] | None = None
 
     def of(self, index: str) -> int | None:
         """The port of an index. None if it has none."""
@@ -59,9 +60,20 @@ class Ports:
         return sorted(self._port_of)
 
     async def load(self) -> None:
-        """Read the ports from the catalogue."""
+        """Read the ports from the catalogue, and from now on follow what other processes change."""
+        self._engine.watch(self._reload)
         async with self._lock:
             await self._read()
+
+    def _reload(self) -> None:
+        async def reload() -> None:
+            try:
+                async with self._lock:
+                    await self._read()
+            except PinyonError as error:  # the next change reads them again
+                log.warning("the ports that other processes gave to indexes cannot be read: %s", error.message)
+
+        self._reloading = asyncio.create_task(reload())
 
     async def take(self, index: str) -> None:
         """Give a new index one of the open ports. It keeps a port that it has already.

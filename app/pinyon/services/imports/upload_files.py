@@ -39,7 +39,7 @@ def folder(data_dir: Path, id: str) -> Path:
 def keep(data_dir: Path, label: UploadLabel, content: bytes) -> str:
     """Store an upload. Returns its id, which nobody can guess. Removes the oldest ones, if there are many."""
     uploads = data_dir / "uploads"
-    uploads.mkdir(mode=0o700, exist_ok=True)
+    uploads.mkdir(mode=0o700, parents=True, exist_ok=True)
     newest_first = sorted(uploads.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
     for old in newest_first[MOST_UPLOADS - 1 :]:
         shutil.rmtree(old, ignore_errors=True)

@@ -1,18 +1,18 @@
 """The judgements service: marks records as good or bad for a query."""
 
-import asyncio
-from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from pinyon.auth import permissions
+from pinyon.conflicts import until_no_conflict
 from pinyon.domain import Index
 from pinyon.errors import FailedPrecondition, InvalidArgument
 from pinyon.locks import NamedLocks
 from pinyon.services.data_plane import validation
 from pinyon.services.judgements import files
 from pinyon.services.judgements.files import BAD, GOOD, JudgedQuery
+from pinyon.services.judgements.stores import JudgementStore
 from pinyon.settings import LimitSettings
 
 Mark = Literal["good", "bad", "none"]
@@ -30,15 +30,14 @@ class Judgements:
     kept by the names of index and namespace, and stay when these are deleted.
     """
 
-    def __init__(self, data_dir: Path, limits: LimitSettings, read_only: bool = False) -> None:
-        self._data_dir, self._limits, self._read_only = data_dir, limits, read_only
+    def __init__(self, store: JudgementStore, limits: LimitSettings, read_only: bool = False) -> None:
+        self._store, self._limits, self._read_only = store, limits, read_only
         self._locks = NamedLocks()
 
     async def all(self, index: Index, namespace: str) -> dict[str, JudgedQuery]:
         """The judged queries of a namespace by id, oldest first. Raises InvalidArgument if a file is malformed."""
         permissions.check("read", index.handle, namespace)
-        folder = files.folder(self._data_dir, index.name, namespace)
-        return {} if folder is None else await asyncio.to_thread(files.read, folder)
+        return (await self._store.read(index.name, namespace))[0]
 
     async def of_query(self, index: Index, namespace: str, text: str) -> dict[str, int]:
         """The grades of records for a query, by id."""
@@ -54,11 +53,9 @@ class Judgements:
         permissions.check("write", index.handle, name)
         validation.record_id(id, "The judgement", self._limits)
         self._check(text, id)
-        folder = files.folder(self._data_dir, index.name, name)
-        if folder is None:
-            raise InvalidArgument(f"The name of the namespace '{name[:80]}...' is too long for a folder of judgements")
-        async with self._locks.of(str(folder)):
-            queries = await self.all(index, name)
+
+        async def change() -> None:
+            queries, version = await self._store.read(index.name, name)
             key = files.query_id(text)
             query = queries.get(key, JudgedQuery(key, text, {}))
             grade, grades = GRADES[mark], {other: grade for other, grade in query.grades.items() if other != id}
@@ -73,14 +70,14 @@ class Judgements:
                     f"A namespace has at most {MOST_QUERIES:,} judged queries with {MOST_RECORDS:,} records each; "
                     "export them, then remove some"
                 )
-            try:
-                await asyncio.to_thread(files.write, folder, queries)
-            except OSError as error:
-                raise FailedPrecondition(f"The judgement cannot be stored in {folder}: {error.strerror}") from error
+            await self._store.write(index.name, name, queries, version)
+
+        async with self._locks.of(f"{index.name}/{name}"):
+            await until_no_conflict(change)
 
     def _check(self, text: str, id: str) -> None:
         if self._read_only:
-            raise FailedPrecondition("This server only reads its data folder; judgements are stored there")
+            raise FailedPrecondition("This server only reads its data; judgements are stored there")
         if not text.strip():
             raise InvalidArgument("A judgement needs the text of the query")
         if len(text) > LONGEST_QUERY:
