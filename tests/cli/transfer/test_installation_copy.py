@@ -3,6 +3,8 @@
 import asyncio
 import shutil
 import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -178,17 +180,30 @@ def test_what_cannot_be_copied_is_refused_and_leaves_nothing(pinyon: Pinyon, tmp
     assert "There is no data folder" in refusal("--from", tmp_path / "nothing", "--to", tmp_path / "new")
 
 
-def test_a_server_may_have_the_source_open(pinyon: Pinyon, tmp_path: Path) -> None:
+def test_a_server_may_have_the_source_open_and_take_writes(pinyon: Pinyon, tmp_path: Path) -> None:
+    """The copy has the writes up to one moment: all that came before it, and none of the later ones."""
     server = RunningServer(config(tmp_path), tmp_path / "data")
-    with server.client() as http:
-        http.post("/records/namespaces/n/upsert", json={"_id": "a", "chunk_text": "one"}).raise_for_status()
-        pinyon.ok("copy", "--from", tmp_path / "data", "--to", settings_file(tmp_path / "database"))
-        http.post(
-            "/records/namespaces/n/upsert", json={"_id": "b", "chunk_text": "two"}, timeout=GIVEN_UP_S
-        ).raise_for_status()
+    written: list[str] = []
+    is_copied = threading.Event()
+
+    def write() -> None:
+        with server.client() as http:
+            while not is_copied.is_set() or len(written) < 3:
+                body = {"_id": f"{len(written):05}", "chunk_text": "one"}
+                http.post("/records/namespaces/n/upsert", json=body).raise_for_status()
+                written.append(body["_id"])
+
+    with ThreadPoolExecutor(1) as threads:
+        writer = threads.submit(write)
+        try:
+            pinyon.ok("copy", "--from", tmp_path / "data", "--to", settings_file(tmp_path / "database"))
+        finally:
+            is_copied.set()
+        writer.result(GIVEN_UP_S)
     assert server.stop() == 0, server.text
     copied = stored(tmp_path / "database", in_database=True)
-    assert [row[0] for _, rows in copied["quickstart"][3] for row in rows] == ["a"]
+    ids = [row[0] for _, rows in copied["quickstart"][3] for row in rows]
+    assert ids == written[: len(ids)]
 
 
 def test_the_password_of_a_database_is_not_shown(pinyon: Pinyon, tmp_path: Path) -> None:
