@@ -141,7 +141,7 @@ class CatalogueCopy:
             except Exception as error:  # whatever it is, the next attempt may succeed
                 if not isinstance(error, PinyonError):  # those are in the log already
                     complain(error)
-                if isinstance(error, psycopg.errors.ConnectionTimeout):  # no answer, and no refusal either
+                if self._is_lost and isinstance(error, psycopg.errors.ConnectionTimeout):  # no answer, and no refusal
                     self._database.abandon()
                 self._is_lost = not isinstance(error, PinyonError)  # the next attempt shows whether it is
                 await asyncio.sleep(RECONNECTED_AFTER_S)

@@ -25,7 +25,6 @@ ASKED_AGAIN_S = 0.01
 TRIED_AGAIN_S = 1.0
 """A replica that did not answer is tried again after so long, in the background."""
 OF_THE_STATEMENT = (
-    errors.QueryCanceled,
     errors.SerializationFailure,
     errors.DeadlockDetected,
     errors.LockNotAvailable,
@@ -112,15 +111,15 @@ class Replicas:
         return used[first:] + used[:first]
 
     def _failed(self, replica: Replica, error: psycopg.Error) -> None:
-        """Leave a replica out if it does not answer. Raises the error if the primary should not be asked either."""
-        if not replica.is_used:  # another read has found that it does not answer
-            return
-        if isinstance(error, PoolTimeout | errors.QueryCanceled):  # it has too much to do, and the primary would have
+        """Leave a replica out if it does not answer. Raises the error if others would take as long."""
+        if isinstance(error, errors.QueryCanceled):
             raise error
-        if isinstance(error, psycopg.OperationalError) and not isinstance(error, OF_THE_STATEMENT):
-            log.warning("a replica is left out until it answers again: %s", str(error).strip())
+        is_lost = isinstance(error, psycopg.OperationalError) and not isinstance(error, OF_THE_STATEMENT)
+        if is_lost and replica.is_used:
             replica.is_used = False
-            replica.database.abandon()
+            if not isinstance(error, PoolTimeout):  # perhaps it only has much to do, and is back at once
+                log.warning("a replica is left out until it answers again: %s", str(error).strip().partition("\n")[0])
+                replica.database.abandon()
             self._try_again(replica)
 
     def _try_again(self, replica: Replica) -> None:
