@@ -40,6 +40,7 @@ from pinyon.services.data_plane.upsert_checks import UpsertChecks
 from pinyon.services.data_plane.vectors import Vectors
 from pinyon.services.imports.importer import Importer
 from pinyon.services.imports.imports import Imports
+from pinyon.services.imports.upload_mirror import UploadMirror
 from pinyon.services.imports.uploads import Uploads
 from pinyon.services.inference.inference import Inference
 from pinyon.services.judgements.judgements import Judgements
@@ -236,7 +237,8 @@ class Service:
         judgement_store = FolderJudgements(data_dir) if shared is None else SharedJudgements(shared)
         judgements = Judgements(judgement_store, limits, storage.read_only)
         importer = Importer(engine, indexes, vectors, records.upserts, limits)
-        imports = Imports(engine, indexes, importer, self.settings.imports.allow, data_dir)
+        uploads = UploadMirror(data_dir, shared)
+        imports = Imports(engine, indexes, importer, self.settings.imports.allow, uploads)
         index_status = IndexStatus(engine, indexes, recall.samples)
         reembeddings = Reembeddings(engine, indexes, self.catalog, self.inference, self.executor)
         return OpenParts(
@@ -246,7 +248,7 @@ class Service:
             index_status=index_status,
             records=records,
             imports=imports,
-            uploads=Uploads(imports, self.inference, data_dir),
+            uploads=Uploads(imports, self.inference, uploads),
             overview=Overview(engine, guarded, indexes, index_status, taken, imports, reembeddings),
             history=History(recall.samples),
             vectors=vectors,

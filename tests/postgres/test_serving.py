@@ -1,5 +1,7 @@
 """`pinyon serve` on a database: two processes answer as one."""
 
+import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from pinyon.cli.main import main
 
 from tests.console.conftest import Browser
 from tests.postgres.shared_server import schema_of, shared
-from tests.running import RunningServer, config
+from tests.running import GIVEN_UP_S, RunningServer, config
 
 SECRET = "opensesame"
 
@@ -41,7 +43,8 @@ class Pair:
 
     def __init__(self, folder: Path) -> None:
         self.settings = settings_on_database(folder)
-        self.servers = [RunningServer(self.settings, folder / "absent", wait=False) for _ in range(2)]
+        self.folders = [folder / "one", folder / "other"]
+        self.servers = [RunningServer(self.settings, data, wait=False) for data in self.folders]
         for server in self.servers:
             server.wait_for("is ready on")
         self.one, self.other = (server.client() for server in self.servers)
@@ -75,7 +78,34 @@ def test_the_metrics_and_the_pages_need_no_data_folder(pair: Pair) -> None:
     assert "pinyon_ready 1.0" in pair.one.get("/metrics").text
     for page in ("", "/overview", "/browse", "/judge", "/keys", "/import"):
         assert pair.one.get(f"/console{page}", params={"index": "quickstart"}).status_code == 200, page
-    assert not (pair.settings.parent / "absent").exists()
+    assert not pair.folders[0].exists()
+
+
+def test_a_file_is_uploaded_to_one_process_and_imported_by_the_other(pair: Pair) -> None:
+    path = "/console/import"
+    with Browser(base_url=pair.servers[0].url, timeout=60, follow_redirects=False) as browser:
+        token = re.search(r'name="form_token" value="([^"]+)"', browser.get(path, params={"index": "quickstart"}).text)
+        assert token is not None
+        form = {"form_token": token[1], "index": "quickstart", "namespace": "uploaded"}
+        sent = browser.post(
+            path,
+            params={"index": "quickstart"},
+            data=form,
+            files={"file": ("rows.csv", b"id,chunk_text\na,apples\nb,pears\n")},
+        )
+        assert sent.status_code == 303, sent.text
+        there = f"{pair.servers[1].url}{sent.headers['location']}"
+        preview = browser.get(there)
+        assert "apples" in preview.text
+        columns = {"id_column": "id", "column:chunk_text": "chunk_text"}
+        begun = browser.post(there, data={"form_token": token[1], **columns}, headers={"Origin": pair.servers[1].url})
+        assert begun.status_code == 303, begun.text
+    deadline = time.monotonic() + GIVEN_UP_S
+    while pair.one.get("/vectors/list", params={"namespace": "uploaded"}).json()["vectors"] != [
+        {"id": "a"},
+        {"id": "b"},
+    ]:
+        assert time.monotonic() < deadline
 
 
 def test_commands_that_are_for_a_folder_are_refused_with_what_to_do_instead(pinyon: Command) -> None:
@@ -114,7 +144,6 @@ def status(client: httpx.Client, key: str | None = None) -> int:
 
 def wait_until(client: httpx.Client, wanted: int, key: str | None = None) -> None:
     """Ask until the answer is this one: a change is told to other processes, which takes a moment."""
-    for _ in range(1000):
-        if status(client, key) == wanted:
-            return
-    raise AssertionError(f"no {wanted}")
+    deadline = time.monotonic() + GIVEN_UP_S
+    while status(client, key) != wanted:
+        assert time.monotonic() < deadline

@@ -9,7 +9,6 @@ import contextlib
 import logging
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from uuid import uuid4
 
 import msgspec
@@ -24,7 +23,8 @@ from pinyon.services.imports.import_jobs import CANCEL, JOB, ImportJob, ImportNo
 from pinyon.services.imports.importer import LONGEST_WAIT_S, Importer, OnError, Progress
 from pinyon.services.imports.sources import Source, SourceUnavailable
 from pinyon.services.imports.threads import on_thread
-from pinyon.services.imports.upload_files import UPLOAD, uploaded
+from pinyon.services.imports.upload_files import UPLOAD, upload_id, uploaded
+from pinyon.services.imports.upload_mirror import UploadMirror
 from pinyon.services.leased_jobs import LeasedJobs
 from pinyon.storage.engine import Engine
 
@@ -51,13 +51,13 @@ class ImportState(msgspec.Struct, frozen=True):
 class Imports:
     """Every operation on imports. Call from the event-loop thread only. allow: the setting [import] allow.
 
-    data_dir: has the files that were uploaded.
+    uploads: the files that were uploaded.
     """
 
     def __init__(
-        self, engine: Engine, indexes: Indexes, importer: Importer, allow: Sequence[str], data_dir: Path
+        self, engine: Engine, indexes: Indexes, importer: Importer, allow: Sequence[str], uploads: UploadMirror
     ) -> None:
-        self._data_dir = data_dir
+        self._uploads = uploads
         self._engine, self._indexes, self._importer, self._allow = engine, indexes, importer, allow
         self._jobs = LeasedJobs(engine, "import", self._work, self._is_wanted)
         self._bells: dict[Handle, asyncio.Event] = {}
@@ -239,6 +239,8 @@ class Imports:
         """Do an import, and store how it ended. Raises LeaseLost, or NotFound if the index is gone."""
         watch = _Watch(self._paused, lease, job)
         try:
+            if job.uri.startswith(UPLOAD):
+                await self._uploads.pull(upload_id(job.uri))
             source = await on_thread(lambda: self._source(job.uri))
             files = await on_thread(source.files)
             self._tried_at.pop(job.id, None)
@@ -268,7 +270,7 @@ class Imports:
 
     def _source(self, uri: str) -> Source:
         if uri.startswith(UPLOAD):
-            return uploaded(self._data_dir, uri)
+            return uploaded(self._uploads.data_dir, uri)
         return allow_list.source(uri, self._allow)
 
     async def _put_at_last(self, handle: Handle, lease: Lease, job: ImportJob) -> None:

@@ -62,10 +62,15 @@ def ending(name: str) -> str:
     return end if end[1:].isascii() and end[1:].isalnum() else ""
 
 
+def upload_id(uri: str) -> str:
+    """The id of the upload that an import reads. uri: upload://ID/NAME."""
+    return uri.removeprefix(UPLOAD).partition("/")[0]
+
+
 def uploaded(data_dir: Path, uri: str) -> Source:
     """The rows of an upload that is being imported. uri: upload://ID/NAME. Raises InvalidArgument."""
     try:
-        rows = folder(data_dir, uri.removeprefix(UPLOAD).partition("/")[0]).resolve() / READY
+        rows = folder(data_dir, upload_id(uri)).resolve() / READY
     except NotFound as error:
         raise InvalidArgument(error.message) from None
     return LocalFiles(str(rows), [str(rows)])

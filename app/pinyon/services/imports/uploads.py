@@ -24,6 +24,7 @@ from pinyon.formats.rows import Format, Row, format_of
 from pinyon.services.imports import upload_files
 from pinyon.services.imports.imports import Imports
 from pinyon.services.imports.upload_files import CONTENT, READY, UPLOAD, UploadLabel
+from pinyon.services.imports.upload_mirror import UploadMirror
 from pinyon.services.inference.inference import Inference
 
 SHOWN = 5
@@ -51,10 +52,11 @@ class Preview(msgspec.Struct, frozen=True):
 
 
 class Uploads:
-    """Every operation on uploads. data_dir: where they are kept."""
+    """Every operation on uploads. mirror: where they are kept."""
 
-    def __init__(self, imports: Imports, inference: Inference, data_dir: Path) -> None:
-        self._imports, self._inference, self._data_dir = imports, inference, data_dir
+    def __init__(self, imports: Imports, inference: Inference, mirror: UploadMirror) -> None:
+        self._imports, self._inference = imports, inference
+        self._mirror, self._data_dir = mirror, mirror.data_dir
 
     def check(self, index: Index) -> None:
         """Raises PermissionDenied unless the caller may import into this index."""
@@ -71,11 +73,13 @@ class Uploads:
             raise InvalidArgument(f"Nothing here reads '{name[-60:]}'; expected: a name that ends in {ENDINGS}")
         folder_of(namespace or DEFAULT_NAMESPACE)  # raises for a name that is too long
         label = UploadLabel(name, namespace or DEFAULT_NAMESPACE, index.handle.id)
-        return await asyncio.to_thread(upload_files.keep, self._data_dir, label, content)
+        id = await asyncio.to_thread(upload_files.keep, self._data_dir, label, content)
+        await self._mirror.push(id)
+        return id
 
     async def preview(self, index: Index, id: str) -> Preview:
         """How an upload will be read without a change. Raises NotFound, FailedPrecondition or InvalidArgument."""
-        label, path = self._label(index, id)
+        label, path = await self._label(index, id)
         format = format_of(label.name)
         if format is None:
             chunks = await self._chunks(index, path)
@@ -100,7 +104,7 @@ class Uploads:
         id_column, names: of a table; new names of its columns by those in the file, "" to leave one out. Raises
         InvalidArgument if the file cannot be read so; then nothing is imported.
         """
-        label, path = self._label(index, id)
+        label, path = await self._label(index, id)
         format = format_of(label.name)
         rows = path.parent / READY / folder_of(label.namespace)
         if rows.exists():
@@ -110,10 +114,12 @@ class Uploads:
         else:
             batches = _rows(path, label.name, format, id_column, names, files.BATCH_ROWS)
         await asyncio.to_thread(_write, rows, batches)
+        await self._mirror.push(id)
         return await self._imports.start_upload(index, f"{UPLOAD}{id}/{quote(label.name)}")
 
-    def _label(self, index: Index, id: str) -> tuple[UploadLabel, Path]:
+    async def _label(self, index: Index, id: str) -> tuple[UploadLabel, Path]:
         self.check(index)
+        await self._mirror.pull(id)
         label = upload_files.label(self._data_dir, id)
         if label.index_id != index.handle.id:
             raise NotFound(f"There is no such upload for index {index.name}")
