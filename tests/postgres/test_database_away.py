@@ -79,6 +79,8 @@ def test_a_command_says_what_is_wrong_with_the_database_and_never_the_password(
 def test_a_start_without_the_extra_says_how_to_get_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    storage = sys.modules["pinyon.storage"]
+    monkeypatch.setattr(storage, "postgres", getattr(storage, "postgres", None), raising=False)  # it is put back
     for name in [name for name in sys.modules if name.startswith(("psycopg", "pinyon.storage.postgres"))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "psycopg", None)

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from pinyon.domain import BackupLabel, IndexSpec, PagePlan, Record
 from pinyon.errors import FailedPrecondition, Unavailable
+from pinyon.storage.postgres import engine as engine_module
 from pinyon.storage.postgres import tables
 from pinyon.storage.postgres.connection.database import Connection
 from pinyon.storage.postgres.engine import PostgresEngine
@@ -143,7 +144,7 @@ async def test_an_index_that_is_being_made_when_another_process_migrates_is_migr
     monkeypatch.setattr(tables, "INDEX_STEPS", [slowly])
     creating = asyncio.create_task(old.create_index(DOCS))
     await making.wait()
-    monkeypatch.setattr("pinyon.storage.postgres.engine.migrate_catalogue", told)
+    monkeypatch.setattr(engine_module, "migrate_catalogue", told)
     later_version(add_column)
     opening = asyncio.create_task(open_postgres(tmp_path))
     await waits.wait()
