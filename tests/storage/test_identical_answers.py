@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as numpy_strategies
 from numpy.typing import NDArray
 from pinyon import filters
-from pinyon.domain import FacetPlan, IndexSpec, Metric, PagePlan, QueryPlan, Record, Selection, SparseVector
+from pinyon.domain import EmbedSpec, FacetPlan, IndexSpec, Metric, PagePlan, QueryPlan, Record, Selection, SparseVector
 from pinyon.storage.engine import Engine
 
 from tests.storage.engines import ENGINES
@@ -179,6 +179,43 @@ async def test_sparse_products_alone_and_beside_dense_ones(engines: Engines) -> 
                 plan = QueryPlan(top_k, sparse=sparse, filter=condition_of(raw), by_rarity=by_rarity)
                 answer = await engines.same(lambda engine, plan=plan: engine.query("alone", "a", plan))  # type: ignore[misc]
                 assert answer.matches
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dotproduct"])
+async def test_lexical_and_hybrid_hits_with_the_parts_of_their_scores(engines: Engines, metric: Metric) -> None:
+    count, dimension = 200, 8
+    random = np.random.default_rng(3)
+    words = [
+        "the",
+        "river",
+        "rivers",
+        "bank",
+        "money",
+        "boat",
+        "boats",
+        "café",
+        "naïve",
+        "x-ray",
+        "running",
+        "ran",
+        "the",
+        "of",
+        "and",
+    ]
+    texts = [" ".join(random.choice(words, random.integers(1, 30))) for _ in range(count)]
+    stored = random.standard_normal((count, dimension)).astype(np.float32)
+    records = [Record(f"r{p}", stored[p], metadata_of(p, count) | {"text": texts[p]}) for p in range(count)]
+    await load(engines, IndexSpec("docs", dimension, metric, EmbedSpec("any", "text")), records)
+    await engines.each(lambda engine: engine.delete("docs", "a", Selection(ids=["r4", "r9"])))
+    unrelated = random.standard_normal(dimension)
+    for text in ("river bank", "the café", "boats running money", "nobody"):
+        for raw in (None, FILTERS[2], FILTERS[4]):
+            parts = {"text": text, "filter": condition_of(raw), "statistics_text": text}
+            lexical = QueryPlan(10, **parts)
+            hybrid = QueryPlan(10, vector=stored[7], unrelated=unrelated, **parts)
+            await engines.same(lambda engine, plan=lexical: engine.query("docs", "a", plan))  # type: ignore[misc]
+            answer = await engines.same(lambda engine, plan=hybrid: engine.query("docs", "a", plan))  # type: ignore[misc]
+            assert len(answer.matches) == 10
 
 
 @pytest.mark.parametrize("dimension", [2_100, 4_500])
