@@ -48,7 +48,10 @@ def main(rounds: int) -> None:
         on_database = ("--engine", "postgres", "--dsn", database.dsn)
         sqlite = RunningServer(settings, folder / "sqlite")
         first, second = (RunningServer(settings, folder / each, *on_database) for each in ("first", "second"))
-        rows = [record(f"r{n}", text) for n, text in enumerate(itertools.islice(filter(str.strip, texts.passages()), RECORDS))]
+        rows = [
+            record(f"r{n}", text)
+            for n, text in enumerate(itertools.islice(filter(str.strip, texts.passages()), RECORDS))
+        ]
         for server in (sqlite, first):
             for start in range(0, len(rows), 96):
                 lines = "\n".join(rows[start : start + 96])

@@ -83,6 +83,28 @@ async def test_a_namespace_gets_an_index_when_it_is_large_and_loses_it_when_it_i
     assert not await is_approximate(engine, vectors[0])
 
 
+async def test_no_index_is_built_while_a_namespace_grows_fast(
+    engine: PostgresEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "QUIET_S", 3_600)
+    monkeypatch.setattr(upkeep, "PATIENCE_S", 0)
+    vectors = made(4 * FROM)
+    await engine.create_index(IndexSpec("docs", DIMENSION, "cosine"))
+    looks = engine.upkeep._growing
+    seen: list[set[int]] = []
+
+    def growing(known: Any, counts: dict[int, int]) -> set[int]:
+        seen.append(looks(known, counts))
+        return seen[-1]
+
+    monkeypatch.setattr(engine.upkeep, "_growing", growing)
+    records = [Record(f"r{place}", each, {}) for place, each in enumerate(vectors)]
+    await engine.upsert("docs", "a", records)
+    await engine.upkeep_done()  # looked at twice: first it had grown from nothing, then no more
+    assert seen == [{1}, set()]
+    assert indexes(tmp_path) == {"vectors_hnsw_1": True}
+
+
 async def test_each_large_namespace_has_its_own_index(engine: PostgresEngine, tmp_path: Path) -> None:
     vectors = made(FROM)
     for namespace, count in (("a", FROM), ("b", 10), ("c", FROM)):

@@ -15,9 +15,11 @@ from pinyon.storage.postgres.connection.database import Connection, Database
 from pinyon.storage.postgres.connection.database_errors import complain
 from pinyon.storage.postgres.vectors import hnsw
 
-QUIET_S, PATIENCE_S = 0.5, 60.0
-"""Namespaces are looked at when no write has asked for it for QUIET_S, so that a load is indexed once: a record that is
-added to an HNSW index takes ten times as long as one that is not. Writes that never end are waited for PATIENCE_S."""
+QUIET_S, PATIENCE_S = 0.5, 10.0
+"""Namespaces are looked at when no write has asked for it for QUIET_S, or after PATIENCE_S if writes never end."""
+FAST = 1.1
+"""A namespace that has grown by so much since it was last looked at waits for its index until a load has ended: to add
+a record to an HNSW index takes ten times as long as to add one without."""
 TRIED_AGAIN_S = 5.0
 """When an index is looked at again after the database did not answer."""
 BUILD_BYTES = 2**30
@@ -36,6 +38,7 @@ class Upkeep:
         self._wanted: set[str] = set()
         self._task: asyncio.Task[None] | None = None
         self._asked_at = 0.0
+        self._counts: dict[tuple[str, int], int] = {}
 
     def schedule(self, name: str) -> None:
         """Look at the namespaces of an index soon."""
@@ -58,12 +61,12 @@ class Upkeep:
 
     async def _work(self) -> None:
         while self._wanted:
-            await self._quiet()
+            is_quiet = await self._quiet()
             name = self._wanted.pop()
             try:
                 known = self._copy.known(name)
                 if known is not None:
-                    await self._bring_up_to_date(known)
+                    await self._bring_up_to_date(known, is_quiet)
             except psycopg.OperationalError as error:  # the database does not answer now
                 complain(error)
                 self._wanted.add(name)
@@ -71,14 +74,21 @@ class Upkeep:
             except Exception:  # what could not be built is searched exactly, and is tried again after the next write
                 log.exception("the large namespaces of index %s are searched exactly", name)
 
-    async def _quiet(self) -> None:
-        """Wait until no write has come for a while."""
+    async def _quiet(self) -> bool:
+        """Wait until no write has come for a while. False if writes do not end."""
         loop = asyncio.get_running_loop()
         most = loop.time() + PATIENCE_S
         while (end := min(self._asked_at + QUIET_S, most)) > loop.time():
             await asyncio.sleep(end - loop.time())
+        return end < most
 
-    async def _bring_up_to_date(self, known: KnownIndex) -> None:
+    def _growing(self, known: KnownIndex, counts: dict[int, int]) -> set[int]:
+        """The numbers of those of the namespaces that grow fast. Remembers the counts for the next time."""
+        before = {ns: self._counts.get((known.schema, ns), 0) for ns in counts}
+        self._counts.update({(known.schema, ns): count for ns, count in counts.items()})
+        return {ns for ns, count in counts.items() if count > FAST * before[ns]}
+
+    async def _bring_up_to_date(self, known: KnownIndex, is_quiet: bool) -> None:
         kind = hnsw.kind_of(known.entry.index.spec)
         if kind is None or self._from is None:
             return
@@ -87,6 +97,11 @@ class Upkeep:
             counts = dict(await cursor.fetchall())
             usable = await hnsw.usable(connection)
         missing = {ns for ns, count in counts.items() if count >= self._from} - usable
+        if missing and not is_quiet:
+            growing = self._growing(known, {ns: counts[ns] for ns in missing})
+            missing -= growing
+            if growing:
+                self._wanted.add(known.entry.index.name)
         spare = {ns for ns in usable if counts.get(ns, 0) < self._from / 2}
         if not missing and not spare:
             known.hnsw = dict.fromkeys(usable, kind)
