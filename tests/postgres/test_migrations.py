@@ -29,11 +29,11 @@ RECORDS = [Record("a", np.ones(2, np.float32), {})]
 @pytest.fixture
 def steps() -> Iterator[None]:
     """Steps that a test adds are gone afterwards."""
-    known: list[list[Any]] = [list(CATALOGUE_STEPS), list(INDEX_STEPS)]
+    every: Any = (CATALOGUE_STEPS, INDEX_STEPS)
+    before = [list(each) for each in every]
     yield
-    for lasting, before in zip((CATALOGUE_STEPS, INDEX_STEPS), known, strict=True):
-        assert isinstance(lasting, list)
-        lasting[:] = before
+    for each, known in zip(every, before, strict=True):
+        each[:] = known
 
 
 def later_version(step: Any, of: Any = INDEX_STEPS) -> None:
