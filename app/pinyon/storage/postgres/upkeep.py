@@ -15,7 +15,7 @@ from pinyon.storage.postgres.connection.database import Connection, Database
 from pinyon.storage.postgres.connection.database_errors import complain
 from pinyon.storage.postgres.vectors import hnsw
 
-QUIET_S, PATIENCE_S = 0.5, 10.0
+QUIET_S, PATIENCE_S = 0.5, 60.0
 """Namespaces are looked at when no write has asked for it for QUIET_S, or after PATIENCE_S if writes never end."""
 FAST = 1.1
 """A namespace that has grown by so much since it was last looked at waits for its index until a load has ended: to add
