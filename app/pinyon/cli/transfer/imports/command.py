@@ -81,7 +81,9 @@ def _run(options: argparse.Namespace) -> int:
 
 def _identity(options: argparse.Namespace, files: Sequence[Any]) -> list[Any]:
     """What tells an import from others."""
-    where = options.url or str(Path(settings_of(options).storage.data_dir).resolve())
+    from pinyon.storage.engines import installation_of
+
+    where = options.url or installation_of(settings_of(options).storage).location
     how = [options.map, options.type, options.id_column, options.reembed]
     return [where, options.index, *how, [(str(file.path.resolve()), file.format, file.namespace) for file in files]]
 
