@@ -25,7 +25,7 @@ BEGIN: dict[Mode, str] = {
 }
 """A read sees one snapshot in all its statements. Writers of an index wait for each other (catalogue.locked_state()),
 and then must see what the one before has committed."""
-WAIT_S = 5.0
+WAIT_S = 15.0
 """How long a request waits for a free connection."""
 QUICK_S = 10.0
 """A statement that does nothing, such as BEGIN, takes longer only on a server that hangs."""
