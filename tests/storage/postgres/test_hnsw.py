@@ -27,6 +27,7 @@ Vectors = NDArray[np.float32]
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upkeep, "QUIET_S", 0)
+    monkeypatch.setattr(upkeep, "GROWTH_S", 0)
 
 
 @pytest.fixture
@@ -86,8 +87,6 @@ async def test_a_namespace_gets_an_index_when_it_is_large_and_loses_it_when_it_i
 async def test_no_index_is_built_while_a_namespace_grows_fast(
     engine: PostgresEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upkeep, "QUIET_S", 3_600)
-    monkeypatch.setattr(upkeep, "PATIENCE_S", 0)
     vectors = made(4 * FROM)
     await engine.create_index(IndexSpec("docs", DIMENSION, "cosine"))
     looks = engine.upkeep._growing

@@ -15,11 +15,11 @@ from pinyon.storage.postgres.connection.database import Connection, Database
 from pinyon.storage.postgres.connection.database_errors import complain
 from pinyon.storage.postgres.vectors import hnsw
 
-QUIET_S, PATIENCE_S = 0.5, 60.0
-"""Namespaces are looked at when no write has asked for it for QUIET_S, or after PATIENCE_S if writes never end."""
-FAST = 1.1
-"""A namespace that has grown by so much since it was last looked at waits for its index until a load has ended: to add
-a record to an HNSW index takes ten times as long as to add one without."""
+QUIET_S = 0.5
+"""Namespaces are looked at so soon after a write asked for it."""
+FAST, GROWTH_S = 1.1, 30.0
+"""A namespace waits for its index while it grows by more than this within so many seconds: to add a record to an HNSW
+index takes ten times as long as to add one without, so a load is indexed when it has ended."""
 TRIED_AGAIN_S = 5.0
 """When an index is looked at again after the database did not answer."""
 BUILD_BYTES = 2**30
@@ -37,7 +37,6 @@ class Upkeep:
         self._database, self._copy, self._schema, self._from = database, copy, schema, approximate_from
         self._wanted: set[str] = set()
         self._task: asyncio.Task[None] | None = None
-        self._asked_at = 0.0
         self._counts: dict[tuple[str, int], int] = {}
 
     def schedule(self, name: str) -> None:
@@ -45,7 +44,6 @@ class Upkeep:
         if self._from is None:
             return
         self._wanted.add(name)
-        self._asked_at = asyncio.get_running_loop().time()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._work())
 
@@ -61,12 +59,12 @@ class Upkeep:
 
     async def _work(self) -> None:
         while self._wanted:
-            is_quiet = await self._quiet()
+            await asyncio.sleep(QUIET_S)
             name = self._wanted.pop()
             try:
                 known = self._copy.known(name)
                 if known is not None:
-                    await self._bring_up_to_date(known, is_quiet)
+                    await self._bring_up_to_date(known)
             except psycopg.OperationalError as error:  # the database does not answer now
                 complain(error)
                 self._wanted.add(name)
@@ -74,21 +72,13 @@ class Upkeep:
             except Exception:  # what could not be built is searched exactly, and is tried again after the next write
                 log.exception("the large namespaces of index %s are searched exactly", name)
 
-    async def _quiet(self) -> bool:
-        """Wait until no write has come for a while. False if writes do not end."""
-        loop = asyncio.get_running_loop()
-        most = loop.time() + PATIENCE_S
-        while (end := min(self._asked_at + QUIET_S, most)) > loop.time():
-            await asyncio.sleep(end - loop.time())
-        return end < most
-
     def _growing(self, known: KnownIndex, counts: dict[int, int]) -> set[int]:
         """The numbers of those of the namespaces that grow fast. Remembers the counts for the next time."""
         before = {ns: self._counts.get((known.schema, ns), 0) for ns in counts}
         self._counts.update({(known.schema, ns): count for ns, count in counts.items()})
         return {ns for ns, count in counts.items() if count > FAST * before[ns]}
 
-    async def _bring_up_to_date(self, known: KnownIndex, is_quiet: bool) -> None:
+    async def _bring_up_to_date(self, known: KnownIndex) -> None:
         kind = hnsw.kind_of(known.entry.index.spec)
         if kind is None or self._from is None:
             return
@@ -97,11 +87,11 @@ class Upkeep:
             counts = dict(await cursor.fetchall())
             usable = await hnsw.usable(connection)
         missing = {ns for ns, count in counts.items() if count >= self._from} - usable
-        if missing and not is_quiet:
-            growing = self._growing(known, {ns: counts[ns] for ns in missing})
-            missing -= growing
-            if growing:
-                self._wanted.add(known.entry.index.name)
+        growing = self._growing(known, {ns: counts[ns] for ns in missing})
+        missing -= growing
+        if growing:
+            self._wanted.add(known.entry.index.name)
+            await asyncio.sleep(GROWTH_S)
         spare = {ns for ns in usable if counts.get(ns, 0) < self._from / 2}
         if not missing and not spare:
             known.hnsw = dict.fromkeys(usable, kind)
