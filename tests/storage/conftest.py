@@ -30,10 +30,14 @@ SQLITE_VARIANTS: dict[str, dict[str, Any]] = {
 @pytest.fixture(params=[*ENGINES, *SQLITE_VARIANTS])
 def open_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
     """Opens the test's one folder; call again after close() for a restart."""
-    if request.param in ENGINES:
-        return partial(ENGINES[request.param].open, tmp_path / "data")
-    options = SQLITE_VARIANTS[request.param]
-    return partial(SqliteEngine.open_folder, tmp_path / "data", readers=2, **options)
+    return opener(request.param, tmp_path)
+
+
+def opener(name: str, folder: Path) -> Open:
+    """Opens the data in a folder by an engine, or by a variant of one."""
+    if name in ENGINES:
+        return partial(ENGINES[name].open, folder / "data")
+    return partial(SqliteEngine.open_folder, folder / "data", readers=2, **SQLITE_VARIANTS[name])
 
 
 @pytest.fixture
