@@ -15,6 +15,7 @@ MAY_ASK = {
     "storage/sqlite/folder/backups/folder_backup.py",
     "storage/sqlite/folder/data_dir.py",
     "cli/certificates.py",
+    "cli/transfer/installations/snapshots.py",
     "auth/stored_keys.py",
     "logs.py",
     "services/moments.py",

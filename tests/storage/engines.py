@@ -15,9 +15,10 @@ from tests.storage.consistency import problems
 
 
 class EngineKind(msgspec.Struct, frozen=True):
-    """open: the data of a folder. open_to_read: to change nothing. problems: what is inconsistent in a closed folder, of the index of this name.
+    """open: the data of a folder, or what stands for it. open_to_read: to change nothing.
 
-    left_by_power_cut: files that a power cut must not leave in a folder with the index of this name.
+    problems: what is inconsistent in the index of this name, when the folder is closed. left_by_power_cut: files that a
+    power cut must not leave in a folder with the index of this name.
     """
 
     open: Callable[[Path], Awaitable[Engine]]
