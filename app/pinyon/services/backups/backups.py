@@ -16,8 +16,9 @@ from pinyon.services import pages
 from pinyon.services.backups.deleted_sources import DeletedSources
 from pinyon.services.control_plane import index_rules
 from pinyon.services.control_plane.catalogue_document import CatalogueDocument
-from pinyon.services.control_plane.indexes import Indexes, now
+from pinyon.services.control_plane.indexes import Indexes
 from pinyon.services.leases import LEASE_S, renewed
+from pinyon.services.moments import now
 from pinyon.storage.engine import Engine
 
 WAIT_S = 2.0

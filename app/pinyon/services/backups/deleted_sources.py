@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pinyon.domain import Backup, Index
 from pinyon.errors import PinyonError
 from pinyon.services.control_plane.catalogue_document import CatalogueDocument
-from pinyon.services.control_plane.indexes import now
+from pinyon.services.moments import now
 from pinyon.storage.engine import Engine
 
 KEY = "deleted-sources-of-backups"

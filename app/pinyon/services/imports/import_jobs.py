@@ -7,8 +7,8 @@ from typing import Literal
 import msgspec
 
 from pinyon.domain import Handle, Lease, Note
-from pinyon.services.control_plane.indexes import now
 from pinyon.services.imports.importer import OnError, Progress
+from pinyon.services.moments import now
 
 Status = Literal["Pending", "InProgress", "Failed", "Completed", "Cancelled"]
 UNFINISHED: tuple[Status, ...] = ("Pending", "InProgress")

@@ -17,7 +17,7 @@ from pinyon.auth import permissions
 from pinyon.domain import Handle, Index, Lease, Note
 from pinyon.errors import FailedPrecondition, InvalidArgument, LeaseLost, NotFound, PinyonError, Unavailable
 from pinyon.services import pages
-from pinyon.services.control_plane.indexes import Indexes, now
+from pinyon.services.control_plane.indexes import Indexes
 from pinyon.services.imports import allow_list, import_jobs
 from pinyon.services.imports.import_jobs import CANCEL, JOB, ImportJob, ImportNotes
 from pinyon.services.imports.importer import LONGEST_WAIT_S, Importer, OnError, Progress
@@ -26,6 +26,7 @@ from pinyon.services.imports.threads import on_thread
 from pinyon.services.imports.upload_files import UPLOAD, upload_id, uploaded
 from pinyon.services.imports.upload_mirror import UploadMirror
 from pinyon.services.leased_jobs import LeasedJobs
+from pinyon.services.moments import now
 from pinyon.storage.engine import Engine
 
 MOST_ENDED, MOST_UNFINISHED = 100, 100

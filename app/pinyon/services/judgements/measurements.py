@@ -10,10 +10,10 @@ from pinyon.auth import permissions
 from pinyon.domain import Handle, Index
 from pinyon.errors import FailedPrecondition, PinyonError
 from pinyon.evaluation.asking import TOP_K, Answers, Pipeline, ask
-from pinyon.services.control_plane.indexes import now
 from pinyon.services.data_plane.records.records import Records
 from pinyon.services.judgements.files import JudgedQuery
 from pinyon.services.judgements.judgements import Judgements
+from pinyon.services.moments import now
 
 log = logging.getLogger("pinyon.judgements")
 
