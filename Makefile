@@ -73,8 +73,10 @@ test-slow: setup
 	PINYON_TEST_ENGINE=postgres $(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not slow and not clients" tests/api tests/test_foreign_vectors.py tests/test_client_defaults.py
 	$(BIN)/pytest -m alone
 
+# The official clients, against servers on a data folder and on PostgreSQL.
 test-clients: setup
 	$(BIN)/pytest -m clients
+	PINYON_TEST_ENGINE=postgres $(BIN)/pytest -m clients
 
 # The pages of the console in the Chromium of this machine, with pictures of each in build/screenshots.
 test-browser: .venv/ready-to-browse tests/browser/node_modules/axe-core
