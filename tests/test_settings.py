@@ -77,6 +77,11 @@ def test_environment_beats_file_and_option_beats_environment(tmp_path: Path) -> 
         ("[storage]\nengine = 'other'", {}, {}, "Invalid enum value 'other' .*; allowed are: 'sqlite'"),
         ("", {"PINYON_STORAGE_ENGINE": "x"}, {}, "in the variable PINYON_STORAGE_ENGINE: .*; allowed are: 'sqlite'"),
         ("", {}, {"log_level": "x"}, "in the option --log-level: .*; allowed are: 'debug', 'info', 'warning', 'error'"),
+        # Each would be the schema of an index or of a backup of another installation, or PostgreSQL's own.
+        ("[storage]\nschema = 'pinyon_1'", {}, {}, r"Expected 1 to 40 .* no underscore with .* at `\$.storage.schema`"),
+        ("[storage]\nschema = 'pinyon_backup'", {}, {}, "no _backup"),
+        ("[storage]\nschema = 'pg_x'", {}, {}, "neither pg_ in front"),
+        ("[storage]\nschema = 'information_schema'", {}, {}, "nor information_schema"),
         (
             "[models.mine]\nsource = 'mine'",
             {},
@@ -129,3 +134,8 @@ def test_a_section_below_models_is_a_model_of_ones_own(tmp_path: Path) -> None:
         "other": OwnModel("hub:owner/name@main"),
     }
     assert (settings.models.threads, settings.models.queue, settings.models.paths) == (2, 3, {"known": "/known"})
+
+
+@pytest.mark.parametrize("schema", ["pinyon", "pinyon2", "_1a", "a_1b", "pinyon_backups", "pinyon_backup_of_mine"])
+def test_a_schema_that_no_index_can_have_is_allowed(schema: str) -> None:
+    assert load(None, {"PINYON_STORAGE_SCHEMA": schema}, {}).storage.schema == schema

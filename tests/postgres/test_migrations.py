@@ -178,3 +178,26 @@ async def test_a_migration_that_is_cut_off_leaves_the_version_before(tmp_path: P
     engine = await open_postgres(tmp_path)
     assert added(tmp_path) == [(7,)]
     await engine.close()
+
+
+async def test_a_schema_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    schema = schema_of(tmp_path)
+    shared().execute(f"CREATE SCHEMA {schema}_1; CREATE TABLE {schema}_1.records (own text)")
+    engine = await open_postgres(tmp_path)
+    with pytest.raises(FailedPrecondition, match=rf"another program .*{schema}_1"):
+        await engine.create_index(DOCS)
+    assert engine.indexes() == []
+    await engine.create_index(DOCS)  # it gets the next number
+    await engine.upsert("docs", "a", RECORDS)
+    await engine.delete_index("docs")
+    await engine.close()
+    assert shared().execute(f"SELECT * FROM {schema}_1.records") == []
+
+
+async def test_a_catalogue_is_not_made_among_tables_of_another_program(tmp_path: Path) -> None:
+    schema = schema_of(tmp_path)
+    shared().execute(f"CREATE SCHEMA {schema}; CREATE TABLE {schema}.files (own text)")
+    with pytest.raises(FailedPrecondition, match='another program .*"files".*another schema'):
+        await open_postgres(tmp_path)
+    tables = f"SELECT tablename FROM pg_tables WHERE schemaname = '{schema}'"
+    assert shared().execute(tables) == [("files",)]

@@ -61,6 +61,13 @@ async def test_a_page_has_the_selected_records_with_the_prefix_only(engine: Engi
     assert await ids(engine, PagePlan(9, after="a/1", prefix="a/")) == ["a/2"]
 
 
+async def test_nothing_begins_with_a_nul(engine: Engine) -> None:
+    await engine.create_index(SPEC)
+    await engine.upsert("docs", "a", [record("a")])
+    assert await ids(engine, PagePlan(9, prefix="\0")) == await ids(engine, PagePlan(9, prefix="a\0")) == []
+    assert await engine.namespaces("docs", 9, prefix="a\0") == ([], False, 0)
+
+
 async def test_a_page_says_up_to_which_write_it_shows_everything(engine: Engine) -> None:
     await engine.create_index(SPEC)
     first = await engine.upsert("docs", "n", [record("a"), record("b")])

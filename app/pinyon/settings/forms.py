@@ -18,7 +18,9 @@ IMPORT_SOURCE = r"\A(/.*|(s3|gs)://.*|https?://[^/].*)\Z"
 INDEX_HOST = r"\A([a-zA-Z0-9.-]*\{index\}[a-zA-Z0-9.-]*\.[a-zA-Z0-9.-]+)?\Z"
 PUBLIC_URL = r"\A(https?://[a-zA-Z0-9.:\[\]-]+)?\Z"
 API_KEY = r"\A[!-~]*\Z"
-SCHEMA = r"\A[a-z_][a-z0-9_]{0,39}\Z"
+SCHEMA = r"\A(?!pg_|information_schema\Z)(?!.*(_[0-9]+|_backup)\Z)[a-z_][a-z0-9_]{0,39}\Z"
+"""Indexes and backups have the schemas SCHEMA_1 and SCHEMA_backup_1, which must not be the catalogue of another
+installation; PostgreSQL keeps pg_ and information_schema for itself."""
 MODEL_SOURCE = r"\A(/.*|hub:[\w.-]+/[\w.-]+(@[\w.-]+)?)\Z"
 FORMS = {
     INDEX_NAME: "1 to 45 lower-case letters, digits and hyphens, with no hyphen at either end",
@@ -28,7 +30,8 @@ FORMS = {
     PUBLIC_URL: "a URL without a path, such as https://example.com, or nothing",
     API_KEY: "letters, digits and punctuation of ASCII, without spaces",
     IMPORT_SOURCE: "an absolute path, or an address with s3://, gs://, https:// or http://",
-    SCHEMA: "1 to 40 lower-case letters, digits and underscores, with no digit in front",
+    SCHEMA: "1 to 40 lower-case letters, digits and underscores, with no digit in front, no _backup and no underscore "
+    "with a number at the end, and neither pg_ in front nor information_schema",
     MODEL_SOURCE: "hub:OWNER/NAME, hub:OWNER/NAME@REVISION or the absolute path of a folder",
 }
 """What each pattern of a setting allows, in words."""

@@ -37,10 +37,6 @@ class State(msgspec.Struct, frozen=True):
 
 
 COLUMNS = "number, spec, details, id, version"
-STATE = (
-    "SELECT spec, fingerprint, version, lsn, index_steps FROM indexes CROSS JOIN state CROSS JOIN catalogue_state"
-    " WHERE number ="
-)
 
 
 async def entries(connection: Connection) -> list[Entry]:
@@ -115,14 +111,16 @@ def check_version(entry: Entry, version: int) -> None:
         )
 
 
-async def state(connection: Connection, number: int, name: str) -> State:
+async def state(connection: Connection, schema: str, number: int, name: str) -> State:
     """What the transaction sees of an index. Raises NotFound if it was deleted, Unavailable as check_newest()."""
-    return _state(await (await connection.execute(f"{STATE} {number}")).fetchone(), name)
+    cursor = await connection.execute(sql.SQL(_shared(schema, number)))
+    cursor.nextset()
+    return _state(await cursor.fetchone(), name)
 
 
-def state_query(number: int) -> FirstQuery:
+def state_query(schema: str, number: int) -> FirstQuery:
     """Asks what a transaction sees of an index, as it begins. See state_in()."""
-    return FirstQuery(f"{STATE} {number}")
+    return FirstQuery(_shared(schema, number))
 
 
 def state_in(query: FirstQuery, name: str) -> State:
@@ -130,12 +128,16 @@ def state_in(query: FirstQuery, name: str) -> State:
     return _state(query.row, name)
 
 
-async def locked_state(connection: Connection, number: int, name: str) -> State:
+async def locked_state(connection: Connection, schema: str, number: int, name: str, alone: bool = False) -> State:
     """Wait until no other write to the index runs, keep others from beginning, and return what the index is now.
 
+    alone: wait for reads too, and keep them from beginning. A change that empties or drops a table needs that: a
+    snapshot from before it would show an empty table.
     One message with two statements, because the second must see what others have committed while the first waited.
     """
-    cursor = await connection.execute(f"SELECT FROM state FOR UPDATE; {STATE} {number}")
+    table = _state_table(schema)
+    lock = f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE" if alone else f"SELECT FROM {table} FOR UPDATE"
+    cursor = await connection.execute(sql.SQL(f"{lock}; {_query(schema, number)}"))
     cursor.nextset()
     return _state(await cursor.fetchone(), name)
 
@@ -211,6 +213,23 @@ def _entry(row: tuple[Any, ...]) -> Entry:
     number, spec, details, id, version = row
     known = _spec(spec)
     return Entry(number, Index(known, Handle(known.name, id), _details(details), version))
+
+
+def _state_table(schema: str) -> str:
+    """The table with the schema in front: if the index is gone, no table of somebody else is taken for it."""
+    return sql.Identifier(schema, "state").as_string()
+
+
+def _query(schema: str, number: int) -> str:
+    return (
+        f"SELECT spec, fingerprint, version, lsn, index_steps FROM indexes CROSS JOIN {_state_table(schema)}"
+        f" CROSS JOIN catalogue_state WHERE number = {number}"
+    )
+
+
+def _shared(schema: str, number: int) -> str:
+    """The state, once no change runs that must be alone. The lock comes first, because it takes no snapshot yet."""
+    return f"LOCK TABLE {_state_table(schema)} IN ACCESS SHARE MODE; {_query(schema, number)}"
 
 
 def _state(row: tuple[Any, ...] | None, name: str) -> State:

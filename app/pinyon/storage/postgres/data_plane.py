@@ -79,7 +79,7 @@ class PostgresDataPlane:
         entry = known.entry
         try:
             with translated(f"Index {entry.index.name}"):
-                first = catalogue.state_query(entry.number)
+                first = catalogue.state_query(known.schema, entry.number)
                 async with self._database.transaction(known.schema, first=first) as connection:
                     state = catalogue.state_in(first, entry.index.name)
                     yield Snapshot(connection, known, state)
@@ -99,7 +99,7 @@ class PostgresDataPlane:
 
         async def attempt(connection: Connection) -> T:
             try:
-                state = await catalogue.state(connection, entry.number, entry.index.name)
+                state = await catalogue.state(connection, known.schema, entry.number, entry.index.name)
             except (NotFound, Unavailable) as error:  # a new index, or tables of the version before
                 raise ReplicaBehind from error
             if state.lsn < max(self._seen.get(known.schema, 0), MIN_LSN.get()) or state.version < entry.index.version:
@@ -143,7 +143,7 @@ class PostgresDataPlane:
         entry = known.entry
 
         async def locked(connection: Connection, items: Sequence[Item]) -> tuple[T, int]:
-            state = await catalogue.locked_state(connection, entry.number, entry.index.name)
+            state = await catalogue.locked_state(connection, known.schema, entry.number, entry.index.name)
             result = await write(connection, state, items)
             return result, await catalogue.lsn(connection) if self._replicas else state.lsn
 

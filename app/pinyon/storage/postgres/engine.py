@@ -147,8 +147,13 @@ class PostgresEngine(PostgresDataPlane):
 
         return await _to_the_end(run())
 
-    async def _change(self, index: IndexRef, change: Callable[[Connection, Entry, State], Awaitable[T]]) -> T:
-        """Run a change of a whole index in a transaction that has locked it, and tell the other processes."""
+    async def _change(
+        self, index: IndexRef, change: Callable[[Connection, Entry, State], Awaitable[T]], alone: bool = True
+    ) -> T:
+        """Run a change of a whole index in a transaction that has locked it, and tell the other processes.
+
+        alone: the change empties or drops tables, so no read may run meanwhile.
+        """
         known = await self._copy.find(index)
         entry = known.entry
         if self._options.read_only:
@@ -158,7 +163,9 @@ class PostgresEngine(PostgresDataPlane):
             try:
                 with translated(f"Index {entry.index.name}"):
                     async with self._database.transaction(known.schema, "write", LONG) as connection:
-                        state = await catalogue.locked_state(connection, entry.number, entry.index.name)
+                        state = await catalogue.locked_state(
+                            connection, known.schema, entry.number, entry.index.name, alone
+                        )
                         current = await catalogue.find(connection, entry.index.handle)
                         result = await change(connection, current, state)
                         await catalogue.changed(connection, self._schema)
@@ -193,7 +200,8 @@ class PostgresEngine(PostgresDataPlane):
                 await connection.execute("DELETE FROM token_vectors")
             await reembedding.follow(connection, spec)
 
-        await self._change(changed.handle, run)
+        known = (await self._copy.find(changed.handle)).entry.index.spec  # run() refuses if it is not the newest
+        await self._change(changed.handle, run, alone=_text_search(known) != _text_search(changed.spec))
         return msgspec.structs.replace(changed, version=changed.version + 1)
 
     async def delete_index(self, index: IndexRef, version: int | None = None) -> None:
@@ -285,8 +293,9 @@ class PostgresEngine(PostgresDataPlane):
         async def run() -> Backup:
             with translated(f"Index {known.entry.index.name}"):
                 async with self._database.transaction(known.schema, "snapshot write", LONG) as connection:
+                    number, name = known.entry.number, known.entry.index.name
+                    state = await catalogue.state(connection, known.schema, number, name)
                     entry = await catalogue.find(connection, known.entry.index.handle)
-                    state = await catalogue.state(connection, entry.number, entry.index.name)
                     return await backups.take(connection, self._schema, entry, state, label)
 
         return await _to_the_end(run())

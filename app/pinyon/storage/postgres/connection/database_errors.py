@@ -98,6 +98,11 @@ def meaning_of(error: Exception, what: str) -> PinyonError | None:
             return FailedPrecondition(
                 f"The database role has too few rights: {_first_line(error)}; see docs/scale.md for what it needs"
             )
+        case errors.DuplicateSchema() | errors.DuplicateTable():
+            return FailedPrecondition(
+                f"The database has something of another program where {what} needs room: {_first_line(error)}; give "
+                "Pinyon another schema ([storage] schema) or a database of its own"
+            )
         case psycopg.OperationalError() | psycopg.InterfaceError():
             # Connections that were refused or lost, a server that starts or stops, too many clients.
             return Unavailable("The database does not answer now; try again", RETRY_AFTER_S)

@@ -30,4 +30,6 @@ def begins_with(column: str, prefix: str) -> tuple[str, list[Any]]:
     """A condition for strings with a prefix, which an index can answer. prefix: ASCII."""
     if not prefix:
         return "TRUE", []
+    if "\0" in prefix:  # PostgreSQL stores no such string, and takes none
+        return "FALSE", []
     return f"({column} >= %s AND {column} < %s)", [prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1)]
