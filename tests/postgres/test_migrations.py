@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import psycopg
 import pytest
-from pinyon.domain import BackupLabel, IndexSpec, PagePlan, Record
+from pinyon.domain import BackupLabel, IndexSpec, PagePlan, QueryPlan, Record
 from pinyon.errors import FailedPrecondition, Unavailable
 from pinyon.storage.postgres import engine as engine_module
 from pinyon.storage.postgres import tables
@@ -201,3 +201,19 @@ async def test_a_catalogue_is_not_made_among_tables_of_another_program(tmp_path:
         await open_postgres(tmp_path)
     tables = f"SELECT tablename FROM pg_tables WHERE schemaname = '{schema}'"
     assert shared().execute(tables) == [("files",)]
+
+
+async def test_a_database_without_a_schema_for_pgvector_is_refused_with_what_to_do() -> None:
+    shared().execute("CREATE DATABASE bare")
+    dsn = f"{shared().dsn} dbname=bare"
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA public CASCADE")
+        with pytest.raises(FailedPrecondition, match="CREATE EXTENSION vector SCHEMA extensions"):
+            await PostgresEngine.open_database(EngineOptions(dsn))
+        connection.execute("CREATE SCHEMA extensions")
+        connection.execute("CREATE EXTENSION vector SCHEMA extensions")
+    engine = await PostgresEngine.open_database(EngineOptions(dsn))
+    await engine.create_index(DOCS)
+    await engine.upsert("docs", "a", RECORDS)
+    assert [m.id for m in (await engine.query("docs", "a", QueryPlan(1, np.ones(2, np.float32)))).matches] == ["a"]
+    await engine.close()

@@ -50,6 +50,11 @@ async def prepare_extension(connection: Connection, read_only: bool = False) -> 
                 "The database has no pgvector, and the role may not make it: run CREATE EXTENSION vector as an "
                 "administrator of the database"
             ) from error
+        except errors.InvalidSchemaName as error:
+            raise FailedPrecondition(
+                "The database has no pgvector, and no schema for it such as public: run CREATE SCHEMA extensions; "
+                "CREATE EXTENSION vector SCHEMA extensions"
+            ) from error
         except (errors.UndefinedFile, errors.FeatureNotSupported) as error:
             raise FailedPrecondition(
                 "pgvector is not installed on the database server; install it there (0.8.4 or later), for example "
