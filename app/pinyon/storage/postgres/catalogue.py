@@ -58,11 +58,9 @@ async def changed(connection: Connection, schema: str) -> None:
     await connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, schema))
 
 
-async def find(connection: Connection, index: IndexRef, lock: bool = False) -> Entry:
-    """The index of this name or handle. Raises NotFound. lock: keep others from changing it meanwhile."""
-    cursor = await connection.execute(
-        f"SELECT {COLUMNS} FROM indexes WHERE name = %s{' FOR UPDATE' if lock else ''}", (name_of(index),)
-    )
+async def find(connection: Connection, index: IndexRef) -> Entry:
+    """The index of this name or handle. Raises NotFound."""
+    cursor = await connection.execute(f"SELECT {COLUMNS} FROM indexes WHERE name = %s", (name_of(index),))
     row = await cursor.fetchone()
     entry = None if row is None else _entry(row)
     if entry is None or index not in (entry.index.name, entry.index.handle):
@@ -154,12 +152,6 @@ async def next_lsn(connection: Connection) -> int:
     row = await (await connection.execute("UPDATE state SET lsn = lsn + 1 RETURNING lsn")).fetchone()
     assert row is not None
     return int(row[0])
-
-
-async def fingerprint(connection: Connection, number: int) -> Fingerprint | None:
-    """What embedded the records. None until something has."""
-    row = await (await connection.execute("SELECT fingerprint FROM indexes WHERE number = %s", (number,))).fetchone()
-    return None if row is None else _fingerprint(row[0])
 
 
 async def claim(connection: Connection, number: int, stored: Fingerprint | None, embedded_by: Fingerprint) -> None:
