@@ -8,8 +8,8 @@ import msgspec
 
 from pinyon.auth.callers import Caller, KnownKeys
 from pinyon.auth.stored_keys import FILE, Limits, StoredKey, decoded, encoded, with_new_key, without_key
-from pinyon.cancellation import cancel
-from pinyon.conflicts import until_no_conflict
+from pinyon.concurrency.cancellation import cancel
+from pinyon.concurrency.conflicts import until_no_conflict
 from pinyon.errors import FailedPrecondition, PinyonError, Unavailable
 from pinyon.shared_files import SharedFiles
 

@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from pinyon.conflicts import until_no_conflict
+from pinyon.concurrency.conflicts import until_no_conflict
 from pinyon.domain import CatalogueValue
 from pinyon.storage.engine import Engine
 

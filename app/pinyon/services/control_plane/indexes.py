@@ -8,7 +8,8 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from pinyon.auth import permissions
-from pinyon.conflicts import until_no_conflict
+from pinyon.concurrency.conflicts import until_no_conflict
+from pinyon.concurrency.locks import NamedLocks
 from pinyon.domain import Index, IndexRef, IndexSpec
 from pinyon.errors import (
     AlreadyExists,
@@ -20,7 +21,6 @@ from pinyon.errors import (
 )
 from pinyon.inference.catalog import Catalog
 from pinyon.inference.model_executor import ModelExecutor
-from pinyon.locks import NamedLocks
 from pinyon.services.control_plane import index_rules, mix_rules, settings_rules
 from pinyon.services.control_plane.addresses import Addresses
 from pinyon.services.control_plane.embedders import Embedders

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 import msgspec
 
-from pinyon.conflicts import until_no_conflict
+from pinyon.concurrency.conflicts import until_no_conflict
 from pinyon.errors import PermissionDenied, PinyonError
 from pinyon.services.control_plane.addresses import Addresses
 from pinyon.storage.engine import Engine

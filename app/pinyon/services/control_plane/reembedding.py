@@ -6,12 +6,12 @@ import logging
 import msgspec
 
 from pinyon.auth import permissions
+from pinyon.concurrency.locks import NamedLocks
 from pinyon.domain import Fingerprint, Handle, Index, IndexSpec, Lease, Note, ReembeddedText, Reembedding
 from pinyon.errors import FailedPrecondition, InvalidArgument, NotFound, PinyonError, Unavailable
 from pinyon.inference.backend import Embedder
 from pinyon.inference.catalog import Catalog
 from pinyon.inference.model_executor import ModelExecutor
-from pinyon.locks import NamedLocks
 from pinyon.services.control_plane import index_rules
 from pinyon.services.control_plane.indexes import Indexes
 from pinyon.services.inference.embedded_text import TokenForm, dense_vectors

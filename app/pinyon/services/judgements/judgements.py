@@ -5,10 +5,10 @@ from typing import Literal
 import msgspec
 
 from pinyon.auth import permissions
-from pinyon.conflicts import until_no_conflict
+from pinyon.concurrency.conflicts import until_no_conflict
+from pinyon.concurrency.locks import NamedLocks
 from pinyon.domain import Index
 from pinyon.errors import FailedPrecondition, InvalidArgument
-from pinyon.locks import NamedLocks
 from pinyon.services.data_plane import validation
 from pinyon.services.judgements import files
 from pinyon.services.judgements.files import BAD, GOOD, JudgedQuery

@@ -8,7 +8,7 @@ import msgspec
 import psycopg
 from psycopg import sql
 
-from pinyon.cancellation import cancel
+from pinyon.concurrency.cancellation import cancel
 from pinyon.domain import IndexRef, name_of
 from pinyon.errors import NotFound, PinyonError
 from pinyon.storage.postgres import catalogue

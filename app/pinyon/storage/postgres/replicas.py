@@ -15,7 +15,7 @@ import psycopg
 from psycopg import errors
 from psycopg_pool import PoolTimeout
 
-from pinyon.cancellation import cancel
+from pinyon.concurrency.cancellation import cancel
 from pinyon.errors import EmbeddingMismatch, NotFound
 from pinyon.storage.postgres.connection.database import Connection, Database
 

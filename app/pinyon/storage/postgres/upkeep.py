@@ -8,7 +8,7 @@ import logging
 
 import psycopg
 
-from pinyon.cancellation import cancel
+from pinyon.concurrency.cancellation import cancel
 from pinyon.storage.postgres import catalogue
 from pinyon.storage.postgres.catalogue_copy import CatalogueCopy, KnownIndex
 from pinyon.storage.postgres.connection.database import Connection, Database

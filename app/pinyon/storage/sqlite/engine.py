@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import apsw
 import msgspec
 
+from pinyon.concurrency.locks import NamedLocks
 from pinyon.domain import (
     Backup,
     BackupLabel,
@@ -31,7 +32,6 @@ from pinyon.domain import (
     name_of,
 )
 from pinyon.errors import AlreadyExists, DataLoss, FailedPrecondition, PermissionDenied, PinyonError, Unavailable
-from pinyon.locks import NamedLocks
 from pinyon.shared_files import SharedFiles
 from pinyon.storage.engine import EngineLimits
 from pinyon.storage.shared.posting_cache import PostingCache

@@ -4,7 +4,7 @@ import asyncio
 import gc
 
 import pytest
-from pinyon.locks import NamedLocks
+from pinyon.concurrency.locks import NamedLocks
 
 pytestmark = pytest.mark.anyio
 
