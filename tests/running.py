@@ -167,7 +167,7 @@ class RunningServer:
             except Empty:
                 raise AssertionError(f"no {words!r} within {timeout_s} s in:\n{self.text}") from None
             if line is None:
-                raise AssertionError(f"the server ended without {words!r}:\n{self.text}")
+                raise AssertionError(f"the server ended with {self.ended()}, without {words!r}:\n{self.text}")
             if words in line:
                 return line
 

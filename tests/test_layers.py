@@ -93,6 +93,7 @@ LAYERS = [
     [
         "pinyon.errors",
         "pinyon.shared_files",
+        "pinyon.decoding",
         "pinyon.failpoints",
         "pinyon.files",
         "pinyon.logs",

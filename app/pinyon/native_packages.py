@@ -18,6 +18,8 @@ from typing import Literal
 import msgspec
 import platformdirs
 
+from pinyon import decoding
+
 State = Literal["usable", "not installed", "fails"]
 TIMEOUT_S = 120
 """How long a trial may take before the package counts as failing."""
@@ -117,7 +119,7 @@ def _processor() -> str:
 
 def _read(file: Path) -> dict[str, State]:
     try:
-        return msgspec.json.decode(file.read_bytes(), type=dict[str, State])
+        return decoding.decode(file.read_bytes(), dict[str, State])
     except (OSError, msgspec.MsgspecError):
         return {}
 

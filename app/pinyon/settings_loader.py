@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from pinyon import decoding
 from pinyon.errors import FailedPrecondition
 from pinyon.settings import (
     ImportSettings,
@@ -128,7 +129,7 @@ def _set(raw: dict[str, Any], row: Setting, value: Any) -> None:
 
 def _convert(raw: dict[str, Any], where: str, strict: bool) -> Settings:
     try:
-        return msgspec.convert(_with_named_sections(raw), Settings, strict=strict)
+        return decoding.convert(_with_named_sections(raw), Settings, strict=strict)
     except msgspec.ValidationError as error:
         problem = in_words(error).replace("$.{}.{}".format(*NAMED_SECTIONS), f"$.{NAMED_SECTIONS[0]}")
         raise FailedPrecondition(f"Wrong setting in {where}: {problem}{_hint(problem)}") from error

@@ -128,6 +128,13 @@ def test_a_second_server_on_the_same_data_says_who_holds_it(hash_server: Running
     assert server.stop() == 0
 
 
+def test_native_code_that_crashes_leaves_a_trace(tmp_path: Path) -> None:
+    server = RunningServer(config(tmp_path), tmp_path / "data")
+    server.process.send_signal(signal.SIGSEGV)
+    assert server.ended() == -signal.SIGSEGV
+    assert "Segmentation fault" in server.text and "lifecycle.py" in server.text
+
+
 def test_a_busy_port_is_named(hash_server: RunningServer, tmp_path: Path) -> None:
     port = hash_server.url.rpartition(":")[2]
     command = [sys.executable, "-m", "pinyon", "serve", "--port", port, "--data-dir", str(tmp_path)]

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from pinyon import decoding
 from pinyon.auth.scopes import SCOPES, Scope
 from pinyon.errors import AlreadyExists, NotFound
 
@@ -57,7 +58,7 @@ def without_key(keys: Sequence[StoredKey], name: str) -> list[StoredKey]:
 
 def decoded(content: bytes) -> list[StoredKey]:
     """The keys of a file. Raises msgspec.MsgspecError if it is damaged."""
-    return msgspec.json.decode(content, type=list[StoredKey])
+    return decoding.decode(content, list[StoredKey])
 
 
 def encoded(keys: Sequence[StoredKey]) -> bytes:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pinyon import decoding
 from pinyon.cli.common import add_settings, settings_of
 from pinyon.inference.precision import PRECISIONS
 
@@ -84,7 +85,7 @@ def _add(options: argparse.Namespace) -> int:
     for name in given.keys() & {"dimensions", "languages"}:
         given[name] = given[name].split(",")
     try:
-        model = msgspec.convert({"source": source, **given}, OwnModel, strict=False)
+        model = decoding.convert({"source": source, **given}, OwnModel, strict=False)
     except msgspec.ValidationError as error:
         raise InvalidArgument(f"This model cannot be added: {in_words(error)}") from error
     settings = _online(options)

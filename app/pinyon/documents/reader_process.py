@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from pinyon import decoding
 from pinyon.documents.blocks import Document
 from pinyon.errors import FailedPrecondition, InvalidArgument
 
@@ -53,7 +54,7 @@ class ReaderProcess:
                 process.stdin.write(msgspec.json.encode(os.fsencode(path)) + b"\n")
                 await process.stdin.drain()
                 length = int.from_bytes(await process.stdout.readexactly(8), "big")
-                answer = msgspec.json.decode(await process.stdout.readexactly(length), type=Answer)
+                answer = decoding.decode(await process.stdout.readexactly(length), Answer)
         except TimeoutError:
             await self._end()
             raise InvalidArgument(f"it takes longer than {MOST_SECONDS:.0f} s to read") from None
@@ -105,7 +106,7 @@ def _answer(path: Path) -> Answer:
 
 def _serve(paths: BinaryIO, answers: BinaryIO) -> None:
     for line in paths:
-        message = msgspec.json.encode(_answer(Path(os.fsdecode(msgspec.json.decode(line, type=bytes)))))
+        message = msgspec.json.encode(_answer(Path(os.fsdecode(decoding.decode(line, bytes)))))
         answers.write(len(message).to_bytes(8, "big") + message)
         answers.flush()
 

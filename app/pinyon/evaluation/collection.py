@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from pinyon import decoding
 from pinyon.errors import InvalidArgument
 
 Grades = dict[str, dict[str, int]]
@@ -77,7 +78,7 @@ def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The JSON objects of a file, each after words that say where it stands. Raises InvalidArgument."""
     for where, line in _lines(path):
         try:
-            row = msgspec.json.decode(line, type=dict[str, Any])
+            row = decoding.decode(line, dict[str, Any])
         except msgspec.DecodeError as error:
             raise InvalidArgument(f"{where}: not a JSON object: {error}") from error
         yield where, row

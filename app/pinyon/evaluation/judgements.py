@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from pinyon import decoding
 from pinyon.errors import InvalidArgument
 from pinyon.evaluation.collection import HIGHEST_GRADE, field_of, read_grades, read_rows
 
@@ -59,7 +60,7 @@ def _relevant(given: Any, where: str) -> dict[str, int]:
     if isinstance(given, list) and all(isinstance(id, str) for id in given):
         given = dict.fromkeys(given, 1)
     try:
-        grades = msgspec.convert(given, dict[str, int])
+        grades = decoding.convert(given, dict[str, int])
     except msgspec.ValidationError:
         raise InvalidArgument(
             f"{where}: 'relevant' must be a list of record ids, or an object of their grades"

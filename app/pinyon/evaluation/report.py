@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from pinyon import decoding
 from pinyon.errors import InvalidArgument
 from pinyon.evaluation import pipelines
 from pinyon.evaluation.asking import Pipeline
@@ -83,7 +84,7 @@ def _file(cache: Path, program: str, collection: Collection, pipeline: Pipeline)
 def _read(file: Path) -> Outcome | None:
     """A cached outcome, or None if there is none or it cannot be read."""
     try:
-        return msgspec.json.decode(file.read_bytes(), type=Outcome)
+        return decoding.decode(file.read_bytes(), Outcome)
     except (OSError, ValueError, msgspec.MsgspecError):
         return None
 

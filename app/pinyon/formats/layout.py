@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from pinyon import decoding
 from pinyon.domain import Metadata, SparseVector
 from pinyon.errors import shown
 from pinyon.formats.rows import Row, RowProblem, UnreadableFile
@@ -124,7 +125,7 @@ def vector(cell: Any, column: str) -> NDArray[np.float32]:
     if isinstance(cell, np.ndarray):
         return cell
     try:
-        numbers = msgspec.convert(cell, list[float])
+        numbers = decoding.convert(cell, list[float])
     except msgspec.ValidationError:
         raise _unexpected(cell, "a list of numbers", column) from None
     with np.errstate(over="ignore"):
@@ -139,7 +140,7 @@ def sparse_vector(cell: Any, column: str) -> SparseVector:
         raise _unexpected(cell, "an object with 'indices' and 'values'", column)
     values = vector(cell["values"], column)
     try:
-        indices = msgspec.convert(cell["indices"], list[int])
+        indices = decoding.convert(cell["indices"], list[int])
         unsigned = np.asarray(indices, dtype=np.uint32)
     except (msgspec.ValidationError, OverflowError):
         raise _unexpected(cell["indices"], "indices from 0 to 4294967295", column) from None

@@ -17,6 +17,7 @@ from typing import Literal, get_args
 import msgspec
 from filelock import FileLock, Timeout
 
+from pinyon import decoding
 from pinyon.errors import FailedPrecondition
 from pinyon.files import replace_json
 
@@ -103,7 +104,7 @@ def choose(models_dir: Path, model: str, choice: Choice, kind: str | None = None
 
 def _read(file: Path) -> dict[str, dict[str, Choice]]:
     try:
-        kinds = msgspec.json.decode(file.read_bytes(), type=dict[str, dict[str, Precision | Choice]])
+        kinds = decoding.decode(file.read_bytes(), dict[str, dict[str, Precision | Choice]])
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, msgspec.MsgspecError) as error:

@@ -10,6 +10,7 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 
+from pinyon import decoding
 from pinyon.auth.permissions import GRANT, Grant
 from pinyon.errors import Internal, NotFound, PermissionDenied, PinyonError, Unavailable
 from pinyon.mcp.shortening import names
@@ -102,7 +103,7 @@ async def _answer(tool: Tool, services: Callable[[], Services], given: dict[str,
     """Call a tool. Errors are results too, so that the agent reads what it can do about them."""
     ready: Services | None = None
     try:
-        arguments = msgspec.convert(given, tool.arguments)
+        arguments = decoding.convert(given, tool.arguments)
         ready = services()
         result = await tool.call(ready, arguments)
     except msgspec.ValidationError as error:

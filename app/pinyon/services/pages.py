@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
+from pinyon import decoding
 from pinyon.errors import InvalidArgument
 
 T = TypeVar("T")
@@ -30,7 +31,7 @@ def read(text: str, prefix: str | None = None) -> str:
     Raises InvalidArgument if token() did not make the text, or if it belongs to a list with another prefix.
     """
     try:
-        decoded = msgspec.json.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=Token)
+        decoded = decoding.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), Token)
     except (binascii.Error, ValueError, UnicodeError, msgspec.MsgspecError):
         raise InvalidArgument("Invalid pagination token; take it from `pagination.next` of the page before") from None
     if (prefix or None) != (decoded.prefix or None):

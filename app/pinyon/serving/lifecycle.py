@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import faulthandler
 import logging
 import os
 import resource
@@ -42,6 +43,7 @@ async def serve(settings: Settings) -> int:
     are wrong.
     """
     logs.configure(settings.server.log_level, settings.server.log_format)
+    _show_crashes()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     _allow_many_connections()
     hypercorn_patches.apply()
@@ -128,6 +130,12 @@ async def _end(service: Service, stop: asyncio.Event, grace_s: float) -> None:
     await asyncio.sleep(grace_s * 0.1 + LAST_RESORT_S)
     log.error("connections do not end; the process ends without them")
     os._exit(1)  # acknowledged writes are on disk; the next start replays the log
+
+
+def _show_crashes() -> None:
+    """If native code crashes, print where each thread was. The process would end without a word otherwise."""
+    if sys.stderr is not None and not faulthandler.is_enabled():
+        faulthandler.enable()
 
 
 def _allow_many_connections() -> None:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin
 
 import msgspec
 
+from pinyon import decoding
 from pinyon.errors import InvalidArgument
 
 T = TypeVar("T")
@@ -53,7 +54,7 @@ _WHOLE = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 def _decode_leniently(body: bytes, shape: type[T]) -> T:
     """Decode strictly first, which is fast. Only if that fails, tidy the value and try again."""
     try:
-        return msgspec.json.decode(body, type=shape)
+        return decoding.decode(body, shape)
     except msgspec.ValidationError:
         raw = without_nulls(_decode(body, "The request body", Any), shape)
         return _converted(raw, shape)
@@ -63,7 +64,7 @@ def _decode_leniently(body: bytes, shape: type[T]) -> T:
 
 def _converted(raw: Any, shape: type[T]) -> T:
     try:
-        return msgspec.convert(raw, shape)
+        return decoding.convert(raw, shape)
     except msgspec.ValidationError as error:
         raise InvalidArgument(f"The request body is wrong: {error}") from None
 
@@ -164,7 +165,7 @@ def decode_records(body: bytes) -> list[Any]:
 
 def _decode(text: bytes, where: str, shape: Any) -> Any:
     try:
-        return msgspec.json.decode(text, type=shape)
+        return decoding.decode(text, shape)
     except msgspec.ValidationError as error:
         raise InvalidArgument(f"{where} is wrong: {error}") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

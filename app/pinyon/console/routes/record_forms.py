@@ -6,6 +6,7 @@ import msgspec
 from litestar import Response, get, post
 from litestar.di import NamedDependency
 
+from pinyon import decoding
 from pinyon.auth import permissions
 from pinyon.console import paths
 from pinyon.console.page_weight import html_bytes
@@ -179,7 +180,7 @@ def _vector(text: str) -> tuple[list[float] | None, tuple[list[int], list[float]
     if not text.strip():
         return None, None
     try:
-        typed = msgspec.json.decode(text, type=list[float] | SparseValues)
+        typed = decoding.decode(text, list[float] | SparseValues)
     except (msgspec.MsgspecError, RecursionError):
         raise InvalidArgument(
             'The vector must be a JSON list of numbers, or of a sparse vector {"indices": [3], "values": [0.5]}'

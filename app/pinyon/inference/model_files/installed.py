@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from pinyon import decoding
 from pinyon.errors import FailedPrecondition
 from pinyon.files import replace_json
 from pinyon.settings import OwnModel
@@ -40,7 +41,7 @@ def read(models_dir: Path) -> Installed:
     """The content of the file; empty without one. Raises FailedPrecondition if it cannot be read."""
     file = models_dir / FILE
     try:
-        return msgspec.json.decode(file.read_bytes(), type=Installed)
+        return decoding.decode(file.read_bytes(), Installed)
     except FileNotFoundError:
         return Installed()
     except (OSError, ValueError, msgspec.MsgspecError) as error:

@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from pinyon import decoding
 from pinyon.domain import Metric, Truncate
 from pinyon.errors import FailedPrecondition
 from pinyon.settings import Activation
@@ -79,7 +80,7 @@ def load_manifest(path: Path) -> dict[str, ModelEntry]:
     """All models by name. Raises FailedPrecondition, which says what is wrong in the file."""
     try:
         with path.open("rb") as file:
-            entries = msgspec.convert(tomllib.load(file), dict[str, ModelEntry])
+            entries = decoding.convert(tomllib.load(file), dict[str, ModelEntry])
     except OSError as error:
         raise FailedPrecondition(f"Cannot read the model catalogue {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:

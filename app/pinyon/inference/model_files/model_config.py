@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from pinyon import decoding
 from pinyon.domain import Metric
 from pinyon.errors import FailedPrecondition
 
@@ -144,7 +145,7 @@ def modules_of(folder: Path) -> list[Module]:
     """The steps that modules.json lists; empty if there is no such file. Raises FailedPrecondition if it is wrong."""
     file = folder / "modules.json"
     try:
-        modules = msgspec.json.decode(file.read_bytes(), type=list[Module])
+        modules = decoding.decode(file.read_bytes(), list[Module])
     except FileNotFoundError:
         return []
     except (OSError, ValueError, msgspec.MsgspecError) as error:
@@ -255,7 +256,7 @@ def _columns(file: Path) -> int:
     try:
         with file.open("rb") as stream:
             header = stream.read(int.from_bytes(stream.read(8), "little"))
-        tensors = msgspec.json.decode(header, type=dict[str, Any])
+        tensors = decoding.decode(header, dict[str, Any])
     except (OSError, OverflowError, ValueError, msgspec.MsgspecError):
         return 0
     matrix = _table(tensors, "embedding.weight") or _table(tensors, "embeddings")
@@ -300,7 +301,7 @@ def _list(values: dict[str, Any], key: str) -> list[Any]:
 def _json(folder: Path, name: str) -> dict[str, Any]:
     """The object in a JSON file; empty if there is no such file. Raises FailedPrecondition if it cannot be read."""
     try:
-        return msgspec.json.decode((folder / name).read_bytes(), type=dict[str, Any])
+        return decoding.decode((folder / name).read_bytes(), dict[str, Any])
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, msgspec.MsgspecError) as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 from tqdm import tqdm
 
+from pinyon import decoding
 from pinyon.errors import FailedPrecondition
 from pinyon.inference.model_files import checksums, weights
 from pinyon.inference.model_files.pull import install, known
@@ -105,6 +106,6 @@ def _label(tar: tarfile.TarFile, archive: Path) -> Label:
     first = tar.next()
     stream = tar.extractfile(first) if first is not None and first.name == LABEL else None
     try:
-        return msgspec.json.decode(stream.read() if stream else b"", type=Label)
+        return decoding.decode(stream.read() if stream else b"", Label)
     except (ValueError, msgspec.MsgspecError) as error:
         raise FailedPrecondition(f"{archive} was not made by `pinyon models pack`") from error

@@ -6,6 +6,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from pinyon import decoding
 from pinyon.concurrency.conflicts import until_no_conflict
 from pinyon.domain import CatalogueValue
 from pinyon.storage.engine import Engine
@@ -49,7 +50,7 @@ class CatalogueDocument(Generic[T]):
         if not stored.version:
             return self._empty
         try:
-            return msgspec.json.decode(stored.text, type=self._type)
+            return decoding.decode(stored.text, self._type)
         except msgspec.MsgspecError as error:
             log.error("the value %s of the catalogue cannot be read, so it counts as empty: %s", self._key, error)
             return self._empty

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from pinyon import decoding
 from pinyon.domain import EVEN, Curve, IndexSpec, Mix
 from pinyon.errors import InvalidArgument
 from pinyon.search.calibration import problem
@@ -22,7 +23,7 @@ def mix(given: Any) -> Mix | None:
     if isinstance(given, dict):
         given = {name: value for name, value in given.items() if value is not None}
     try:
-        chosen = msgspec.convert(given, Mix)
+        chosen = decoding.convert(given, Mix)
     except msgspec.ValidationError as error:
         raise InvalidArgument(
             f"'mix' is wrong: {error}. It may have {', '.join(FACTORS)} (numbers, 1 is the default) and candidates"
@@ -43,7 +44,7 @@ def calibration(given: Any) -> dict[str, Curve]:
     if given is None:
         return {}
     try:
-        curves = msgspec.convert(given, dict[str, Curve])
+        curves = decoding.convert(given, dict[str, Curve])
     except msgspec.ValidationError as error:
         raise InvalidArgument(
             f"'calibration' is wrong: {error}. For each pipeline it has a list of points [score, chance]"

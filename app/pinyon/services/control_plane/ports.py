@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 import msgspec
 
+from pinyon import decoding
 from pinyon.concurrency.conflicts import until_no_conflict
 from pinyon.errors import PermissionDenied, PinyonError
 from pinyon.services.control_plane.addresses import Addresses
@@ -135,7 +136,7 @@ class Ports:
             port = int(number)
             versions[port] = value.version
             try:
-                owners[port] = msgspec.json.decode(value.text, type=Owner)
+                owners[port] = decoding.decode(value.text, Owner)
             except msgspec.MsgspecError:  # read from a damaged catalogue
                 log.warning("which index had port %d cannot be read", port)
         self._owners, self._versions = owners, versions

@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from pinyon import decoding
 from pinyon.domain import Handle, Lease, Note
 from pinyon.services.imports.importer import OnError, Progress
 from pinyon.services.moments import now
@@ -71,7 +72,7 @@ def _decoded(index: Handle, note: Note) -> ImportJob | None:
     if not note.key.startswith(JOB) or note.text is None:
         return None
     try:
-        return msgspec.json.decode(note.text, type=ImportJob)
+        return decoding.decode(note.text, ImportJob)
     except msgspec.MsgspecError as error:
         log.error("an import of index %s cannot be read, so it is not listed: %s", index.name, error)
         return None

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import msgspec
 
+from pinyon import decoding
 from pinyon.errors import InvalidArgument, NotFound
 from pinyon.services.imports.local_files import LocalFiles
 from pinyon.services.imports.sources import Source
@@ -53,7 +54,7 @@ def keep(data_dir: Path, label: UploadLabel, content: bytes) -> str:
 
 def label(data_dir: Path, id: str) -> UploadLabel:
     """What an upload is. Raises NotFound."""
-    return msgspec.json.decode((folder(data_dir, id) / LABEL).read_bytes(), type=UploadLabel)
+    return decoding.decode((folder(data_dir, id) / LABEL).read_bytes(), UploadLabel)
 
 
 def ending(name: str) -> str:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import msgspec
 
+from pinyon import decoding
 from pinyon.errors import FailedPrecondition, InvalidArgument
 from pinyon.formats.folders import folder_of
 from pinyon.services.judgements import files
@@ -63,7 +64,7 @@ class SharedJudgements:
         if file is None:
             return {}, 0
         try:
-            queries = msgspec.json.decode(file.content, type=list[JudgedQuery])
+            queries = decoding.decode(file.content, list[JudgedQuery])
         except msgspec.MsgspecError as error:
             raise InvalidArgument(f"The judgements of {index} in the database cannot be read: {error}") from error
         return {query.id: query for query in queries}, file.version

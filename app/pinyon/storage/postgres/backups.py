@@ -6,7 +6,7 @@ protects against mistakes of people, not against the loss of the database: see d
 
 import msgspec
 
-from pinyon import failpoints
+from pinyon import decoding, failpoints
 from pinyon.domain import Backup, BackupLabel, Index, IndexDetails
 from pinyon.errors import FailedPrecondition, NotFound
 from pinyon.storage.postgres import catalogue, tables
@@ -53,7 +53,7 @@ async def take(connection: Connection, catalogue_schema: str, entry: Entry, stat
 async def every(connection: Connection) -> list[Backup]:
     """Every backup, oldest first."""
     cursor = await connection.execute("SELECT backup FROM backups")
-    backups = [msgspec.json.decode(text, type=Backup) for (text,) in await cursor.fetchall()]
+    backups = [decoding.decode(text, Backup) for (text,) in await cursor.fetchall()]
     return sorted(backups, key=lambda backup: (backup.label.created_at, backup.label.id))
 
 
@@ -64,7 +64,7 @@ async def find(connection: Connection, id: str) -> Stored:
     ).fetchone()
     if row is None:
         raise NotFound(f"Backup {id[:80]} not found.")
-    stored = Stored(row[0], msgspec.json.decode(row[1], type=Backup), row[2])
+    stored = Stored(row[0], decoding.decode(row[1], Backup), row[2])
     if stored.steps > len(INDEX_STEPS):
         raise FailedPrecondition(
             f"Backup {id} was made by a later version of Pinyon (step {stored.steps}, this one knows up to "

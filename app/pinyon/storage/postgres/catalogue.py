@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from psycopg import sql
 
+from pinyon import decoding
 from pinyon.domain import CatalogueValue, Fingerprint, Handle, Index, IndexDetails, IndexRef, IndexSpec, name_of
 from pinyon.errors import AlreadyExists, NotFound, VersionConflict
 from pinyon.storage.postgres.connection.database import Connection, FirstQuery
@@ -234,14 +235,14 @@ def _state(row: tuple[Any, ...] | None, name: str) -> State:
 
 @lru_cache(maxsize=256)
 def _spec(text: str) -> IndexSpec:
-    return msgspec.json.decode(text, type=IndexSpec)
+    return decoding.decode(text, IndexSpec)
 
 
 @lru_cache(maxsize=256)
 def _details(text: str) -> IndexDetails:
-    return msgspec.json.decode(text, type=IndexDetails)
+    return decoding.decode(text, IndexDetails)
 
 
 @lru_cache(maxsize=256)
 def _fingerprint(text: str | None) -> Fingerprint | None:
-    return None if text is None else msgspec.json.decode(text, type=Fingerprint)
+    return None if text is None else decoding.decode(text, Fingerprint)

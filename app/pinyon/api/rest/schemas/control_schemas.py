@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from pinyon import decoding
 from pinyon.domain import Index
 from pinyon.errors import InvalidArgument, Unprocessable
 from pinyon.services.control_plane import index_rules
@@ -224,7 +225,7 @@ def _embed_of(fields: Mapping[str, Mapping[str, Any]]) -> ConfigureEmbed:
     name, field = next(iter(fields.items()))
     embed = {**{key: value for key, value in field.items() if key != "type"}, "field_map": {"text": name}}
     try:
-        return msgspec.convert(embed, ConfigureEmbed)
+        return decoding.convert(embed, ConfigureEmbed)
     except msgspec.ValidationError as error:
         raise InvalidArgument(f"The field '{name}' is wrong: {error}") from None
 

@@ -6,6 +6,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
+from pinyon import decoding
 from pinyon.cli.client.api import Address, Api
 from pinyon.cli.client.transport import JSON, NDJSON, HttpTransport
 from pinyon.errors import FailedPrecondition, InvalidArgument, NotFound, PinyonError
@@ -112,7 +113,7 @@ class RemoteIndex:
     def _decoded(self, body: bytes, type: Any) -> Any:
         """Raises FailedPrecondition if the answer is not what an index answers."""
         try:
-            return msgspec.json.decode(body, type=type)
+            return decoding.decode(body, type)
         except msgspec.MsgspecError as error:
             raise FailedPrecondition(f"{self.url} does not answer like an index: {error}") from error
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from pinyon import decoding
 from pinyon.errors import FailedPrecondition
 from pinyon.files import replace_json
 
@@ -93,7 +94,7 @@ class StateFile:
     def read(self, plan: CopyPlan) -> CopyState:
         """The state. Raises FailedPrecondition if the file is none, or is of another plan."""
         try:
-            state = msgspec.json.decode(self.path.read_bytes(), type=CopyState)
+            state = decoding.decode(self.path.read_bytes(), CopyState)
         except FileNotFoundError:
             raise FailedPrecondition(
                 f"There is no interrupted copy from {plan.source} to {plan.target} to go on with ({self.path} is not "

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from pinyon import decoding
 from pinyon.cli.transfer.copies.job import fields_of
 from pinyon.cli.transfer.copies.remote_index import RemoteIndex, Scored, Stats, Vector
 from pinyon.cli.transfer.copies.state import CopyState, SampledRecord
@@ -132,7 +133,7 @@ def checksum(vector: Vector, with_values: bool, renamed: dict[str, str]) -> str:
         values, sparse = bytes(vector.values), bytes(vector.sparse_values)
         numbers: list[float] = msgspec.json.decode(values) if values else None  # type: ignore[assignment]
         content.append(np.array(numbers or [], np.float32).tobytes())
-        terms = msgspec.json.decode(sparse, type=_Sparse | None) if sparse else None
+        terms = decoding.decode(sparse, _Sparse | None) if sparse else None
         pairs = sorted(zip(terms.indices, terms.values, strict=True)) if terms else []
         content += [np.array([index for index, _ in pairs], np.uint32).tobytes()]
         content += [np.array([value for _, value in pairs], np.float32).tobytes()]

@@ -8,6 +8,7 @@ from urllib.parse import quote
 import msgspec
 import numpy as np
 
+from pinyon import decoding
 from pinyon.cli.client.api import Api
 from pinyon.domain import SparseVector
 from pinyon.errors import FailedPrecondition, NotFound
@@ -89,7 +90,7 @@ class BackupReader:
         while True:
             asked = msgspec.json.encode({**body, "pagination_token": token})
             answer = await self._api.send("POST", f"/backups/{backup}/records", asked)
-            page = msgspec.json.decode(answer.body, type=_Page)
+            page = decoding.decode(answer.body, _Page)
             rows = [_row(number + place, record) for place, record in enumerate(page.records, start=1)]
             number += len(rows)
             token = None if page.pagination is None else page.pagination.next

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 
+from pinyon import decoding
 from pinyon.errors import FailedPrecondition
 from pinyon.files import replace_json
 from pinyon.formats.rows import Format
@@ -65,7 +66,7 @@ class StateFile:
     def read(self) -> State:
         """The state. Raises FailedPrecondition if the file is none."""
         try:
-            return msgspec.json.decode(self.path.read_bytes(), type=State)
+            return decoding.decode(self.path.read_bytes(), State)
         except (OSError, msgspec.MsgspecError) as error:
             raise FailedPrecondition(f"{self.path} cannot be read, so the export cannot go on: {error}") from error
 

@@ -5,6 +5,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from pinyon import decoding
 from pinyon.cli.client.api import REFUSES, Address, Api
 from pinyon.cli.client.transport import JSON, NDJSON
 from pinyon.cli.transfer.imports.requests import Kind, Request, body, content_of
@@ -41,7 +42,7 @@ class RowChecker:
     async def send(self, request: Request) -> list[RowProblem]:
         path, content = CHECKS[request.kind], body(request.kind, request.namespace, request.rows)
         answer = await self._api.send("POST", path, content, CONTENT[request.kind], self._index)
-        refused = msgspec.json.decode(answer.body, type=_Checked).refused
+        refused = decoding.decode(answer.body, _Checked).refused
         return [problem(request, request.rows[each.position], each.message) for each in refused]
 
 

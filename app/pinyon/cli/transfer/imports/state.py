@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from pinyon import decoding
 from pinyon.cli.transfer.imports.files import ImportFile
 from pinyon.errors import FailedPrecondition, PinyonError
 
@@ -54,7 +55,7 @@ class StateFile:
     def read(self) -> ImportState | None:
         """The state of an interrupted import; None if there is none. Raises FailedPrecondition if it is unreadable."""
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=ImportState)
+            return decoding.decode(self._path.read_bytes(), ImportState)
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError) as error:

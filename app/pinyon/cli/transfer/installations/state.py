@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from pinyon import decoding
 from pinyon.errors import FailedPrecondition
 from pinyon.files import replace_json
 
@@ -68,7 +69,7 @@ class StateFile:
     def read(self, wanted: CopyState) -> CopyState:
         """The state of the interrupted copy. Raises FailedPrecondition if there is none, or one of something else."""
         try:
-            state = msgspec.json.decode(self.path.read_bytes(), type=CopyState)
+            state = decoding.decode(self.path.read_bytes(), CopyState)
         except FileNotFoundError:
             raise FailedPrecondition(
                 f"There is no interrupted copy from {wanted.source} to {wanted.target} to go on with ({self.path} is "

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 
+from pinyon import decoding
 from pinyon.domain import EVEN, Curve, Fingerprint, IndexSpec, Mix
 from pinyon.errors import FailedPrecondition, InvalidArgument
 from pinyon.search.calibration import CurvesFile, problem
@@ -18,7 +19,7 @@ class Calibrations:
     def __init__(self, models_dir: Path) -> None:
         path = shipped_model(models_dir, FILE)
         try:
-            shipped = msgspec.json.decode(path.read_bytes(), type=CurvesFile)
+            shipped = decoding.decode(path.read_bytes(), CurvesFile)
         except (OSError, msgspec.MsgspecError) as error:
             raise FailedPrecondition(f"The curves of calibrated scores cannot be read from {path}: {error}") from error
         for each in shipped.curves:

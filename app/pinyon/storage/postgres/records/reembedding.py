@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from pinyon import decoding
 from pinyon.domain import Fingerprint, IndexSpec, ReembeddedText, Reembedding, StoredText
 from pinyon.storage.postgres import catalogue
 from pinyon.storage.postgres.connection.database import Connection
@@ -49,7 +50,7 @@ async def _goal(connection: Connection) -> Goal | None:
     row = await (await connection.execute("SELECT target, fingerprint FROM reembedding")).fetchone()
     if row is None:
         return None
-    return Goal(msgspec.json.decode(row[0], type=IndexSpec), msgspec.json.decode(row[1], type=Fingerprint))
+    return Goal(decoding.decode(row[0], IndexSpec), decoding.decode(row[1], Fingerprint))
 
 
 async def begin(connection: Connection, target: IndexSpec, embedded_by: Fingerprint) -> None:
@@ -108,7 +109,7 @@ async def pending(connection: Connection, most: int) -> list[StoredText]:
     row = await (await connection.execute("SELECT target, upto FROM reembedding")).fetchone()
     if row is None:
         return []
-    target, upto = msgspec.json.decode(row[0], type=IndexSpec), row[1]
+    target, upto = decoding.decode(row[0], IndexSpec), row[1]
     # Read the records after `upto` first. Then start from the beginning, to find records that have changed since.
     for after in (upto, 0):
         cursor = await connection.execute(

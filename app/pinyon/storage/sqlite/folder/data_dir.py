@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 from filelock import BaseFileLock, FileLock, Timeout
 
-from pinyon import failpoints
+from pinyon import decoding, failpoints
 from pinyon.errors import FailedPrecondition
 from pinyon.files import sync
 from pinyon.storage.holder import Holder
@@ -193,7 +193,7 @@ def announce(path: Path, url: str) -> None:
 def last_owner(path: Path) -> LockOwner | None:
     """The last process that had the folder open, from holder.json. None if it cannot be read."""
     try:
-        return msgspec.json.decode((path / "holder.json").read_bytes(), type=LockOwner)
+        return decoding.decode((path / "holder.json").read_bytes(), LockOwner)
     except (OSError, msgspec.MsgspecError):
         return None
 

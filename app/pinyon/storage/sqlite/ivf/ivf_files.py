@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from pinyon import decoding
 from pinyon.domain import IndexRef, Metric, name_of
 from pinyon.files import put_in_place
 from pinyon.storage.shared.row_sets import Records
@@ -52,8 +53,8 @@ class IvfFiles:
     def note(self, index: IndexRef, ns: int) -> IvfNote | None:
         """The note of a namespace; None if there is none that can be trusted."""
         try:
-            signed = msgspec.json.decode(self._note_file(index, ns).read_bytes(), type=SignedNote)
-            note = msgspec.json.decode(signed.note, type=IvfNote)
+            signed = decoding.decode(self._note_file(index, ns).read_bytes(), SignedNote)
+            note = decoding.decode(signed.note, IvfNote)
         except (OSError, msgspec.MsgspecError):
             return None
         fits = signed.sha256 == hashlib.sha256(signed.note).hexdigest() and note.of == (name_of(index), ns)

@@ -11,6 +11,7 @@ from typing import Any
 import apsw
 import msgspec
 
+from pinyon import decoding
 from pinyon.domain import Fingerprint, IndexSpec, ReembeddedText, Reembedding, StoredText
 from pinyon.storage.shared.lexical import text_of
 from pinyon.storage.shared.sparse import to_blob
@@ -39,7 +40,7 @@ def _goal(connection: apsw.Connection) -> Goal | None:
     row: Any = connection.execute("SELECT target, fingerprint FROM reembedding").get
     if row is None:
         return None
-    return Goal(msgspec.json.decode(row[0], type=IndexSpec), msgspec.json.decode(row[1], type=Fingerprint))
+    return Goal(decoding.decode(row[0], IndexSpec), decoding.decode(row[1], Fingerprint))
 
 
 def begin(connection: apsw.Connection, target: IndexSpec, embedded_by: Fingerprint) -> None:
@@ -94,7 +95,7 @@ def pending(connection: apsw.Connection, most: int) -> list[StoredText]:
     row: Any = connection.execute("SELECT target, upto FROM reembedding").get
     if row is None:
         return []
-    target, upto = msgspec.json.decode(row[0], type=IndexSpec), row[1]
+    target, upto = decoding.decode(row[0], IndexSpec), row[1]
     # Read the records after `upto` first. Then start from the beginning, to find records that have changed since.
     for after in (upto, 0):
         rows: Any = connection.execute(

@@ -7,6 +7,7 @@ from uuid import uuid4
 import apsw
 import msgspec
 
+from pinyon import decoding
 from pinyon.domain import Fingerprint, Handle, Index, IndexDetails, IndexSpec
 from pinyon.errors import VersionConflict
 from pinyon.storage.shared.fingerprints import check_embedded_by
@@ -48,7 +49,7 @@ def known_spec(connection: apsw.Connection) -> IndexSpec:
 
 @lru_cache(maxsize=256)
 def _spec(text: str) -> IndexSpec:
-    return msgspec.json.decode(text, type=IndexSpec)
+    return decoding.decode(text, IndexSpec)
 
 
 def index_details(connection: apsw.Connection) -> IndexDetails:
@@ -57,7 +58,7 @@ def index_details(connection: apsw.Connection) -> IndexDetails:
 
 
 def _details(text: str | None) -> IndexDetails:
-    return NO_DETAILS if text is None else msgspec.json.decode(text, type=IndexDetails)
+    return NO_DETAILS if text is None else decoding.decode(text, IndexDetails)
 
 
 def check_version(connection: apsw.Connection, version: int) -> None:
@@ -112,7 +113,7 @@ def fingerprint(connection: apsw.Connection) -> Fingerprint | None:
 
 @lru_cache(maxsize=256)
 def _fingerprint(text: str | None) -> Fingerprint | None:
-    return None if text is None else msgspec.json.decode(text, type=Fingerprint)
+    return None if text is None else decoding.decode(text, Fingerprint)
 
 
 def claim(connection: apsw.Connection, embedded_by: Fingerprint) -> None:

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from pinyon import decoding
 from pinyon.domain import IndexSpec
 from pinyon.storage.shared.centroids import are_kept
 from pinyon.storage.shared.postings import postings
@@ -178,7 +179,7 @@ class Expected(msgspec.Struct):
     def add_record(self, spec: IndexSpec, row: Any) -> None:
         """Add a row of the table `records`. Raises ValueError or MsgspecError if it cannot be read."""
         record, ns, id, text, blob, cut, language = row
-        metadata = msgspec.json.decode(text, type=dict[str, Any])
+        metadata = decoding.decode(text, dict[str, Any])
         self.postings.add((ns, field, int(kind), value, record) for field, kind, value in postings(metadata))
         vector = from_blob(blob)
         if vector is not None:

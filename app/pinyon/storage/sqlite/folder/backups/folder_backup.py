@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import msgspec
 
+from pinyon import decoding
 from pinyon.domain import Backup, BackupLabel
 from pinyon.errors import AlreadyExists, DataLoss, FailedPrecondition, NotFound
 from pinyon.files import put_in_place, replace_json, sync
@@ -128,7 +129,7 @@ def _files(backup: Path) -> dict[str, tuple[Path, Backup | None]]:
 def _taken(backup: Path) -> dict[str, Backup | None]:
     """What each index of a backup was. Empty if an earlier version made the backup."""
     try:
-        return msgspec.json.decode((backup / ABOUT).read_bytes(), type=dict[str, Backup | None])
+        return decoding.decode((backup / ABOUT).read_bytes(), dict[str, Backup | None])
     except FileNotFoundError:
         return {}
     except (OSError, msgspec.MsgspecError) as error:

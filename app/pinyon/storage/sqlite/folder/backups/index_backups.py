@@ -18,6 +18,7 @@ from typing import TypeVar
 import apsw
 import msgspec
 
+from pinyon import decoding
 from pinyon.domain import Backup, BackupLabel
 from pinyon.errors import DataLoss, FailedPrecondition, NotFound, Unavailable
 from pinyon.files import replace_json, sync
@@ -137,7 +138,7 @@ class IndexBackups:
 def read(about: Path) -> Backup:
     """What a backup says that it is. Raises DataLoss if that cannot be read."""
     try:
-        return msgspec.json.decode(about.read_bytes(), type=Backup)
+        return decoding.decode(about.read_bytes(), Backup)
     except (OSError, msgspec.MsgspecError) as error:
         raise DataLoss(f"The backup {about.parent} cannot be used: {error}") from error
 
