@@ -30,7 +30,7 @@ from benchmarks.nearest import percentiles
 from tests.postgres.server import running
 
 BATCH, QUERIES, WRITERS, EACH, WORDS = 1_000, 100, 64, 10, 20
-SERVER = {"shared_buffers": "2GB", "max_wal_size": "8GB", "maintenance_work_mem": "1GB"}
+SERVER = {"shared_buffers": "2GB", "max_wal_size": "8GB", "maintenance_work_mem": "3GB"}
 KEPT = (0.5, 0.1, 0.01)
 
 

@@ -104,6 +104,30 @@ async def test_no_index_is_built_while_a_namespace_grows_fast(
     assert indexes(tmp_path) == {"vectors_hnsw_1": True}
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "fast"),
+    [
+        (0, 20_000, True),
+        (20_000, 22_001, True),
+        (20_000, 22_000, False),
+        (1_000_000, 1_010_001, True),  # a load of a large namespace adds much, but only a small share
+        (1_000_000, 1_010_000, False),
+        (30_000, 20_000, False),
+    ],
+)
+def test_a_namespace_grows_fast_by_its_share_or_by_its_records(before: int, now: int, fast: bool) -> None:
+    assert upkeep.grows_fast(before, now) is fast
+
+
+async def test_a_namespace_that_never_stops_growing_gets_its_index_in_the_end(
+    engine: PostgresEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "grows_fast", lambda before, now: True)
+    monkeypatch.setattr(upkeep, "MOST_LOOKS", 3)
+    await load(engine, made(FROM))
+    assert indexes(tmp_path) == {"vectors_hnsw_1": True}
+
+
 async def test_each_large_namespace_has_its_own_index(engine: PostgresEngine, tmp_path: Path) -> None:
     vectors = made(FROM)
     for namespace, count in (("a", FROM), ("b", 10), ("c", FROM)):

@@ -17,9 +17,13 @@ from pinyon.storage.postgres.vectors import hnsw
 
 QUIET_S = 0.5
 """Namespaces are looked at so soon after a write asked for it."""
-FAST, GROWTH_S = 1.1, 30.0
-"""A namespace waits for its index while it grows by more than this within so many seconds: to add a record to an HNSW
-index takes ten times as long as to add one without, so a load is indexed when it has ended."""
+GROWTH_S = 30.0
+"""Seconds between two looks at a namespace that grows fast. It waits for its index: to add a record to an HNSW index
+takes ten times as long as to add one without, so a load is indexed when it has ended."""
+FAST_SHARE, FAST_RECORDS = 0.1, 10_000
+"""A namespace grows fast if a tenth is new since the last look, or more records than an index takes in that time."""
+MOST_LOOKS = 120
+"""After so many looks, an hour, a namespace gets its index although it still grows fast."""
 TRIED_AGAIN_S = 5.0
 """When an index is looked at again after the database did not answer."""
 BUILD_BYTES = 2**30
@@ -37,7 +41,7 @@ class Upkeep:
         self._database, self._copy, self._schema, self._from = database, copy, schema, approximate_from
         self._wanted: set[str] = set()
         self._task: asyncio.Task[None] | None = None
-        self._counts: dict[tuple[str, int], int] = {}
+        self._looks: dict[tuple[str, int], tuple[int, int]] = {}
 
     def schedule(self, name: str) -> None:
         """Look at the namespaces of an index soon."""
@@ -73,10 +77,16 @@ class Upkeep:
                 log.exception("the large namespaces of index %s are searched exactly", name)
 
     def _growing(self, known: KnownIndex, counts: dict[int, int]) -> set[int]:
-        """The numbers of those of the namespaces that grow fast. Remembers the counts for the next time."""
-        before = {ns: self._counts.get((known.schema, ns), 0) for ns in counts}
-        self._counts.update({(known.schema, ns): count for ns, count in counts.items()})
-        return {ns for ns, count in counts.items() if count > FAST * before[ns]}
+        """The numbers of those of the namespaces that grow fast. Remembers the counts for the next look."""
+        growing = set()
+        for ns, count in counts.items():
+            before, looks = self._looks.get((known.schema, ns), (0, 0))
+            if grows_fast(before, count) and looks < MOST_LOOKS:
+                growing.add(ns)
+                self._looks[known.schema, ns] = count, looks + 1
+            else:
+                self._looks[known.schema, ns] = count, 0
+        return growing
 
     async def _bring_up_to_date(self, known: KnownIndex) -> None:
         kind = hnsw.kind_of(known.entry.index.spec)
@@ -116,6 +126,11 @@ class Upkeep:
         async with self._database.transaction(mode="write") as connection:
             await catalogue.changed(connection, self._schema)
         await self._copy.refresh()
+
+
+def grows_fast(before: int, now: int) -> bool:
+    """Whether a namespace should wait for its index. before, now: its records GROWTH_S ago, and now."""
+    return now - before > min(FAST_SHARE * before, FAST_RECORDS)
 
 
 async def _memory(connection: Connection, known: KnownIndex, counts: dict[int, int]) -> int:
