@@ -10,6 +10,9 @@ from psycopg.abc import PQGen
 
 RV = TypeVar("RV")
 
+LAST_CHANCE_S = 0.5
+"""How long the event loop reads what has come, after the time of an answer has passed."""
+
 
 class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
     """answer_within_s: how long the server may take for each answer; None: without limit.
@@ -35,11 +38,16 @@ class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
         """Run a generator of psycopg. Everything that waits for the server comes through here."""
         if self.answer_within_s is None:
             return await super().wait(gen, *arguments, **options)
-        timer = asyncio.get_running_loop().call_later(self.answer_within_s, self.abandon)
+        loop = asyncio.get_running_loop()
+        # If the event loop was busy, the answer may be here and not read yet. So it gets another moment.
+        timers = [
+            loop.call_later(self.answer_within_s, lambda: timers.append(loop.call_later(LAST_CHANCE_S, self.abandon)))
+        ]
         try:
             return await super().wait(gen, *arguments, **options)
         finally:
-            timer.cancel()
+            for timer in timers:
+                timer.cancel()
 
     def abandon(self) -> None:
         """End the connection now. libpq then finds that the server has closed it."""
