@@ -38,11 +38,12 @@ class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
         """Run a generator of psycopg. Everything that waits for the server comes through here."""
         if self.answer_within_s is None:
             return await super().wait(gen, *arguments, **options)
-        loop = asyncio.get_running_loop()
-        # If the event loop was busy, the answer may be here and not read yet. So it gets another moment.
-        timers = [
-            loop.call_later(self.answer_within_s, lambda: timers.append(loop.call_later(LAST_CHANCE_S, self.abandon)))
-        ]
+        loop, timers = asyncio.get_running_loop(), list[asyncio.TimerHandle]()
+
+        def late() -> None:  # if the event loop was busy, the answer may be here and not read yet
+            timers.append(loop.call_later(LAST_CHANCE_S, self.abandon))
+
+        timers.append(loop.call_later(self.answer_within_s, late))
         try:
             return await super().wait(gen, *arguments, **options)
         finally:
