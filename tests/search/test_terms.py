@@ -3,7 +3,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pinyon.search.text.terms import LANGUAGES, query_terms, terms
+from pinyon.search.text import terms as module
+from pinyon.search.text.terms import LANGUAGES, query_terms, stems, terms
 
 
 @pytest.mark.parametrize(
@@ -43,3 +44,15 @@ def test_queries_have_the_terms_that_tell_most() -> None:
 def test_any_text_in_any_language_has_terms_without_blanks(text: str, language: str) -> None:
     for term in terms(text, language):
         assert term and not any(character.isspace() for character in term)
+
+
+def test_a_stemmer_works_for_one_thread_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stemmer:
+        def stemWords(self, words: list[str]) -> list[str]:
+            assert not module._stemming.acquire(blocking=False)
+            return words
+
+    monkeypatch.setattr(module, "_stemmer", lambda language: Stemmer())
+    assert stems(["houses"], "english") == ["houses"]
+    assert module._stemming.acquire(blocking=False)
+    module._stemming.release()

@@ -5,6 +5,7 @@ characters are the terms. Stored texts and queries are analysed alike.
 """
 
 import re
+import threading
 import unicodedata
 from functools import lru_cache
 
@@ -39,6 +40,9 @@ _LETTERS = str.maketrans({"ø": "o", "đ": "d", "ð": "d", "ł": "l", "ß": "ss"
 """Letters that Unicode does not decompose, but that people type without their diacritics."""
 _OWN_LETTERS = "й"
 """Letters that Unicode decomposes, but that are letters of their own."""
+_stemming = threading.Lock()
+"""Held while a stemmer works: by its documentation, one thread at a time may use it. Threads that read, write and
+compute models share the stemmers. Nobody waits longer because of the lock, since a stemmer never releases the GIL."""
 
 MOST_QUERY_CHARACTERS = 10_000
 """Only so many characters of a query are analysed, because each distinct word costs a lookup."""
@@ -86,8 +90,9 @@ def stems(words: list[str], language: str | None) -> list[str]:
     """The stem of each word; the words themselves in a language without a stemmer."""
     if language is None or language not in _STEMMED:
         return list(words)
-    # One call for all words is several times as fast.
-    return [stem or word for stem, word in zip(_stemmer(language).stemWords(words), words, strict=True)]
+    with _stemming:
+        stemmed = _stemmer(language).stemWords(words)  # one call for all words is several times as fast
+    return [stem or word for stem, word in zip(stemmed, words, strict=True)]
 
 
 @lru_cache(maxsize=100_000)

@@ -34,7 +34,7 @@ Weights = dict[str, float]
 
 
 class Terms:
-    """Breaks texts into terms. version: a hash of the tokenizer's file, which the terms depend on."""
+    """Breaks texts into terms, on one thread at a time. version: a hash of the tokenizer's file, which decides them."""
 
     def __init__(self, tokenizer: Path) -> None:
         self.version = hashlib.sha256(tokenizer.read_bytes()).hexdigest()[:16]
