@@ -258,7 +258,7 @@ class Service:
             record_edits=RecordEdits(vectors, records),
             reembeddings=reembeddings,
             judgements=judgements,
-            measurements=Measurements(records, judgements),
+            measurements=Measurements(engine, records, judgements),
             backups=taken,
             backup_records=BackupRecords(engine, taken, limits),
             backup_schedules=BackupSchedules(engine, indexes, taken),
@@ -269,8 +269,8 @@ class Service:
         await parts.indexes.ensure_default()
         await self.executor.run(self.catalog.verify)
         await parts.engine.all_opened()
-        await parts.indexes.assign_ports()
         await parts.backups.open()
+        await parts.indexes.assign_ports()
         await parts.indexes.embedders.load_all()
         if self.settings.server.console:
             parts.history.start()

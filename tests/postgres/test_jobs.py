@@ -9,7 +9,6 @@ from typing import Any
 
 import httpx
 import pytest
-from pinyon.domain import Index
 from pinyon.services.backups.schedules import BackupSchedules
 from pinyon.services.imports import importer
 from pinyon.services.imports.local_files import LocalFiles
@@ -131,32 +130,6 @@ async def test_a_schedule_fires_once_and_is_the_same_everywhere(tmp_path: Path) 
         assert await get(one, path) == await get(other, path)
         await schedules[0].delete(schedule.id)
         assert (await schedules[1].page("quickstart", None, None))[0] == []
-
-
-async def test_a_restore_job_is_in_progress_everywhere_until_its_process_has_done_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pinyon.services.backups.backups.WAIT_S", 0)
-    restore, may_restore = PostgresEngine.restore_backup, asyncio.Event()
-
-    async def when_allowed(engine: PostgresEngine, *of: Any) -> Index:
-        await may_restore.wait()
-        return await restore(engine, *of)
-
-    monkeypatch.setattr(PostgresEngine, "restore_backup", when_allowed)
-    async with running(tmp_path) as one, running(tmp_path) as other:
-        row = {"_id": "a", "chunk_text": "one"}
-        (await one.http.post("/records/namespaces/n/upsert", json=row)).raise_for_status()
-        backup = (await post(one, "/indexes/quickstart/backups", {}))["backup_id"]
-        await until(one, f"/backups/{backup}", status="Ready")
-        job = (await post(one, f"/backups/{backup}/create-index", {"name": "again"}))["restore_job_id"]
-        assert (await get(other, f"/restore-jobs/{job}"))["status"] == "InProgress"
-        assert (await other.http.delete(f"/backups/{backup}")).status_code == 412, "it is in use"
-        may_restore.set()
-        done = await until(other, f"/restore-jobs/{job}", status="Completed")
-        assert done == await get(one, f"/restore-jobs/{job}")
-        stats = await other.http.post("/describe_index_stats", json={}, headers={"Host": "again.localhost"})
-        assert stats.json()["totalVectorCount"] == 1
 
 
 async def write_and_search(site: Site, number: int) -> httpx.Response:

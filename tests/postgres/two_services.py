@@ -14,6 +14,7 @@ from pinyon.server import Service
 from pinyon.services import leased_jobs, leases
 from pinyon.services.control_plane.addresses import Addresses
 from pinyon.services.imports import imports
+from pinyon.services.judgements import measurements
 from pinyon.settings_loader import load
 
 from tests.postgres.shared_server import schema_of, shared
@@ -26,6 +27,8 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leased_jobs, "TRIED_EVERY_S", 0.05)
     monkeypatch.setattr(leased_jobs, "LOOKED_EVERY_S", 0.05)
     monkeypatch.setattr(imports, "ASKED_EVERY_S", 0.05)
+    monkeypatch.setattr(imports, "TOLD_EVERY_S", 0)
+    monkeypatch.setattr(measurements, "STORED_EVERY_S", 0.05)
 
 
 def settings_of(folder: Path, dsn: str = "", schema: str = "") -> Path:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pinyon.domain import BackupLabel, Handle, Index, IndexSpec
+from pinyon.domain import BackupLabel, CatalogueValue, Handle, Index, IndexSpec, Lease
 from pinyon.errors import Unavailable
 from pinyon.services.backups import backups, run_times, schedules
 from pinyon.services.backups.backups import Backups
@@ -41,6 +41,18 @@ class Engine:
 
     def being_opened(self) -> set[str]:
         return set()
+
+    async def catalogue_values(self) -> dict[str, CatalogueValue]:
+        return {}
+
+    async def put_catalogue_value(self, key: str, text: str, version: int) -> None:
+        """Nobody reads it."""
+
+    async def take_lease(self, lease: Lease, seconds: float) -> bool:
+        return True
+
+    async def release_lease(self, lease: Lease) -> None:
+        """Nobody else wants it."""
 
     async def create_backup(self, index: Handle, label: BackupLabel) -> None:
         await self.listed.wait()

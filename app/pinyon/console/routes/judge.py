@@ -60,7 +60,7 @@ async def judge(
         return page(request, "judge_empty.html", title="Judge", active="judge", index=index, every_index=indexes.all())
     choice = await chosen_namespace(request, index, namespaces)
     queries = list((await judgements.all(index, choice.name)).values())
-    last = measurements.last(index, choice.name)
+    last = await measurements.last(index, choice.name)
     number = parameter(request, "first")
     first = int(number) if re.fullmatch(r"[0-9]{1,4}", number) else 0
     shown = [_shown(query, choice.name) for query in queries[first : first + QUERIES]]

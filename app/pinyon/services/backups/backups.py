@@ -1,34 +1,37 @@
 """Backups of indexes, and the jobs that restore them."""
 
 import asyncio
+import contextlib
 import contextvars
 import logging
 from collections.abc import Coroutine, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from uuid import uuid4
 
 import msgspec
 
 from pinyon.auth import permissions
-from pinyon.domain import Backup, BackupLabel, Handle, Index, IndexDetails, Lease
+from pinyon.concurrency.cancellation import cancel
+from pinyon.domain import Backup, BackupLabel, Handle, Index
 from pinyon.errors import InUse, NotFound, PinyonError
 from pinyon.services import pages
 from pinyon.services.backups.deleted_sources import DeletedSources
+from pinyon.services.backups.restore_jobs import RestoreJob, RestoreJobs
+from pinyon.services.backups.unfinished import UnfinishedBackup, UnfinishedBackups
 from pinyon.services.control_plane import index_rules
-from pinyon.services.control_plane.catalogue_document import CatalogueDocument
 from pinyon.services.control_plane.indexes import Indexes
-from pinyon.services.leases import LEASE_S, renewed
 from pinyon.services.moments import now
 from pinyon.storage.engine import Engine
 
 WAIT_S = 2.0
 """A response waits so many seconds for a backup or an index. Most are done by then."""
 PAGE, LARGEST_PAGE = 10, 100
-JOBS_KEY = "restore-jobs"
-MOST_JOBS = 100
-"""Restore jobs that are remembered: the newest."""
 LONGEST_NAME, LONGEST_DESCRIPTION = 255, 1_000
 """Characters of the name and the description of a backup."""
+LOOKED_EVERY_S = 5.0
+"""How often a process looks whether a restore job of another one has lost its process."""
+
+T = TypeVar("T")
 
 log = logging.getLogger("pinyon.backups")
 
@@ -49,43 +52,33 @@ class BackupState(msgspec.Struct, frozen=True):
     source_deleted_at: str | None = None
 
 
-class RestoreJob(msgspec.Struct, frozen=True):
-    """A backup that becomes an index. source: the index that the backup is of. problem: why it failed."""
-
-    id: str
-    backup_id: str
-    source: str
-    target: str
-    target_id: str
-    created_at: str
-    status: Literal["InProgress", "Completed", "Failed"] = "InProgress"
-    completed_at: str | None = None
-    problem: str | None = None
-
-
 class Backups:
     """Every operation on backups. Call from the event-loop thread only.
 
-    Backups that are being taken or have failed are known to this process only: after its end they are gone. Restore
-    jobs are stored. One that no process does any more has failed, unless its index is there.
+    Backups that are being taken or have failed are stored, and so are restore jobs. So all processes tell the same.
     """
 
     def __init__(self, engine: Engine, indexes: Indexes) -> None:
         self._engine, self._indexes = engine, indexes
-        self._unfinished: dict[str, BackupState] = {}
-        self._stored = CatalogueDocument(engine, JOBS_KEY, list[RestoreJob], [])
-        self._own_jobs: dict[str, RestoreJob] = {}  # jobs that this process does, or whose end could not be stored
-        self._owner = uuid4().hex
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._unfinished = UnfinishedBackups(engine)
+        self._jobs = RestoreJobs(engine)
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._sources = DeletedSources(engine)
+        self._changed = asyncio.Event()
+        self._following: asyncio.Task[None] | None = None
         indexes.after_deletion.append(self._note_deleted_sources)
 
     async def open(self) -> None:
-        """Read what earlier processes noted. Call it when all indexes are open."""
+        """Read what other processes noted, and from now on follow it. Call it when all indexes are open."""
         await self._sources.open()
+        self._engine.watch(self._changed.set)
+        is_waiting = await self._look_at_restores()
+        self._following = asyncio.create_task(self._follow(is_waiting), context=contextvars.Context())
 
     async def close(self) -> None:
         """Wait for what is being copied."""
+        if self._following is not None:
+            await cancel(self._following)
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def create(self, name: str, title: str | None, description: str | None) -> BackupState:
@@ -109,23 +102,26 @@ class Backups:
 
         If the caller is cancelled, the backup is taken all the same.
         """
-        await asyncio.wait([self._begin(index, label)])
-        state = self._unfinished.pop(label.id, None)  # the history of the schedule has what failed
-        return None if state is None else state.problem
+        taking = self._begin(index, label)
+        await asyncio.wait([taking])
+        return taking.result()
 
-    def _begin(self, index: Index, label: BackupLabel) -> asyncio.Task[None]:
-        self._unfinished[label.id] = BackupState(label, index, "Initializing")
-        return self._start(self._take(index, label))
+    def _begin(self, index: Index, label: BackupLabel) -> asyncio.Task[str | None]:
+        backup = UnfinishedBackup(label, index)
+        self._unfinished.begin(backup)
+        return self._start(self._take(backup))
 
-    async def _take(self, index: Index, label: BackupLabel) -> None:
+    async def _take(self, backup: UnfinishedBackup) -> str | None:
+        """Take a backup that was begun. Returns why it failed, or None."""
+        problem = None
         try:
-            await self._engine.create_backup(index.handle, label)
-            del self._unfinished[label.id]
+            async with self._unfinished.taking(backup):
+                await self._engine.create_backup(backup.index.handle, backup.label)
         except Exception as error:
             problem = _in_words(error)
-            log.error("index %s was not backed up: %s", index.name, problem, exc_info=_if_defect(error))
-            failed = msgspec.structs.replace(self._unfinished[label.id], status="Failed", problem=problem)
-            self._unfinished[label.id] = failed
+            log.error("index %s was not backed up: %s", backup.index.name, problem, exc_info=_if_defect(error))
+        await self._unfinished.end(msgspec.structs.replace(backup, problem=problem))
+        return problem
 
     async def page(
         self, index: str | None, limit: int | None, token: str | None, include_deleted: bool = True
@@ -157,7 +153,7 @@ class Backups:
         permissions.check("control")
         state = await self._state(id)
         if state.status == "Failed":
-            del self._unfinished[id]
+            await self._unfinished.forget(id)
             return
         if state.status == "Initializing":
             raise InUse(f"Backup {id} is being taken; delete it when it is ready")
@@ -168,7 +164,7 @@ class Backups:
 
         Raises NotFound, or InUse while it is being restored.
         """
-        if any(job.backup_id == id and job.status == "InProgress" for job in await self._jobs()):
+        if any(job.backup_id == id and job.is_running for job in await self._jobs.all()):
             raise InUse(f"Backup {id} is being restored; delete it when the restore job has ended")
         await self._engine.delete_backup(id)
 
@@ -198,75 +194,61 @@ class Backups:
             deletion_protection=deletion_protection,
             read_capacity=index_rules.read_capacity(read_capacity),
         )
-        job = RestoreJob(str(uuid4()), id, state.index.name, name, uuid4().hex, now())
-        await self._engine.take_lease(self._lease(job), LEASE_S)
-        await self._store(job)
-        self._own_jobs[job.id] = job
-        await asyncio.wait([self._start(self._restore(job, state.index, details))], timeout=WAIT_S)
+        planned = Index(msgspec.structs.replace(state.index.spec, name=name), Handle(name, uuid4().hex), details)
+        job = RestoreJob(str(uuid4()), id, state.index.name, name, planned.handle.id, now(), planned=planned)
+        await self._jobs.begin(job)
+        await asyncio.wait([self._start(self._restore(job, planned))], timeout=WAIT_S)
         return await self.job(job.id)
 
-    async def _restore(self, job: RestoreJob, source: Index, details: IndexDetails) -> None:
-        spec = msgspec.structs.replace(source.spec, name=job.target)
-        planned = Index(spec, Handle(job.target, job.target_id), details)
-
+    async def _restore(self, job: RestoreJob, planned: Index) -> None:
         async def make() -> Index:
-            return await self._engine.restore_backup(job.backup_id, job.target, job.target_id, details)
+            return await self._engine.restore_backup(job.backup_id, job.target, job.target_id, planned.details)
 
         problem = None
         try:
-            async with renewed(self._engine, self._lease(job)):
+            async with self._jobs.doing(job):
                 await self._indexes.restore(planned, make)
         except Exception as error:
             problem = _in_words(error)
             what = job.backup_id, job.target, problem
             log.error("backup %s was not restored as index %s: %s", *what, exc_info=_if_defect(error))
-        finished = self._own_jobs[job.id] = _finished(job, problem)
-        try:
-            await self._store(finished)
-            del self._own_jobs[job.id]
-            await self._engine.release_lease(self._lease(job))
-        except PinyonError as error:  # this process knows the end of the job, and another one finds it out
-            log.error("the end of restore job %s cannot be stored: %s", job.id, error.message)
+        await self._jobs.end(job, problem)
 
     async def jobs(self, limit: int | None, token: str | None) -> tuple[list[RestoreJob], str | None]:
         """A page of restore jobs, oldest first, and the token of the next one."""
         permissions.check("read")
-        visible = [job for job in await self._jobs() if is_visible(job.source) and is_visible(job.target)]
+        visible = [job for job in await self._jobs.all() if is_visible(job.source) and is_visible(job.target)]
         rows = [(place(job.created_at, job.id), job) for job in visible]
         return pages.page(rows, limit, PAGE, LARGEST_PAGE, token)
 
     async def job(self, id: str) -> RestoreJob:
         """One restore job. Raises NotFound."""
         permissions.check("read")
-        for job in await self._jobs():
+        for job in await self._jobs.all():
             if job.id == id and is_visible(job.source) and is_visible(job.target):
                 return job
         raise NotFound(f"Restore job {id[:80]} not found.")
 
-    async def _jobs(self) -> list[RestoreJob]:
-        """Every restore job. Those that no process does any more are finished, or have failed."""
-        jobs = []
-        for job in await self._stored.read():
-            job = self._own_jobs.get(job.id, job)
-            jobs.append(await self._judged(job) if job.status == "InProgress" else job)
-        return jobs
-
-    async def _judged(self, job: RestoreJob) -> RestoreJob:
-        """A job in progress, or its end if its process has ended."""
+    async def _look_at_restores(self) -> bool:
+        """Tell the indexes which of them other processes restore. Returns whether there are any."""
         try:
-            if job.id in self._own_jobs or not await self._engine.take_lease(self._lease(job), LEASE_S):
-                return job
-            ids = {index.handle.id for index in self._engine.indexes()}
-            ended = _finished(job, None if job.target_id in ids else "the server was stopped meanwhile")
-            stored = await self._stored.change(lambda jobs: [ended if each == job else each for each in jobs])
-            await self._engine.release_lease(self._lease(job))
-        except PinyonError as error:  # this process only reads, for example; another one will store its end
-            log.info("the end of restore job %s cannot be stored: %s", job.id, error.message)
-            return job
-        return next((each for each in stored if each.id == job.id), ended)
+            running = await self._jobs.elsewhere()
+        except PinyonError as error:  # the next look may succeed
+            log.info("restore jobs cannot be read: %s", error.message)
+            return True
+        except Exception:
+            log.exception("restore jobs cannot be read")
+            return True
+        self._indexes.restored_elsewhere = {job.target: job.planned for job in running if job.planned is not None}
+        return bool(running)
 
-    def _lease(self, job: RestoreJob) -> Lease:
-        return Lease(f"restore/{job.id}", self._owner)
+    async def _follow(self, is_waiting: bool) -> None:
+        """Look at restore jobs when something has changed, and now and then while other processes do some."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), LOOKED_EVERY_S if is_waiting else None)
+            self._changed.clear()
+            is_waiting = await self._look_at_restores()
 
     async def ready(self) -> list[BackupState]:
         """Every backup that is ready, whoever may see it."""
@@ -285,10 +267,10 @@ class Backups:
 
     async def _visible(self) -> list[BackupState]:
         """Every backup that the API key may see, oldest first."""
-        unfinished = list(self._unfinished.values())  # before the others are read: one may get ready meanwhile
+        begun = await self._unfinished.all()  # before the others are read: one may get ready meanwhile
         ready = await self.ready()
         known = {state.label.id for state in ready}
-        unfinished = [state for state in unfinished if state.label.id not in known]
+        unfinished = [_state(each) for each in begun if each.label.id not in known]
         return sorted(
             (state for state in (*ready, *unfinished) if is_visible(state.index.name)),
             key=lambda state: (state.label.created_at, state.label.id),
@@ -300,7 +282,7 @@ class Backups:
                 return state
         raise NotFound(f"Backup {id[:80]} not found.")
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Start to do this in the background.
 
         It has the rights of the server, because they were checked, and because the caller's key may end before it.
@@ -310,24 +292,10 @@ class Backups:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _store(self, job: RestoreJob) -> None:
-        """Store a job, and forget the oldest ended ones."""
 
-        def with_it(jobs: list[RestoreJob]) -> list[RestoreJob]:
-            every = sorted(
-                [*(each for each in jobs if each.id != job.id), job], key=lambda each: place(each.created_at, each.id)
-            )
-            running = [each for each in every if each.status == "InProgress"]
-            ended = [each for each in every if each.status != "InProgress"]
-            return sorted(ended[-MOST_JOBS:] + running, key=lambda each: place(each.created_at, each.id))
-
-        await self._stored.change(with_it)
-
-
-def _finished(job: RestoreJob, problem: str | None) -> RestoreJob:
-    return msgspec.structs.replace(
-        job, status="Completed" if problem is None else "Failed", completed_at=now(), problem=problem
-    )
+def _state(backup: UnfinishedBackup) -> BackupState:
+    status: Literal["Initializing", "Failed"] = "Initializing" if backup.problem is None else "Failed"
+    return BackupState(backup.label, backup.index, status, problem=backup.problem)
 
 
 def _in_words(error: Exception) -> str:

@@ -13,6 +13,7 @@ class IndexLookup:
     """Looks up indexes; a key sees those in its scope. Who makes and restores indexes fills _settings_spec, _restoring.
 
     _settings_spec: what the settings describe. _restoring: by name, indexes that are being restored: what they will be.
+    restored_elsewhere: the same for those that other processes restore. It may be a little behind.
     """
 
     def __init__(self, engine: Engine, addresses: Addresses, read_only: bool) -> None:
@@ -21,6 +22,7 @@ class IndexLookup:
         self._ports = Ports(engine, addresses, read_only)
         self._settings_spec: IndexSpec | None = None
         self._restoring: dict[str, Index] = {}
+        self.restored_elsewhere: dict[str, Index] = {}
 
     @property
     def default(self) -> str | None:
@@ -30,7 +32,7 @@ class IndexLookup:
 
     def _exists(self, name: str) -> bool:
         """Whether there is an index of this name, even if it is being opened or restored, or cannot be used."""
-        if name in self._restoring:
+        if self._planned(name) is not None:
             return True
         try:
             self._engine.index(name)
@@ -39,6 +41,17 @@ class IndexLookup:
         except PinyonError:
             pass
         return True
+
+    def _planned(self, name: str) -> Index | None:
+        """What an index that is being restored will be. None if none of this name is, or if it is there by now."""
+        planned = self._restoring.get(name) or self.restored_elsewhere.get(name)
+        if planned is None:
+            return None
+        try:
+            self._engine.index(name)
+        except PinyonError:
+            return planned
+        return None
 
     def at(self, host: str, port: int | None) -> Index:
         """The index that a request is for. host: its Host header or :authority. port: the port it arrived on.
@@ -110,14 +123,14 @@ class IndexLookup:
     def index(self, index: IndexRef) -> Index:
         """One index. Raises NotFound, or PermissionDenied if the API key is for other indexes."""
         permissions.check_index(index)
-        if name_of(index) in self._restoring:
+        if self._planned(name_of(index)) is not None:
             raise Unavailable(f"Index {name_of(index)} is being restored from a backup", RETRY_AFTER_S)
         return self._engine.index(index)
 
     def shown(self, name: str) -> Index:
         """As index(), but also an index that is being restored: what it will be."""
         permissions.check_index(name)
-        return self._restoring.get(name) or self._engine.index(name)
+        return self._planned(name) or self._engine.index(name)
 
     def spec(self, index: IndexRef) -> IndexSpec:
         """The spec of an index. Raises as index()."""
@@ -125,7 +138,9 @@ class IndexLookup:
 
     def all(self) -> list[Index]:
         """All indexes that the API key may see, sorted by name."""
-        indexes = sorted([*self._engine.indexes(), *self._restoring.values()], key=lambda index: index.name)
+        names = {**self.restored_elsewhere, **self._restoring}
+        planned = [index for name in names if (index := self._planned(name)) is not None]
+        indexes = sorted([*self._engine.indexes(), *planned], key=lambda index: index.name)
         return [index for index in indexes if permissions.GRANT.get().allows_index(index.name)]
 
     def unusable(self) -> dict[str, str]:

@@ -163,7 +163,7 @@ class Indexes(IndexLookup):
             self.addresses.check_room()
 
     def _check_new(self, name: str) -> None:
-        if name in self._restoring or any(index.name == name for index in self._engine.indexes()):
+        if self._planned(name) is not None or any(index.name == name for index in self._engine.indexes()):
             raise AlreadyExists("Resource already exists.")
 
     async def _make(self, spec: IndexSpec, make: Callable[[], Awaitable[Index]]) -> Index:
@@ -199,7 +199,7 @@ class Indexes(IndexLookup):
 
     def state(self, index: Index) -> State:
         """Whether an index can answer. An index that embeds text needs its model for that."""
-        if index.name in self._restoring:
+        if self._planned(index.name) is not None:
             return "Initializing"
         if not self.reachable(index):
             return "Disabled"

@@ -50,7 +50,7 @@ class Reembeddings:
 
     async def resume(self) -> None:
         """Go on with the re-embeddings that earlier processes began, those that stopped with an error included."""
-        for index in self._indexes.all():
+        for index in self._engine.indexes():
             try:
                 if await self._engine.reembedding(index.handle) is not None:
                     await self._note_failure(index.handle, None)

@@ -1,4 +1,4 @@
-"""Imports as they are stored with their index: each is a note, and so is the wish to cancel one."""
+"""Imports as they are stored with their index. Notes have each import, the wish to cancel it, and why it pauses."""
 
 import logging
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from pinyon.services.moments import now
 
 Status = Literal["Pending", "InProgress", "Failed", "Completed", "Cancelled"]
 UNFINISHED: tuple[Status, ...] = ("Pending", "InProgress")
-JOB, CANCEL = "import:", "import-cancel:"
+JOB, CANCEL, PAUSED = "import:", "import-cancel:", "import-paused:"
 """The beginnings of the keys of notes. The id of the import follows."""
 
 log = logging.getLogger("pinyon.imports")
@@ -55,17 +55,22 @@ class ImportJob(msgspec.Struct, frozen=True):
 
 
 class ImportNotes(msgspec.Struct, frozen=True):
-    """The imports of an index. jobs: by id, oldest first. cancelled: ids of those that are to be cancelled."""
+    """The imports of an index. jobs: by id, oldest first. cancelled: ids of those that are to be cancelled.
+
+    paused: why imports are paused, by id.
+    """
 
     jobs: dict[str, ImportJob]
     cancelled: set[str]
+    paused: dict[str, str]
 
 
 def read(index: Handle, notes: Sequence[Note]) -> ImportNotes:
     """The imports among the notes of an index."""
     jobs = [job for note in notes if (job := _decoded(index, note)) is not None]
     cancelled = {note.key.removeprefix(CANCEL) for note in notes if note.key.startswith(CANCEL)}
-    return ImportNotes({job.id: job for job in sorted(jobs, key=lambda job: job.place)}, cancelled)
+    paused = {note.key.removeprefix(PAUSED): note.text for note in notes if note.key.startswith(PAUSED) and note.text}
+    return ImportNotes({job.id: job for job in sorted(jobs, key=lambda job: job.place)}, cancelled, paused)
 
 
 def _decoded(index: Handle, note: Note) -> ImportJob | None:

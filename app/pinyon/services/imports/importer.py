@@ -64,7 +64,7 @@ class Observer(Protocol):
         """Called when they are stored."""
         ...
 
-    def pauses(self, reason: str | None) -> None:
+    async def pauses(self, reason: str | None) -> None:
         """Called when nothing can be stored now, and why; with None when it goes on."""
         ...
 
@@ -167,7 +167,7 @@ class Importer:
         while batch.texts:
             try:
                 embedded = await self._upserts.embed(index, namespace, batch.texts)
-                observer.pauses(None)
+                await observer.pauses(None)
                 return embedded
             except TextTooLong as error:
                 place = error.position
@@ -205,7 +205,7 @@ class Importer:
                 await _pause(error, observer)
                 continue
             observer.reached(progress)
-            observer.pauses(None)
+            await observer.pauses(None)
             return
 
     async def _write(
@@ -263,5 +263,5 @@ def text_field(index: Index) -> str:
 
 
 async def _pause(error: Unavailable, observer: Observer) -> None:
-    observer.pauses(error.message)
+    await observer.pauses(error.message)
     await asyncio.sleep(min(error.retry_after_s, LONGEST_WAIT_S))

@@ -7,6 +7,7 @@ them can cancel an import, and another one goes on with the imports of a process
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Sequence
 from uuid import uuid4
@@ -19,7 +20,7 @@ from pinyon.errors import FailedPrecondition, InvalidArgument, LeaseLost, NotFou
 from pinyon.services import pages
 from pinyon.services.control_plane.indexes import Indexes
 from pinyon.services.imports import allow_list, import_jobs
-from pinyon.services.imports.import_jobs import CANCEL, JOB, ImportJob, ImportNotes
+from pinyon.services.imports.import_jobs import CANCEL, JOB, PAUSED, ImportJob, ImportNotes
 from pinyon.services.imports.importer import LONGEST_WAIT_S, Importer, OnError, Progress
 from pinyon.services.imports.sources import Source, SourceUnavailable
 from pinyon.services.imports.threads import on_thread
@@ -36,6 +37,8 @@ RETRY_S = 30.0
 """Seconds until a source that cannot be read is tried again."""
 ASKED_EVERY_S = 1.0
 """How often the notes of an index are asked for what another process has done: a new import, or a cancellation."""
+TOLD_EVERY_S = 1.0
+"""How often the other processes are told at most why an import pauses."""
 CANCELLED_WITHIN_S = 10.0
 """How long a cancellation waits until the import has stopped."""
 
@@ -62,7 +65,7 @@ class Imports:
         self._engine, self._indexes, self._importer, self._allow = engine, indexes, importer, allow
         self._jobs = LeasedJobs(engine, "import", self._work, self._is_wanted)
         self._bells: dict[Handle, asyncio.Event] = {}
-        self._paused: dict[str, str] = {}  # why, by the id of the import
+        self._paused: dict[str, str] = {}  # why imports of this process are, by their ids
         self._unstored: dict[str, ImportJob] = {}  # jobs whose end could not be stored
         self._tried_at: dict[str, float] = {}  # when the source of an import could not be read
 
@@ -107,7 +110,8 @@ class Imports:
         await self._jobs.announce(index.handle)
         await self._engine.put_note(index.handle, job.note(None))
         for old in ended[:-MOST_ENDED]:
-            await self._engine.put_note(index.handle, Note(JOB + old.id, None))
+            for kind in (JOB, PAUSED):
+                await self._engine.put_note(index.handle, Note(kind + old.id, None))
         self._go_on(index.handle)
         return job.id
 
@@ -123,15 +127,15 @@ class Imports:
         """All imports that are remembered, oldest first."""
         permissions.check("read", index.handle)
         permissions.check_whole(index.handle)
-        jobs = list((await self._notes(index.handle)).jobs.values())
-        return [self._state(job, jobs) for job in jobs]
+        notes = await self._notes(index.handle)
+        return [self._state(job, notes) for job in notes.jobs.values()]
 
     async def describe(self, index: Index, id: str) -> ImportState:
         """One import. Raises NotFound."""
         permissions.check("read", index.handle)
         permissions.check_whole(index.handle)
-        jobs = (await self._notes(index.handle)).jobs
-        return self._state(_job(jobs, id), list(jobs.values()))
+        notes = await self._notes(index.handle)
+        return self._state(_job(notes.jobs, id), notes)
 
     async def cancel(self, index: Index, id: str) -> None:
         """Stop an import; what it has stored stays. One that has ended stays as it is. Raises NotFound.
@@ -161,9 +165,11 @@ class Imports:
             notes.jobs[id] = self._unstored[id]
         return notes
 
-    def _state(self, job: ImportJob, jobs: Sequence[ImportJob]) -> ImportState:
-        """jobs: all of the index."""
+    def _state(self, job: ImportJob, notes: ImportNotes) -> ImportState:
         reason = job.error or job.waits or self._paused.get(job.id)
+        if reason is None and job.is_unfinished:
+            reason = notes.paused.get(job.id)
+        jobs = notes.jobs.values()
         if reason is None and job.status == "Pending" and any(each.status == "InProgress" for each in jobs):
             reason = "it waits for another import into this index"
         progress = job.progress
@@ -204,11 +210,11 @@ class Imports:
             if ready is None:
                 await _heard(bell)
             else:
-                await self._import_unless_cancelled(handle, lease, ready)
+                await self._import_unless_cancelled(handle, lease, ready, notes.paused.get(ready.id))
 
-    async def _import_unless_cancelled(self, handle: Handle, lease: Lease, job: ImportJob) -> None:
-        """Import until the end, or until somebody wants it to be cancelled."""
-        importing = asyncio.ensure_future(self._import(handle, lease, job))
+    async def _import_unless_cancelled(self, handle: Handle, lease: Lease, job: ImportJob, paused: str | None) -> None:
+        """Import until the end, or until somebody wants it to be cancelled. paused: as it is noted."""
+        importing = asyncio.ensure_future(self._import(handle, lease, job, paused))
         try:
             while not importing.done():
                 hearing = asyncio.ensure_future(_heard(self._bell(handle)))
@@ -234,11 +240,13 @@ class Imports:
             job = notes.jobs.get(id)
             if job is not None and job.is_unfinished:
                 await self._end(handle, lease, job.ended("Cancelled"))
+            if id in notes.paused:
+                await self._engine.put_note(handle, Note(PAUSED + id, None, lease))
             await self._engine.put_note(handle, Note(CANCEL + id, None, lease))
 
-    async def _import(self, handle: Handle, lease: Lease, job: ImportJob) -> None:
+    async def _import(self, handle: Handle, lease: Lease, job: ImportJob, paused: str | None) -> None:
         """Do an import, and store how it ended. Raises LeaseLost, or NotFound if the index is gone."""
-        watch = _Watch(self._paused, lease, job)
+        watch = _Watch(self._engine, handle, self._paused, lease, job, paused)
         try:
             if job.uri.startswith(UPLOAD):
                 await self._uploads.pull(upload_id(job.uri))
@@ -247,6 +255,7 @@ class Imports:
             self._tried_at.pop(job.id, None)
             watch.job = msgspec.structs.replace(job, status="InProgress", waits=None)
             await self._put_at_last(handle, lease, watch.job)
+            await watch.goes_on()
             progress = await self._importer.run(handle, source, files, job.on_error, job.progress, watch)
             done = msgspec.structs.replace(progress, percent=100.0)
             ended = msgspec.structs.replace(watch.job, progress=done).ended("Completed")
@@ -263,6 +272,7 @@ class Imports:
             log.exception("import %s into index %s failed", job.id, handle)
             defect = f"a defect of Pinyon's own ({type(error).__name__}); the log has the details"
             ended = watch.job.ended("Failed", defect)
+        await watch.goes_on()
         await self._end(handle, lease, ended)
 
     async def _end(self, handle: Handle, lease: Lease, job: ImportJob) -> None:
@@ -294,10 +304,13 @@ class Imports:
 
 
 class _Watch:
-    """Follows one import for its job. paused: why imports are paused, by id."""
+    """Follows one import for its job. paused: why imports are paused, by id. told: why this one is, as it is noted."""
 
-    def __init__(self, paused: dict[str, str], lease: Lease, job: ImportJob) -> None:
-        self._paused, self._lease, self.job = paused, lease, job
+    def __init__(
+        self, engine: Engine, handle: Handle, paused: dict[str, str], lease: Lease, job: ImportJob, told: str | None
+    ) -> None:
+        self._engine, self._handle, self._paused, self._lease, self.job = engine, handle, paused, lease, job
+        self._told, self._told_at = told, -math.inf
 
     def note(self, progress: Progress) -> Note:
         return msgspec.structs.replace(self.job, progress=progress).note(self._lease)
@@ -305,8 +318,29 @@ class _Watch:
     def reached(self, progress: Progress) -> None:
         self.job = msgspec.structs.replace(self.job, progress=progress)
 
-    def pauses(self, reason: str | None) -> None:
+    async def pauses(self, reason: str | None) -> None:
         _pause(self._paused, self.job.id, reason)
+        if time.monotonic() - self._told_at >= TOLD_EVERY_S:  # otherwise the next call tells
+            await self._tell(self._paused.get(self.job.id))
+
+    async def goes_on(self) -> None:
+        """The import begins or ends, so whatever is noted of a pause is out of date."""
+        await self._tell(None)
+
+    async def _tell(self, reason: str | None) -> None:
+        """Note for the other processes why the import pauses. While nothing can be stored, they do not learn it.
+
+        Raises LeaseLost or NotFound.
+        """
+        if reason == self._told or self._engine.problem() is not None:
+            return
+        try:
+            await self._engine.put_note(self._handle, Note(PAUSED + self.job.id, reason, self._lease))
+            self._told, self._told_at = reason, time.monotonic()
+        except (LeaseLost, NotFound):
+            raise
+        except PinyonError as error:  # a full disk, for example
+            log.info("why import %s pauses cannot be stored: %s", self.job.id, error.message)
 
 
 def _pause(paused: dict[str, str], id: str, reason: str | None) -> None:

@@ -14,7 +14,7 @@ import msgspec
 from pinyon.errors import InvalidArgument
 from pinyon.evaluation.collection import field_of, read_grades, read_rows
 from pinyon.files import put_in_place
-from pinyon.formats.folders import folder_of
+from pinyon.formats.folders import folder_of, namespace_of
 
 GOOD, BAD = 1, 0
 """Grades."""
@@ -39,6 +39,11 @@ def folder(data_dir: Path, index: str, namespace: str) -> Path | None:
         return data_dir / "judgements" / index / folder_of(namespace)
     except InvalidArgument:
         return None
+
+
+def namespaces(data_dir: Path, index: str) -> list[str]:
+    """The namespaces of an index that have judgements, sorted."""
+    return sorted(namespace_of(file.parent.name) for file in (data_dir / "judgements" / index).glob(f"*/{QUERIES}"))
 
 
 def query_id(text: str) -> str:

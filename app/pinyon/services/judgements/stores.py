@@ -8,7 +8,7 @@ import msgspec
 
 from pinyon import decoding
 from pinyon.errors import FailedPrecondition, InvalidArgument
-from pinyon.formats.folders import folder_of
+from pinyon.formats.folders import folder_of, namespace_of
 from pinyon.services.judgements import files
 from pinyon.services.judgements.files import JudgedQuery
 from pinyon.shared_files import SharedFiles
@@ -21,6 +21,10 @@ class JudgementStore(Protocol):
 
     async def read(self, index: str, namespace: str) -> tuple[Queries, int]:
         """The queries, oldest first, and the version of the whole. Raises InvalidArgument if it is damaged."""
+        ...
+
+    async def namespaces(self, index: str) -> list[str]:
+        """The namespaces of an index that have judgements, sorted."""
         ...
 
     async def write(self, index: str, namespace: str, queries: Queries, version: int) -> None:
@@ -41,6 +45,9 @@ class FolderJudgements:
     async def read(self, index: str, namespace: str) -> tuple[Queries, int]:
         folder = files.folder(self._data_dir, index, namespace)
         return ({} if folder is None else await asyncio.to_thread(files.read, folder)), 0
+
+    async def namespaces(self, index: str) -> list[str]:
+        return await asyncio.to_thread(files.namespaces, self._data_dir, index)
 
     async def write(self, index: str, namespace: str, queries: Queries, version: int) -> None:
         folder = files.folder(self._data_dir, index, namespace)
@@ -68,6 +75,10 @@ class SharedJudgements:
         except msgspec.MsgspecError as error:
             raise InvalidArgument(f"The judgements of {index} in the database cannot be read: {error}") from error
         return {query.id: query for query in queries}, file.version
+
+    async def namespaces(self, index: str) -> list[str]:
+        paths = await self._files.paths(f"judgements/{index}/")
+        return sorted(namespace_of(path.rpartition("/")[2].removesuffix(".json")) for path in paths)
 
     async def write(self, index: str, namespace: str, queries: Queries, version: int) -> None:
         path = _path(index, namespace)

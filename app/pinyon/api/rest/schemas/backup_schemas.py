@@ -8,7 +8,8 @@ import msgspec
 from pinyon.api.rest.schemas import control_schemas, vector_schemas
 from pinyon.domain import Record
 from pinyon.errors import InvalidArgument
-from pinyon.services.backups.backups import BackupState, RestoreJob
+from pinyon.services.backups.backups import BackupState
+from pinyon.services.backups.restore_jobs import RestoreJob
 from pinyon.services.backups.schedules import Schedule
 from pinyon.services.moments import rfc3339
 
