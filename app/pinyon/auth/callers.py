@@ -97,6 +97,10 @@ class KeyStore(Protocol):
         """
         ...
 
+    async def add(self, keys: Sequence[StoredKey]) -> None:
+        """Store keys of another installation. Raises AlreadyExists if a different key has one of their names."""
+        ...
+
     async def revoke(self, name: str) -> None:
         """Delete a key. Raises NotFound."""
         ...

@@ -5,7 +5,7 @@ The file is read again when it changes, so keys can be made and revoked while th
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +13,18 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from pinyon.auth.callers import Caller, KnownKeys
-from pinyon.auth.stored_keys import FILE, PREFIX, Limits, StoredKey, decoded, digest, encoded, with_new_key, without_key
+from pinyon.auth.stored_keys import (
+    FILE,
+    PREFIX,
+    Limits,
+    StoredKey,
+    decoded,
+    digest,
+    encoded,
+    with_keys,
+    with_new_key,
+    without_key,
+)
 from pinyon.errors import FailedPrecondition
 from pinyon.files import put_in_place
 
@@ -29,6 +40,15 @@ def create(data_dir: Path, name: str, limits: Limits = Limits()) -> str:  # noqa
         keys, key = with_new_key(stored(data_dir), name, limits)
         _write(data_dir, keys)
     return key
+
+
+def add(data_dir: Path, keys: Sequence[StoredKey]) -> None:
+    """Store keys of another installation.
+
+    Raises AlreadyExists if a different key has one of their names, FailedPrecondition as create().
+    """
+    with _lock_file(data_dir):
+        _write(data_dir, with_keys(stored(data_dir), keys))
 
 
 def revoke(data_dir: Path, name: str) -> None:
@@ -101,6 +121,9 @@ class Keys(KnownKeys):
 
     async def create(self, name: str, limits: Limits) -> str:
         return await asyncio.to_thread(create, self._data_dir, name, limits)
+
+    async def add(self, keys: Sequence[StoredKey]) -> None:
+        await asyncio.to_thread(add, self._data_dir, keys)
 
     async def revoke(self, name: str) -> None:
         await asyncio.to_thread(revoke, self._data_dir, name)

@@ -2,12 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from pinyon.auth.callers import Caller, KnownKeys
-from pinyon.auth.stored_keys import FILE, Limits, StoredKey, decoded, encoded, with_new_key, without_key
+from pinyon.auth.stored_keys import FILE, Limits, StoredKey, decoded, encoded, with_keys, with_new_key, without_key
 from pinyon.concurrency.cancellation import cancel
 from pinyon.concurrency.conflicts import until_no_conflict
 from pinyon.errors import FailedPrecondition, PinyonError, Unavailable
@@ -36,6 +36,13 @@ class SharedKeyStore:
             return key
 
         return await until_no_conflict(change)
+
+    async def add(self, keys: Sequence[StoredKey]) -> None:
+        async def change() -> None:
+            stored, version = await self.read()
+            await self._files.write(FILE, encoded(with_keys(stored, keys)), version)
+
+        await until_no_conflict(change)
 
     async def revoke(self, name: str) -> None:
         async def change() -> None:
@@ -97,6 +104,10 @@ class SharedKeys(KnownKeys):
         key = await self._opened().create(name, limits)
         await self._read()
         return key
+
+    async def add(self, keys: Sequence[StoredKey]) -> None:
+        await self._opened().add(keys)
+        await self._read()
 
     async def revoke(self, name: str) -> None:
         await self._opened().revoke(name)

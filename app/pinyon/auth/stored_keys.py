@@ -48,6 +48,15 @@ def with_new_key(keys: Sequence[StoredKey], name: str, limits: Limits) -> tuple[
     return [*keys, StoredKey(name, digest(key), now, **msgspec.structs.asdict(limits))], key
 
 
+def with_keys(keys: Sequence[StoredKey], more: Sequence[StoredKey]) -> list[StoredKey]:
+    """The keys with those of another installation. Raises AlreadyExists if a different key has one of their names."""
+    by_name = {key.name: key for key in keys}
+    for key in more:
+        if by_name.setdefault(key.name, key).sha256 != key.sha256:
+            raise AlreadyExists(f"There is another key named {key.name} already; revoke one of the two first")
+    return list(by_name.values())
+
+
 def without_key(keys: Sequence[StoredKey], name: str) -> list[StoredKey]:
     """The keys without the one of this name. Raises NotFound if there is none."""
     others = [key for key in keys if key.name != name]

@@ -1,18 +1,22 @@
 """Data folders and databases with everything that an index can have, and all that is stored in them."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from pinyon.cli.transfer.installations import job
 from pinyon.cli.transfer.installations.verification import content
 from pinyon.domain import EmbedSpec, Fingerprint, IndexDetails, IndexSpec, PagePlan, Record, SparseVector
 from pinyon.search import token_codes
 from pinyon.storage.engine import Engine
 from pinyon.storage.sqlite.engine import SqliteEngine
 
+from tests.cli.transfer.commands import Pinyon
 from tests.postgres.shared_server import schema_of, shared
 
 PRINT = Fingerprint("m", "m", "1", "mean", "q", "p", 3, "s", "2")
@@ -141,3 +145,30 @@ async def everything(open: Open, folder: Path) -> dict[str, Any]:
         stored[index.name] = (index.spec, index.details, embedded_by, list(zip(namespaces, rows, strict=True)))
     await engine.close()
     return stored
+
+
+def filled(folder: Path, content: dict[str, dict[str, list[tuple[Record, bool]]]] = EXAMPLE) -> Path:
+    async def run() -> None:
+        engine = await open_folder(folder)
+        await fill(engine, content)
+        await engine.close()
+
+    asyncio.run(run())
+    return folder
+
+
+def interrupted(pinyon: Pinyon, monkeypatch: pytest.MonkeyPatch, source: Path, target: Path) -> None:
+    """Begin a copy that ends by an error after two pages."""
+    left = [2]
+    store = job.InstallationCopy._store
+
+    async def stop(*arguments: Any) -> None:
+        if not left[0]:
+            raise job.FailedPrecondition("the test stops it")
+        left[0] -= 1
+        await store(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(job.InstallationCopy, "_store", stop)
+        done = pinyon("copy", "--from", source, "--to", target)
+        assert (done.status, "goes on with it" in done.err) == (1, True)

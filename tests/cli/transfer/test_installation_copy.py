@@ -21,7 +21,8 @@ from tests.cli.transfer.installations import (
     EXAMPLE,
     contents,
     everything,
-    fill,
+    filled,
+    interrupted,
     open_folder,
     settings_file,
 )
@@ -32,16 +33,6 @@ from tests.storage.consistency import problems
 
 SHARED_COMMAND = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 """Every example has folders of its own, so they may share the command."""
-
-
-def filled(folder: Path, content: dict[str, dict[str, list[tuple[Record, bool]]]] = EXAMPLE) -> Path:
-    async def run() -> None:
-        engine = await open_folder(folder)
-        await fill(engine, content)
-        await engine.close()
-
-    asyncio.run(run())
-    return folder
 
 
 def stored(folder: Path, in_database: bool = False) -> dict[str, Any]:
@@ -99,7 +90,7 @@ def test_an_interrupted_copy_goes_on_with_its_moment(
     for start, target in ((source, settings_file(database)), (settings_file(database), back)):
         in_database = target != back
         wanted = stored(source if in_database else database, in_database=not in_database)
-        _interrupted(pinyon, monkeypatch, start, target)
+        interrupted(pinyon, monkeypatch, start, target)
         again = pinyon("copy", "--from", start, "--to", target)
         assert (again.status, "was interrupted; --resume goes on with it" in again.err) == (1, True)
         asyncio.run(_write_to(source if in_database else database, in_database=not in_database))
@@ -110,23 +101,6 @@ def test_an_interrupted_copy_goes_on_with_its_moment(
     assert not list(tmp_path.glob("*.copying-*"))
     refused = pinyon("copy", "--from", source, "--to", settings_file(database), "--resume")
     assert "There is no interrupted copy" in refused.err
-
-
-def _interrupted(pinyon: Pinyon, monkeypatch: pytest.MonkeyPatch, source: Path, target: Path) -> None:
-    """Begin a copy that ends by an error after two pages."""
-    left = [2]
-    store = job.InstallationCopy._store
-
-    async def stop(*arguments: Any) -> None:
-        if not left[0]:
-            raise job.FailedPrecondition("the test stops it")
-        left[0] -= 1
-        await store(*arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(job.InstallationCopy, "_store", stop)
-        done = pinyon("copy", "--from", source, "--to", target)
-        assert (done.status, "goes on with it" in done.err) == (1, True)
 
 
 async def _write_to(folder: Path, in_database: bool) -> None:

@@ -39,7 +39,8 @@ def add(commands: Any) -> None:
         "be Pinyon's or hosted. Then compares counts, sampled records and their neighbours. The target must be there, "
         "with the same dimension, or embed text itself (--reembed). If both places are data folders (./data), "
         "databases (postgresql://...) or settings files (.toml), it copies whole indexes with everything that is "
-        "stored in them, makes them in the target, and compares every record. A server may use the source meanwhile.",
+        "stored in them, makes them in the target, and compares every record; API keys, judgements and measurements "
+        "come along. A server may use the source meanwhile.",
     )
     parser.add_argument(
         "--from",
@@ -52,6 +53,11 @@ def add(commands: Any) -> None:
     parser.add_argument("--to", required=True, dest="target", metavar="PLACE", help="the place to write, likewise")
     parser.add_argument(
         "--index", metavar="NAME", help="between data folders and databases: copy only this index (default: all)"
+    )
+    parser.add_argument(
+        "--without-keys",
+        action="store_true",
+        help="between data folders and databases: leave the API keys out",
     )
     parser.add_argument(
         "--from-key",
@@ -114,6 +120,8 @@ def _run(options: argparse.Namespace) -> int:
         return _run_installations(options, *storage)
     if options.index is not None:
         raise InvalidArgument("--index is for copies between data folders and databases; the address names the index")
+    if options.without_keys:
+        raise InvalidArgument("--without-keys is for copies between data folders and databases; others copy no keys")
     plan = _plan(options)
     file = StateFile.of(plan) if options.state is None else StateFile(options.state)
     try:

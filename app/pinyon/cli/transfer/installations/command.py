@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pinyon.cli.common import Progress, counted
 from pinyon.cli.transfer.installations.job import InstallationCopy
+from pinyon.cli.transfer.installations.service_data import ServiceDataCopy, stores_of
 from pinyon.cli.transfer.installations.snapshots import open_snapshot, remove_snapshot
 from pinyon.cli.transfer.installations.state import CopyState, StateFile
 from pinyon.cli.transfer.installations.verification import verify
@@ -14,10 +15,7 @@ from pinyon.settings import StorageSettings
 from pinyon.storage.engines import installation_of
 from pinyon.storage.installation import Installation
 
-NOT_COPIED = (
-    "Not copied: API keys, ports, judgements, backups and their schedules, the list of imports, and unfinished "
-    "re-embeddings."
-)
+NOT_COPIED = "ports, backups and their schedules, the list of imports, and unfinished re-embeddings."
 
 
 async def copy(options: argparse.Namespace, source: StorageSettings, target: StorageSettings) -> int:
@@ -35,9 +33,10 @@ async def copy(options: argparse.Namespace, source: StorageSettings, target: Sto
             f"A copy from {state.source} to {state.target} was interrupted; --resume goes on with it. To begin anew, "
             f"delete {file.path} and what it names: the folder, or the backups of the source"
         )
+    with_keys = options.index is None and not options.without_keys
     try:
         if not state.is_verified:
-            await _copy(source, installations[1], state, file)
+            await _copy((source, target), installations[1], state, file, with_keys)
         await remove_snapshot(source, state)
     except (PinyonError, KeyboardInterrupt):
         if file.exists():
@@ -45,31 +44,50 @@ async def copy(options: argparse.Namespace, source: StorageSettings, target: Sto
         raise
     file.remove()
     print("Verified: every namespace and every record is the same on both sides, to the last bit.")
-    print(NOT_COPIED)
+    print(f"Not copied: {NOT_COPIED if with_keys else 'API keys, ' + NOT_COPIED}")
     return 0
 
 
-async def _copy(source: StorageSettings, target: Installation, state: CopyState, file: StateFile) -> None:
+async def _copy(
+    settings: tuple[StorageSettings, StorageSettings],
+    target: Installation,
+    state: CopyState,
+    file: StateFile,
+    with_keys: bool,
+) -> None:
+    """settings: of source and target."""
+
     def save() -> None:
         file.write(state)
 
     engine = await target.open()
     try:
-        snapshot = await open_snapshot(source, state, save)
+        snapshot = await open_snapshot(settings[0], state, save)
         try:
+            stores = stores_of(settings[0], snapshot.files), stores_of(settings[1], engine.files)
+            beside = ServiceDataCopy(snapshot, stores[0], engine, stores[1], state, save)
             with Progress("copy", "record") as progress:
                 job = InstallationCopy(snapshot, engine, state, save, progress.tell)
                 await job.check()
+                if with_keys:  # before the records, so that nobody reads these without a key
+                    await beside.check_keys()
+                    await beside.copy_keys()
                 await job.run()
             names = list(state.indexes or {})
             print(f"Copied {counted(state.copied, 'record')} of {_indexes(names)}.", flush=True)
             with Progress("verify", "record") as progress:
                 await verify(snapshot, engine, names, state.copied, progress.tell)
+            keys = await beside.copy_keys() if with_keys else 0  # again, because some may be new or revoked
+            queries, measurements = await beside.copy_judgements(), await beside.copy_measurements()
+            print(
+                f"Copied {counted(keys, 'API key')}, {_queries(queries)} and {counted(measurements, 'measurement')}.",
+                flush=True,
+            )
         finally:
             await snapshot.close()
     except PinyonError:
         if not state.has_begun:  # there is nothing to go on with
-            await remove_snapshot(source, state)
+            await remove_snapshot(settings[0], state)
             file.remove()
         raise
     finally:
@@ -80,3 +98,7 @@ async def _copy(source: StorageSettings, target: Installation, state: CopyState,
 
 def _indexes(names: list[str]) -> str:
     return f"{len(names)} {'index' if len(names) == 1 else 'indexes'}"
+
+
+def _queries(number: int) -> str:
+    return f"{number:,} judged {'query' if number == 1 else 'queries'}"

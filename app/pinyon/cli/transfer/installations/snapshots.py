@@ -16,9 +16,10 @@ from uuid import uuid4
 import msgspec
 
 from pinyon.cli.transfer.installations.state import CopyState, IndexProgress
-from pinyon.domain import BackupLabel, Fingerprint, Index, NamespaceInfo, Page, PagePlan
+from pinyon.domain import BackupLabel, Fingerprint, Index, NamespaceInfo, Note, Page, PagePlan
 from pinyon.errors import FailedPrecondition, NotFound
 from pinyon.settings import StorageSettings
+from pinyon.shared_files import SharedFiles
 from pinyon.storage.engine import Engine
 from pinyon.storage.engines import installation_of
 
@@ -39,6 +40,11 @@ class CopiedIndex(msgspec.Struct, frozen=True):
 class Snapshot(Protocol):
     """Methods raise PinyonError."""
 
+    @property
+    def files(self) -> SharedFiles | None:
+        """The shared files of the source, as they are by now. None if it has a data folder."""
+        ...
+
     async def index(self, name: str) -> CopiedIndex:
         """What the index was."""
         ...
@@ -49,6 +55,10 @@ class Snapshot(Protocol):
 
     async def page(self, name: str, namespace: str, plan: PagePlan) -> Page:
         """Records of the index."""
+        ...
+
+    async def notes(self, name: str) -> list[Note]:
+        """The notes of the index. They may be later than its moment."""
         ...
 
     async def close(self) -> None:
@@ -125,6 +135,13 @@ class FolderSnapshot:
     async def page(self, name: str, namespace: str, plan: PagePlan) -> Page:
         return await self._engine.page(name, namespace, plan)
 
+    @property
+    def files(self) -> SharedFiles | None:
+        return None
+
+    async def notes(self, name: str) -> list[Note]:
+        return await self._engine.notes(name)
+
     async def close(self) -> None:
         await self._engine.close()
 
@@ -167,6 +184,16 @@ class DatabaseSnapshot:
 
     async def page(self, name: str, namespace: str, plan: PagePlan) -> Page:
         return await self._engine.backup_page(self._indexes[name].backup, namespace, plan)
+
+    @property
+    def files(self) -> SharedFiles | None:
+        return self._engine.files
+
+    async def notes(self, name: str) -> list[Note]:
+        try:
+            return await self._engine.notes((await self.index(name)).index.handle)
+        except NotFound:  # the index was deleted meanwhile, and a backup has no notes
+            return []
 
     async def close(self) -> None:
         await self._engine.close()

@@ -27,7 +27,8 @@ class CopyState(msgspec.Struct):
     """A copy that has begun. source, target: where the data are, in words. index: None for all.
 
     folder: the copy of the source, if that is a data folder. indexes: None until it is known what there is to copy.
-    is_verified: whether only the snapshot of the source is left to be removed.
+    is_verified: whether only the snapshot of the source is left to be removed. keys: SHA-256 of the API keys that were
+    copied.
     """
 
     source: str
@@ -36,6 +37,7 @@ class CopyState(msgspec.Struct):
     folder: str = ""
     indexes: dict[str, IndexProgress] | None = None
     is_verified: bool = False
+    keys: list[str] = []
 
     @property
     def has_begun(self) -> bool:
