@@ -9,6 +9,7 @@ import psycopg
 from pinyon.domain import IndexSpec
 from pinyon.search.text.analysis import analysed, analysed_as, detects
 from pinyon.storage.postgres.filters import filterable
+from pinyon.storage.postgres.schema.buckets import Namespace, owner
 from pinyon.storage.postgres.text.lexical import hashed
 from pinyon.storage.shared import sparse
 from pinyon.storage.shared.lexical import text_of
@@ -49,7 +50,7 @@ def _problems(connection: psycopg.Connection[Row], spec: IndexSpec) -> list[str]
     )
     decoded = [(row, msgspec.json.decode(row[3])) for row in records]
     for row, metadata in decoded:
-        if msgspec.json.decode(row[4]) != msgspec.json.decode(filterable.filterable(row[0], metadata)):
+        if msgspec.json.decode(row[4]) != msgspec.json.decode(filterable.filterable(owner(row[0]), metadata)):
             told.append(f"fields of {row[2]}")
     keys = [row[:2] for row in records]
     if not spec.sparse:
@@ -78,11 +79,13 @@ def _problems(connection: psycopg.Connection[Row], spec: IndexSpec) -> list[str]
         if of_row is not None:
             postings += [(row[0], term, row[1], of_row.count(term), row[9]) for term in set(of_row)]
     compare("postings", rows("SELECT ns, term, record, count, words FROM postings"), postings)
-    for ns, name, *counts in rows(
-        "SELECT ns, name, record_count, bytes, truncated, foreign_vectors, texts, words, learned FROM namespaces"
+    for number, buckets, name, *counts in rows(
+        "SELECT ns, buckets, name, record_count, bytes, truncated, foreign_vectors, texts, words, learned FROM namespaces"
     ):
-        own = [row for row in records if row[0] == ns]
-        learned = rows(f"SELECT count(*) FROM learned_vectors WHERE ns = {ns}")[0][0]
+        ns = Namespace(number, buckets)
+        own = [row for row in records if owner(row[0]) == number]
+        told += [f"{row[2]} is in bucket {row[0]}" for row in own if row[0] != ns.bucket(row[2])]
+        learned = rows(f"SELECT count(*) FROM learned_vectors WHERE {ns.rows}")[0][0]
         wanted = [
             len(own),
             sum(size_of(spec, row[2], row[3], row[5]) for row in own),
@@ -94,10 +97,10 @@ def _problems(connection: psycopg.Connection[Row], spec: IndexSpec) -> list[str]
         ]
         if counts != wanted:
             told.append(f"counts of {name}: {counts}, {wanted} in the records")
-        blobs = [blob for (blob,) in rows(f"SELECT vector FROM learned_vectors WHERE ns = {ns}")]
+        blobs = [blob for (blob,) in rows(f"SELECT vector FROM learned_vectors WHERE {ns.rows}")]
         terms, sums = sparse.term_sums(blobs)
         expected = [pair for pair in zip(terms.tolist(), sums.tolist(), strict=True) if pair[1]]
-        compare("learned sums", rows(f"SELECT term, sum FROM learned_sums WHERE ns = {ns} AND sum <> 0"), expected)
+        compare("learned sums", rows(f"SELECT term, sum FROM learned_sums WHERE ns = {number} AND sum <> 0"), expected)
     for table in (
         "vectors",
         "learned_vectors",

@@ -6,10 +6,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pinyon.domain import Index, IndexDetails, IndexSpec
 from pinyon.storage.postgres.engine import PostgresEngine
 from pinyon.storage.postgres.options import EngineOptions
 
 from tests.postgres.server import UNSAFE, Server, running
+
+BUCKETS = 3
+"""Into how many open_divided() divides a namespace."""
 
 
 @cache
@@ -35,3 +39,18 @@ def options_of(folder: Path, **options: Any) -> EngineOptions:
 async def open_postgres(folder: Path, **options: Any) -> PostgresEngine:
     """An engine whose data stand for a folder."""
     return await PostgresEngine.open_database(options_of(folder, **options))
+
+
+async def open_divided(folder: Path, **options: Any) -> PostgresEngine:
+    """The same, but the namespaces of new indexes are divided into BUCKETS, as Citus needs it if they are very large."""
+    engine = await open_postgres(folder, **options)
+    create, schema = engine.create_index, schema_of(folder)
+
+    async def create_index(spec: IndexSpec, details: IndexDetails | None = None) -> Index:
+        index = await create(spec, details)
+        ((number,),) = shared().execute(f"SELECT number FROM {schema}.indexes WHERE id = '{index.handle.id}'")
+        shared().execute(f"ALTER TABLE {schema}_{number}.namespaces ALTER buckets SET DEFAULT {BUCKETS}")
+        return index
+
+    engine.create_index = create_index  # type: ignore[method-assign]
+    return engine

@@ -10,7 +10,7 @@ from pinyon.storage.engine import Engine
 from pinyon.storage.sqlite.engine import SqliteEngine
 from pinyon.storage.sqlite.options import Tuning
 
-from tests.storage.engines import ENGINES
+from tests.storage.engines import DIVIDED, ENGINES
 
 Open = Callable[[], Awaitable[Engine]]
 
@@ -27,7 +27,7 @@ SQLITE_VARIANTS: dict[str, dict[str, Any]] = {
 """Options of SqliteEngine.open_folder()."""
 
 
-@pytest.fixture(params=[*ENGINES, *SQLITE_VARIANTS])
+@pytest.fixture(params=[*ENGINES, *SQLITE_VARIANTS, pytest.param("postgres in buckets", marks=pytest.mark.slow)])
 def open_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
     """Opens the test's one folder; call again after close() for a restart."""
     return opener(request.param, tmp_path)
@@ -35,8 +35,8 @@ def open_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
 
 def opener(name: str, folder: Path) -> Open:
     """Opens the data in a folder by an engine, or by a variant of one."""
-    if name in ENGINES:
-        return partial(ENGINES[name].open, folder / "data")
+    if name not in SQLITE_VARIANTS:
+        return partial(ENGINES.get(name, DIVIDED).open, folder / "data")
     return partial(SqliteEngine.open_folder, folder / "data", readers=2, **SQLITE_VARIANTS[name])
 
 

@@ -10,7 +10,7 @@ from pinyon.storage.engine import Engine
 from pinyon.storage.sqlite.engine import SqliteEngine
 
 from tests.postgres import consistency as postgres_consistency
-from tests.postgres.shared_server import open_postgres
+from tests.postgres.shared_server import open_divided, open_postgres
 from tests.storage.consistency import problems
 
 
@@ -58,4 +58,12 @@ ENGINES = {
 }
 """By the name that the setting [storage] engine has."""
 
-every_engine = pytest.mark.parametrize("kind", ENGINES.values(), ids=ENGINES)
+DIVIDED = EngineKind(open_divided, partial(open_divided, read_only=True), postgres_consistency.problems, _nothing)
+"""PostgreSQL with namespaces in several buckets, as Citus needs them when they are very large. Tests with it are slow,
+so that the fast ones stay few."""
+
+every_engine = pytest.mark.parametrize(
+    "kind",
+    [*ENGINES.values(), pytest.param(DIVIDED, marks=pytest.mark.slow)],
+    ids=[*ENGINES, "postgres in buckets"],
+)

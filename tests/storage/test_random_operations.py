@@ -19,7 +19,7 @@ from pinyon.storage.engine import Engine
 from pinyon.storage.sqlite.engine import SqliteEngine
 from pinyon.storage.sqlite.options import Tuning
 
-from tests.storage.engines import ENGINES, EngineKind, every_engine
+from tests.storage.engines import DIVIDED, ENGINES, EngineKind, every_engine
 
 NAMES = st.sampled_from(["", "a", "b/c"])
 IDS = st.sampled_from([f"id{n}" for n in range(12)])
@@ -222,6 +222,7 @@ class OnTwoEngines(AgainstADict):
 MACHINES: dict[str, Any] = {
     "OnTwoEngines": OnTwoEngines,
     **{f"AgainstADict_{name}": type(name, (AgainstADict,), {"kind": kind}) for name, kind in ENGINES.items()},
+    "AgainstADict_postgres_in_buckets": type("InBuckets", (AgainstADict,), {"kind": DIVIDED}),
     "WithColumns": WithColumns,
     "WithVectorsThatServeOn": WithVectorsThatServeOn,
 }
@@ -229,7 +230,7 @@ for name, machine in MACHINES.items():
     machine.TestCase.settings = settings(
         max_examples=25, stateful_step_count=25, suppress_health_check=list(HealthCheck)
     )
-    globals()[f"Test{name}"] = machine.TestCase
+    globals()[f"Test{name}"] = pytest.mark.slow(machine.TestCase) if machine.kind is DIVIDED else machine.TestCase
 
 
 @pytest.mark.anyio

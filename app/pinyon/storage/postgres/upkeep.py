@@ -13,6 +13,7 @@ from pinyon.storage.postgres import catalogue
 from pinyon.storage.postgres.catalogue_copy import CatalogueCopy, KnownIndex
 from pinyon.storage.postgres.connection.database import Connection, Database
 from pinyon.storage.postgres.connection.database_errors import complain
+from pinyon.storage.postgres.schema.buckets import Namespace
 from pinyon.storage.postgres.vectors import hnsw
 
 QUIET_S = 0.5
@@ -93,8 +94,10 @@ class Upkeep:
         if kind is None or self._from is None:
             return
         async with self._database.transaction(known.schema) as connection:
-            cursor = await connection.execute("SELECT ns, record_count FROM namespaces")
-            counts = dict(await cursor.fetchall())
+            cursor = await connection.execute("SELECT ns, buckets, record_count FROM namespaces")
+            rows = await cursor.fetchall()
+            namespaces = {ns: Namespace(ns, buckets) for ns, buckets, _ in rows}
+            counts = {ns: count for ns, _, count in rows}
             usable = await hnsw.usable(connection)
         missing = {ns for ns, count in counts.items() if count >= self._from} - usable
         growing = self._growing(known, {ns: counts[ns] for ns in missing})
@@ -116,7 +119,7 @@ class Upkeep:
             try:
                 await connection.execute(f"SET maintenance_work_mem = {await _memory(connection, known, counts)}")
                 for ns in sorted(missing):
-                    await hnsw.create(connection, known.schema, known.entry.index.spec, ns)
+                    await hnsw.create(connection, known.schema, known.entry.index.spec, namespaces[ns])
                 for ns in sorted(spare):
                     await hnsw.drop(connection, known.schema, ns)
             finally:

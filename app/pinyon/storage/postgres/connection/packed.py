@@ -46,6 +46,22 @@ def vector_text(vector: NDArray[np.float32]) -> str:
     return orjson.dumps(np.ascontiguousarray(vector), option=orjson.OPT_SERIALIZE_NUMPY).decode()
 
 
+def lists_by_term(rows: Iterable[tuple[int, bytes]], posting: np.dtype[np.void]) -> dict[int, NDArray[np.void]]:
+    """Inverted lists by term, each sorted by record. posting: what they consist of, with a field `record`.
+
+    rows: a term and a packed list, which is sorted; once for each bucket of the namespace that has the term.
+    """
+    parts: dict[int, list[NDArray[np.void]]] = {}
+    for term, packed in rows:
+        parts.setdefault(term, []).append(np.frombuffer(packed, posting))
+    return {term: lists[0] if len(lists) == 1 else _merged(lists) for term, lists in parts.items()}
+
+
+def _merged(lists: Sequence[NDArray[np.void]]) -> NDArray[np.void]:
+    postings = np.concatenate(lists)
+    return postings[np.argsort(postings["record"])]
+
+
 async def copy_in(connection: Connection, table: str, columns: dict[str, str], rows: Iterable[Sequence[Any]]) -> None:
     """Insert rows by COPY. columns: names and types of the table's columns. Those in ENCODED are bytes."""
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(

@@ -9,6 +9,7 @@ from pinyon.storage.postgres.connection.database import Connection
 from pinyon.storage.postgres.filters.filter_sql import compile_filter
 from pinyon.storage.postgres.filters.filterable import LONG, PLAIN, shown_value, stored_field, stored_value
 from pinyon.storage.postgres.records.selection import namespace as namespace_number
+from pinyon.storage.postgres.schema.buckets import Namespace
 from pinyon.storage.shared.postings import LONG as DIGEST
 from pinyon.storage.shared.postings import Kind, Posted, posted
 
@@ -22,12 +23,12 @@ async def count(connection: Connection, lsn: int, namespace: str, plan: FacetPla
     if ns is None:
         return Facets([], 0, 0, 0, lsn)
     test, of_test = ("TRUE", []) if plan.filter is None else compile_filter(plan.filter, ns)
-    values = f"(records.fields -> '{ns}' -> %s)"
+    values = f"(records.fields -> '{ns.number}' -> %s)"
     field = stored_field(plan.field)
     row = await (
         await connection.execute(
             f"SELECT count(*), count(*) FILTER (WHERE jsonb_array_length({values}) > 0) FROM records"
-            f" WHERE ns = {ns} AND {test}",
+            f" WHERE {ns.rows} AND {test}",
             [field, *of_test],
         )
     ).fetchone()
@@ -36,7 +37,7 @@ async def count(connection: Connection, lsn: int, namespace: str, plan: FacetPla
     # A list counts once for each of its values, however often it has it.
     cursor = await connection.execute(
         f"SELECT value, count(DISTINCT record), min(record) FROM records, jsonb_array_elements({values}) AS value"
-        f" WHERE ns = {ns} AND {test} GROUP BY value",
+        f" WHERE {ns.rows} AND {test} GROUP BY value",
         [field, *of_test],
     )
     counted = [(stored, number, example) for stored, number, example in await cursor.fetchall()]
@@ -66,13 +67,13 @@ def _shown(value: Any) -> str | float | bool:
     return shown
 
 
-async def _value(connection: Connection, ns: int, field: str, stored: Any, example: int) -> str | float | bool:
+async def _value(connection: Connection, ns: Namespace, field: str, stored: Any, example: int) -> str | float | bool:
     """A value as it was given. A long string is only in the records that have it, such as the example."""
     value = shown_value(stored)
     if value is not None:
         return value
     row = await (
-        await connection.execute(f"SELECT metadata FROM records WHERE ns = {ns} AND record = %s", (example,))
+        await connection.execute(f"SELECT metadata FROM records WHERE {ns.rows} AND record = %s", (example,))
     ).fetchone()
     assert row is not None
     given = msgspec.json.decode(row[0])[field]

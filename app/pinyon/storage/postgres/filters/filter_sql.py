@@ -10,6 +10,7 @@ import msgspec
 
 from pinyon.filters import And, Compare, Condition, Exists, In, Not, Or
 from pinyon.storage.postgres.filters.filterable import containing, field_hash, stored_field, stored_value
+from pinyon.storage.postgres.schema.buckets import Namespace
 
 COMPARISONS = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 MOST_LOOKUPS = 64
@@ -22,19 +23,19 @@ SQL = tuple[str, list[Any]]
 """A text and its parameters, in order."""
 
 
-def compile_filter(condition: Condition, ns: int) -> SQL:
+def compile_filter(condition: Condition, ns: Namespace) -> SQL:
     """The expression, for records of the namespace ns."""
     match condition:
         case In(field, values):
             return _equals_any(field, values, ns)
         case Compare(field, operator, bound):
             return (
-                f"records.record IN (SELECT record FROM numbers WHERE ns = {ns} AND field = %s"
+                f"{ns.key('records')} IN (SELECT {ns.keys} FROM numbers WHERE {ns.rows} AND field = %s"
                 f" AND value {COMPARISONS[operator]} %s)",
                 [field_hash(field), bound],
             )
         case Exists(field):
-            return f"(records.fields -> '{ns}') ? %s", [stored_field(field)]
+            return f"(records.fields -> '{ns.number}') ? %s", [stored_field(field)]
         case Not(inner):
             text, parameters = compile_filter(inner, ns)
             return f"NOT ({text})", parameters
@@ -46,12 +47,12 @@ def compile_filter(condition: Condition, ns: int) -> SQL:
             return _join("OR", [compile_filter(each, ns) for each in conditions])
 
 
-def compile_test(condition: Condition, ns: int) -> SQL:
+def compile_test(condition: Condition, ns: Namespace) -> SQL:
     """Like compile_filter(), but for rows that are found otherwise and are tested one by one."""
     match condition:
         case Compare(field, operator, bound):
             # In the order of jsonb, strings come before numbers, and booleans after them.
-            value = f"(records.fields -> '{ns}' -> %s -> 0)"
+            value = f"(records.fields -> '{ns.number}' -> %s -> 0)"
             limit = f"{value} < 'false'" if operator in ("$gt", "$gte") else f"{value} > '-1e400'"
             name = stored_field(field)
             text = f"coalesce({value} {COMPARISONS[operator]} %s::jsonb AND {limit}, FALSE)"
@@ -78,15 +79,15 @@ def _joined(condition: Condition) -> int:
             return 0
 
 
-def _equals_any(field: str, values: Sequence[Any], ns: int) -> SQL:
+def _equals_any(field: str, values: Sequence[Any], ns: Namespace) -> SQL:
     if not values:
         return "FALSE", []
     if len(values) <= MOST_LOOKUPS:
         tests = " OR ".join(["records.fields @> %s::jsonb"] * len(values))
-        return f"({tests})", [containing(ns, field, value) for value in values]
+        return f"({tests})", [containing(ns.number, field, value) for value in values]
     stored = [msgspec.json.encode(stored_value(value)).decode() for value in values]
     # PostgreSQL hashes a long list, so each value of a record is looked up once.
-    elements = f"jsonb_array_elements(records.fields -> '{ns}' -> %s)"
+    elements = f"jsonb_array_elements(records.fields -> '{ns.number}' -> %s)"
     return f"EXISTS (SELECT FROM {elements} AS value WHERE value = ANY(%s::jsonb[]))", [stored_field(field), stored]
 
 

@@ -8,6 +8,7 @@ from pinyon.filters import And, Condition, In, Not
 from pinyon.search.grouping import Groups
 from pinyon.storage.postgres.connection.database import Connection
 from pinyon.storage.postgres.records.scoring import Ranking, Scorer
+from pinyon.storage.postgres.schema.buckets import Namespace
 from pinyon.storage.shared.row_sets import Records
 
 FIRST, FIRST_HYBRID, GROWTH = 256, 10_000, 4
@@ -51,13 +52,13 @@ async def best(
     return Ranking(*await scorer.in_order(chosen, scores)), parts if scorer.kind == "hybrid" else None
 
 
-async def _admitted(connection: Connection, ns: int, rows: Records, groups: Groups, most: int) -> list[int]:
+async def _admitted(connection: Connection, ns: Namespace, rows: Records, groups: Groups, most: int) -> list[int]:
     """The places of the first rows that the groups admit, at most `most`."""
     places: list[int] = []
     for start in range(0, len(rows), READ_ROWS):
         some = rows[start : start + READ_ROWS].tolist()
         cursor = await connection.execute(
-            f"SELECT record, metadata FROM records WHERE ns = {ns} AND record = ANY(%s)", (some,)
+            f"SELECT record, metadata FROM records WHERE {ns.rows} AND record = ANY(%s)", (some,)
         )
         metadata: dict[int, str] = dict(await cursor.fetchall())
         for place, row in enumerate(some, start):

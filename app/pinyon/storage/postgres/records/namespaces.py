@@ -9,7 +9,8 @@ from pinyon.errors import AlreadyExists, NotFound
 from pinyon.storage.postgres import catalogue
 from pinyon.storage.postgres.connection.database import Connection
 from pinyon.storage.postgres.records.selection import begins_with
-from pinyon.storage.postgres.records.selection import namespace as namespace_number
+from pinyon.storage.postgres.records.selection import namespace as find
+from pinyon.storage.postgres.schema.buckets import Namespace
 from pinyon.storage.shared.records import to_json
 
 COLUMNS = "name, record_count, schema, truncated, foreign_vectors, bytes"
@@ -50,26 +51,28 @@ async def describe(connection: Connection, name: str) -> NamespaceInfo:
 
 async def create(connection: Connection, name: str, schema: dict[str, Any] | None) -> int:
     """Make an empty namespace. Returns the LSN of the write. Raises AlreadyExists."""
-    if await namespace_number(connection, name) is not None:
+    if await find(connection, name) is not None:
         raise AlreadyExists("Namespace already exists")
     await insert(connection, name, None if schema is None else to_json(schema))
     return await catalogue.next_lsn(connection)
 
 
-async def number_of(connection: Connection, name: str) -> int:
-    """The number of a namespace, which is made if need be."""
-    number = await namespace_number(connection, name)
-    return await insert(connection, name, None) if number is None else number
+async def named(connection: Connection, name: str) -> Namespace:
+    """The namespace of a name, which is made if need be."""
+    ns = await find(connection, name)
+    return await insert(connection, name, None) if ns is None else ns
 
 
-async def insert(connection: Connection, name: str, schema: str | None) -> int:
-    """Enter a new namespace. Returns its number, which no other ever has. schema: in JSON."""
+async def insert(connection: Connection, name: str, schema: str | None) -> Namespace:
+    """Enter a new namespace. No other ever has its number. schema: in JSON."""
     row = await (
         await connection.execute("UPDATE state SET next_namespace = next_namespace + 1 RETURNING next_namespace - 1")
     ).fetchone()
     assert row is not None
-    await connection.execute("INSERT INTO namespaces (ns, name, schema) VALUES (%s, %s, %s)", (row[0], name, schema))
-    return int(row[0])
+    inserted = "INSERT INTO namespaces (ns, name, schema) VALUES (%s, %s, %s) RETURNING ns, buckets"
+    row = await (await connection.execute(inserted, (row[0], name, schema))).fetchone()
+    assert row is not None
+    return Namespace(*row)
 
 
 def _info(row: tuple[Any, ...]) -> NamespaceInfo:

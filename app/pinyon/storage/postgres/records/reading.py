@@ -28,6 +28,7 @@ from pinyon.storage.postgres.connection.database import Connection
 from pinyon.storage.postgres.records import grouping, scoring
 from pinyon.storage.postgres.records.selection import begins_with, where
 from pinyon.storage.postgres.records.selection import namespace as namespace_number
+from pinyon.storage.postgres.schema.buckets import Namespace
 from pinyon.storage.postgres.text import learned_vectors, lexical, sparse_index
 from pinyon.storage.postgres.vectors import vector_sums
 from pinyon.storage.postgres.vectors.hnsw import HnswIndex
@@ -45,10 +46,11 @@ Vector = NDArray[np.float32]
 decode = msgspec.json.Decoder(dict).decode
 
 
-class Namespace(msgspec.Struct, frozen=True):
+class NamespaceRow(msgspec.Struct, frozen=True):
     """A row of the table `namespaces`, as a search needs it."""
 
-    ns: int
+    number: int
+    buckets: int
     bytes: int
     record_count: int
     version: int
@@ -73,12 +75,14 @@ async def query(
     spec = state.spec
     row = await (
         await connection.execute(
-            "SELECT ns, bytes, record_count, version, foreign_vectors FROM namespaces WHERE name = %s", (namespace,)
+            "SELECT ns, buckets, bytes, record_count, version, foreign_vectors FROM namespaces WHERE name = %s",
+            (namespace,),
         )
     ).fetchone()
     if row is None:
         return QueryAnswer([], state.lsn, 0)
-    space = Namespace(*row)
+    space = NamespaceRow(*row)
+    ns = Namespace(space.number, space.buckets)
     if plan.embedded_by is not None:
         check_embedded_by(state.embedded_by, plan.embedded_by)
     vector, sparse = plan.vector, plan.sparse
@@ -89,31 +93,31 @@ async def query(
     if plan.id is not None:
         stored = await (
             await connection.execute(
-                f"SELECT record, sparse FROM records WHERE ns = {space.ns} AND id = %s", (plan.id,)
+                f"SELECT record, sparse FROM records WHERE {ns.rows_of([plan.id])} AND id = %s", (plan.id,)
             )
         ).fetchone()
         if stored is None:
             return QueryAnswer([], state.lsn, space.bytes)
-        vector = None if spec.sparse else await vector_of(connection, space.ns, stored[0], spec.dimension)
+        vector = None if spec.sparse else await vector_of(connection, ns, stored[0], spec.dimension)
         sparse = from_blob(stored[1]) if spec.takes_sparse else None
     is_hybrid = plan.text is not None and vector is not None
     centroid = None
     if space.record_count and are_kept(spec) and (plan.statistics_text is not None or is_hybrid):
-        centroid = await vector_sums.centroid(connection, space.ns, space.record_count)
+        centroid = await vector_sums.centroid(connection, ns.number, space.record_count)
     exact = plan.exact or plan.top_k > FEW_HITS or plan.grouping is not None
-    hnsw = None if exact else means.hnsw.get(space.ns)
-    source = VectorSource(connection, space.ns, spec.dimension, space.record_count, hnsw)
+    hnsw = None if exact else means.hnsw.get(ns.number)
+    source = VectorSource(connection, ns, spec.dimension, space.record_count, hnsw)
     chance = 0.0
     if is_hybrid and vector is not None and centroid is not None:
         chance = fusion.background(vector, centroid, plan.unrelated)
-    postings = lexical.Postings(connection, (handle, space.ns), (space.version, state.version), means.postings)
+    postings = lexical.Postings(connection, ns, handle, (space.version, state.version), means.postings)
     scorer = scoring.Scorer(source, spec, plan, vector, background=chance)
     if scorer.kind in ("lexical", "hybrid"):
         by_words = await lexical.search(postings, spec, plan.text or "", None)
         scorer = msgspec.structs.replace(scorer, by_words=by_words)
     elif sparse is not None:
         rare_of = space.record_count if plan.by_rarity else None
-        products = await sparse_index.dots(connection, space.ns, sparse, rare_of)
+        products = await sparse_index.dots(connection, ns, sparse, rare_of)
         scorer = msgspec.structs.replace(scorer, sparse_scores=products)
     if plan.grouping is None:
         ranking = await scorer.best(plan.top_k, plan.filter)
@@ -152,7 +156,7 @@ async def _matches(
         return []
     connection, ns, numbers = source.connection, source.ns, rows.tolist()
     cursor = await connection.execute(
-        f"SELECT record, id, metadata, sparse FROM records WHERE ns = {ns} AND record = ANY(%s)", (numbers,)
+        f"SELECT record, id, metadata, sparse FROM records WHERE {ns.rows} AND record = ANY(%s)", (numbers,)
     )
     stored = {row: rest for row, *rest in await cursor.fetchall()}
     learned: list[float | None] = [None] * len(numbers)
@@ -200,12 +204,12 @@ async def page(connection: Connection, spec: IndexSpec, lsn: int, namespace: str
 
 
 async def _complete(
-    connection: Connection, ns: int, rows: Sequence[tuple[Any, ...]], records: Sequence[Record]
+    connection: Connection, ns: Namespace, rows: Sequence[tuple[Any, ...]], records: Sequence[Record]
 ) -> list[Record]:
     """The records of these rows with what is stored beside them."""
     numbers = [row for row, *_ in rows]
     cursor = await connection.execute(
-        f"SELECT record, truncated, foreign_vector FROM records WHERE ns = {ns} AND record = ANY(%s)", (numbers,)
+        f"SELECT record, truncated, foreign_vector FROM records WHERE {ns.rows} AND record = ANY(%s)", (numbers,)
     )
     flags = {row: (truncated, foreign) for row, truncated, foreign in await cursor.fetchall()}
     learned = await learned_vectors.read(connection, ns, numbers)
@@ -222,10 +226,10 @@ async def _complete(
     ]
 
 
-async def _token_codes(connection: Connection, ns: int, rows: Sequence[int]) -> dict[int, bytes]:
+async def _token_codes(connection: Connection, ns: Namespace, rows: Sequence[int]) -> dict[int, bytes]:
     """The token vectors of these rows, by row; rows without them are left out."""
     cursor = await connection.execute(
-        f"SELECT record, codes FROM token_vectors WHERE ns = {ns} AND record = ANY(%s)", (list(rows),)
+        f"SELECT record, codes FROM token_vectors WHERE {ns.rows} AND record = ANY(%s)", (list(rows),)
     )
     return dict(await cursor.fetchall())
 

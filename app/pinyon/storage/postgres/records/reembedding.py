@@ -16,7 +16,9 @@ from pinyon.domain import Fingerprint, IndexSpec, ReembeddedText, Reembedding, S
 from pinyon.storage.postgres import catalogue
 from pinyon.storage.postgres.connection.database import Connection
 from pinyon.storage.postgres.connection.packed import copy_in, vector_bytes
+from pinyon.storage.postgres.records.selection import namespace
 from pinyon.storage.postgres.records.writing import TOKEN_COLUMNS, VECTOR_COLUMNS, keeps_token_vectors
+from pinyon.storage.postgres.schema.buckets import OWNER, owner
 from pinyon.storage.postgres.text import learned_vectors
 from pinyon.storage.postgres.vectors import vector_sums, vector_table
 from pinyon.storage.shared.lexical import text_of
@@ -113,7 +115,8 @@ async def pending(connection: Connection, most: int) -> list[StoredText]:
     # Read the records after `upto` first. Then start from the beginning, to find records that have changed since.
     for after in (upto, 0):
         cursor = await connection.execute(
-            "SELECT name, id, metadata FROM records JOIN namespaces USING (ns) WHERE record > %s AND NOT EXISTS"
+            f"SELECT name, id, metadata FROM records JOIN namespaces ON namespaces.ns = {OWNER} WHERE record > %s"
+            " AND NOT EXISTS"
             " (SELECT FROM reembedded WHERE reembedded.ns = records.ns AND reembedded.record = records.record)"
             " ORDER BY record LIMIT %s",
             (after, most),
@@ -134,13 +137,13 @@ async def stage(connection: Connection, embedded_by: Fingerprint, texts: Sequenc
     goal = await _goal(connection)
     if goal is None or goal.embedded_by != embedded_by:  # it was cancelled meanwhile, or begun for another model
         return False
+    namespaces = {name: await namespace(connection, name) for name in {new.text.namespace for new in texts}}
     for new in texts:
-        row = await (
-            await connection.execute(
-                "SELECT ns, record, metadata FROM records JOIN namespaces USING (ns) WHERE name = %s AND id = %s",
-                (new.text.namespace, new.text.id),
-            )
-        ).fetchone()
+        ns = namespaces[new.text.namespace]
+        if ns is None:
+            continue
+        query = f"SELECT ns, record, metadata FROM records WHERE {ns.rows_of([new.text.id])} AND id = %s"
+        row = await (await connection.execute(query, (new.text.id,))).fetchone()
         if row is not None and text_of(goal.target, msgspec.json.decode(row[2])) == new.text.text:
             await connection.execute(
                 "INSERT INTO reembedded (ns, record, vector, truncated, learned, token_codes)"
@@ -182,8 +185,9 @@ async def switch(connection: Connection, number: int, before: IndexSpec) -> bool
     await vector_sums.rebuild(connection, target)
     lsn = await catalogue.next_lsn(connection)
     await connection.execute(
-        "UPDATE namespaces SET version = %s, bytes = bytes + record_count * %s, foreign_vectors = 0,"
-        " truncated = (SELECT count(*) FROM records WHERE records.ns = namespaces.ns AND records.truncated)",
+        f"WITH cut AS (SELECT {OWNER} AS ns, count(*) AS truncated FROM records WHERE truncated GROUP BY 1)"
+        " UPDATE namespaces SET version = %s, bytes = bytes + record_count * %s, foreign_vectors = 0,"
+        " truncated = coalesce((SELECT cut.truncated FROM cut WHERE cut.ns = namespaces.ns), 0)",
         (lsn, 4 * (target.dimension - before.dimension)),
     )
     await connection.execute(
@@ -205,8 +209,9 @@ async def _copy(connection: Connection, target: IndexSpec, rows: Sequence[tuple[
     learned = [(ns, row, blob) for ns, row, _, blob, _ in rows if blob is not None]
     if learned:
         await copy_in(connection, "learned_vectors", learned_vectors.COLUMNS, learned)
-        for ns in sorted({ns for ns, *_ in learned}):
-            await learned_vectors.count(connection, ns, [blob for own, _, blob in learned if own == ns], 1)
+        for ns in sorted({owner(bucket) for bucket, *_ in learned}):
+            blobs = [blob for bucket, _, blob in learned if owner(bucket) == ns]
+            await learned_vectors.count(connection, ns, blobs, 1)
     if keeps_token_vectors(target):
         codes = [(ns, row, code) for ns, row, *_, code in rows if code is not None]
         await copy_in(connection, "token_vectors", TOKEN_COLUMNS, codes)

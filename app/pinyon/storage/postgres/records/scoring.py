@@ -85,7 +85,7 @@ class Scorer(msgspec.Struct, frozen=True):
         cursor = self.source.connection.cursor(binary=True)
         await cursor.execute(
             "SELECT string_agg(int8send(record), '' ORDER BY id) FROM records"
-            f" WHERE ns = {self.source.ns} AND record = ANY(%s)",
+            f" WHERE {self.source.ns.rows} AND record = ANY(%s)",
             (rows.tolist(),),
         )
         row = await cursor.fetchone()
@@ -101,7 +101,7 @@ class Scorer(msgspec.Struct, frozen=True):
         cursor = self.source.connection.cursor(binary=True)
         await cursor.execute(
             "SELECT string_agg(int8send(record), '' ORDER BY record) FROM records"
-            f" WHERE ns = {self.source.ns} AND record = ANY(%s) AND {text}",
+            f" WHERE {self.source.ns.rows} AND record = ANY(%s) AND {text}",
             [rows.tolist(), *parameters],
         )
         row = await cursor.fetchone()
@@ -167,7 +167,7 @@ class Scorer(msgspec.Struct, frozen=True):
             if len(with_words) >= wanted and scores[places[0]] < scores[with_words[wanted - 1]]:
                 break
             cursor = await self.source.connection.execute(
-                f"SELECT record, metadata FROM records WHERE ns = {self.source.ns} AND record = ANY(%s)",
+                f"SELECT record, metadata FROM records WHERE {self.source.ns.rows} AND record = ANY(%s)",
                 (records[places].tolist(),),
             )
             texts: dict[int, str] = dict(await cursor.fetchall())

@@ -5,25 +5,23 @@ from typing import Any
 from pinyon.domain import Selection
 from pinyon.storage.postgres.connection.database import Connection
 from pinyon.storage.postgres.filters.filter_sql import SQL, compile_filter
+from pinyon.storage.postgres.schema.buckets import Namespace
 
 
-async def namespace(connection: Connection, name: str) -> int | None:
-    """The number of a namespace, or None if there is no such namespace."""
-    row = await (await connection.execute("SELECT ns FROM namespaces WHERE name = %s", (name,))).fetchone()
-    return None if row is None else int(row[0])
+async def namespace(connection: Connection, name: str) -> Namespace | None:
+    """The namespace of a name, or None if there is none."""
+    row = await (await connection.execute("SELECT ns, buckets FROM namespaces WHERE name = %s", (name,))).fetchone()
+    return None if row is None else Namespace(*row)
 
 
-def where(selection: Selection, ns: int) -> SQL:
-    """The selected records as an SQL condition on the table records, and its parameters.
-
-    The number of the namespace is part of the text: only so does PostgreSQL know which partial indexes fit.
-    """
+def where(selection: Selection, ns: Namespace) -> SQL:
+    """The selected records as an SQL condition on the table records, and its parameters."""
     if selection.ids is not None:
-        return f"records.ns = {ns} AND records.id = ANY(%s)", [list(selection.ids)]
+        return f"records.{ns.rows_of(selection.ids)} AND records.id = ANY(%s)", [list(selection.ids)]
     if selection.filter is not None:
         text, parameters = compile_filter(selection.filter, ns)
-        return f"records.ns = {ns} AND {text}", parameters
-    return f"records.ns = {ns}", []
+        return f"records.{ns.rows} AND {text}", parameters
+    return f"records.{ns.rows}", []
 
 
 def begins_with(column: str, prefix: str) -> tuple[str, list[Any]]:

@@ -18,8 +18,9 @@ from pinyon.storage.postgres.connection.database import Connection
 from pinyon.storage.postgres.connection.packed import copy_in, jsonb_bytes, vector_bytes
 from pinyon.storage.postgres.filters import filterable
 from pinyon.storage.postgres.records import namespaces
-from pinyon.storage.postgres.records.selection import namespace as namespace_number
+from pinyon.storage.postgres.records.selection import namespace as find_namespace
 from pinyon.storage.postgres.records.selection import where
+from pinyon.storage.postgres.schema.buckets import Namespace
 from pinyon.storage.postgres.schema.migrations import DERIVED_OF_NAMESPACE, STORED_OF_NAMESPACE
 from pinyon.storage.postgres.text import learned_vectors, lexical, sparse_index
 from pinyon.storage.postgres.vectors import vector_sums
@@ -73,7 +74,7 @@ async def upsert(
     have the dimension of the index.
     """
     check_dimension(spec, (record.vector for record in records))
-    ns = await namespaces.number_of(connection, namespace)
+    ns = await namespaces.named(connection, namespace)
     by_id = {record.id: record for record in records}
     old = {each.record.id: each for each in await _selected(connection, ns, Selection(ids=list(by_id)))}
     first = await _next_rows(connection, len(by_id) - len(old))
@@ -82,11 +83,15 @@ async def upsert(
     await _remove(connection, spec, ns, list(old.values()))
     await _insert(connection, spec, ns, [(stored(rows[id], record), foreign) for id, record in by_id.items()])
     await _insert_vectors(
-        connection, spec, ns, [(rows[id], r.vector) for id, r in by_id.items() if r.vector is not None]
+        connection,
+        spec,
+        ns,
+        [(ns.bucket(id), rows[id], r.vector) for id, r in by_id.items() if r.vector is not None],
     )
-    await learned_vectors.store(connection, ns, [(rows[id], r.learned) for id, r in by_id.items() if r.learned])
+    learned = [(ns.bucket(id), rows[id], r.learned) for id, r in by_id.items() if r.learned]
+    await learned_vectors.store(connection, ns, learned)
     if keeps_token_vectors(spec):
-        codes = [(ns, rows[id], r.token_codes) for id, r in by_id.items() if r.token_codes is not None]
+        codes = [(ns.bucket(id), rows[id], r.token_codes) for id, r in by_id.items() if r.token_codes is not None]
         await copy_in(connection, "token_vectors", TOKEN_COLUMNS, codes)
     return await _written(connection, ns)
 
@@ -98,7 +103,7 @@ async def update(connection: Connection, spec: IndexSpec, namespace: str, plan: 
     than the plan allows, or if the metadata of a record would be larger than it allows.
     """
     check_dimension(spec, [plan.vector])
-    ns = await namespace_number(connection, namespace)
+    ns = await find_namespace(connection, namespace)
     selected = [] if ns is None else await _selected_rows(connection, ns, plan.selection)
     check_number_selected(plan, len(selected))
     if ns is None or not selected:
@@ -122,13 +127,14 @@ async def update(connection: Connection, spec: IndexSpec, namespace: str, plan: 
         if plan.vector is not None and not spec.sparse:
             await vector_sums.subtract(connection, spec, ns, part)
             await _delete_rows(connection, "vectors", ns, part)
-            await _insert_vectors(connection, spec, ns, [(row, plan.vector) for row in part])
+            places = [(ns.bucket(each.record.id), each.record.row) for each in old]
+            await _insert_vectors(connection, spec, ns, [(*place, plan.vector) for place in places])
     return len(selected), await _written(connection, ns)
 
 
 async def count(connection: Connection, namespace: str, selection: Selection) -> int:
     """The number of selected records."""
-    ns = await namespace_number(connection, namespace)
+    ns = await find_namespace(connection, namespace)
     if ns is None:
         return 0
     text, parameters = where(selection, ns)
@@ -142,7 +148,7 @@ async def delete(connection: Connection, spec: IndexSpec, namespace: str, select
 
     Raises NotFound if there is no such namespace.
     """
-    ns = await namespace_number(connection, namespace)
+    ns = await find_namespace(connection, namespace)
     if ns is None:
         raise NotFound("Namespace not found")
     if selection.ids is None and selection.filter is None:
@@ -156,11 +162,11 @@ async def delete(connection: Connection, spec: IndexSpec, namespace: str, select
 
 async def delete_namespace(connection: Connection, namespace: str) -> int:
     """Delete a namespace with its records. Returns the LSN of the write. Raises NotFound."""
-    ns = await namespace_number(connection, namespace)
+    ns = await find_namespace(connection, namespace)
     if ns is None:
         raise NotFound("Namespace not found")
     await _delete_all(connection, ns)
-    await connection.execute(f"DELETE FROM namespaces WHERE ns = {ns}")
+    await connection.execute(f"DELETE FROM namespaces WHERE ns = {ns.number}")
     return await catalogue.next_lsn(connection)
 
 
@@ -183,15 +189,15 @@ async def _next_rows(connection: Connection, number: int) -> int:
     return int(row[0]) - number
 
 
-async def _written(connection: Connection, ns: int) -> int:
+async def _written(connection: Connection, ns: Namespace) -> int:
     """Give the write an LSN, and mark the namespace as changed by it. Returns the LSN."""
     lsn = await catalogue.next_lsn(connection)
-    await connection.execute(f"UPDATE namespaces SET version = %s WHERE ns = {ns}", (lsn,))
+    await connection.execute(f"UPDATE namespaces SET version = %s WHERE ns = {ns.number}", (lsn,))
     return lsn
 
 
 async def _insert(
-    connection: Connection, spec: IndexSpec, ns: int, records: Sequence[tuple[StoredRecord, bool]]
+    connection: Connection, spec: IndexSpec, ns: Namespace, records: Sequence[tuple[StoredRecord, bool]]
 ) -> None:
     """Insert records with everything that is derived from them, but without their vectors. bool: foreign."""
     bare = [record for record, _ in records]
@@ -200,12 +206,15 @@ async def _insert(
     for record, foreign in records:
         text = texts.get(record.row)
         of_text = (None, 0, None, False) if text is None else (text.distinct, text.words, text.language, text.certain)
-        fields = jsonb_bytes(filterable.filterable(ns, record.metadata))
-        own = (ns, record.row, record.id, record.json, fields, record.sparse, record.truncated, foreign)
+        fields = jsonb_bytes(filterable.filterable(ns.number, record.metadata))
+        bucket = ns.bucket(record.id)
+        own = (bucket, record.row, record.id, record.json, fields, record.sparse, record.truncated, foreign)
         rows.append((*own, *of_text))
     await copy_in(connection, "records", RECORD_COLUMNS, rows)
     numbers = [
-        (ns, field, value, record.row) for record in bare for field, value in filterable.numbers(record.metadata)
+        (ns.bucket(record.id), field, value, record.row)
+        for record in bare
+        for field, value in filterable.numbers(record.metadata)
     ]
     if numbers:
         await copy_in(connection, "numbers", NUMBER_COLUMNS, numbers)
@@ -215,18 +224,21 @@ async def _insert(
 
 
 async def _insert_vectors(
-    connection: Connection, spec: IndexSpec, ns: int, vectors: Sequence[tuple[int, Vector]]
+    connection: Connection, spec: IndexSpec, ns: Namespace, vectors: Sequence[tuple[int, int, Vector]]
 ) -> None:
-    """Store the vectors of rows that have none."""
+    """Store the vectors of rows that have none. vectors: with the buckets and the row numbers."""
     if not spec.sparse and vectors:
-        exact = np.stack([vector for _, vector in vectors]).astype(np.float64)
+        exact = np.stack([vector for *_, vector in vectors]).astype(np.float64)
         norms = np.sqrt(np.vecdot(exact, exact)).tolist()
-        rows = [(ns, row, norm, vector_bytes(vector)) for (row, vector), norm in zip(vectors, norms, strict=True)]
+        rows = [
+            (bucket, row, norm, vector_bytes(vector))
+            for (bucket, row, vector), norm in zip(vectors, norms, strict=True)
+        ]
         await copy_in(connection, "vectors", VECTOR_COLUMNS, rows)
-        await vector_sums.add(connection, spec, ns, [vector for _, vector in vectors])
+        await vector_sums.add(connection, spec, ns, [vector for *_, vector in vectors])
 
 
-async def _remove(connection: Connection, spec: IndexSpec, ns: int, old: Sequence[OldRecord]) -> None:
+async def _remove(connection: Connection, spec: IndexSpec, ns: Namespace, old: Sequence[OldRecord]) -> None:
     """Delete records with everything that belongs to them."""
     if not old:
         return
@@ -238,7 +250,7 @@ async def _remove(connection: Connection, spec: IndexSpec, ns: int, old: Sequenc
         await _delete_rows(connection, table, ns, rows)
 
 
-async def _remove_derived(connection: Connection, spec: IndexSpec, ns: int, old: Sequence[OldRecord]) -> None:
+async def _remove_derived(connection: Connection, spec: IndexSpec, ns: Namespace, old: Sequence[OldRecord]) -> None:
     """Remove what _insert() adds beside the records, and the new vectors of a re-embedding."""
     bare = [each.record for each in old]
     rows = [record.row for record in bare]
@@ -249,7 +261,7 @@ async def _remove_derived(connection: Connection, spec: IndexSpec, ns: int, old:
         fields, values, numbers = zip(*triples, strict=True)
         await connection.execute(
             "DELETE FROM numbers USING unnest(%s::bigint[], %s::double precision[], %s::bigint[])"
-            f" AS gone (field, value, record) WHERE ns = {ns} AND numbers.field = gone.field"
+            f" AS gone (field, value, record) WHERE {ns.rows} AND numbers.field = gone.field"
             " AND numbers.value = gone.value AND numbers.record = gone.record",
             (list(fields), list(values), list(numbers)),
         )
@@ -257,23 +269,23 @@ async def _remove_derived(connection: Connection, spec: IndexSpec, ns: int, old:
     await _count(connection, spec, ns, [(each.record, each.foreign) for each in old], -1)
 
 
-async def _delete_rows(connection: Connection, table: str, ns: int, rows: Sequence[int]) -> None:
+async def _delete_rows(connection: Connection, table: str, ns: Namespace, rows: Sequence[int]) -> None:
     if rows:
-        await connection.execute(f"DELETE FROM {table} WHERE ns = {ns} AND record = ANY(%s)", (list(rows),))
+        await connection.execute(f"DELETE FROM {table} WHERE {ns.rows} AND record = ANY(%s)", (list(rows),))
 
 
-async def _delete_all(connection: Connection, ns: int) -> None:
+async def _delete_all(connection: Connection, ns: Namespace) -> None:
     """Delete everything in a namespace. Its row in the table `namespaces` stays."""
     for table in (*DERIVED_OF_NAMESPACE, *STORED_OF_NAMESPACE):
-        await connection.execute(f"DELETE FROM {table} WHERE ns = {ns}")
+        await connection.execute(f"DELETE FROM {table} WHERE {ns.rows}")
     await connection.execute(
         "UPDATE namespaces SET record_count = 0, bytes = 0, truncated = 0, foreign_vectors = 0, texts = 0, words = 0,"
-        f" learned = 0 WHERE ns = {ns}"
+        f" learned = 0 WHERE ns = {ns.number}"
     )
 
 
 async def _count(
-    connection: Connection, spec: IndexSpec, ns: int, records: Collection[tuple[StoredRecord, bool]], sign: int
+    connection: Connection, spec: IndexSpec, ns: Namespace, records: Collection[tuple[StoredRecord, bool]], sign: int
 ) -> None:
     """Add records to the counts of their namespace. sign: 1, or -1 to subtract them."""
     size = sum(size_of(spec, record.id, record.json, record.sparse) for record, _ in records)
@@ -281,24 +293,24 @@ async def _count(
     foreign = sum(is_foreign for _, is_foreign in records)
     await connection.execute(
         "UPDATE namespaces SET record_count = record_count + %s, bytes = bytes + %s, truncated = truncated + %s,"
-        f" foreign_vectors = foreign_vectors + %s WHERE ns = {ns}",
+        f" foreign_vectors = foreign_vectors + %s WHERE ns = {ns.number}",
         (sign * len(records), sign * size, sign * truncated, sign * foreign),
     )
 
 
-async def _selected_rows(connection: Connection, ns: int, selection: Selection) -> list[int]:
+async def _selected_rows(connection: Connection, ns: Namespace, selection: Selection) -> list[int]:
     text, parameters = where(selection, ns)
     cursor = await connection.execute(f"SELECT record FROM records WHERE {text} ORDER BY record", parameters)
     return [row for (row,) in await cursor.fetchall()]
 
 
-async def _selected(connection: Connection, ns: int, selection: Selection) -> list[OldRecord]:
+async def _selected(connection: Connection, ns: Namespace, selection: Selection) -> list[OldRecord]:
     text, parameters = where(selection, ns)
     return _decoded(await (await connection.execute(f"SELECT {READ} FROM records WHERE {text}", parameters)).fetchall())
 
 
-async def _rows(connection: Connection, ns: int, rows: Sequence[int]) -> list[OldRecord]:
-    query = f"SELECT {READ} FROM records WHERE ns = {ns} AND record = ANY(%s) ORDER BY record"
+async def _rows(connection: Connection, ns: Namespace, rows: Sequence[int]) -> list[OldRecord]:
+    query = f"SELECT {READ} FROM records WHERE {ns.rows} AND record = ANY(%s) ORDER BY record"
     return _decoded(await (await connection.execute(query, (list(rows),))).fetchall())
 
 

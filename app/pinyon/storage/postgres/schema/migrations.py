@@ -220,9 +220,16 @@ async def _index_first(connection: Connection) -> None:
     await connection.execute("INSERT INTO state DEFAULT VALUES")
 
 
+async def _index_buckets(connection: Connection) -> None:
+    await connection.execute(
+        # buckets: into how many the records of the namespace are divided, see buckets.py.
+        "ALTER TABLE namespaces ADD COLUMN buckets integer NOT NULL DEFAULT 1 CHECK (buckets BETWEEN 1 AND 1023)"
+    )
+
+
 Steps = Sequence[Callable[[Connection], Awaitable[None]]]
 CATALOGUE_STEPS: Steps = [_catalogue_first, _catalogue_files]
-INDEX_STEPS: Steps = [_index_first]
+INDEX_STEPS: Steps = [_index_first, _index_buckets]
 INDEX_TABLES = (
     "state",
     "namespaces",

@@ -5,6 +5,7 @@ record itself, so that they can be removed without a new analysis. Scores come f
 """
 
 import hashlib
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
@@ -13,10 +14,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pinyon.domain import IndexSpec, TermStatistics
+from pinyon.domain import Handle, IndexSpec, TermStatistics
 from pinyon.search.text.analysis import AnalysedText, analysed, detects, query_languages, query_terms
 from pinyon.storage.postgres.connection.database import Connection
-from pinyon.storage.postgres.connection.packed import copy_in
+from pinyon.storage.postgres.connection.packed import copy_in, lists_by_term
+from pinyon.storage.postgres.schema.buckets import Namespace
 from pinyon.storage.shared.lexical import Asked, LexicalScores, TextCounts, asked_terms, text_of
 from pinyon.storage.shared.posting_cache import NO_LENGTHS, InvertedList, Key, PostingCache, Tokens, Version
 from pinyon.storage.shared.records import StoredRecord
@@ -31,13 +33,14 @@ COLUMNS = {"ns": "int8", "term": "int8", "record": "int8", "count": "int4", "wor
 class IndexedText(msgspec.Struct, frozen=True):
     """What the tables hold of a text. terms: int64, as often as the text has them. language: None if the index has one.
 
-    certain: whether the text itself says its language.
+    certain: whether the text itself says its language. bucket: of the namespace, in which its postings are.
     """
 
     terms: list[int]
     words: int
     language: str | None
     certain: bool
+    bucket: int
 
     @property
     def distinct(self) -> bytes:
@@ -46,39 +49,42 @@ class IndexedText(msgspec.Struct, frozen=True):
 
 
 async def indexed(
-    connection: Connection, spec: IndexSpec, ns: int, records: Sequence[StoredRecord]
+    connection: Connection, spec: IndexSpec, ns: Namespace, records: Sequence[StoredRecord]
 ) -> dict[int, IndexedText]:
     """What the tables shall hold of the texts of records, by row number; without records that have no text."""
     texts = {record.row: text for record in records if (text := text_of(spec, record.metadata)) is not None}
+    buckets = {record.row: ns.bucket(record.id) for record in records}
     if spec.embed is None or not texts:
         return {}
-    certain = await _languages(connection, ns, only_certain=True) if detects(spec.embed.analysis) else {}
+    certain = await _languages(connection, ns.number, only_certain=True) if detects(spec.embed.analysis) else {}
     in_words = analysed(list(texts.values()), spec.embed.analysis, certain)
-    return {row: _indexed(text) for row, text in zip(texts, in_words, strict=True)}
+    return {row: _indexed(text, buckets[row]) for row, text in zip(texts, in_words, strict=True)}
 
 
-def _indexed(text: AnalysedText) -> IndexedText:
+def _indexed(text: AnalysedText, bucket: int) -> IndexedText:
     language = None if text.language is None else text.language.name
     certain = text.language is not None and text.language.certain
-    return IndexedText([hashed(term) for term in text.terms], text.words, language, certain)
+    return IndexedText([hashed(term) for term in text.terms], text.words, language, certain, bucket)
 
 
-async def add(connection: Connection, ns: int, texts: dict[int, IndexedText]) -> None:
+async def add(connection: Connection, ns: Namespace, texts: dict[int, IndexedText]) -> None:
     """Index texts of records, by row number."""
     if not texts:
         return
     rows = [
-        (ns, term, row, count, text.words) for row, text in texts.items() for term, count in Counter(text.terms).items()
+        (text.bucket, term, row, count, text.words)
+        for row, text in texts.items()
+        for term, count in Counter(text.terms).items()
     ]
     await copy_in(connection, "postings", COLUMNS, sorted(rows))
-    await _count(connection, ns, list(texts.values()), 1)
+    await _count(connection, ns.number, list(texts.values()), 1)
 
 
-async def remove(connection: Connection, ns: int, rows: Sequence[int]) -> None:
+async def remove(connection: Connection, ns: Namespace, rows: Sequence[int]) -> None:
     """Remove the texts of records that are still in the table `records`. rows: their row numbers."""
     cursor = await connection.execute(
-        "SELECT record, terms, words, language, certain FROM records"
-        f" WHERE ns = {ns} AND record = ANY(%s) AND terms IS NOT NULL",
+        "SELECT record, terms, words, language, certain, ns FROM records"
+        f" WHERE {ns.rows} AND record = ANY(%s) AND terms IS NOT NULL",
         (list(rows),),
     )
     stored = await cursor.fetchall()
@@ -88,17 +94,10 @@ async def remove(connection: Connection, ns: int, rows: Sequence[int]) -> None:
     numbers = [row for (row, *_), own in zip(stored, terms, strict=True) for _ in own]
     await connection.execute(
         "DELETE FROM postings USING unnest(%s::bigint[], %s::bigint[]) AS gone (term, record)"
-        f" WHERE ns = {ns} AND postings.term = gone.term AND postings.record = gone.record",
+        f" WHERE {ns.rows} AND postings.term = gone.term AND postings.record = gone.record",
         ([term for own in terms for term in own], numbers),
     )
-    await _count(connection, ns, [IndexedText([], words, *rest) for _, _, words, *rest in stored], -1)
-
-
-async def remove_namespace(connection: Connection, ns: int) -> None:
-    """Remove every text of a namespace."""
-    await connection.execute(f"DELETE FROM postings WHERE ns = {ns}")
-    await connection.execute(f"DELETE FROM text_languages WHERE ns = {ns}")
-    await connection.execute(f"UPDATE namespaces SET texts = 0, words = 0 WHERE ns = {ns}")
+    await _count(connection, ns.number, [IndexedText([], words, *rest) for _, _, words, *rest in stored], -1)
 
 
 async def rebuild(connection: Connection, spec: IndexSpec) -> None:
@@ -112,12 +111,12 @@ async def rebuild(connection: Connection, spec: IndexSpec) -> None:
         await connection.execute(statement)
     if spec.embed is None or spec.sparse:
         return
-    namespaces = await (await connection.execute("SELECT ns FROM namespaces")).fetchall()
-    for (ns,) in namespaces:
+    namespaces = await (await connection.execute("SELECT ns, buckets FROM namespaces")).fetchall()
+    for ns in itertools.starmap(Namespace, namespaces):
         last = 0
         while rows := await (
             await connection.execute(
-                f"SELECT record, id, metadata FROM records WHERE ns = {ns} AND record > %s ORDER BY record LIMIT 1000",
+                f"SELECT record, id, metadata FROM records WHERE {ns.rows} AND record > %s ORDER BY record LIMIT 1000",
                 (last,),
             )
         ).fetchall():
@@ -128,13 +127,13 @@ async def rebuild(connection: Connection, spec: IndexSpec) -> None:
             last = rows[-1][0]
 
 
-async def store(connection: Connection, ns: int, texts: dict[int, IndexedText]) -> None:
+async def store(connection: Connection, ns: Namespace, texts: dict[int, IndexedText]) -> None:
     """Write into records that exist what is indexed of their texts, by row number."""
     values = list(texts.values())
     await connection.execute(
         "UPDATE records SET terms = new.terms, words = new.words, language = new.language, certain = new.certain"
         " FROM unnest(%s::bigint[], %s::bytea[], %s::int[], %s::text[], %s::boolean[])"
-        f" AS new (record, terms, words, language, certain) WHERE ns = {ns} AND records.record = new.record",
+        f" AS new (record, terms, words, language, certain) WHERE {ns.rows} AND records.record = new.record",
         (
             list(texts),
             [text.distinct for text in values],
@@ -148,10 +147,13 @@ async def store(connection: Connection, ns: int, texts: dict[int, IndexedText]) 
 class Postings:
     """The inverted lists of one namespace in one snapshot, from memory where they are cached."""
 
-    def __init__(self, connection: Connection, key: Key, version: Version, cache: PostingCache) -> None:
-        """key, version: of the namespace, as the snapshot sees it."""
-        self.connection, self.ns = connection, key[1]
-        self._key, self._version, self._cache = key, version, cache
+    def __init__(
+        self, connection: Connection, ns: Namespace, index: Handle, version: Version, cache: PostingCache
+    ) -> None:
+        """version: of the namespace, as the snapshot sees it."""
+        self.connection, self.ns = connection, ns
+        self._key: Key = index, ns.number
+        self._version, self._cache = version, cache
 
     async def lists(self, terms: Sequence[tuple[str, ...]]) -> list[InvertedList]:
         """For each term, by its forms, the records that have any of them. Reads what is missing in one query."""
@@ -172,10 +174,10 @@ class Postings:
         cursor = self.connection.cursor(binary=True)
         await cursor.execute(
             "SELECT term, string_agg(int8send(record) || int4send(count) || int4send(words), '' ORDER BY record)"
-            f" FROM postings WHERE ns = {self.ns} AND term = ANY(%s) GROUP BY term",
+            f" FROM postings WHERE {self.ns.rows} AND term = ANY(%s) GROUP BY ns, term",
             (terms,),
         )
-        return {term: np.frombuffer(packed, POSTING) for term, packed in await cursor.fetchall()}
+        return lists_by_term(await cursor.fetchall(), POSTING)
 
 
 def _joined(lists: Sequence[NDArray[np.void]]) -> InvertedList:
@@ -194,8 +196,8 @@ async def search(postings: Postings, spec: IndexSpec, text: str, matching: RowSe
     matching: the rows that match the filter, or None without a filter.
     """
     analysis = spec.embed.analysis if spec.embed else "none"
-    counts = await _text_counts(postings.connection, postings.ns)
-    languages = await _languages(postings.connection, postings.ns) if detects(analysis) else {}
+    counts = await _text_counts(postings.connection, postings.ns.number)
+    languages = await _languages(postings.connection, postings.ns.number) if detects(analysis) else {}
     terms = asked_terms(text, analysis, languages)
     lists = await postings.lists([term.forms for term, _ in terms])
     asked = Asked.of(terms, lists, counts.texts)
@@ -219,10 +221,10 @@ async def statistics(postings: Postings, spec: IndexSpec, text: str) -> TermStat
     if spec.embed is None or spec.sparse:
         return None
     analysis = spec.embed.analysis
-    counts = await _text_counts(postings.connection, postings.ns)
+    counts = await _text_counts(postings.connection, postings.ns.number)
     if not counts.texts:
         return None
-    known = await _languages(postings.connection, postings.ns) if detects(analysis) else {}
+    known = await _languages(postings.connection, postings.ns.number) if detects(analysis) else {}
     languages = query_languages(text, analysis, known)
     forms = sorted({term.forms for term in query_terms(text, analysis, languages)})
     lists = await postings.lists(forms)

@@ -1,7 +1,8 @@
 """pgvector's HNSW indexes: one for each large namespace. Plain functions on a connection.
 
-An index of a namespace is partial (WHERE ns = ...), so the records of others cost a search nothing. Vectors of more
-than 2,000 numbers are indexed with half the precision, those of more than 4,000 not at all.
+An index of a namespace is partial (WHERE ns = ..., or IN the numbers of its buckets), so the records of others cost a
+search nothing. Vectors of more than 2,000 numbers are indexed with half the precision, those of more than 4,000 not at
+all.
 """
 
 import math
@@ -11,6 +12,7 @@ from psycopg import sql
 
 from pinyon.domain import IndexSpec, Metric
 from pinyon.storage.postgres.connection.database import Connection
+from pinyon.storage.postgres.schema.buckets import Namespace
 from pinyon.storage.postgres.vectors.bounds import OPERATORS
 
 WHOLE, HALF = 2_000, 4_000
@@ -90,19 +92,19 @@ async def usable(connection: Connection) -> set[int]:
     return {int(name.rpartition("_")[2]) for (name,) in await cursor.fetchall()}
 
 
-async def create(connection: Connection, schema: str, spec: IndexSpec, ns: int) -> None:
+async def create(connection: Connection, schema: str, spec: IndexSpec, ns: Namespace) -> None:
     """Build the index of a namespace, while reads and writes go on. Call outside any transaction."""
     kind = kind_of(spec)
     assert kind is not None
     column = sql.SQL("embedding" if kind.kind == "vector" else f"(embedding::halfvec({kind.dimension}))")
-    await drop(connection, schema, ns)  # what an interrupted build left
+    await drop(connection, schema, ns.number)  # what an interrupted build left
     await connection.execute(
-        sql.SQL("CREATE INDEX CONCURRENTLY {} ON {} USING hnsw ({} {}) WHERE ns = {}").format(
-            sql.Identifier(name_of(ns)),
+        sql.SQL("CREATE INDEX CONCURRENTLY {} ON {} USING hnsw ({} {}) WHERE {}").format(
+            sql.Identifier(name_of(ns.number)),
             sql.Identifier(schema, "vectors"),
             column,
             sql.SQL(f"{kind.kind}_{CLASSES[spec.metric]}"),
-            sql.Literal(ns),
+            sql.SQL(ns.rows),
         )
     )
 

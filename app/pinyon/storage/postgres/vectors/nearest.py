@@ -15,6 +15,7 @@ from pinyon.search.ranking import exact_scores
 from pinyon.storage.postgres.connection.database import Connection
 from pinyon.storage.postgres.connection.packed import vectors as unpacked
 from pinyon.storage.postgres.filters.filter_sql import SQL, compile_filter, compile_test
+from pinyon.storage.postgres.schema.buckets import Namespace
 from pinyon.storage.postgres.vectors.bounds import Query
 from pinyon.storage.postgres.vectors.hnsw import HnswIndex, searched
 from pinyon.storage.shared.row_sets import Records
@@ -35,7 +36,7 @@ class VectorSource(msgspec.Struct, frozen=True):
     """The vectors of a namespace in one snapshot. count: how many. hnsw: its approximate index, if it is to be used."""
 
     connection: Connection
-    ns: int
+    ns: Namespace
     dimension: int
     count: int
     hnsw: HnswIndex | None = None
@@ -76,16 +77,18 @@ async def nearest(
 async def share_of(source: VectorSource, condition: Condition) -> float:
     """About which share of the namespace's records match a filter, 0..1: that of SAMPLE records.
 
-    The sample is the same for every search, so that equal searches have equal answers.
+    The sample is the same for every search, so that equal searches have equal answers. Of a namespace with several
+    buckets it is from the first: a hash of the id chose its records, so they are as good as any.
     """
     test, parameters = compile_test(condition, source.ns)
+    ns = source.ns.number
     row = await (
         await source.connection.execute(
-            f"WITH ends AS (SELECT min(record) AS low, max(record) AS high FROM records WHERE ns = {source.ns}),"
+            f"WITH ends AS (SELECT min(record) AS low, max(record) AS high FROM records WHERE ns = {ns}),"
             " places AS (SELECT low + floor(fraction * (high - low + 1))::bigint AS place"
             " FROM ends, unnest(%s::float8[]) AS fraction)"
             f" SELECT avg(CASE WHEN {test} THEN 1.0 ELSE 0.0 END)::float8 FROM places CROSS JOIN LATERAL"
-            f" (SELECT * FROM records WHERE ns = {source.ns} AND record >= place ORDER BY record LIMIT 1) AS records",
+            f" (SELECT * FROM records WHERE ns = {ns} AND record >= place ORDER BY record LIMIT 1) AS records",
             [FRACTIONS, *parameters],
         )
     ).fetchone()
@@ -100,7 +103,7 @@ async def _by_hnsw(
     test, parameters = ("TRUE", []) if condition is None else compile_test(condition, source.ns)
     joined = "" if condition is None else "JOIN records USING (ns, record)"
     text = (
-        f"SELECT vectors.record, embedding FROM vectors {joined} WHERE vectors.ns = {source.ns} AND {test}"
+        f"SELECT vectors.record, embedding FROM vectors {joined} WHERE vectors.{source.ns.rows} AND {test}"
         f" ORDER BY {hnsw.distance} LIMIT %s"
     )
     return await _read(source, (text, [*parameters, query.text, top_k + MARGIN]))
@@ -131,7 +134,7 @@ async def _by_scan(
     return best(rows, _exact(query.metric, vectors, vector, rows, more), top_k, query.metric)
 
 
-def _scored_rows(ns: int, query: Query, among: Among, more: Additions | None) -> SQL:
+def _scored_rows(ns: Namespace, query: Query, among: Among, more: Additions | None) -> SQL:
     """A query for record, embedding and good of every row that counts."""
     good, of_good = query.good
     tables, of_tables = "vectors", list[Any]()
@@ -139,10 +142,10 @@ def _scored_rows(ns: int, query: Query, among: Among, more: Additions | None) ->
         tables += " LEFT JOIN unnest(%s::bigint[], %s::float8[]) AS more (record, product) USING (record)"
         of_tables = [more[0].tolist(), (more[1] / query.scale).tolist()]
         good = f"{good} + coalesce(product, 0)"
-    tests, of_tests = [f"vectors.ns = {ns}"], list[Any]()
+    tests, of_tests = [f"vectors.{ns.rows}"], list[Any]()
     if among.filter is not None:
         text, parameters = compile_filter(among.filter, ns)
-        tests.append(f"vectors.record IN (SELECT record FROM records WHERE ns = {ns} AND {text})")
+        tests.append(f"{ns.key('vectors')} IN (SELECT {ns.keys} FROM records WHERE {ns.rows} AND {text})")
         of_tests += parameters
     if among.rows is not None:
         tests.append("vectors.record = ANY(%s)")
@@ -167,15 +170,15 @@ async def _read(source: VectorSource, query: SQL) -> tuple[Records, Vector]:
     return np.array([row for row, _ in read], np.int64), unpacked([blob for _, blob in read], source.dimension)
 
 
-async def vector_of(connection: Connection, ns: int, row: int, dimension: int) -> Vector:
+async def vector_of(connection: Connection, ns: Namespace, row: int, dimension: int) -> Vector:
     """The vector of a row, float32 [dimension], as it was stored."""
     return (await vectors_of(connection, ns, [row], dimension))[row]
 
 
-async def vectors_of(connection: Connection, ns: int, rows: list[int], dimension: int) -> dict[int, Vector]:
+async def vectors_of(connection: Connection, ns: Namespace, rows: list[int], dimension: int) -> dict[int, Vector]:
     """The vectors of rows, float32 [dimension] each, by row number."""
     cursor = connection.cursor(binary=True)
-    await cursor.execute(f"SELECT record, embedding FROM vectors WHERE ns = {ns} AND record = ANY(%s)", (rows,))
+    await cursor.execute(f"SELECT record, embedding FROM vectors WHERE {ns.rows} AND record = ANY(%s)", (rows,))
     read = await cursor.fetchall()
     vectors = unpacked([blob for _, blob in read], dimension)
     return {row: vector for (row, _), vector in zip(read, vectors, strict=True)}

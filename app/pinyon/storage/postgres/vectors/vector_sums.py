@@ -4,6 +4,7 @@ Kept for indexes that embed text, because hybrid search compares a cosine with t
 the transaction that writes the vectors.
 """
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,30 +13,26 @@ from numpy.typing import NDArray
 from pinyon.domain import Centroid, IndexSpec
 from pinyon.storage.postgres.connection.database import Connection
 from pinyon.storage.postgres.connection.packed import vectors as unpacked
+from pinyon.storage.postgres.schema.buckets import Namespace
 from pinyon.storage.shared.centroids import Sum, are_kept, centroid_of, sum_of
 
 READ_ROWS = 5_000
 """Vectors that a rebuild holds in memory at a time."""
 
 
-async def add(connection: Connection, spec: IndexSpec, ns: int, vectors: Sequence[NDArray[np.float32]]) -> None:
+async def add(connection: Connection, spec: IndexSpec, ns: Namespace, vectors: Sequence[NDArray[np.float32]]) -> None:
     """Add new vectors to the sum of their namespace."""
     if are_kept(spec) and vectors:
-        await _change(connection, ns, sum_of(np.stack(vectors)))
+        await _change(connection, ns.number, sum_of(np.stack(vectors)))
 
 
-async def subtract(connection: Connection, spec: IndexSpec, ns: int, rows: Sequence[int]) -> None:
+async def subtract(connection: Connection, spec: IndexSpec, ns: Namespace, rows: Sequence[int]) -> None:
     """Subtract the stored vectors of these rows. Call before they are replaced or removed."""
     if are_kept(spec) and rows:
         cursor = connection.cursor(binary=True)
-        await cursor.execute(f"SELECT embedding FROM vectors WHERE ns = {ns} AND record = ANY(%s)", (list(rows),))
+        await cursor.execute(f"SELECT embedding FROM vectors WHERE {ns.rows} AND record = ANY(%s)", (list(rows),))
         packed = [blob for (blob,) in await cursor.fetchall()]
-        await _change(connection, ns, -sum_of(unpacked(packed, spec.dimension)))
-
-
-async def remove(connection: Connection, ns: int) -> None:
-    """Forget the sum of a namespace, because all of its vectors are removed."""
-    await connection.execute(f"DELETE FROM vector_sums WHERE ns = {ns}")
+        await _change(connection, ns.number, -sum_of(unpacked(packed, spec.dimension)))
 
 
 async def rebuild(connection: Connection, spec: IndexSpec) -> None:
@@ -43,19 +40,21 @@ async def rebuild(connection: Connection, spec: IndexSpec) -> None:
     await connection.execute("DELETE FROM vector_sums")
     if not are_kept(spec):
         return
-    namespaces = await (await connection.execute("SELECT ns FROM namespaces WHERE record_count > 0")).fetchall()
-    for (ns,) in namespaces:
+    namespaces = await (
+        await connection.execute("SELECT ns, buckets FROM namespaces WHERE record_count > 0")
+    ).fetchall()
+    for ns in itertools.starmap(Namespace, namespaces):
         last = 0
         while True:
             cursor = connection.cursor(binary=True)
             await cursor.execute(
-                f"SELECT record, embedding FROM vectors WHERE ns = {ns} AND record > %s ORDER BY record LIMIT %s",
+                f"SELECT record, embedding FROM vectors WHERE {ns.rows} AND record > %s ORDER BY record LIMIT %s",
                 (last, READ_ROWS),
             )
             rows = await cursor.fetchall()
             if not rows:
                 break
-            await _change(connection, ns, sum_of(unpacked([blob for _, blob in rows], spec.dimension)))
+            await _change(connection, ns.number, sum_of(unpacked([blob for _, blob in rows], spec.dimension)))
             last = rows[-1][0]
 
 
