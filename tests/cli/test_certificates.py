@@ -4,11 +4,13 @@ import socket
 import ssl
 import stat
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from pinyon.cli.certificates import make
-from pinyon.errors import FailedPrecondition
+from pinyon.cli.client.transport import HttpTransport
+from pinyon.errors import FailedPrecondition, Unavailable
 
 
 def handshake(folder: Path, trust: Path, name: str) -> None:
@@ -30,6 +32,26 @@ def handshake(folder: Path, trust: Path, name: str) -> None:
         client.wrap_socket(client_side, server_hostname=name).close()
     finally:
         client_side.close()
+        thread.join()
+
+
+@pytest.mark.anyio
+async def test_a_command_that_does_not_trust_a_certificate_says_how_to(tmp_path: Path) -> None:
+    make(tmp_path)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(tmp_path / "server.pem", tmp_path / "server.key")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection, suppress(OSError):
+                server.wrap_socket(connection, server_side=True).close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        transport = HttpTransport("", ssl.create_default_context())
+        with pytest.raises(Unavailable, match=r"is not trusted: .*SSL_CERT_FILE"):
+            await transport.send("GET", f"https://127.0.0.1:{listener.getsockname()[1]}", "/health", b"")
         thread.join()
 
 

@@ -47,6 +47,9 @@ def test_before_the_models_are_loaded_it_is_alive_but_not_ready(tmp_path: Path) 
         assert re.fullmatch("Not ready: (storage is being opened|models are being loaded)", waiting.json()["message"])
         asked = client.post(SEARCH, json={"query": {"inputs": {"text": "apples"}, "top_k": 1}})
         assert (asked.status_code, asked.json().get("code")) == (503, 14), asked.text
+        while "storage is being opened" in client.get("/ready").text:
+            pass
+        assert f'"url":"{server.url}"' in (tmp_path / "data" / "holder.json").read_text(), "commands ask this server"
         server.wait_for("is ready on")
         assert client.get("/ready").status_code == 200
     assert server.stop() == 0

@@ -65,14 +65,18 @@ async def serve(settings: Settings) -> int:
         failures.append(error)
         stop.set()
 
-    def ready() -> None:
+    def opened() -> None:
+        check_open(service.keys.required())
         if not settings.storage.read_only:
             with contextlib.suppress(OSError):  # commands need --host and --port then
                 installation.announce(service.addresses.local_url())
+
+    def ready() -> None:
+        if not settings.storage.read_only:
             service.start_finding_precisions()
         say(banner(service))
 
-    running = service.running(ready, fail, lambda: check_open(service.keys.required()))
+    running = service.running(ready, fail, opened)
     async with running, contextlib.nullcontext() if mcp is None else mcp.running():
         where = service.addresses.local_url()
         say(f"Pinyon is starting on {where} (loading models takes some seconds) ...")

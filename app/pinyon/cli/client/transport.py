@@ -78,6 +78,11 @@ class HttpTransport:
             )
         except (OSError, http.client.HTTPException) as error:
             connection.close()
+            if isinstance(error, ssl.SSLCertVerificationError):
+                raise Unavailable(
+                    f"The certificate of {url} is not trusted: {error.verify_message}. Name a file with its authority "
+                    "in the variable SSL_CERT_FILE, such as the bundle.pem of `pinyon certs`"
+                ) from error
             raise Unavailable(f"Nobody answers at {url}: {error or type(error).__name__}") from error
         if not response.will_close:
             self._idle.setdefault(url, []).append(connection)
