@@ -122,6 +122,19 @@ async def test_backups_can_be_deleted_and_unknown_ones_are_not_found(kind: Engin
     await engine.close()
 
 
+async def test_a_second_backup_with_the_same_id_is_refused_and_the_first_stays(
+    kind: EngineKind, tmp_path: Path
+) -> None:
+    engine = await filled(kind, tmp_path)
+    first = await engine.create_backup("docs", label())
+    await engine.delete("docs", DEFAULT_NAMESPACE, Selection())
+    with pytest.raises(AlreadyExists, match=first.label.id):
+        await engine.create_backup("docs", first.label)
+    assert await engine.backups() == [first]
+    assert [each.record_count for each in await engine.backup_namespaces(first.label.id)] == [5, 2]
+    await engine.close()
+
+
 async def test_what_is_not_finished_is_absent(kind: EngineKind, tmp_path: Path) -> None:
     engine = await filled(kind, tmp_path)
 

@@ -289,7 +289,7 @@ class Engine(DataPlane, Protocol):
     async def create_backup(self, index: IndexRef, label: BackupLabel) -> Backup:
         """Copy an index as it is at one moment. Reads and writes go on meanwhile. The copy is complete or absent.
 
-        Raises Unavailable if the disk fails or is full.
+        Raises AlreadyExists if there is a backup with this id, Unavailable if the disk fails or is full.
         """
         ...
 

@@ -8,7 +8,7 @@ import msgspec
 
 from pinyon import decoding, failpoints
 from pinyon.domain import Backup, BackupLabel, Index, IndexDetails
-from pinyon.errors import FailedPrecondition, NotFound
+from pinyon.errors import AlreadyExists, FailedPrecondition, NotFound
 from pinyon.storage.postgres import catalogue, tables
 from pinyon.storage.postgres.catalogue import Entry, State
 from pinyon.storage.postgres.connection.database import Connection
@@ -25,7 +25,7 @@ class Stored(msgspec.Struct, frozen=True):
 
 
 async def take(connection: Connection, catalogue_schema: str, entry: Entry, state: State, label: BackupLabel) -> Backup:
-    """Copy an index as the transaction sees it, which must be one snapshot."""
+    """Copy an index as the transaction sees it, which must be one snapshot. Raises AlreadyExists."""
     row = await (
         await connection.execute("SELECT count(*), coalesce(sum(record_count), 0)::bigint FROM namespaces")
     ).fetchone()
@@ -33,11 +33,12 @@ async def take(connection: Connection, catalogue_schema: str, entry: Entry, stat
     namespaces, records = row
     number_row = await (
         await connection.execute(
-            "INSERT INTO backups (id, backup, index_steps) VALUES (%s, '', %s) RETURNING number",
+            "INSERT INTO backups (id, backup, index_steps) VALUES (%s, '', %s) ON CONFLICT DO NOTHING RETURNING number",
             (label.id, len(INDEX_STEPS)),
         )
     ).fetchone()
-    assert number_row is not None
+    if number_row is None:
+        raise AlreadyExists(f"Backup {label.id} already exists")
     number = int(number_row[0])
     source, target = index_schema(catalogue_schema, entry.number), backup_schema(catalogue_schema, number)
     await tables.make_tables(connection, catalogue_schema, target, state.spec, INDEX_STEPS)

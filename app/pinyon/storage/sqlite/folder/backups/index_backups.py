@@ -20,7 +20,7 @@ import msgspec
 
 from pinyon import decoding
 from pinyon.domain import Backup, BackupLabel
-from pinyon.errors import DataLoss, FailedPrecondition, NotFound, Unavailable
+from pinyon.errors import AlreadyExists, DataLoss, FailedPrecondition, NotFound, Unavailable
 from pinyon.files import replace_json, sync
 from pinyon.storage.sqlite.connection.connections import connect
 from pinyon.storage.sqlite.connection.file_errors import translated
@@ -49,7 +49,12 @@ class IndexBackups:
                 shutil.rmtree(path, ignore_errors=True)
 
     def take(self, file: Path, label: BackupLabel) -> Backup:
-        """Copy the file of an index, even while it is written to. Raises Unavailable if the disk fails."""
+        """Copy the file of an index, even while it is written to.
+
+        Raises AlreadyExists, or Unavailable if the disk fails.
+        """
+        if label.id in self._ids():
+            raise AlreadyExists(f"Backup {label.id} already exists")
         with _disk_errors(), index_copy.complete_or_absent(self._folder / label.id) as part:
             index_copy.copy_file(file, part / COPY, at_rest=False)
             backup = index_copy.described(part / COPY, label)
