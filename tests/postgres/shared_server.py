@@ -1,11 +1,15 @@
 """One PostgreSQL server for all tests of a process, started when the first test needs it."""
 
+import asyncio
 import atexit
 import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from pinyon.domain import Index, IndexDetails, IndexSpec
 from pinyon.storage.postgres.engine import PostgresEngine
 from pinyon.storage.postgres.options import EngineOptions
@@ -34,6 +38,23 @@ def options_of(folder: Path, **options: Any) -> EngineOptions:
     """The options of an engine whose data stand for a folder."""
     defaults = {"connections": 4, "posting_cache_bytes": 2**20}
     return EngineOptions(shared().dsn, schema_of(folder), **{**defaults, **options})
+
+
+@asynccontextmanager
+async def locked(statement: str) -> AsyncIterator[None]:
+    """Somebody else has the locks of this statement."""
+    async with await psycopg.AsyncConnection.connect(shared().dsn) as connection:
+        await connection.execute(statement)
+        yield
+        await connection.rollback()
+
+
+async def sessions_that_wait(number: int) -> None:
+    """Return when so many sessions wait for a lock."""
+    query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND backend_type = 'client backend'"
+    async with await psycopg.AsyncConnection.connect(shared().dsn, autocommit=True) as connection:
+        while (await (await connection.execute(query)).fetchone()) != (number,):
+            await asyncio.sleep(0.01)
 
 
 async def open_postgres(folder: Path, **options: Any) -> PostgresEngine:

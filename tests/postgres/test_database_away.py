@@ -24,6 +24,11 @@ def database() -> Iterator[Server]:
     shutil.rmtree(server.folder, ignore_errors=True)
 
 
+def patient(seconds: float) -> tuple[str, ...]:
+    """A `pinyon` whose start waits so long for its database."""
+    return "tests.postgres.patient_server", str(seconds)
+
+
 def settings_with(folder: Path, dsn: str) -> Path:
     return config(folder, more=f'[storage]\nengine = "postgres"\ndsn = "{dsn}"\n')
 
@@ -38,9 +43,10 @@ def asked_until(client: httpx.Client, status: int) -> httpx.Response:
 
 @pytest.mark.slow
 def test_a_server_is_ready_while_its_database_answers_and_alive_all_the_time(tmp_path: Path, database: Server) -> None:
-    server = RunningServer(settings_with(tmp_path, database.dsn), tmp_path / "absent", wait=False)
+    settings = settings_with(tmp_path, database.dsn)
+    server = RunningServer(settings, tmp_path / "absent", wait=False, program=patient(GIVEN_UP_S))
     with server.client() as client:
-        server.wait_for("the start waits for up to 60 s: The database does not answer: connection")
+        server.wait_for("the start waits for up to 300 s: The database does not answer: connection")
         assert client.get("/ready").json()["message"] == "Not ready: the database does not answer"
         assert client.get("/health").status_code == 200
         assert client.get("/indexes").status_code == 503, "before the keys are known, nobody is let in or sent away"
@@ -56,6 +62,17 @@ def test_a_server_is_ready_while_its_database_answers_and_alive_all_the_time(tmp
         assert client.get("/describe_index_stats").status_code == 200
     assert server.stop() == 0, server.text
     assert "Traceback" not in server.text
+
+
+@pytest.mark.slow
+def test_a_start_gives_up_a_database_that_stays_away_with_a_sentence_and_a_failure(tmp_path: Path) -> None:
+    settings = settings_with(tmp_path, "host=/nonexistent user=ada password=opensesame")
+    server = RunningServer(settings, tmp_path / "absent", wait=False, program=patient(1))
+    server.wait_for("pinyon: The database does not answer: connection")
+    assert server.ended() == 1
+    assert "is ready on" not in server.text
+    assert "Traceback" not in server.text
+    assert "opensesame" not in server.text
 
 
 @pytest.mark.parametrize(

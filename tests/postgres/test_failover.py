@@ -36,8 +36,8 @@ async def engine_on(dsn: str, **options: Any) -> AsyncIterator[PostgresEngine]:
 
 
 @asynccontextmanager
-async def database_on(server: Server) -> AsyncIterator[Database]:
-    database = Database(server.dsn, 2, timeout_s=10)
+async def database_on(server: Server, most: int = 2) -> AsyncIterator[Database]:
+    database = Database(server.dsn, most, timeout_s=10)
     database.path = ["public"]
     await database.open()
     try:
@@ -141,3 +141,19 @@ async def test_who_waits_for_a_commit_that_was_lost_hears_that_the_write_may_be_
         assert "may or may not be stored" in meaning.message
         async with database.transaction() as connection:
             await connection.execute("SELECT 1")
+
+
+async def test_requests_get_a_free_connection_in_the_order_in_which_they_came() -> None:
+    served: list[int] = []
+    async with database_on(shared(), most=1) as database:
+
+        async def ask(number: int) -> None:
+            async with database.transaction():
+                served.append(number)
+
+        async with database.transaction():
+            asked = [asyncio.create_task(ask(number)) for number in range(20)]
+            while database.usage()["waited for"] < len(asked):
+                await asyncio.sleep(0)
+        await asyncio.gather(*asked)
+    assert served == list(range(20))

@@ -12,13 +12,14 @@ from pinyon.domain import BackupLabel, IndexSpec, PagePlan, QueryPlan, Record
 from pinyon.errors import FailedPrecondition, Unavailable
 from pinyon.storage.postgres import engine as engine_module
 from pinyon.storage.postgres import tables
-from pinyon.storage.postgres.connection.database import Connection
+from pinyon.storage.postgres.connection.bounded_connection import BoundedConnection
+from pinyon.storage.postgres.connection.database import Connection, Database
 from pinyon.storage.postgres.engine import PostgresEngine
 from pinyon.storage.postgres.options import EngineOptions
 from pinyon.storage.postgres.schema import migrations
 from pinyon.storage.postgres.schema.migrations import CATALOGUE_STEPS, INDEX_STEPS
 
-from tests.postgres.shared_server import open_postgres, schema_of, shared
+from tests.postgres.shared_server import locked, open_postgres, schema_of, sessions_that_wait, shared
 
 pytestmark = pytest.mark.anyio
 AT_ONCE = 20
@@ -70,6 +71,23 @@ async def test_many_processes_that_start_at_once_set_an_empty_database_up_once()
     for engine in engines:
         await engine.close()
     shared().execute("DROP DATABASE many")
+
+
+async def test_a_start_waits_without_limit_for_another_one_that_changes_the_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect, made = Database.connect, list[BoundedConnection]()
+
+    async def connected(database: Database) -> BoundedConnection:
+        made.append(await connect(database))
+        return made[-1]
+
+    monkeypatch.setattr(Database, "connect", connected)
+    async with locked(f"SELECT pg_advisory_xact_lock({migrations.LOCK})"):
+        start = asyncio.create_task(open_postgres(tmp_path))
+        await sessions_that_wait(1)
+        assert [connection.answer_within_s for connection in made] == [None]
+    await (await start).close()
 
 
 @pytest.mark.usefixtures("steps")

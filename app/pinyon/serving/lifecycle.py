@@ -35,8 +35,10 @@ PATIENCE_S = 60.0
 """How long a start waits for a database that does not answer. Whoever runs the process may then start it again."""
 
 
-async def serve(settings: Settings) -> int:
+async def serve(settings: Settings, patience_s: float = PATIENCE_S) -> int:
     """Serve until SIGTERM or SIGINT. Returns the exit status.
+
+    patience_s: how long the start waits for a database that does not answer.
 
     Running requests may finish within the grace period, and new ones are refused. A second signal ends the process
     immediately. Raises PinyonError if the address cannot or must not be used, storage does not open, or the settings
@@ -57,7 +59,7 @@ async def serve(settings: Settings) -> int:
         check_open(Keys(Path(settings.storage.data_dir), settings.server.api_key).required())
     check_certificate(settings)
     listeners = listen(settings)
-    service = Service(settings, addresses_of(settings, listeners), PATIENCE_S)
+    service = Service(settings, addresses_of(settings, listeners), patience_s)
     mcp = mcp_endpoint(service) if settings.server.mcp else None
     stop, failures = asyncio.Event(), list[Exception]()
 

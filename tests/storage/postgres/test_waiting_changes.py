@@ -2,41 +2,21 @@
 with locks of a third party."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
 import numpy as np
-import psycopg
 import pytest
 from pinyon.domain import EmbedSpec, IndexSpec, QueryPlan, Record
 from pinyon.errors import NotFound
 from pinyon.storage.postgres.engine import PostgresEngine
 
-from tests.postgres.shared_server import open_postgres, schema_of, shared
+from tests.postgres.shared_server import locked, open_postgres, schema_of, sessions_that_wait, shared
 
 pytestmark = pytest.mark.anyio
 SPEC = IndexSpec("docs", 2, "euclidean", embed=EmbedSpec("any", "text", language="none"))
 X = np.float32([1, 0])
 APPLE = Record("apple", X, {"text": "apple"})
-
-
-@asynccontextmanager
-async def held(statement: str) -> AsyncIterator[None]:
-    """Somebody else holds the locks of this statement."""
-    async with await psycopg.AsyncConnection.connect(shared().dsn) as connection:
-        await connection.execute(statement)
-        yield
-        await connection.rollback()
-
-
-async def waiting(number: int) -> None:
-    """Return when so many sessions wait for a lock."""
-    query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND backend_type = 'client backend'"
-    async with await psycopg.AsyncConnection.connect(shared().dsn, autocommit=True) as connection:
-        while (await (await connection.execute(query)).fetchone()) != (number,):
-            await asyncio.sleep(0.01)
 
 
 async def indexed(folder: Path) -> PostgresEngine:
@@ -48,11 +28,11 @@ async def indexed(folder: Path) -> PostgresEngine:
 
 async def test_a_write_that_waits_for_a_deletion_of_the_index_is_told_that_there_is_none(tmp_path: Path) -> None:
     engine = await indexed(tmp_path)
-    async with held(f"SELECT FROM {schema_of(tmp_path)}_1.state FOR UPDATE"):
+    async with locked(f"SELECT FROM {schema_of(tmp_path)}_1.state FOR UPDATE"):
         deletion = asyncio.create_task(engine.delete_index("docs"))
-        await waiting(1)
+        await sessions_that_wait(1)
         write = asyncio.create_task(engine.upsert("docs", "a", [APPLE]))
-        await waiting(2)
+        await sessions_that_wait(2)
     with pytest.raises(NotFound, match="docs"):
         await write
     await deletion
@@ -62,12 +42,12 @@ async def test_a_write_that_waits_for_a_deletion_of_the_index_is_told_that_there
 async def test_a_search_that_waits_for_other_words_of_the_texts_finds_them(tmp_path: Path) -> None:
     engine = await indexed(tmp_path)
     other = msgspec.structs.replace(SPEC, embed=EmbedSpec("any", "text", language="english"))
-    async with held(f"SELECT FROM {schema_of(tmp_path)}_1.postings"):
+    async with locked(f"SELECT FROM {schema_of(tmp_path)}_1.postings"):
         index = engine.index("docs")
         change = asyncio.create_task(engine.configure_index(msgspec.structs.replace(index, spec=other)))
-        await waiting(1)
+        await sessions_that_wait(1)
         search = asyncio.create_task(engine.query("docs", "a", QueryPlan(5, text="apples")))
-        await waiting(2)
+        await sessions_that_wait(2)
     await change
     assert [match.id for match in (await search).matches] == ["apple"]
     await engine.close()

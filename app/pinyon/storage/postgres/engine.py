@@ -49,7 +49,7 @@ T = TypeVar("T")
 NO_DETAILS = IndexDetails()
 READ_ONLY = "The data are opened only to read ([storage] read_only)"
 REPLICA_BEGINS_WITHIN_S = 2.0
-"""A replica that takes longer to begin a transaction hangs; others can answer in its place."""
+"""Others answer in place of a replica that takes longer to begin a transaction or to have a free connection."""
 LONG = 0.0
 """The statement timeout of copies and rebuilds: none."""
 
@@ -61,9 +61,10 @@ class PostgresEngine(PostgresDataPlane):
         self._options, self._schema = options, options.schema
         copy = CatalogueCopy(database, options.schema, options.writes_per_commit)
         upkeep = Upkeep(database, copy, options.schema, options.approximate_from)
-        limit_s, quick_s = options.statement_timeout_s, REPLICA_BEGINS_WITHIN_S
+        limit_s, soon_s = options.statement_timeout_s, REPLICA_BEGINS_WITHIN_S
         servers = [
-            Database(dsn, options.connections, limit_s, quick_s=quick_s, patient=False) for dsn in options.replica_dsns
+            Database(dsn, options.connections, limit_s, quick_s=soon_s, wait_s=soon_s, patient=False)
+            for dsn in options.replica_dsns
         ]
         replicas = Replicas(servers, options.replica_wait_s)
         super().__init__(database, replicas, copy, upkeep, PostingCache(options.posting_cache_bytes))
@@ -122,6 +123,7 @@ class PostgresEngine(PostgresDataPlane):
             if not self._options.read_only:
                 async with connection.transaction():
                     await connection.execute("SET LOCAL statement_timeout = 0")
+                    connection.answer_within_s = None  # another process may be changing large tables
                     await migrate_catalogue(connection, self._schema)
 
     async def _catalogue_read(self, read: Callable[[Connection], Awaitable[T]]) -> T:

@@ -131,6 +131,7 @@ class Replicas:
             try:
                 async with await replica.database.connect() as connection:
                     await connection.execute("SELECT 1")
+                await replica.database.replace_lost()
             except psycopg.Error as error:
                 log.log(logging.DEBUG if is_logged else logging.INFO, "a replica does not answer: %s", error)
                 is_logged = True

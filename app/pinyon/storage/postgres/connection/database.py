@@ -75,9 +75,10 @@ class Database:
 
     dsn: a connection string of libpq. If it has several hosts, connections go to the one that takes writes.
     most: how many connections it opens at the most. timeout_s: after which the server gives up a statement. quick_s:
-    how long a transaction may take to begin. patient: whether it waits for a new connection if the one that it got was
-    broken. path: schemas that every transaction sees after its own. on_other_history: called when a connection shows
-    that the server's history has branched off: a replica has become the primary, and may lack the last writes.
+    how long a transaction may take to begin. wait_s: how long it waits for a free connection; None: WAIT_S.
+    patient: whether it waits for a new connection if the one that it got was broken. path: schemas that every
+    transaction sees after its own. on_other_history: called when a connection shows that the server's history has
+    branched off: a replica has become the primary, and may lack the last writes.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Database:
         timeout_s: float,
         connect_s: float = 5.0,
         quick_s: float = QUICK_S,
+        wait_s: float | None = None,
         patient: bool = True,
     ) -> None:
         self.dsn, self.path, self._patient = dsn, list[str](), patient
@@ -112,7 +114,7 @@ class Database:
             min_size=1,
             max_size=most,
             open=False,
-            timeout=WAIT_S,
+            timeout=WAIT_S if wait_s is None else wait_s,
             reconnect_timeout=RECONNECTED_FOR_S,
         )
 
@@ -141,7 +143,7 @@ class Database:
         in_use = stats.get("pool_size", 0) - idle
         return {"in use": in_use, "idle": idle, "waited for": stats.get("requests_waiting", 0)}
 
-    async def connect(self) -> Connection:
+    async def connect(self) -> BoundedConnection:
         """A connection of its own, outside the pool. The caller closes it."""
         connection = await BoundedConnection.connect(self.dsn, **self.arguments)
         connection.answer_within_s = self._quick_s
@@ -151,6 +153,10 @@ class Database:
         """End every connection of the pool, because the server hangs. Whoever waits for an answer gets an error."""
         for connection in list(self._connections):
             connection.abandon()
+
+    async def replace_lost(self) -> None:
+        """Replace connections of the pool that were lost while they were idle."""
+        await self._pool.check()
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Connection]:
