@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ from pinyon.domain import EmbedSpec, Fingerprint, Handle, Index, IndexSpec
 from pinyon.services.control_plane.embedders import Embedders
 from pinyon.services.control_plane.readiness import Readiness
 from pinyon.services.data_plane.records.index_texts import MOST_ATTEMPTS
+from pinyon.storage.postgres.data_plane import PostgresDataPlane
 from pinyon.storage.sqlite.data_plane import SqliteDataPlane
 from pinyon.storage.sqlite.upkeep import compaction
 
 from tests.durability.test_kills import WIDE
 from tests.durability.test_power import serving
+from tests.postgres.two_services import running
 from tests.running import GIVEN_UP_S, MODELS
 
 pytestmark = pytest.mark.anyio
@@ -103,6 +106,56 @@ async def test_a_request_outlasts_several_switches_of_the_model_and_then_asks_to
     assert outlasted or "was re-embedded 10 times during the request; try again" in answer.text
     (hit,) = hits["result"]["hits"]
     assert hit["fields"]["chunk_text"] == ("another" if outlasted else "a text")
+
+
+QUERIES = {
+    "by vectors": {"inputs": {"text": "a text", "retrieval": "dense"}},
+    "by words": {"inputs": {"text": "a text", "retrieval": "lexical"}},
+    "hybrid": {"inputs": {"text": "a text", "retrieval": "hybrid", "explain": True}},
+    "by record": {"id": "1"},
+}
+
+
+@asynccontextmanager
+async def site(engine: str, folder: Path) -> AsyncIterator[httpx.AsyncClient]:
+    """The application with both models, on an engine."""
+    models = models_with_another(folder / "models")
+    if engine == "postgres":
+        async with running(folder, models) as on_database:
+            yield on_database.http
+    else:
+        async with serving(folder, folder / "data", models=models) as http:
+            yield http
+
+
+@pytest.mark.parametrize(("engine", "plane"), [("sqlite", SqliteDataPlane), ("postgres", PostgresDataPlane)])
+async def test_a_search_whose_index_is_switched_before_it_reads_answers_as_one_after_the_switch(
+    engine: str, plane: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with site(engine, tmp_path) as http:
+        query, left = plane.query, [0]
+
+        async def switched_first(self: Any, *given: Any) -> Any:
+            if left[0]:
+                left[0] -= 1
+                await switch(http)
+            return await query(self, *given)
+
+        async def search(asked: dict[str, Any]) -> tuple[Any, str | None]:
+            body = {"query": {**asked, "top_k": 3}}
+            answer = (await http.post("/records/namespaces/n/search", json=body)).raise_for_status()
+            return answer.json()["result"], answer.headers.get("x-pinyon-model")
+
+        monkeypatch.setattr(plane, "query", switched_first)
+        rows = [{"_id": str(n), "chunk_text": f"a text of {n} words"} for n in range(3)]
+        for row in rows:
+            (await http.post("/records/namespaces/n/upsert", json=row)).raise_for_status()
+        for asked in QUERIES.values():
+            left[0] = 1
+            beside = await search(asked)
+            assert left == [0]
+            assert beside == await search(asked)
+            assert len(beside[0]["hits"]) == 3
 
 
 async def test_a_model_that_changed_while_it_was_loaded_is_not_the_one_that_is_kept() -> None:

@@ -2,19 +2,25 @@
 
 import asyncio
 import tempfile
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pinyon import failpoints
+from pinyon.concurrency.cancellation import cancel
 from pinyon.domain import (
     EmbedSpec,
     Fingerprint,
     IndexSpec,
     PagePlan,
+    QueryAnswer,
     QueryPlan,
     Record,
     ReembeddedText,
@@ -24,8 +30,13 @@ from pinyon.domain import (
 )
 from pinyon.errors import EmbeddingMismatch, FailedPrecondition, InvalidArgument
 from pinyon.storage.engine import Engine
+from pinyon.storage.postgres.connection.database import Connection, Database
+from pinyon.storage.sqlite.records import reading
+from pinyon.storage.sqlite.schema import tables
 
-from tests.storage.engines import EngineKind, every_engine
+from tests.postgres.shared_server import sessions_that_wait
+from tests.running import GIVEN_UP_S
+from tests.storage.engines import ENGINES, EngineKind, every_engine
 
 pytestmark = pytest.mark.anyio
 
@@ -247,5 +258,126 @@ async def test_what_is_configured_meanwhile_is_kept_by_the_switch(kind: EngineKi
     for id, vector in (await vectors(engine, "n")).items():
         np.testing.assert_array_equal(vector, embedded(f"{id} {id}", 3))
     await engine.delete("docs", "n", Selection(ids=["a"]))
+    await engine.close()
+    assert kind.problems(tmp_path, "docs") == []
+
+
+class StoppedSearch:
+    """Stops searches, of either engine: before they see any of the index, or when they have seen what it is."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, moment: Literal["before", "after"]) -> None:
+        self.moment, self._reached, self._goes_on = moment, threading.Event(), threading.Event()
+        query, transaction = reading.query, Database.transaction
+
+        def query_stopped(connection: Any, *given: Any) -> QueryAnswer | None:
+            if moment == "after":
+                tables.state(connection)
+            self._stop()
+            return query(connection, *given)
+
+        @asynccontextmanager
+        async def transaction_stopped(database: Database, *given: Any, **more: Any) -> AsyncIterator[Connection]:
+            is_read = more.get("first") is not None
+            if is_read and moment == "before":
+                await asyncio.to_thread(self._stop)
+            async with transaction(database, *given, **more) as connection:
+                if is_read and moment == "after":
+                    await asyncio.to_thread(self._stop)
+                yield connection
+
+        monkeypatch.setattr(reading, "query", query_stopped)
+        monkeypatch.setattr(Database, "transaction", transaction_stopped)
+
+    def _stop(self) -> None:
+        self._reached.set()
+        assert self._goes_on.wait(GIVEN_UP_S)
+
+    async def reached(self) -> None:
+        """Wait until a search has stopped."""
+        assert await asyncio.to_thread(self._reached.wait, GIVEN_UP_S)
+
+    def go_on(self) -> None:
+        """Let searches go on, and stop none any more."""
+        self._goes_on.set()
+
+
+async def switched_beside(
+    search: "asyncio.Task[QueryAnswer]", stopped: StoppedSearch, kind: EngineKind, engine: Engine
+) -> None:
+    """Switch the vectors while a search is stopped; then let it go on."""
+    committed = threading.Event()
+    failpoints.arm("committed", committed.set)
+    try:
+        await stopped.reached()
+        switch = asyncio.create_task(engine.finish_reembedding("docs"))
+        if kind is ENGINES["sqlite"]:
+            assert await asyncio.to_thread(committed.wait, GIVEN_UP_S)
+        elif stopped.moment == "before":
+            await asyncio.wait([switch])
+        else:  # the search has locked the index
+            waits = asyncio.create_task(sessions_that_wait(1))
+            await asyncio.wait([switch, waits], return_when=asyncio.FIRST_COMPLETED)
+            await cancel(waits)
+        assert not search.done()
+    finally:
+        stopped.go_on()
+        failpoints.disarm()
+    await asyncio.wait([search])
+    assert await switch
+
+
+TEXTS = {"a": "one", "b": "two", "c": "three"}
+OLD_VECTOR = {"vector": embedded("one", 2), "embedded_by": printed("old", 2)}
+SEARCHES = {
+    "by vector": QueryPlan(3, include_values=True, **OLD_VECTOR),
+    "by record": QueryPlan(3, include_values=True, id="a"),
+    "hybrid": QueryPlan(3, include_values=True, text="one", **OLD_VECTOR),
+}
+
+
+def assert_one_side(answer: QueryAnswer, plan: QueryPlan, dimension: int, model: str) -> None:
+    """Every record is a hit, with the vector and the score of this model."""
+    assert {match.id for match in answer.matches} == set(TEXTS)
+    assert answer.matches[0].id == "a"
+    assert answer.embedded_by == printed(model, dimension)
+    first = embedded("one", dimension)
+    for match in answer.matches:
+        vector = embedded(TEXTS[match.id], dimension)
+        np.testing.assert_array_equal(match.vector, vector)
+        if plan.text is None:
+            cosine = first @ vector / np.linalg.norm(first) / np.linalg.norm(vector)
+            assert match.score == pytest.approx(cosine, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("moment", "search"),
+    [("before", "by vector"), ("before", "by record"), ("after", "hybrid"), ("after", "by record")],
+)
+@every_engine
+async def test_a_search_that_meets_the_switch_answers_from_one_side_of_it(
+    kind: EngineKind,
+    moment: Literal["before", "after"],
+    search: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine, plan = await kind.open(tmp_path), SEARCHES[search]
+    await engine.create_index(OLD)
+    await engine.upsert("docs", "n", [record(id, text, 2) for id, text in TEXTS.items()], printed("old", 2))
+    await engine.begin_reembedding("docs", NEW, printed("new", 3))
+    await step(engine, 3)
+    stopped = StoppedSearch(monkeypatch, moment)
+    asked = asyncio.create_task(engine.query("docs", "n", plan))
+    await switched_beside(asked, stopped, kind, engine)
+    if moment == "after":
+        assert_one_side(await asked, plan, 2, "old")
+    elif plan.vector is None:
+        assert_one_side(await asked, plan, 3, "new")
+    else:
+        with pytest.raises(EmbeddingMismatch):  # not an error about the dimension: the services ask again
+            await asked
+    new = {} if plan.vector is None else {"vector": embedded("one", 3), "embedded_by": printed("new", 3)}
+    plan = msgspec.structs.replace(plan, **new)
+    assert_one_side(await engine.query("docs", "n", plan), plan, 3, "new")
     await engine.close()
     assert kind.problems(tmp_path, "docs") == []
