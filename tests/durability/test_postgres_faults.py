@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 import random
 import shutil
@@ -141,6 +142,51 @@ async def test_a_replica_dies_and_then_takes_the_place_of_the_primary(tmp_path: 
         assert pinyon.stop() == 0
 
 
+async def test_two_replicas_of_which_one_is_behind_and_the_other_dies_cost_no_answer(
+    tmp_path: Path, database: Server
+) -> None:
+    clients, outcome, end = clients_of("wx"), Outcome(), asyncio.Event()
+    with replica_of(database) as behind, replica_of(database) as mortal:
+        more = {"read_preference": "replica", "replica_dsns": [behind.dsn, mortal.dsn]}
+        writer = await asyncio.to_thread(serve, tmp_path / "writer", database.dsn)
+        reader = await asyncio.to_thread(serve, tmp_path / "reader", database.dsn, **more)
+        async with client_of(writer) as elsewhere, client_of(reader) as http:
+
+            async def written_elsewhere(id: str) -> None:
+                """A write that the reading process hears of by its number only."""
+                row = [{"_id": id, "chunk_text": "apple"}]
+                answer = await ask(elsewhere, outcome, "POST", UPSERT, row)
+                http.headers["x-pinyon-min-lsn"] = answer.headers["x-pinecone-request-lsn"]
+
+            async def searches(*wanted: str) -> None:
+                for _ in range(6):
+                    hits = (await ask(http, outcome, "POST", SEARCH, QUERY)).json()["result"]["hits"]
+                    assert [hit["_id"] for hit in hits] == list(wanted)
+
+            await written_elsewhere("a")
+            await searches("a")
+            await asyncio.to_thread(behind.execute, "SELECT pg_wal_replay_pause()")
+            await written_elsewhere("b")
+            await searches("a", "b")
+            await asyncio.to_thread(mortal.kill)
+            await written_elsewhere("c")
+            await searches("a", "b", "c")
+            await asyncio.to_thread(mortal.start)
+            await asyncio.to_thread(behind.execute, "SELECT pg_wal_replay_resume()")
+            await searches("a", "b", "c")
+            del http.headers["x-pinyon-min-lsn"]
+            tasks = [asyncio.create_task(work(client, http, outcome, end)) for client in clients]
+            await answers(outcome, 30)
+            end.set()
+            await asyncio.gather(*tasks)
+            await check(clients, http, database.dsn)
+        print(f"two replicas: {outcome}")
+        assert outcome.refused == 0
+        for pinyon in (writer, reader):
+            lines_of_outages(pinyon)
+            assert pinyon.stop() == 0
+
+
 async def test_a_server_that_hangs_is_given_up_and_used_again_when_it_goes_on(tmp_path: Path, database: Server) -> None:
     clients, outcome, end = clients_of("wx"), Outcome(), asyncio.Event()
     pinyon = await asyncio.to_thread(serve, tmp_path, database.dsn, statement_timeout_s=2.0)
@@ -210,22 +256,33 @@ def small_disk() -> Iterator[Path]:
         folder.rmdir()
 
 
+def fill(disk: Path) -> Path:
+    """Fill a disk with a file, which is returned."""
+    filler = disk / "filler"
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while file.write(bytes(65_536)):
+            pass
+    return filler
+
+
+def move_to(disk: Path, folder: Path) -> None:
+    """Move a folder of a database that is stopped to a disk."""
+    shutil.move(folder, disk / folder.name)
+    subprocess.run(["chown", "-R", UNPRIVILEGED, str(disk)], check=os.geteuid() == 0)
+    folder.symlink_to(disk / folder.name)
+
+
 async def test_a_full_disk_of_the_database_refuses_writes_and_answers_searches(tmp_path: Path) -> None:
     rows = [{"_id": f"r{n}", "chunk_text": "apple " * 500} for n in range(50)]
     outcome, stored = Outcome(), 0
     with small_disk() as disk, running(**SAFE) as database:
         await asyncio.to_thread(database.stop)
-        shutil.move(database.data / "base", disk / "base")  # the tables; a full disk of the log stops the server
-        subprocess.run(["chown", "-R", UNPRIVILEGED, str(disk)], check=os.geteuid() == 0)
-        (database.data / "base").symlink_to(disk / "base")
+        move_to(disk, database.data / "base")  # the tables
         await asyncio.to_thread(database.start)
         pinyon = await asyncio.to_thread(serve, tmp_path, database.dsn)
         async with client_of(pinyon) as http:
             assert (await ask(http, outcome, "POST", UPSERT, ROW)).status_code == 201
-            filler = disk / "filler"
-            with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
-                while file.write(bytes(65_536)):
-                    pass
+            filler = fill(disk)
             for batch in range(200):
                 own = [{**row, "_id": f"{row['_id']}-{batch}"} for row in rows]
                 answer = await ask(http, outcome, "POST", UPSERT, own)
@@ -244,3 +301,70 @@ async def test_a_full_disk_of_the_database_refuses_writes_and_answers_searches(t
         assert len(lines_of_outages(pinyon)) <= 2
         assert pinyon.stop() == 0
         await asyncio.to_thread(database.stop)
+
+
+async def test_a_full_disk_of_the_log_stops_the_database_and_loses_no_acknowledged_write(tmp_path: Path) -> None:
+    clients, outcome, end = clients_of("wx"), Outcome(), asyncio.Event()
+    dice, batches, acknowledged, refused = random.Random(7), itertools.count(), set[str](), list[set[str]]()
+    with small_disk() as disk, running(**SAFE, checkpoint_timeout="1h") as database:
+        await asyncio.to_thread(database.stop)
+        move_to(disk, database.data / "pg_wal")
+        await asyncio.to_thread(database.start)
+        pinyon = await asyncio.to_thread(serve, tmp_path, database.dsn)
+        async with client_of(pinyon) as http:
+
+            async def write() -> int:
+                """Store some records that no compression makes smaller. Returns the status."""
+                batch = next(batches)
+                rows = [{"_id": f"{batch}-{n}", "chunk_text": "apple", "noise": noise(dice)} for n in range(20)]
+                status = (await ask(http, outcome, "POST", "/records/namespaces/large/upsert", rows)).status_code
+                ids = {row["_id"] for row in rows}
+                if status == 503:
+                    refused.append(ids)
+                else:
+                    acknowledged.update(ids)
+                return status
+
+            tasks = [asyncio.create_task(work(client, http, outcome, end)) for client in clients]
+            await answers(outcome, 10)
+            filler = fill(disk)
+            async with asyncio.timeout(PATIENCE_S):
+                while await write() != 503:
+                    pass
+                await asyncio.gather(*(write() for _ in range(5)))
+            filler.unlink()
+            async with asyncio.timeout(PATIENCE_S):
+                status = 503
+                while status == 503:
+                    # It has ended, unless it could write the end of its recovery. An operator starts it again.
+                    if database.process is None or database.process.poll() is not None:
+                        await asyncio.to_thread(database.start)
+                    status = await write()
+            end.set()
+            await asyncio.gather(*tasks)
+            await check(clients, http, database.dsn)
+            stored = await ids_in(http, "large")
+            assert acknowledged <= stored
+            assert all(ids <= stored or not ids & stored for ids in refused), "nothing half stored"
+        print(f"a full disk of the log: {outcome}")
+        assert b"PANIC" in (database.folder / "log").read_bytes()
+        lines_of_outages(pinyon)
+        assert pinyon.stop() == 0
+        await asyncio.to_thread(database.stop)
+
+
+def noise(dice: random.Random) -> str:
+    """A field of 30,000 characters."""
+    return dice.randbytes(15_000).hex()
+
+
+async def ids_in(http: httpx.AsyncClient, namespace: str) -> set[str]:
+    """The ids of all records of a namespace."""
+    ids, token = set[str](), None
+    while True:
+        given = {"namespace": namespace, "limit": 100} | ({} if token is None else {"paginationToken": token})
+        page = (await http.get("/vectors/list", params=given)).raise_for_status().json()
+        ids |= {vector["id"] for vector in page["vectors"]}
+        token = page.get("pagination", {}).get("next")
+        if token is None:
+            return ids
