@@ -13,7 +13,7 @@ import pytest
 from tests.durability.test_kills import Answers
 from tests.durability.workload import Client, run, stored
 from tests.postgres.shared_server import schema_of, shared
-from tests.running import GIVEN_UP_S, RunningServer
+from tests.running import GIVEN_UP_S, RunningServer, config
 from tests.services.test_reembeddings import HASH_MODELS, models_with_another
 from tests.storage.engines import ENGINES
 
@@ -128,3 +128,27 @@ async def test_when_a_process_is_killed_the_other_loses_nothing_and_goes_on_with
         assert "Traceback" not in process.server.text
     assert ENGINES["postgres"].problems(tmp_path, "docs") == []
     print(f"{KILLS} kills, {sum(client.answered for each in processes for client in each.clients)} operations answered")
+
+
+@pytest.mark.slow
+async def test_a_backup_whose_process_is_killed_is_in_progress_until_the_other_finds_that_it_failed(
+    tmp_path: Path,
+) -> None:
+    storage = f'[storage]\nengine = "postgres"\ndsn = "{shared().dsn}"\nschema = "{schema_of(tmp_path)}"\n'
+    settings = config(tmp_path, more=storage)
+    told = ("--index-host", "{index}.localhost")
+    survivor = RunningServer(settings, tmp_path / "absent", *told)
+    killed = ("tests.durability.faulty_server", "kill", "copied", "1")
+    doomed = RunningServer(settings, tmp_path / "absent", *told, program=killed)
+    with survivor.client() as http, doomed.client() as dies:
+        with pytest.raises(httpx.TransportError):
+            dies.post("/indexes/quickstart/backups", json={})
+        assert doomed.ended() == -9
+        (backup,) = http.get("/backups").raise_for_status().json()["data"]
+        assert backup["status"] == "Initializing"
+        while backup["status"] == "Initializing":  # until the lease expires
+            backup = http.get(f"/backups/{backup['backup_id']}").raise_for_status().json()
+        assert (backup["status"], backup["error"]) == ("Failed", "the server was stopped meanwhile")
+        http.delete(f"/backups/{backup['backup_id']}").raise_for_status()
+        assert http.get("/backups").json() == {"data": []}
+    assert survivor.stop() == 0, survivor.text
