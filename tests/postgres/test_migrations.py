@@ -20,6 +20,7 @@ from pinyon.storage.postgres.schema import migrations
 from pinyon.storage.postgres.schema.migrations import CATALOGUE_STEPS, INDEX_STEPS
 
 from tests.postgres.shared_server import locked, open_postgres, schema_of, sessions_that_wait, shared
+from tests.running import GIVEN_UP_S
 
 pytestmark = pytest.mark.anyio
 AT_ONCE = 20
@@ -135,6 +136,10 @@ async def test_a_process_that_runs_on_beside_a_later_version_harms_nothing(tmp_p
     ):
         with pytest.raises(Unavailable, match="replace this process by that version"):
             await call
+    async with asyncio.timeout(GIVEN_UP_S):
+        while old.problem() is None:
+            await asyncio.sleep(0.05)
+    assert "replace this process" in str(old.problem()), "a balancer asks /ready, and sends nothing here any more"
     later_version(add_column)
     assert [index.name for index in new.indexes()] == ["docs"]
     assert added(tmp_path) == [(7,)]

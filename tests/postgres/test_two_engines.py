@@ -1,6 +1,7 @@
 """Two engines on one database: what is done at one is right at the other at once."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,19 @@ async def test_an_index_made_at_one_is_used_at_the_other_at_once_and_listed_soon
     assert second.indexes() == [made, other]
     last = await first.create_index(msgspec.structs.replace(OLD, name="last"))
     await until(lambda: last in second.indexes())
+
+
+async def test_an_index_that_the_other_has_deleted_is_no_trouble_for_the_upkeep(
+    engines: Pair, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = engines
+    await first.create_index(OLD)
+    known = first._copy.known("docs")
+    monkeypatch.setattr(first._copy, "known", lambda name: known)  # the notification comes too late
+    await second.delete_index("docs")
+    first.upkeep.schedule("docs")
+    await first.upkeep.idle()
+    assert not [line for line in caplog.records if line.levelno >= logging.WARNING]
 
 
 async def test_an_index_that_was_deleted_and_made_again_at_the_other_is_another_one(engines: Pair) -> None:

@@ -16,7 +16,7 @@ from pinyon.storage.postgres.catalogue import CHANNEL, Entry
 from pinyon.storage.postgres.connection.database import Database
 from pinyon.storage.postgres.connection.database_errors import answers_again, complain, translated
 from pinyon.storage.postgres.connection.write_groups import WriteGroups
-from pinyon.storage.postgres.schema.migrations import in_schema, index_schema
+from pinyon.storage.postgres.schema.migrations import LATER_VERSION, in_schema, index_schema, is_newest
 from pinyon.storage.postgres.vectors import hnsw
 from pinyon.storage.postgres.vectors.hnsw import HnswIndex
 
@@ -46,7 +46,7 @@ class CatalogueCopy:
         self._lock = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._watchers: list[Callable[[], None]] = []
-        self._is_lost, self._answered = False, 0.0
+        self._is_lost, self._is_outdated, self._answered = False, False, 0.0
 
     @property
     def indexes(self) -> Mapping[str, KnownIndex]:
@@ -105,6 +105,8 @@ class CatalogueCopy:
 
     def problem(self) -> str | None:
         """Why the database cannot be asked now, or None."""
+        if self._is_outdated:
+            return f"a {LATER_VERSION}"
         if self._task is None or (not self._is_lost and time.monotonic() - self._answered < SILENT_S):
             return None
         return "the database does not answer"
@@ -120,7 +122,7 @@ class CatalogueCopy:
             await cancel(self._task)
 
     async def _follow(self) -> None:
-        changes = sql.SQL("SELECT changes FROM {}.catalogue_state").format(sql.Identifier(self._schema))
+        state = sql.SQL("SELECT changes, index_steps FROM {}.catalogue_state").format(sql.Identifier(self._schema))
         while True:
             try:
                 connection = await self._database.connect()
@@ -130,8 +132,9 @@ class CatalogueCopy:
                         answers_again()
                     self._is_lost = False
                     while True:
-                        row = await (await connection.execute(changes)).fetchone()  # notices a lost connection, too
+                        row = await (await connection.execute(state)).fetchone()  # notices a lost connection, too
                         self._answered = time.monotonic()
+                        self._is_outdated = row is not None and not is_newest(row[1])
                         if row is None or row[0] != self._changes:
                             await self.refresh()
                         async for _ in connection.notifies(timeout=ASKED_EVERY_S, stop_after=1):

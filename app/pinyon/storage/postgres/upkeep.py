@@ -7,6 +7,7 @@ import asyncio
 import logging
 
 import psycopg
+from psycopg import errors
 
 from pinyon.concurrency.cancellation import cancel
 from pinyon.storage.postgres import catalogue
@@ -74,6 +75,8 @@ class Upkeep:
                 complain(error)
                 self._wanted.add(name)
                 await asyncio.sleep(TRIED_AGAIN_S)
+            except (errors.UndefinedTable, errors.InvalidSchemaName):  # another process has deleted the index
+                continue
             except Exception:  # what could not be built is searched exactly, and is tried again after the next write
                 log.exception("the large namespaces of index %s are searched exactly", name)
 

@@ -11,6 +11,8 @@ from psycopg import sql
 from pinyon.errors import FailedPrecondition, Unavailable
 from pinyon.storage.postgres.connection.database import Connection
 
+LATER_VERSION = "later version of Pinyon has changed the tables of the database; replace this process by that version"
+"""Part of a sentence: why a process that runs on is of no use any more."""
 REPLACED_AFTER_S = 10
 """When callers of a process that is too old should try again: another one may answer then."""
 LOCK = int.from_bytes(b"Pinyon")
@@ -303,13 +305,15 @@ async def put_off(connection: Connection) -> None:
     check_newest(await _number(connection, "SELECT index_steps FROM catalogue_state"))
 
 
+def is_newest(index_steps: int) -> bool:
+    """Whether the indexes have the schema that this process knows."""
+    return index_steps == len(INDEX_STEPS)
+
+
 def check_newest(index_steps: int) -> None:
     """Raises Unavailable if a later Pinyon has migrated the indexes while this process was running."""
-    if index_steps != len(INDEX_STEPS):
-        raise Unavailable(
-            "A later version of Pinyon has changed the tables of the database; replace this process by that version",
-            REPLACED_AFTER_S,
-        )
+    if not is_newest(index_steps):
+        raise Unavailable(f"A {LATER_VERSION}", REPLACED_AFTER_S)
 
 
 async def in_schema(connection: Connection, *schemas: str) -> None:
