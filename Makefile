@@ -67,9 +67,9 @@ audit: setup
 test: setup
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not slow and not clients and not browser"
 
-# What says how much a busy server does runs last, with nothing beside it.
+# The properties once more, with all their examples. What says how much a busy server does runs last, with nothing beside it.
 test-slow: setup
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "slow and not alone"
+	PINYON_TEST_EXAMPLES=all $(BIN)/pytest -n $(WORKERS) --dist worksteal -m "(slow or hypothesis) and not alone and not clients and not browser"
 	PINYON_TEST_ENGINE=postgres $(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not slow and not clients" tests/api tests/test_foreign_vectors.py tests/test_client_defaults.py
 	$(BIN)/pytest -m alone
 

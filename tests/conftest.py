@@ -21,6 +21,7 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.examples import examples
 from tests.running import ENGINE, RunningServer, config, free_ports, plain_config
 
 # Each process that a test starts would compile all modules again, in 0.4 s, where the machine says not to keep them.
@@ -28,7 +29,13 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
 # A slow machine is no failure. The same examples every time, unless pytest gets --hypothesis-profile explore.
-settings.register_profile("repeated", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+settings.register_profile(
+    "repeated",
+    max_examples=examples(100),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=True,
+)
 settings.register_profile("explore", settings.get_profile("repeated"), derandomize=False)
 settings.load_profile("repeated")
 

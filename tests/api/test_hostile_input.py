@@ -20,6 +20,7 @@ from pinyon.api.request_buffer import RequestBuffer
 from pinyon.errors import InvalidArgument
 
 from tests.api.grpc_transport import method
+from tests.examples import examples
 from tests.running import RunningServer
 
 RECORD = {"_id": "kept", "chunk_text": "a text that stays", "n": 1}
@@ -188,7 +189,7 @@ FILTERS = st.recursive(
     ),
     max_leaves=8,
 )
-FUZZ = settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(max_examples=examples(50), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def as_json(value: Any) -> bytes:

@@ -16,6 +16,8 @@ from pinyon.formats import files
 from pinyon.formats.layout import Columns
 from pinyon.formats.rows import Batch, Format, Row, RowProblem, UnreadableFile, format_of
 
+from tests.examples import examples
+
 ANY = Columns()
 
 
@@ -279,7 +281,7 @@ ROWS = st.lists(
 
 
 @pytest.mark.parametrize("format", ["jsonl", "parquet"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(rows=ROWS)
 def test_what_is_written_is_read_to_the_last_bit(format: Format, rows: list[Row]) -> None:
     if format == "parquet":

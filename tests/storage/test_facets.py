@@ -16,6 +16,7 @@ from pinyon.storage.engine import Engine
 from pinyon.storage.sqlite.engine import SqliteEngine
 from pinyon.storage.sqlite.options import Tuning
 
+from tests.examples import examples
 from tests.storage.engines import ENGINES
 
 LONG = "a string that is longer than the postings store as it is, so that they have its digest, " * 2
@@ -63,7 +64,7 @@ def assert_counts(
 
 
 @pytest.mark.parametrize("name", OPEN)
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(
     first=st.lists(METADATA, max_size=8),
     then=st.lists(METADATA, max_size=3),

@@ -18,6 +18,7 @@ from pinyon.storage.engine import Engine
 from pinyon.storage.sqlite.records import grouping
 from pinyon.storage.sqlite.records.scoring import Scorer
 
+from tests.examples import examples
 from tests.storage.engines import EngineKind, every_engine
 from tests.storage.lexical_reference import SPEC, vector
 
@@ -72,7 +73,7 @@ async def ask(engine: Engine, spec: IndexSpec, plan: QueryPlan, **change: Any) -
 
 
 @pytest.mark.parametrize("first", [1, 256])
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(
     rows=st.lists(ROW, max_size=40),
     size=st.integers(1, 3),

@@ -15,6 +15,7 @@ from pinyon import filters
 from pinyon.domain import EmbedSpec, FacetPlan, IndexSpec, Metric, PagePlan, QueryPlan, Record, Selection, SparseVector
 from pinyon.storage.engine import Engine
 
+from tests.examples import examples
 from tests.storage.engines import ENGINES
 
 pytestmark = pytest.mark.anyio
@@ -245,7 +246,7 @@ def open_engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[asy
         runner.run(engines.close())
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     metric=st.sampled_from(METRICS),
     stored=st.lists(SOME_VECTORS, min_size=1, max_size=50),

@@ -26,6 +26,7 @@ from pinyon.errors import EmbeddingMismatch
 from pinyon.search.fusion import Sides, fused, learned_words
 from pinyon.storage.engine import Engine
 
+from tests.examples import examples
 from tests.storage.engines import EngineKind, every_engine
 
 pytestmark = pytest.mark.anyio
@@ -83,7 +84,7 @@ OPERATION = st.one_of(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(operations=st.lists(OPERATION, min_size=1, max_size=12))
 @every_engine
 def test_after_any_operations_scores_follow_from_the_vectors_of_the_records(

@@ -16,6 +16,7 @@ from pinyon.domain import EmbedSpec, Index, QueryPlan, Record, Selection, Update
 from pinyon.search.fusion import BELOW_CHANCE, LEXICAL_WEIGHT
 from pinyon.search.ranking import IN_MIX, LONGEST_DISCOUNTED
 
+from tests.examples import examples
 from tests.storage.engines import EngineKind, every_engine
 from tests.storage.lexical_reference import SPEC, Rows, assert_ranked, most, record, reference, scores_of, vector
 
@@ -32,7 +33,7 @@ OPERATION = st.one_of(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(operations=st.lists(OPERATION, min_size=1, max_size=14), query=TEXTS, kept=st.sampled_from([None, 0, 1]))
 @every_engine
 def test_after_any_operations_words_are_found_as_the_reference_finds_them(

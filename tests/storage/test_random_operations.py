@@ -19,6 +19,7 @@ from pinyon.storage.engine import Engine
 from pinyon.storage.sqlite.engine import SqliteEngine
 from pinyon.storage.sqlite.options import Tuning
 
+from tests.examples import examples
 from tests.storage.engines import DIVIDED, ENGINES, EngineKind, every_engine
 
 NAMES = st.sampled_from(["", "a", "b/c"])
@@ -228,7 +229,7 @@ MACHINES: dict[str, Any] = {
 }
 for name, machine in MACHINES.items():
     machine.TestCase.settings = settings(
-        max_examples=25, stateful_step_count=25, suppress_health_check=list(HealthCheck)
+        max_examples=examples(25), stateful_step_count=25, suppress_health_check=list(HealthCheck)
     )
     globals()[f"Test{name}"] = pytest.mark.slow(machine.TestCase) if machine.kind is DIVIDED else machine.TestCase
 

@@ -34,6 +34,7 @@ from pinyon.storage.postgres.connection.database import Connection, Database
 from pinyon.storage.sqlite.records import reading
 from pinyon.storage.sqlite.schema import tables
 
+from tests.examples import examples
 from tests.postgres.shared_server import sessions_that_wait
 from tests.running import GIVEN_UP_S
 from tests.storage.engines import ENGINES, EngineKind, every_engine
@@ -84,7 +85,7 @@ OPERATION = st.one_of(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(operations=st.lists(st.tuples(st.sampled_from(["m", "n"]), OPERATION), max_size=14))
 @every_engine
 def test_whatever_happens_meanwhile_every_record_ends_with_the_vector_of_its_text(

@@ -15,6 +15,7 @@ from pinyon.api.rest.openapi import document
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
 
+from tests.examples import examples
 from tests.running import RunningServer, config, free_ports
 
 PINECONE = json.loads((Path(__file__).parent.parent.parent / "fixtures" / "pinecone_2025_10.json").read_text())
@@ -80,7 +81,7 @@ def test_every_reference_has_a_schema() -> None:
 
 
 @schema.parametrize()
-@settings(max_examples=25, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(25), suppress_health_check=list(HealthCheck))
 def test_any_request_gets_a_declared_answer(
     case: Any, plain_servers: Callable[[str], RunningServer], hash_server: RunningServer
 ) -> None:

@@ -14,6 +14,7 @@ from pinyon.domain import QueryPlan, Selection
 from pinyon.storage.shared.posting_cache import InvertedList, PostingCache
 from pinyon.storage.sqlite.engine import SqliteEngine
 
+from tests.examples import examples
 from tests.storage.lexical_reference import SPEC, record
 
 WORDS = ("apple", "apples", "pear", "plum")
@@ -31,7 +32,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(15), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=steps)
 def test_a_cache_changes_no_answer(tmp_path: Path, steps: list[tuple[object, ...]]) -> None:
     folder = tmp_path / str(next(numbers))

@@ -18,6 +18,7 @@ from pinyon.storage.sqlite.options import Tuning
 from pinyon.storage.sqlite.records import reading
 from pinyon.storage.sqlite.upkeep.column_upkeep import ColumnUpkeep
 
+from tests.examples import examples
 from tests.storage.sqlite.filters.test_filter_sql import FILTERS, METADATA
 from tests.storage.sqlite.index_file import read, with_file
 
@@ -40,7 +41,7 @@ def columns_of(rows: dict[int, Metadata]) -> Columns:
 ROWS = st.dictionaries(st.integers(1, 12), METADATA, max_size=8)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(first=ROWS, then=ROWS, gone=st.sets(st.integers(1, 12)), raws=st.lists(FILTERS, min_size=1, max_size=6))
 def test_columns_keep_what_matches_keeps_before_and_after_changes(
     first: dict[int, Metadata], then: dict[int, Metadata], gone: set[int], raws: list[Any]
@@ -63,7 +64,7 @@ def test_columns_keep_what_matches_keeps_before_and_after_changes(
 BOUNDS = st.dictionaries(st.sampled_from(["$gt", "$gte", "$lt", "$lte"]), st.integers(-2, 6), min_size=1)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(values=st.lists(st.integers(-1, 5) | st.text(max_size=1), max_size=60), bounds=BOUNDS, further=BOUNDS)
 def test_a_range_keeps_what_is_within_all_of_its_bounds(
     values: list[Any], bounds: dict[str, int], further: dict[str, int]

@@ -14,6 +14,8 @@ from pinyon.domain import IndexSpec, QueryPlan, Record
 from pinyon.filters import MAX_CONDITIONS, MAX_DEPTH
 from pinyon.storage.sqlite.engine import SqliteEngine
 
+from tests.examples import examples
+
 FIELDS = st.sampled_from(["a", "b", "ü", "a.b", "", "x' OR 1"])
 LONG = "long " * 20
 STRINGS = st.sampled_from(["", "x", "1", "true", "ünïcode", "\x00", LONG, LONG + "!"])
@@ -51,7 +53,7 @@ async def kept(engine: SqliteEngine, raw: dict[str, Any]) -> set[str]:
     return {match.id for match in (await engine.query("docs", "a", plan)).matches}
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(
     held=st.lists(METADATA, min_size=1, max_size=8),
     later=st.lists(METADATA, max_size=4),

@@ -29,6 +29,8 @@ from pinyon.storage.sqlite.schema import migrations, tables, vector_sums
 from pinyon.storage.sqlite.upkeep import checking, rebuilding
 from pinyon.storage.sqlite.vectors import vector_rows
 
+from tests.examples import examples
+
 DIMENSION = 3
 SPEC = IndexSpec("docs", DIMENSION, "dotproduct", EmbedSpec("m", "text"))
 NAMESPACES = ("a", "b")
@@ -78,7 +80,7 @@ Operations = st.lists(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(Operations, st.integers(0, 2**32 - 1))
 def test_the_sum_is_exactly_that_of_the_stored_vectors(folder: Path, operations: list[Any], seed: int) -> None:
     random = np.random.default_rng(seed)

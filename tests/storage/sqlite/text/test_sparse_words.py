@@ -14,6 +14,8 @@ from pinyon.domain import IndexSpec, QueryPlan, Record, SparseVector
 from pinyon.search.ranking import idf
 from pinyon.storage.sqlite.engine import SqliteEngine
 
+from tests.examples import examples
+
 TERMS = st.dictionaries(st.integers(0, 6), st.sampled_from([0.5, 1.0, 2.0]), min_size=1, max_size=4)
 TEXTS = st.text(st.sampled_from("abAB ü%_'\"\\\n東-1"), max_size=12)
 ROWS = st.lists(st.tuples(TERMS, TEXTS, st.integers(0, 1)), min_size=1, max_size=9)
@@ -23,7 +25,7 @@ def sparse(terms: dict[int, float]) -> SparseVector:
     return SparseVector(np.array(sorted(terms), np.uint32), np.array([terms[t] for t in sorted(terms)], np.float32))
 
 
-@settings(max_examples=120)
+@settings(max_examples=examples(120))
 @given(rows=ROWS, query=TERMS, wanted=TEXTS, kept=st.sampled_from([None, 0, 1]), top_k=st.integers(1, 4))
 def test_the_best_that_have_the_words_and_pass_the_filter(
     rows: list[tuple[dict[int, float], str, int]], query: dict[int, float], wanted: str, kept: int | None, top_k: int

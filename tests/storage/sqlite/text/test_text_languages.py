@@ -18,6 +18,7 @@ from pinyon.storage.sqlite.text import lexical
 from pinyon.storage.sqlite.upkeep import checking
 from pinyon.storage.sqlite.upkeep.folder_check import check_index, repair
 
+from tests.examples import examples
 from tests.storage.lexical_reference import SPEC, assert_ranked, record, reference, vector
 from tests.storage.sqlite.index_file import with_file
 
@@ -45,7 +46,7 @@ LANGUAGE_OPERATION = st.one_of(
 )
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(operations=st.lists(LANGUAGE_OPERATION, min_size=1, max_size=12))
 def test_after_any_operations_texts_of_each_language_are_found_by_their_words(
     operations: list[tuple[str, int, Any]],

@@ -13,6 +13,8 @@ from pinyon.storage.sqlite.connection.connections import connect
 from pinyon.storage.sqlite.schema import vector_tables
 from pinyon.storage.sqlite.vectors import vector_chunks
 
+from tests.examples import examples
+
 DIMENSION = 4
 TABLES = ("vectors_chunks", "vectors_rowids", "vectors_vector_chunks00", "vectors_info", "sqlite_sequence")
 
@@ -53,7 +55,7 @@ Operations = st.lists(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(Operations, st.integers(0, 2**32 - 1))
 def test_the_tables_are_the_same_byte_for_byte(folder: Path, operations: list[Any], seed: int) -> None:
     random = np.random.default_rng(seed)
