@@ -112,7 +112,7 @@ def add(commands: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     import asyncio
 
-    from pinyon.cli.transfer.copies.state import StateFile
+    from pinyon.cli.transfer.copies.state import state_file
     from pinyon.cli.transfer.installations.places import both
 
     storage = both(options.source, options.target)
@@ -123,7 +123,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.without_keys:
         raise InvalidArgument("--without-keys is for copies between data folders and databases; others copy no keys")
     plan = _plan(options)
-    file = StateFile.of(plan) if options.state is None else StateFile(options.state)
+    file = state_file(plan, options.state)
     try:
         return asyncio.run(_copy(options, plan, file))
     except (PinyonError, KeyboardInterrupt):
@@ -183,13 +183,13 @@ async def _copy(options: argparse.Namespace, plan: Any, file: Any) -> int:
 
     from pinyon.cli.transfer.copies.job import CopyJob
     from pinyon.cli.transfer.copies.remote_index import RemoteIndex
-    from pinyon.cli.transfer.copies.state import CopyState, Sample
+    from pinyon.cli.transfer.copies.state import CopyState, Sample, interrupted
     from pinyon.cli.transfer.copies.verification import Verifier
 
     # Each request takes a thread while it runs.
     threads = ThreadPoolExecutor(2 * options.parallel + 2)
     asyncio.get_running_loop().set_default_executor(threads)
-    state = file.read(plan) if options.resume else CopyState(plan, Sample(options.sample))
+    state = interrupted(file, plan) if options.resume else CopyState(plan, Sample(options.sample))
     source = RemoteIndex(plan.source, key_of(plan.source, options.from_key, "PINYON_FROM_KEY", os.environ))
     target = RemoteIndex(plan.target, key_of(plan.target, options.to_key, "PINYON_TO_KEY", os.environ))
     try:

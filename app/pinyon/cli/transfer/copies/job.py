@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from pinyon.cli.transfer.copies.remote_index import Page, RemoteIndex, Stats, Vector
-from pinyon.cli.transfer.copies.state import CopyPlan, CopyState, NamespaceProgress, StateFile
+from pinyon.cli.transfer.copies.state import CopyPlan, CopyState, NamespaceProgress
+from pinyon.cli.transfer.state_file import StateFile
 from pinyon.errors import FailedPrecondition, InvalidArgument, NotFound, PinyonError
 
 PAGES_PER_STATE = 10
@@ -24,7 +25,13 @@ class CopyJob:
     """One copy. parallel: pages that are copied at the same time. Methods raise PinyonError."""
 
     def __init__(
-        self, source: RemoteIndex, target: RemoteIndex, state: CopyState, file: StateFile, parallel: int, tell: Tell
+        self,
+        source: RemoteIndex,
+        target: RemoteIndex,
+        state: CopyState,
+        file: StateFile[CopyState],
+        parallel: int,
+        tell: Tell,
     ) -> None:
         self._source, self._target = source, target
         self._state, self._file, self._parallel, self._tell = state, file, parallel, tell

@@ -1,13 +1,11 @@
-"""How far a copy is: a small file from which an interrupted copy goes on."""
+"""How far a copy is."""
 
 import hashlib
 from pathlib import Path
 
 import msgspec
 
-from pinyon import decoding
-from pinyon.errors import FailedPrecondition
-from pinyon.files import replace_json
+from pinyon.cli.transfer.state_file import StateFile, check_options, usual_path
 
 
 class CopyPlan(msgspec.Struct, frozen=True):
@@ -73,52 +71,14 @@ class CopyState(msgspec.Struct):
         return sum(progress.copied for progress in self.namespaces.values())
 
 
-class StateFile:
-    """Where the state of a copy is stored."""
+def state_file(plan: CopyPlan, path: Path | None) -> StateFile[CopyState]:
+    """The file of a copy. path: None for the usual one of its source, target and namespace."""
+    return StateFile(path or usual_path("", plan.source, plan.target, plan.namespace), CopyState)
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
 
-    @classmethod
-    def of(cls, plan: CopyPlan) -> "StateFile":
-        """The usual file of this source, target and namespace, in the folder where programs keep their state."""
-        from platformdirs import user_state_path
-
-        what = "\n".join((plan.source, plan.target, plan.namespace or "")).encode()
-        return cls(user_state_path("pinyon") / "copies" / f"{hashlib.sha256(what).hexdigest()[:16]}.json")
-
-    def exists(self) -> bool:
-        """Whether the copy was interrupted."""
-        return self.path.exists()
-
-    def read(self, plan: CopyPlan) -> CopyState:
-        """The state. Raises FailedPrecondition if the file is none, or is of another plan."""
-        try:
-            state = decoding.decode(self.path.read_bytes(), CopyState)
-        except FileNotFoundError:
-            raise FailedPrecondition(
-                f"There is no interrupted copy from {plan.source} to {plan.target} to go on with ({self.path} is not "
-                "there); leave --resume out"
-            ) from None
-        except (OSError, msgspec.MsgspecError) as error:
-            raise FailedPrecondition(f"{self.path} cannot be read, so the copy cannot go on: {error}") from error
-        mine, other = msgspec.structs.asdict(plan), msgspec.structs.asdict(state.plan)
-        different = [name for name in mine if name != "overwrite" and mine[name] != other[name]]
-        if different:
-            name = different[0]
-            raise FailedPrecondition(
-                f"The interrupted copy had another {name}: {other[name]}, not {mine[name]}; with --resume, give the "
-                "same options again"
-            )
-        return state
-
-    def write(self, state: CopyState) -> None:
-        """Store the state, as a whole. Raises FailedPrecondition if the disk refuses."""
-        try:
-            replace_json(self.path, state)
-        except OSError as error:
-            raise FailedPrecondition(f"{self.path} cannot be written: {error.strerror or error}") from error
-
-    def remove(self) -> None:
-        """The copy has ended."""
-        self.path.unlink(missing_ok=True)
+def interrupted(file: StateFile[CopyState], plan: CopyPlan) -> CopyState:
+    """The state of the copy to go on with. Raises FailedPrecondition if there is none, or one of another plan."""
+    state = file.read(plan.source, plan.target)
+    wanted, begun = msgspec.structs.asdict(plan), msgspec.structs.asdict(state.plan)
+    check_options({name: value for name, value in wanted.items() if name != "overwrite"}, begun)
+    return state

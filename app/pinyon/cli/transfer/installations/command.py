@@ -2,14 +2,14 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 from pinyon.cli.common import Progress, counted
 from pinyon.cli.transfer.installations.job import InstallationCopy
 from pinyon.cli.transfer.installations.service_data import ServiceDataCopy, stores_of
 from pinyon.cli.transfer.installations.snapshots import open_snapshot, remove_snapshot
-from pinyon.cli.transfer.installations.state import CopyState, StateFile
+from pinyon.cli.transfer.installations.state import CopyState, interrupted, state_file
 from pinyon.cli.transfer.installations.verification import verify
+from pinyon.cli.transfer.state_file import StateFile
 from pinyon.errors import AlreadyExists, InvalidArgument, PinyonError
 from pinyon.settings import StorageSettings
 from pinyon.storage.engines import installation_of
@@ -25,9 +25,9 @@ async def copy(options: argparse.Namespace, source: StorageSettings, target: Sto
     if places[0] == places[1]:
         raise InvalidArgument(f"--from and --to are the same: {places[0]}")
     state = CopyState(places[0], places[1], options.index)
-    file = StateFile.of(state) if options.state is None else StateFile(Path(options.state))
+    file = state_file(state, options.state)
     if options.resume:
-        state = file.read(state)
+        state = interrupted(file, state)
     elif file.exists():
         raise AlreadyExists(
             f"A copy from {state.source} to {state.target} was interrupted; --resume goes on with it. To begin anew, "
@@ -52,7 +52,7 @@ async def _copy(
     settings: tuple[StorageSettings, StorageSettings],
     target: Installation,
     state: CopyState,
-    file: StateFile,
+    file: StateFile[CopyState],
     with_keys: bool,
 ) -> None:
     """settings: of source and target."""

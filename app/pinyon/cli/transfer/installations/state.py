@@ -1,13 +1,10 @@
-"""How far a copy of an installation is: a small file from which an interrupted copy goes on."""
+"""How far a copy of an installation is."""
 
-import hashlib
 from pathlib import Path
 
 import msgspec
 
-from pinyon import decoding
-from pinyon.errors import FailedPrecondition
-from pinyon.files import replace_json
+from pinyon.cli.transfer.state_file import StateFile, check_options, usual_path
 
 
 class IndexProgress(msgspec.Struct):
@@ -50,51 +47,15 @@ class CopyState(msgspec.Struct):
         return sum(progress.copied for progress in (self.indexes or {}).values())
 
 
-class StateFile:
-    """Where the state of a copy is stored. Methods raise FailedPrecondition if the disk refuses."""
+def state_file(state: CopyState, path: Path | None) -> StateFile[CopyState]:
+    """The file of a copy. path: None for the usual one of its source, target and index."""
+    return StateFile(path or usual_path("installation-", state.source, state.target, state.index), CopyState)
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
 
-    @classmethod
-    def of(cls, state: CopyState) -> "StateFile":
-        """The usual file of this source, target and index, in the folder where programs keep their state."""
-        from platformdirs import user_state_path
-
-        what = "\n".join((state.source, state.target, state.index or "")).encode()
-        return cls(user_state_path("pinyon") / "copies" / f"installation-{hashlib.sha256(what).hexdigest()[:16]}.json")
-
-    def exists(self) -> bool:
-        """Whether the copy was interrupted."""
-        return self.path.exists()
-
-    def read(self, wanted: CopyState) -> CopyState:
-        """The state of the interrupted copy. Raises FailedPrecondition if there is none, or one of something else."""
-        try:
-            state = decoding.decode(self.path.read_bytes(), CopyState)
-        except FileNotFoundError:
-            raise FailedPrecondition(
-                f"There is no interrupted copy from {wanted.source} to {wanted.target} to go on with ({self.path} is "
-                "not there); leave --resume out"
-            ) from None
-        except (OSError, msgspec.MsgspecError) as error:
-            raise FailedPrecondition(f"{self.path} cannot be read, so the copy cannot go on: {error}") from error
-        for name in ("source", "target", "index"):
-            mine, other = getattr(wanted, name), getattr(state, name)
-            if mine != other:
-                raise FailedPrecondition(
-                    f"The interrupted copy had another {name}: {other}, not {mine}; with --resume, give the same "
-                    "options again"
-                )
-        return state
-
-    def write(self, state: CopyState) -> None:
-        """Store the state, as a whole."""
-        try:
-            replace_json(self.path, state)
-        except OSError as error:
-            raise FailedPrecondition(f"{self.path} cannot be written: {error.strerror or error}") from error
-
-    def remove(self) -> None:
-        """The copy has ended."""
-        self.path.unlink(missing_ok=True)
+def interrupted(file: StateFile[CopyState], wanted: CopyState) -> CopyState:
+    """The state of the copy to go on with. Raises FailedPrecondition if there is none, or one of something else."""
+    state = file.read(wanted.source, wanted.target)
+    check_options(
+        {name: getattr(wanted, name) for name in ("source", "target", "index")}, msgspec.structs.asdict(state)
+    )
+    return state

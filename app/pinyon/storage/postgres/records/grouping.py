@@ -7,8 +7,9 @@ from pinyon.domain import Grouping, ScoreParts
 from pinyon.filters import And, Condition, In, Not
 from pinyon.search.grouping import Groups
 from pinyon.storage.postgres.connection.database import Connection
-from pinyon.storage.postgres.records.scoring import Ranking, Scorer
+from pinyon.storage.postgres.records.scoring import Scorer
 from pinyon.storage.postgres.schema.buckets import Namespace
+from pinyon.storage.shared.ranking import Ranking
 from pinyon.storage.shared.row_sets import Records
 
 FIRST, FIRST_HYBRID, GROWTH = 256, 10_000, 4

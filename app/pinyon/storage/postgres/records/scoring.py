@@ -11,23 +11,13 @@ from pinyon.search.ranking import higher_is_better
 from pinyon.storage.postgres.connection.packed import integers
 from pinyon.storage.postgres.filters.filter_sql import compile_filter
 from pinyon.storage.postgres.text import learned_vectors
-from pinyon.storage.postgres.vectors.nearest import Among, Scored, VectorSource, nearest
+from pinyon.storage.postgres.vectors.nearest import Among, VectorSource, nearest
 from pinyon.storage.shared.lexical import LexicalScores
+from pinyon.storage.shared.ranking import NO_ROWS, WORDS_BATCH, Ranking, Scored, of_products
 from pinyon.storage.shared.row_sets import Records, RowSet
 from pinyon.storage.shared.top_k import best
 
-WORDS_BATCH = 512
-"""Records that a search with match_terms reads at a time."""
-
 Vector = NDArray[np.float32]
-
-
-class Ranking(msgspec.Struct, frozen=True):
-    """Row numbers, int64 [n], and scores, float32 [n], best first; ties are sorted by id. parts: of hybrid scores."""
-
-    rows: Records
-    scores: NDArray[np.float32]
-    parts: retrieval.HybridParts | None = None
 
 
 class Scorer(msgspec.Struct, frozen=True):
@@ -117,14 +107,8 @@ class Scorer(msgspec.Struct, frozen=True):
             among = Among(condition)
             return await nearest(self.source, self.spec.metric, self.vector, wanted, among, self.sparse_scores)
         if self.sparse_scores is None:
-            return np.empty(0, np.int64), np.empty(0, np.float32)
-        records, products = self.sparse_scores
-        matching = await self.matching(records, condition)
-        if matching is not None:
-            is_match = matching.contains(records)
-            records, products = records[is_match], products[is_match]
-        limit = np.finfo(np.float32).max
-        scores = np.clip(products, -limit, limit).astype(np.float32)
+            return NO_ROWS
+        records, scores = of_products(self.sparse_scores, await self.matching(self.sparse_scores[0], condition))
         if self.plan.words is not None:
             return await self._best_with_words(records, scores, wanted, self.plan.words)
         return best(records, scores, wanted)

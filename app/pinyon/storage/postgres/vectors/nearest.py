@@ -18,6 +18,7 @@ from pinyon.storage.postgres.filters.filter_sql import SQL, compile_filter, comp
 from pinyon.storage.postgres.schema.buckets import Namespace
 from pinyon.storage.postgres.vectors.bounds import Query
 from pinyon.storage.postgres.vectors.hnsw import HnswIndex, searched
+from pinyon.storage.shared.ranking import Scored
 from pinyon.storage.shared.row_sets import Records
 from pinyon.storage.shared.top_k import best
 
@@ -27,7 +28,6 @@ SAMPLE = 200
 """Records on which a filter is tried, to know about how many match."""
 FRACTIONS: list[float] = np.random.default_rng(0).random(SAMPLE).tolist()
 Vector = NDArray[np.float32]
-Scored = tuple[Records, NDArray[np.float32]]
 Additions = tuple[Records, NDArray[np.float64]]
 """Sorted row numbers, and what is added to the dot product of each."""
 

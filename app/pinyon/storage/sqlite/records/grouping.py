@@ -10,8 +10,9 @@ import numpy as np
 from pinyon.domain import Grouping, ScoreParts
 from pinyon.filters import Condition, In, Not
 from pinyon.search.grouping import Groups
+from pinyon.storage.shared.ranking import Ranking
 from pinyon.storage.shared.row_sets import Records, RowSet
-from pinyon.storage.sqlite.records.scoring import Ranking, Scorer
+from pinyon.storage.sqlite.records.scoring import Scorer
 
 FIRST, FIRST_HYBRID, GROWTH = 256, 10_000, 4
 """Records of the first round, at least; and how many times as many each further round has.

@@ -28,6 +28,7 @@ from pinyon.search.ranking import shortest
 from pinyon.storage.shared.centroids import are_kept
 from pinyon.storage.shared.fingerprints import check_embedded_by
 from pinyon.storage.shared.posting_cache import PostingCache
+from pinyon.storage.shared.ranking import Scored
 from pinyon.storage.shared.row_sets import RowSet
 from pinyon.storage.shared.sparse import from_blob
 from pinyon.storage.sqlite.filters.column_store import ColumnStore
@@ -35,7 +36,6 @@ from pinyon.storage.sqlite.filters.filter_cache import FilterCache
 from pinyon.storage.sqlite.filters.matching import matching_rows, needs_no_reads
 from pinyon.storage.sqlite.ivf.ivf_index import IvfIndex
 from pinyon.storage.sqlite.records import grouping, scoring
-from pinyon.storage.sqlite.records.scoring import Scored
 from pinyon.storage.sqlite.records.selection import namespace as namespace_number
 from pinyon.storage.sqlite.records.selection import prefix_range, where
 from pinyon.storage.sqlite.schema import changes, tables, token_vectors, vector_sums

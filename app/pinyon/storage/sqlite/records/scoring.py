@@ -12,25 +12,14 @@ from pinyon.filters import HasWords, has_words
 from pinyon.search import retrieval
 from pinyon.search.ranking import higher_is_better
 from pinyon.storage.shared.lexical import LexicalScores
+from pinyon.storage.shared.ranking import NO_ROWS, WORDS_BATCH, Ranking, Scored, of_products
 from pinyon.storage.shared.row_sets import Records, RowSet
 from pinyon.storage.shared.top_k import best
 from pinyon.storage.sqlite.text import learned_vectors, lexical, sparse_index
 from pinyon.storage.sqlite.vectors import vector_scan
 from pinyon.storage.sqlite.vectors.vector_source import VectorSource
 
-WORDS_BATCH = 512
-"""Records that a search with match_terms reads at a time."""
-
 Vector = NDArray[np.float32]
-Scored = tuple[Records, NDArray[np.float32]]
-
-
-class Ranking(msgspec.Struct, frozen=True):
-    """Row numbers, int64 [n], and scores, float32 [n], best first; ties are sorted by id. parts: of hybrid scores."""
-
-    rows: Records
-    scores: NDArray[np.float32]
-    parts: retrieval.HybridParts | None = None
 
 
 class Scorer(msgspec.Struct, frozen=True):
@@ -97,13 +86,8 @@ class Scorer(msgspec.Struct, frozen=True):
             more = self.sparse_scores
             return vector_scan.nearest(self.source, self.spec.metric, self.vector, wanted, matching, more)
         if self.sparse_scores is None:
-            return np.empty(0, np.int64), np.empty(0, np.float32)
-        records, products = self.sparse_scores
-        if matching is not None:
-            is_match = matching.contains(records)
-            records, products = records[is_match], products[is_match]
-        limit = np.finfo(np.float32).max
-        scores = np.clip(products, -limit, limit).astype(np.float32)
+            return NO_ROWS
+        records, scores = of_products(self.sparse_scores, matching)
         if self.plan.words is not None:
             return _best_with_words(self.source.connection, records, scores, wanted, self.plan.words)
         return best(records, scores, wanted)
