@@ -79,9 +79,9 @@ def hash_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSer
 
 @pytest.fixture(scope="session")
 def minilm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """The quick start's server: the real MiniLM, stand-ins on."""
+    """The quick start's server with room for two further indexes: the real MiniLM, stand-ins on."""
     folder = tmp_path_factory.mktemp("minilm")
-    server = RunningServer(config(folder, "all-MiniLM-L6-v2"), folder / "data")
+    server = RunningServer(config(folder, "all-MiniLM-L6-v2"), folder / "data", "--index-ports", free_ports(2))
     yield server
     assert server.stop() == 0, server.text
 

@@ -89,19 +89,24 @@ def protocol(request: pytest.FixtureRequest) -> str:
     return chosen
 
 
+def stand_in_config(folder: Path, more: str = "quick = true") -> Path:
+    """Settings with an index for a model whose weights are not here. more: of the models. quick: hashing stands in."""
+    path = config(folder, E5)
+    path.write_text(path.read_text().replace("stand_ins = true", f"stand_ins = true\n{more}"))
+    return path
+
+
+def mixing_config(folder: Path) -> Path:
+    return stand_in_config(folder, "quick = true\nmix = true")
+
+
 @pytest.fixture(scope="module")
 def standing_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """Its index is for a model whose weights are not here; another one stands in."""
     folder = tmp_path_factory.mktemp("standing-in")
-    server = RunningServer(config(folder, E5), folder / "data", "--index-ports", free_ports(2))
+    server = RunningServer(stand_in_config(folder), folder / "data", "--index-ports", free_ports(2))
     yield server
     assert server.stop() == 0, server.text
-
-
-def mixing_config(folder: Path, model: str = E5) -> Path:
-    path = config(folder, model)
-    path.write_text(path.read_text().replace("stand_ins = true", "stand_ins = true\nmix = true"))
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -249,7 +254,7 @@ def test_it_is_still_known_after_a_restart_and_with_another_setting(tmp_path: Pa
     index.url = server.url
     assert says_so(index.search())
     assert server.stop() == 0
-    server = RunningServer(config(tmp_path, E5), tmp_path / "data")
+    server = RunningServer(stand_in_config(tmp_path), tmp_path / "data")
     index.url = server.url
     assert_refused(index.search())
     assert server.stop() == 0

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.running import RunningServer, config, free_ports
+from tests.running import RunningServer
 
 TEXTS = {
     "fruit": "Apples and pears keep you healthy",
@@ -18,14 +18,12 @@ TEXTS = {
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    folder = tmp_path_factory.mktemp("retrieval")
-    running = RunningServer(config(folder, "all-MiniLM-L6-v2"), folder / "data", "--index-ports", free_ports(2))
-    with running.client() as client:
+def server(minilm_server: RunningServer) -> RunningServer:
+    """The server with TEXTS in the namespace n, which nobody else uses."""
+    with minilm_server.client() as client:
         rows = [json.dumps({"_id": id, "chunk_text": text, "n": len(text)}) for id, text in TEXTS.items()]
         assert client.post("/records/namespaces/n/upsert", content="\n".join(rows)).status_code == 201
-    yield running
-    assert running.stop() == 0, running.text
+    return minilm_server
 
 
 @pytest.fixture
