@@ -1,6 +1,7 @@
 """Imports point one way, and only the modules that may name concrete classes do."""
 
 import ast
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -112,6 +113,7 @@ ONLY_SEAMS_FROM_SERVICES = {
 CATALOG = {"pinyon.inference.catalog", "pinyon.inference.answer", "pinyon.inference.model_files.manifest"}
 
 
+@cache
 def modules() -> dict[str, Path]:
     return {
         ".".join(path.relative_to(APP).with_suffix("").parts).removesuffix(".__init__"): path
@@ -119,7 +121,8 @@ def modules() -> dict[str, Path]:
     }
 
 
-def imports(path: Path) -> set[str]:
+@cache
+def imports(path: Path) -> frozenset[str]:
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
@@ -127,7 +130,7 @@ def imports(path: Path) -> set[str]:
             found |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-    return found
+    return frozenset(found)
 
 
 def layer(module: str) -> int:
