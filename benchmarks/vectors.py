@@ -73,11 +73,32 @@ def _made_up(count: int) -> tuple[Vectors, Vectors]:
     return vectors, near(centres[random.integers(len(centres), size=QUESTIONS)], random)
 
 
+def split(text: str) -> list[str]:
+    """The sentences of a text, about."""
+    return re.split(r"(?<=[.!?])\s+", text)
+
+
+def sentences(data: Path) -> list[str]:
+    """The sentences whose vectors load() returns first, in the same order."""
+    return _drawn(data)[1]
+
+
+def _drawn(data: Path) -> tuple[list[str], list[str]]:
+    """Questions, and sentences, in a seeded order."""
+    order = np.random.default_rng(0).permutation
+    questions = texts.questions(COLLECTIONS, QUESTIONS // 4 + 50, data)[:QUESTIONS]
+    every = list(_sentences(data))
+    return (
+        [questions[place] for place in order(len(questions))],
+        [every[place] for place in order(len(every))[:SENTENCES]],
+    )
+
+
 def _sentences(data: Path) -> Iterator[str]:
     """Distinct sentences of 40 to 400 characters."""
     seen: set[str] = set()
     for text in texts.passages(data):
-        for sentence in re.split(r"(?<=[.!?])\s+", text):
+        for sentence in split(text):
             if 40 <= len(sentence) <= 400 and sentence not in seen:
                 seen.add(sentence)
                 yield sentence
@@ -90,10 +111,7 @@ def _embed(data: Path, cache: Path) -> None:
 
     encoder = Catalog(texts.PROJECT / "models").bare(MODEL, "openvino-bf16" if computable("openvino-bf16") else "bf16")
     cache.mkdir(parents=True, exist_ok=True)
-    order = np.random.default_rng(0).permutation
-    questions = texts.questions(COLLECTIONS, QUESTIONS // 4 + 50, data)[:QUESTIONS]
-    for name, rows in (("questions", questions), ("sentences", list(_sentences(data)))):
-        rows = [rows[place] for place in order(len(rows))[:SENTENCES]]
+    for name, rows in zip(("questions", "sentences"), _drawn(data), strict=True):
         parts = [
             encoder.encode(rows[start : start + 256], MAX_TOKENS).vectors
             for start in tqdm(range(0, len(rows), 256), desc=name, disable=None)
