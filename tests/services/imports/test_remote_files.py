@@ -1,5 +1,7 @@
 """Files on web servers and in object stores, read from servers in this process."""
 
+import asyncio
+import gc
 import re
 import threading
 from collections.abc import Iterator
@@ -119,12 +121,28 @@ def test_a_stream_that_breaks_is_a_source_that_is_not_there_now(url: str) -> Non
         stream.readline()
 
 
-def test_a_folder_of_an_object_store(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def object_store(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("s3fs")
     monkeypatch.setenv("AWS_ENDPOINT_URL", url)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+
+
+@pytest.mark.usefixtures("object_store")
+@pytest.mark.anyio
+async def test_a_source_that_is_collected_leaves_nothing_to_the_event_loop_of_the_server() -> None:
+    source = allow_list.source("s3://data", ["s3://data"])
+    await asyncio.to_thread(source.files)
+    tasks = asyncio.all_tasks()
+    del source
+    gc.collect()
+    assert asyncio.all_tasks() == tasks
+
+
+@pytest.mark.usefixtures("object_store")
+def test_a_folder_of_an_object_store() -> None:
     source = allow_list.source("s3://data", ["s3://data"])
     files = source.files()
     assert [(file.name, file.namespace, file.format, file.size) for file in files] == [

@@ -3,6 +3,7 @@
 Credentials are those that the drivers find: the usual variables and files of the store's own tools.
 """
 
+import asyncio
 import contextlib
 import io
 import logging
@@ -126,7 +127,18 @@ def _amazon() -> Any:
     import s3fs
 
     timeouts = {"connect_timeout": CONNECT_S, "read_timeout": READ_S}
-    return s3fs.S3FileSystem(config_kwargs={**timeouts, "retries": {"max_attempts": 2}}, **UNCACHED)
+    driver = s3fs.S3FileSystem(config_kwargs={**timeouts, "retries": {"max_attempts": 2}}, **UNCACHED)
+    driver.close_session = _close_client
+    return driver
+
+
+def _close_client(loop: asyncio.AbstractEventLoop | None, client: Any) -> None:
+    """Close a client of s3fs when its driver is collected, on the event loop that it belongs to.
+
+    The driver's own function takes the loop that runs at that moment, which may be the one of the server.
+    """
+    if loop is not None and loop.is_running():
+        asyncio.run_coroutine_threadsafe(client.__aexit__(None, None, None), loop)
 
 
 def _google() -> Any:
