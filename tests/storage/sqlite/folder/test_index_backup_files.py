@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 from pinyon.domain import IndexDetails, IndexSpec
-from pinyon.errors import DataLoss
+from pinyon.errors import DataLoss, NotFound
+from pinyon.storage.sqlite.folder.backups.index_backups import IndexBackups
 
 from tests.storage.engines import ENGINES
 from tests.storage.test_index_backups import filled, label
@@ -39,6 +40,20 @@ async def test_a_backup_whose_description_is_not_its_own_makes_no_index(tmp_path
     about.write_text("{")
     assert await engine.backups() == []
     await engine.close()
+
+
+def test_a_backup_that_another_caller_deletes_meanwhile_is_not_found_and_no_trouble(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backups = IndexBackups(tmp_path)
+    monkeypatch.setattr(backups, "_ids", lambda: {"gone"})  # when the folder was listed, it was there
+    assert backups.all() == []
+    with pytest.raises(NotFound):
+        backups.get("gone")
+    monkeypatch.setattr(backups, "get", lambda id: None)
+    with pytest.raises(NotFound):
+        backups.remove("gone")
+    assert not caplog.records
 
 
 async def test_a_start_removes_what_was_not_finished(tmp_path: Path) -> None:

@@ -86,7 +86,8 @@ class IndexBackups:
         try:
             backup = read(self._folder / id / ABOUT)
         except DataLoss as error:
-            log.error("%s", error.message)
+            if not isinstance(error.__cause__, FileNotFoundError):  # else it was deleted a moment ago
+                log.error("%s", error.message)
             return None
         if backup.label.id != id:
             log.error("the backup %s cannot be used: it says that its id is %s", self._folder / id, backup.label.id)
@@ -98,7 +99,10 @@ class IndexBackups:
         self.get(id)
         aside = self._folder / f"{id}{DELETED}"
         with _disk_errors():
-            (self._folder / id).rename(aside)
+            try:
+                (self._folder / id).rename(aside)
+            except FileNotFoundError:  # another caller has deleted it a moment ago
+                raise NotFound(f"Backup {id[:80]} not found.") from None
             sync(self._folder)
         shutil.rmtree(aside, ignore_errors=True)  # a start removes the rest
 
