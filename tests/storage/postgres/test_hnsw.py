@@ -14,6 +14,7 @@ from pinyon.storage.postgres.engine import PostgresEngine
 from pinyon.storage.postgres.schema.migrations import index_schema
 from pinyon.storage.postgres.vectors import hnsw, nearest
 from pinyon.storage.recall import RecallSampler
+from psycopg import errors
 
 from benchmarks import vectors as bench_vectors
 from tests.postgres.shared_server import open_postgres, schema_of, shared
@@ -126,6 +127,27 @@ async def test_a_namespace_that_never_stops_growing_gets_its_index_in_the_end(
     monkeypatch.setattr(upkeep, "MOST_LOOKS", 3)
     await load(engine, made(FROM))
     assert indexes(tmp_path) == {"vectors_hnsw_1": True}
+
+
+async def test_an_index_is_built_by_one_process_if_several_have_no_memory_to_share(
+    engine: PostgresEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create, workers = hnsw.create, list[str]()
+
+    async def first_fails(connection: Any, *arguments: Any) -> None:
+        row = await (await connection.execute("SHOW max_parallel_maintenance_workers")).fetchone()
+        workers.append(row[0])
+        if len(workers) == 1:
+            raise errors.DiskFull("could not resize shared memory segment")
+        await create(connection, *arguments)
+
+    monkeypatch.setattr(hnsw, "create", first_fails)
+    await load(engine, made(FROM))
+    assert workers == ["2", "0"]
+    assert indexes(tmp_path) == {"vectors_hnsw_1": True}
+    async with engine._database.session() as connection:  # the next build may have several again
+        row = await (await connection.execute("SHOW max_parallel_maintenance_workers")).fetchone()
+    assert row == ("2",)
 
 
 async def test_each_large_namespace_has_its_own_index(engine: PostgresEngine, tmp_path: Path) -> None:

@@ -29,7 +29,9 @@ MOST_LOOKS = 120
 TRIED_AGAIN_S = 5.0
 """When an index is looked at again after the database did not answer."""
 BUILD_BYTES = 2**30
-"""The most memory that a build asks the database for (maintenance_work_mem)."""
+"""The most memory that a build asks the database for (maintenance_work_mem), if shared_buffers is no larger."""
+PAGE = 8192
+"""Bytes of a page, in which PostgreSQL counts shared_buffers."""
 NODE_BYTES = 300
 """Memory of a vector's neighbours in a build, about."""
 
@@ -122,16 +124,26 @@ class Upkeep:
             try:
                 await connection.execute(f"SET maintenance_work_mem = {await _memory(connection, known, counts)}")
                 for ns in sorted(missing):
-                    await hnsw.create(connection, known.schema, known.entry.index.spec, namespaces[ns])
+                    await _create(connection, known, namespaces[ns])
                 for ns in sorted(spare):
                     await hnsw.drop(connection, known.schema, ns)
             finally:
                 if not connection.closed:
-                    await connection.execute("RESET maintenance_work_mem")
+                    await connection.execute("RESET maintenance_work_mem; RESET max_parallel_maintenance_workers")
                     await connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", (key,))
         async with self._database.transaction(mode="write") as connection:
             await catalogue.changed(connection, self._schema)
         await self._copy.refresh()
+
+
+async def _create(connection: Connection, known: KnownIndex, ns: Namespace) -> None:
+    """Build an index. Several workers share memory in /dev/shm, of which a container has little: then one builds it."""
+    try:
+        await hnsw.create(connection, known.schema, known.entry.index.spec, ns)
+    except errors.DiskFull as error:
+        log.warning("a search index is built by one process, which takes longer: %s", error.diag.message_primary)
+        await connection.execute("SET max_parallel_maintenance_workers = 0")
+        await hnsw.create(connection, known.schema, known.entry.index.spec, ns)
 
 
 def grows_fast(before: int, now: int) -> bool:
@@ -140,10 +152,14 @@ def grows_fast(before: int, now: int) -> bool:
 
 
 async def _memory(connection: Connection, known: KnownIndex, counts: dict[int, int]) -> int:
-    """maintenance_work_mem in KiB: what the largest build needs, up to BUILD_BYTES; never less than the server's."""
-    row = await (
-        await connection.execute("SELECT setting::bigint FROM pg_settings WHERE name = 'maintenance_work_mem'")
-    ).fetchone()
-    assert row is not None
+    """maintenance_work_mem in KiB: what the largest build needs, but never less than the server's own.
+
+    It is at most BUILD_BYTES or as much as shared_buffers, which says how large the server's machine is. If a graph is
+    larger, the rest of the build takes many times as long.
+    """
+    query = (
+        "SELECT setting::bigint FROM pg_settings WHERE name IN ('maintenance_work_mem', 'shared_buffers') ORDER BY name"
+    )
+    own, pages = [int(setting) for (setting,) in await (await connection.execute(query)).fetchall()]
     needed = max(counts.values(), default=0) * (4 * known.entry.index.spec.dimension + NODE_BYTES)
-    return max(int(row[0]), min(needed, BUILD_BYTES) // 1024)
+    return max(own, min(needed, max(BUILD_BYTES, pages * PAGE)) // 1024)
