@@ -42,6 +42,7 @@ SECTIONS = {
     "imports": ("Imports", "imports"),
     "startup": ("Start", "startup"),
     "lexical": ("Lexical retrieval", "lexical --records 30000"),
+    "engine-relevance": ("Relevance of approximate search", "engine_relevance"),
     "packed-postings": ("Postings of PostgreSQL in blocks", "packed_postings"),
 }
 """The title and the command of each benchmark, in the order of the page."""
