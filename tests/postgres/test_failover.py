@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from pinyon.domain import IndexSpec, PagePlan, Record
 from pinyon.errors import Unavailable
+from pinyon.storage.postgres.connection import database as database_module
 from pinyon.storage.postgres.connection.database import CommitUnknown, Database
 from pinyon.storage.postgres.connection.database_errors import meaning_of
 from pinyon.storage.postgres.engine import PostgresEngine
@@ -127,6 +128,26 @@ async def test_a_server_that_hangs_costs_an_answer_and_is_used_again_when_it_goe
                 server.signal_all(signal.SIGCONT)
             assert await retried(lambda: ids(engine)) == ["before"]
             await retried(lambda: engine.upsert("docs", "a", [record("after")]))
+
+
+@pytest.mark.slow
+async def test_who_waits_for_a_connection_gets_one_as_soon_as_the_server_is_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(database_module, "RECONNECTED_FOR_S", 0.0)
+    monkeypatch.setattr(database_module, "WAIT_S", 10 * PATIENCE_S)
+    with running(**UNSAFE) as server:
+        async with engine_on(server.dsn) as engine:
+            await engine.create_index(SPEC)
+            await engine.upsert("docs", "a", [record("before")])
+            await engine.upkeep_done()
+            await asyncio.to_thread(server.stop)
+            read = asyncio.create_task(ids(engine))
+            async with asyncio.timeout(PATIENCE_S):
+                while engine.connections() != {"in use": 0, "idle": 0, "waited for": 1}:
+                    await asyncio.sleep(0.01)
+                await asyncio.to_thread(server.start)
+                assert await read == ["before"]
 
 
 async def test_who_waits_for_a_commit_that_was_lost_hears_that_the_write_may_be_stored() -> None:

@@ -130,6 +130,7 @@ class CatalogueCopy:
                     await connection.execute(f"LISTEN {CHANNEL}")
                     if self._is_lost:
                         answers_again()
+                        await self._database.reconnect()
                     self._is_lost = False
                     while True:
                         row = await (await connection.execute(state)).fetchone()  # notices a lost connection, too

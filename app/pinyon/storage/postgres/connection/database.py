@@ -11,7 +11,7 @@ from weakref import WeakSet
 import psycopg
 from psycopg import errors, sql
 from psycopg.conninfo import conninfo_to_dict
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from pinyon.storage.postgres.connection.bounded_connection import BoundedConnection
 
@@ -31,6 +31,8 @@ QUICK_S = 10.0
 """A statement that does nothing, such as BEGIN, takes longer only on a server that hangs."""
 GRACE_S = 5.0
 """The server gives up a statement by itself. If it has not after so many more seconds, the connection is ended."""
+NO_TIME_S = 0.01
+"""As short a wait for a connection as makes the pool connect at all."""
 RECONNECTED_FOR_S = 4.0
 """So long the pool tries to replace a lost connection, more and more rarely; afterwards the next request makes one."""
 TIMELINE = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_lsn()), 8) END"
@@ -157,6 +159,11 @@ class Database:
     async def replace_lost(self) -> None:
         """Replace connections of the pool that were lost while they were idle."""
         await self._pool.check()
+
+    async def reconnect(self) -> None:
+        """Let the pool connect now for requests that wait, if it has given up: otherwise only the next request does."""
+        with contextlib.suppress(PoolTimeout):  # the requests that wait come first
+            await self._pool.putconn(await self._pool.getconn(timeout=NO_TIME_S))
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Connection]:
