@@ -60,9 +60,9 @@ def script(database: str, schemas: Sequence[str]) -> str:
 def division(schema: str, namespace: str, buckets: int) -> str:
     """SQL that divides a namespace into buckets, and its records among them. One that is divided stays as it is.
 
-    For tables that are not distributed yet, because Citus changes no distribution column; or for a namespace that is
-    empty. It locks the index, so that writes wait. The HNSW index of the namespace is removed, and upkeep builds it
-    again. Raises ValueError if there cannot be so many buckets.
+    For tables that are not distributed yet, because Citus changes no distribution column. It locks the index, so that
+    writes wait. The HNSW index of the namespace is removed, and upkeep builds it again after the next write. Raises
+    ValueError if there cannot be so many buckets.
     """
     if not 1 < buckets <= MOST:
         raise ValueError(f"a namespace can have 2 to {MOST} buckets, got {buckets}")
