@@ -20,6 +20,8 @@ from threading import Thread
 
 import httpx
 
+from tests.forked import Fork
+
 PROJECT = Path(__file__).parent.parent
 
 GIVEN_UP_S = 300.0
@@ -112,36 +114,33 @@ def on_database(data_dir: Path) -> list[str]:
     return ["--engine", "postgres", "--dsn", shared().dsn, "--schema", schema_of(data_dir)]
 
 
+def command(arguments: Sequence[str]) -> "subprocess.Popen[str]":
+    """Run a Python module, as users run `pinyon`."""
+    return subprocess.Popen(
+        [sys.executable, "-m", *arguments],
+        cwd=PROJECT,
+        env=environment(PYTHONUNBUFFERED="1"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
 class RunningServer:
-    """`pinyon serve` on a free port; `url` once it is ready. program: what is run in place of the `pinyon` command."""
+    """`pinyon serve` on a free port; `url` once it is ready. wait: until it is ready.
+
+    program: what is run in place of the `pinyon` command. None: a fork of a process that has imported it.
+    """
 
     def __init__(
-        self, config: Path, data_dir: Path, *options: str, wait: bool = True, program: Sequence[str] = ("pinyon",)
+        self, config: Path, data_dir: Path, *options: str, wait: bool = True, program: Sequence[str] | None = None
     ) -> None:
         self.output: list[str] = []
         self._lines: Queue[str | None] = Queue()
-        self.process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                *program,
-                "serve",
-                "--config",
-                config,
-                "--data-dir",
-                data_dir,
-                "--port",
-                "0",
-                "--index-ports",
-                "",
-                *(on_database(data_dir) if ENGINE == "postgres" else ()),
-                *options,
-            ],
-            cwd=PROJECT,
-            env=environment(PYTHONUNBUFFERED="1"),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+        served = ["--config", str(config), "--data-dir", str(data_dir), "--port", "0", "--index-ports", ""]
+        arguments = ["serve", *served, *(on_database(data_dir) if ENGINE == "postgres" else ()), *options]
+        self.process = (
+            Fork(arguments, str(PROJECT), environment()) if program is None else command([*program, *arguments])
         )
         atexit.register(self.process.kill)  # for tests that fail before they stop it
         self._reader = Thread(target=self._read, daemon=True)
