@@ -55,6 +55,7 @@ def assert_embedded_by_minilm(client: httpx.Client, count: int) -> None:
     assert (stats["dimension"], stats["totalVectorCount"]) == (384, count)
 
 
+@pytest.mark.slow
 def test_a_running_server_answers_while_it_embeds_anew_and_then_switches(tmp_path: Path) -> None:
     settings = config(tmp_path)
     server = RunningServer(settings, tmp_path / "data", "--api-key", "secret")

@@ -25,7 +25,7 @@ from tests.running import RunningServer, free_ports
 pytestmark = pytest.mark.anyio
 
 NAMES = ["docs", "large", "sparse"]
-CASES, MANY_CASES = 60, 1_000
+CASES, MANY_CASES = 20, 1_000
 SERVED = [
     "docs-0",
     "docs-1",

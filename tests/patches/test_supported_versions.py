@@ -98,8 +98,13 @@ def test_dependencies_in_another_form_are_refused() -> None:
     ("distribution", "statement", "supports"),
     [
         ("openvino", "import pinyon.patches.openvino", "supports openvino>=2026.4,<2027 only"),
-        ("transformers", "t.replace_forward(model, print)", "supports transformers>=5,<6 only"),
-        # Each imports torch in a process of its own, so most of them are among the slow tests.
+        # Each of the others imports torch in a process of its own, so they are among the slow tests.
+        pytest.param(
+            "transformers",
+            "t.replace_forward(model, print)",
+            "supports transformers>=5,<6 only",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             "torch", "t.replace_forward(model, print)", "supports torch>=2.13,<2.14 only", marks=pytest.mark.slow
         ),

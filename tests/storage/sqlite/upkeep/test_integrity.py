@@ -14,7 +14,7 @@ import pytest
 from pinyon.cli.main import main
 from pinyon.domain import IndexSpec, PagePlan, Record, Selection
 from pinyon.errors import AlreadyExists, DataLoss, FailedPrecondition, NotFound, Unavailable
-from pinyon.storage.sqlite.connection import high_water, page_checksums
+from pinyon.storage.sqlite.connection import connections, high_water, page_checksums
 from pinyon.storage.sqlite.connection.high_water import HighWaterMark, Mark
 from pinyon.storage.sqlite.engine import SqliteEngine
 from pinyon.storage.sqlite.folder import index_files
@@ -521,6 +521,7 @@ async def test_a_deletion_that_stops_anywhere_is_finished_by_the_next_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stops_at: int
 ) -> None:
     """Also while another process reads the file, so that its log, which says that it is being deleted, stays."""
+    monkeypatch.setattr(connections, "BUSY_MS", 100)  # how long the deletion waits for the reader
     data = await killed_folder(tmp_path)
     engine = await opened(data)
     reader = apsw.Connection(str(data / "indexes" / "docs.sqlite"), flags=apsw.SQLITE_OPEN_READONLY)
