@@ -106,6 +106,7 @@ def test_without_openvino_its_precisions_say_how_to_get_it(models: Path, monkeyp
     assert main(["models", "bench", MINILM, "--choose", "openvino"]) == 1
 
 
+@pytest.mark.slow
 def test_openvino_reports_nothing_to_anyone() -> None:
     """It has a package for that, which sends when OpenVINO is imported, unless it is missing."""
     script = (
