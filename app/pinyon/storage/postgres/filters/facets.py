@@ -1,5 +1,6 @@
 """Counts the records of a namespace by the values of a field, exactly."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import msgspec
@@ -8,6 +9,7 @@ from pinyon.domain import Facet, FacetPlan, Facets
 from pinyon.storage.postgres.connection.database import Connection
 from pinyon.storage.postgres.filters.filter_sql import compile_filter
 from pinyon.storage.postgres.filters.filterable import LONG, PLAIN, shown_value, stored_field, stored_value
+from pinyon.storage.postgres.filters.joins import filtering
 from pinyon.storage.postgres.records.selection import namespace as namespace_number
 from pinyon.storage.postgres.schema.buckets import Namespace
 from pinyon.storage.shared.postings import LONG as DIGEST
@@ -25,22 +27,23 @@ async def count(connection: Connection, lsn: int, namespace: str, plan: FacetPla
     test, of_test = ("TRUE", []) if plan.filter is None else compile_filter(plan.filter, ns)
     values = f"(records.fields -> '{ns.number}' -> %s)"
     field = stored_field(plan.field)
-    row = await (
-        await connection.execute(
-            f"SELECT count(*), count(*) FILTER (WHERE jsonb_array_length({values}) > 0) FROM records"
-            f" WHERE {ns.rows} AND {test}",
+    async with nullcontext() if plan.filter is None else filtering(connection, ns):
+        row = await (
+            await connection.execute(
+                f"SELECT count(*), count(*) FILTER (WHERE jsonb_array_length({values}) > 0) FROM records"
+                f" WHERE {ns.rows} AND {test}",
+                [field, *of_test],
+            )
+        ).fetchone()
+        assert row is not None
+        records, having = row
+        # A list counts once for each of its values, however often it has it.
+        cursor = await connection.execute(
+            f"SELECT value, count(DISTINCT record), min(record) FROM records, jsonb_array_elements({values}) AS value"
+            f" WHERE {ns.rows} AND {test} GROUP BY value",
             [field, *of_test],
         )
-    ).fetchone()
-    assert row is not None
-    records, having = row
-    # A list counts once for each of its values, however often it has it.
-    cursor = await connection.execute(
-        f"SELECT value, count(DISTINCT record), min(record) FROM records, jsonb_array_elements({values}) AS value"
-        f" WHERE {ns.rows} AND {test} GROUP BY value",
-        [field, *of_test],
-    )
-    counted = [(stored, number, example) for stored, number, example in await cursor.fetchall()]
+        counted = [(stored, number, example) for stored, number, example in await cursor.fetchall()]
     if not records:
         return Facets([], 0, 0, 0, lsn)
     counted.sort(key=lambda each: (-each[1], *_order(each[0])))

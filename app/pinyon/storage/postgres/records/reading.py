@@ -1,6 +1,7 @@
 """Reads records. Plain functions on a connection, inside the caller's snapshot."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from math import isnan
 from typing import Any
 
@@ -25,6 +26,7 @@ from pinyon.search import fusion, retrieval
 from pinyon.search.ranking import shortest
 from pinyon.storage.postgres.catalogue import State
 from pinyon.storage.postgres.connection.database import Connection
+from pinyon.storage.postgres.filters.joins import filtering
 from pinyon.storage.postgres.records import grouping, scoring
 from pinyon.storage.postgres.records.selection import begins_with, where
 from pinyon.storage.postgres.records.selection import namespace as namespace_number
@@ -188,11 +190,12 @@ async def page(connection: Connection, spec: IndexSpec, lsn: int, namespace: str
     text, parameters = where(plan.selection, ns)
     prefix, of_prefix = begins_with("id", plan.prefix)
     columns = "record, id" if plan.ids_only else "record, id, metadata, sparse"
-    cursor = await connection.execute(
-        f"SELECT {columns} FROM records WHERE {text} AND {prefix} AND id > %s ORDER BY id LIMIT %s",
-        [*parameters, *of_prefix, plan.after, plan.limit + 1],
-    )
-    rows = await cursor.fetchall()
+    async with nullcontext() if plan.selection.filter is None else filtering(connection, ns):
+        cursor = await connection.execute(
+            f"SELECT {columns} FROM records WHERE {text} AND {prefix} AND id > %s ORDER BY id LIMIT %s",
+            [*parameters, *of_prefix, plan.after, plan.limit + 1],
+        )
+        rows = await cursor.fetchall()
     more, rows = len(rows) > plan.limit, rows[: plan.limit]
     if plan.ids_only:
         return Page([Record(id, None, {}) for _, id in rows], more, lsn)

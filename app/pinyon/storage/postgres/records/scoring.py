@@ -10,6 +10,7 @@ from pinyon.search import retrieval
 from pinyon.search.ranking import higher_is_better
 from pinyon.storage.postgres.connection.packed import integers
 from pinyon.storage.postgres.filters.filter_sql import compile_filter
+from pinyon.storage.postgres.filters.joins import filtering
 from pinyon.storage.postgres.text import learned_vectors
 from pinyon.storage.postgres.vectors.nearest import Among, VectorSource, nearest
 from pinyon.storage.shared.lexical import LexicalScores
@@ -89,12 +90,13 @@ class Scorer(msgspec.Struct, frozen=True):
             return None
         text, parameters = compile_filter(condition, self.source.ns)
         cursor = self.source.connection.cursor(binary=True)
-        await cursor.execute(
-            "SELECT string_agg(int8send(record), '' ORDER BY record) FROM records"
-            f" WHERE {self.source.ns.rows} AND record = ANY(%s) AND {text}",
-            [rows.tolist(), *parameters],
-        )
-        row = await cursor.fetchone()
+        async with filtering(self.source.connection, self.source.ns):
+            await cursor.execute(
+                "SELECT string_agg(int8send(record), '' ORDER BY record) FROM records"
+                f" WHERE {self.source.ns.rows} AND record = ANY(%s) AND {text}",
+                [rows.tolist(), *parameters],
+            )
+            row = await cursor.fetchone()
         return RowSet.of_rows(integers(None if row is None else row[0]))
 
     async def _words_among(self, condition: Condition | None) -> LexicalScores:

@@ -17,6 +17,7 @@ from pinyon.storage.postgres import catalogue
 from pinyon.storage.postgres.connection.database import Connection
 from pinyon.storage.postgres.connection.packed import copy_in, jsonb_bytes, vector_bytes
 from pinyon.storage.postgres.filters import filterable
+from pinyon.storage.postgres.filters.joins import filtering
 from pinyon.storage.postgres.records import namespaces
 from pinyon.storage.postgres.records.selection import namespace as find_namespace
 from pinyon.storage.postgres.records.selection import where
@@ -138,7 +139,8 @@ async def count(connection: Connection, namespace: str, selection: Selection) ->
     if ns is None:
         return 0
     text, parameters = where(selection, ns)
-    row = await (await connection.execute(f"SELECT count(*) FROM records WHERE {text}", parameters)).fetchone()
+    async with filtering(connection, ns):
+        row = await (await connection.execute(f"SELECT count(*) FROM records WHERE {text}", parameters)).fetchone()
     assert row is not None
     return int(row[0])
 
@@ -300,8 +302,9 @@ async def _count(
 
 async def _selected_rows(connection: Connection, ns: Namespace, selection: Selection) -> list[int]:
     text, parameters = where(selection, ns)
-    cursor = await connection.execute(f"SELECT record FROM records WHERE {text} ORDER BY record", parameters)
-    return [row for (row,) in await cursor.fetchall()]
+    async with filtering(connection, ns):
+        cursor = await connection.execute(f"SELECT record FROM records WHERE {text} ORDER BY record", parameters)
+        return [row for (row,) in await cursor.fetchall()]
 
 
 async def _selected(connection: Connection, ns: Namespace, selection: Selection) -> list[OldRecord]:

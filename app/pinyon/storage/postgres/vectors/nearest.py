@@ -15,6 +15,7 @@ from pinyon.search.ranking import exact_scores
 from pinyon.storage.postgres.connection.database import Connection
 from pinyon.storage.postgres.connection.packed import vectors as unpacked
 from pinyon.storage.postgres.filters.filter_sql import SQL, compile_filter, compile_test
+from pinyon.storage.postgres.filters.joins import filtering
 from pinyon.storage.postgres.schema.buckets import Namespace
 from pinyon.storage.postgres.vectors.bounds import Query
 from pinyon.storage.postgres.vectors.hnsw import HnswIndex, searched
@@ -71,7 +72,10 @@ async def nearest(
             if len(rows) >= min(top_k, source.count):
                 return best(rows, exact_scores(metric, vectors, query), top_k, metric)
             await source.connection.execute(source.hnsw.undo())
-    return await _by_scan(source, prepared, query, top_k, among, more)
+    if among.filter is None:
+        return await _by_scan(source, prepared, query, top_k, among, more)
+    async with filtering(source.connection, source.ns):
+        return await _by_scan(source, prepared, query, top_k, among, more)
 
 
 async def share_of(source: VectorSource, condition: Condition) -> float:
