@@ -222,6 +222,7 @@ def test_a_model_that_answers_itself_may_meet_them(hash_server: RunningServer, p
     assert not says_so(found)
 
 
+@pytest.mark.slow
 def test_other_weights_under_the_models_name_say_so(tmp_path: Path) -> None:
     weights = tiny_cross_encoder.make(tmp_path / "weights")  # for its tokenizer
     layers = XLMRobertaConfig(

@@ -277,6 +277,7 @@ def test_callers_that_hang_up_are_not_computed_for(minilm_server: RunningServer)
     assert embedded < 24 + 8 * 24 / 2, "the abandoned upserts were computed to their ends"
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_the_process_at_once(tmp_path: Path) -> None:
     server = RunningServer(config(tmp_path, "all-MiniLM-L6-v2"), tmp_path / "data", program=COMMAND)
     rows = [{"_id": f"r{n}", "chunk_text": f"{n} " + "word " * 250} for n in range(96)]
