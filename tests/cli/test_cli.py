@@ -249,7 +249,8 @@ def test_a_key_is_made_listed_and_revoked(tmp_path: Path) -> None:
     again = pinyon("keys", "create", "app", *folder)
     assert (again.returncode, "named app already" in again.stderr) == (1, True)
     assert pinyon("keys", "revoke", "app", *folder).returncode == 0
-    assert pinyon("keys", "list", *folder).stdout == ""
+    none = pinyon("keys", "list", *folder)
+    assert (none.stdout, none.stderr) == ("", "There is no key. `pinyon keys create NAME` makes one.\n")
 
 
 def test_certificates_are_made_for_this_machine_and_other_names(tmp_path: Path) -> None:

@@ -96,8 +96,11 @@ def _changed(settings: Any, change: Callable[["KeyStore"], Awaitable[T]]) -> T:
 
 
 def _list(options: argparse.Namespace) -> int:
-    for key in _changed(settings_of(options), lambda store: store.stored()):
+    keys = _changed(settings_of(options), lambda store: store.stored())
+    for key in keys:
         print(f"{key.name}  ({_describe(key)}, since {key.created}, sha256 {key.sha256[:12]})")
+    if not keys:
+        print("There is no key. `pinyon keys create NAME` makes one.", file=sys.stderr)
     return 0
 
 

@@ -68,8 +68,8 @@ class SqliteInstallation:
     def require(self) -> None:
         if not self._folder.is_dir():
             raise FailedPrecondition(
-                f"There is no data folder at {self._folder}; name the server's with --data-dir or --config. `pinyon "
-                "serve` makes it"
+                f"There is no data folder at {self._folder}. `pinyon serve` makes it. If your server uses another one, "
+                "name that; most commands take --data-dir or --config"
             )
 
     def holder(self) -> Holder | None:

@@ -16,8 +16,8 @@ from pinyon.storage.postgres.connection.database_errors import translated
 
 T = TypeVar("T")
 Item = TypeVar("Item")
-MOST_JOINED = 1_000
-"""Items of writes that become one."""
+MOST_ITEMS = 1_000
+"""Items that share a commit. Writes of other processes to the index wait for as long as it takes."""
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -69,10 +69,19 @@ class WriteGroups:
 
     async def _work(self) -> None:
         while self._waiting:
-            group = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
-            group = [job for job in group if not job.done.cancelled()]
+            group = [job for job in self._next_group() if not job.done.cancelled()]
             if group:
                 await self._run_group(group)
+
+    def _next_group(self) -> list[Job]:
+        """The next writes that share a commit: at least one, however many items it has."""
+        group, items = list[Job](), 0
+        while self._waiting and len(group) < self._most:
+            items += len(self._waiting[0].items)
+            if group and items > MOST_ITEMS:
+                break
+            group.append(self._waiting.popleft())
+        return group
 
     async def _run_group(self, group: list[Job]) -> None:
         outcomes: list[Any] = []
@@ -116,8 +125,7 @@ def _parts(group: Sequence[Job]) -> Iterator[list[Job]]:
     """The writes in their order. Neighbours that may become one write are in one list."""
     part: list[Job] = []
     for job in group:
-        fits = sum(len(each.items) for each in part) + len(job.items) <= MOST_JOINED
-        if part and (job.key is None or job.key != part[0].key or not fits):
+        if part and (job.key is None or job.key != part[0].key):
             yield part
             part = []
         part.append(job)
