@@ -19,6 +19,8 @@ from pinyon.services.inference import text_batches
 from pinyon.services.inference.embedded_text import EmbeddedText, TokenForm
 from pinyon.services.inference.embedding_scheduler import FIRST_RATE, EmbeddingScheduler
 from pinyon.services.inference.query_cache import QueryCache
+from pinyon.services.inference.returning_callers import ReturningCallers
+from pinyon.services.inference.text_batches import TextRequest
 
 
 class Watched(HashEncoder):
@@ -255,6 +257,35 @@ def test_callers_who_ask_again_at_once_are_computed_together() -> None:
         assert [len(call) for call in held.calls] == [6, 6]
 
     with_scheduler(check, gap_s=30)
+
+
+def test_a_caller_who_asks_again_before_the_others_are_counted_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted, again = list[tuple[int, int]](), threading.Event()
+    arrivals = itertools.count(1)
+    arrived, answered, answer = ReturningCallers.arrived, ReturningCallers.answered, TextRequest.answer
+
+    def note_arrival(callers: ReturningCallers) -> None:
+        arrived(callers)
+        if next(arrivals) == 7:  # the first, five others, and the first again
+            again.set()
+
+    def note_count(callers: ReturningCallers, requests: int, waiting: int) -> None:
+        counted.append((requests, waiting))
+        answered(callers, requests, waiting)
+
+    def wait_for_the_next_question(request: TextRequest, result: Any) -> None:
+        answer(request, result)
+        assert again.wait(60)
+
+    monkeypatch.setattr(ReturningCallers, "arrived", note_arrival)
+    monkeypatch.setattr(ReturningCallers, "answered", note_count)
+    monkeypatch.setattr(TextRequest, "answer", wait_for_the_next_question)
+
+    async def check(scheduler: EmbeddingScheduler) -> None:
+        await ask_twice(Held(scheduler), list)
+
+    with_scheduler(check, gap_s=30)
+    assert counted == [(1, 5), (6, 0)]
 
 
 def test_a_caller_who_asks_alone_does_not_wait_for_the_others_for_ever() -> None:

@@ -25,7 +25,7 @@ class ReturningCallers:
         self._arrival.set()
 
     def answered(self, requests: int, waiting: int) -> None:
-        """Note that so many requests were answered, while others waited: so many callers are active."""
+        """Note that so many requests are answered now, while others wait: so many callers are active."""
         self._expected, self._answered_at = min(requests + waiting, MOST_EXPECTED), self._clock()
 
     def gather(self, waiting: Callable[[], int]) -> None:

@@ -113,7 +113,6 @@ class TextBatches:
         seconds = self._executor.clock() - begun
         for request, bytes_of_request in sizes.items():
             request.took(seconds * bytes_of_request / sum(sizes.values()))
-        self._callers.answered(sum(not request.pending for request in sizes), self.waiting)
 
     def fail(self, error: BaseException) -> None:
         with self._lock:
@@ -154,6 +153,8 @@ class TextBatches:
             for part in (set(requests[:half]), set(requests[half:])):
                 self._compute([(request, text) for request, text in batch if request in part])
         else:
+            answered = {request for request, _ in batch if not request.pending}
+            self._callers.answered(len(answered), self.waiting)  # before they can ask again: each caller counts once
             for (request, text), row in zip(batch, rows, strict=True):
                 request.receive(text, row)
 
