@@ -18,7 +18,7 @@ from tests.services.test_reembeddings import HASH_MODELS, models_with_another
 from tests.storage.engines import ENGINES
 
 pytestmark = pytest.mark.anyio
-KILLS = int(os.environ.get("KILLS", "20"))
+KILLS = int(os.environ.get("KILLS", "10"))
 FILES, ROWS = 15, 20
 REEMBED, IMPORTS = "/indexes/docs/reembed", "/bulk/imports"
 
